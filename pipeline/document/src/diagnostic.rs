@@ -1,0 +1,195 @@
+//! What is wrong, where, and what to do about it.
+
+use crate::node::{Source, Span};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// How bad a fault is: an error keeps the document from being used, a warning does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Warning,
+    Error,
+}
+
+/// One fault of one document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    pub severity: Severity,
+    /// The file as the user named it.
+    pub file: String,
+    /// 1-based; 0 if the fault is in no line (a missing file).
+    pub line: usize,
+    /// 1-based, in characters; 0 if the fault is in no line.
+    pub column: usize,
+    /// Lower case, no full stop; names the value.
+    pub message: String,
+    /// What the user can do.
+    pub remedy: Option<String>,
+    /// The line that the fault stands in.
+    pub snippet: Option<String>,
+    /// How many characters of the snippet the fault covers.
+    pub width: usize,
+}
+
+impl Diagnostic {
+    /// A fault of a file as a whole, such as one that cannot be read.
+    #[must_use]
+    pub fn of_file(file: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            file: file.into(),
+            line: 0,
+            column: 0,
+            message: message.into(),
+            remedy: None,
+            snippet: None,
+            width: 0,
+        }
+    }
+
+    /// A fault at `span` of `source`.
+    #[must_use]
+    pub fn at(source: &Source, span: Span, message: impl Into<String>) -> Self {
+        let snippet = source.line(span.line).map(str::to_owned);
+        let rest = snippet.as_ref().map_or(1, |text| {
+            text.chars().count().saturating_sub(span.column.saturating_sub(1)).max(1)
+        });
+        Self {
+            severity: Severity::Error,
+            file: source.name.clone(),
+            line: span.line,
+            column: span.column,
+            message: message.into(),
+            remedy: None,
+            snippet,
+            width: span.width.clamp(1, rest),
+        }
+    }
+
+    #[must_use]
+    pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    #[must_use]
+    pub fn as_warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    /// The fault for a person: place and message, the line with the fault underlined, the remedy.
+    /// Control characters of the snippet are shown as `␛`-like symbols, never sent to the terminal.
+    #[must_use]
+    pub fn render(&self, colour: bool) -> String {
+        let (bold, red, dim, reset) = if colour {
+            let tone = if self.severity == Severity::Error { "\x1b[1;31m" } else { "\x1b[1;33m" };
+            ("\x1b[1m", tone, "\x1b[2m", "\x1b[0m")
+        } else {
+            ("", "", "", "")
+        };
+        let word = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let mut out = String::new();
+        let _ = write!(out, "{bold}{}", visible(&self.file));
+        if self.line > 0 {
+            let _ = write!(out, ":{}:{}", self.line, self.column);
+        }
+        let _ = writeln!(out, ":{reset} {red}{word}:{reset} {}", visible(&self.message));
+        if let Some(snippet) = &self.snippet {
+            let number = self.line.to_string();
+            let pad = " ".repeat(number.len());
+            let marker = " ".repeat(self.column.saturating_sub(1));
+            let carets = "^".repeat(self.width.max(1));
+            let _ = writeln!(out, "{dim} {number} |{reset} {}", visible(snippet));
+            let _ = writeln!(out, "{dim} {pad} |{reset} {marker}{red}{carets}{reset}");
+        }
+        if let Some(remedy) = &self.remedy {
+            let _ = writeln!(out, "  {bold}help:{reset} {}", visible(remedy));
+        }
+        out
+    }
+}
+
+/// Control characters as visible symbols, so that text from a file cannot steer a terminal.
+fn visible(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\t' => ' ',
+            '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}'),
+            '\u{7f}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+            _ => c,
+        })
+        .collect()
+}
+
+/// All diagnostics, in the order of their places, and a last line that counts them.
+#[must_use]
+pub fn render_all(diagnostics: &[Diagnostic], colour: bool) -> String {
+    let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
+    sorted.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    let mut out = String::new();
+    for diagnostic in &sorted {
+        out.push_str(&diagnostic.render(colour));
+    }
+    let count = |severity| sorted.iter().filter(|d| d.severity == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+    match (errors, warnings) {
+        (0, 0) => {}
+        (_, 0) => out.push_str(&format!("{}\n", plural(errors, "error"))),
+        (0, _) => out.push_str(&format!("{}\n", plural(warnings, "warning"))),
+        _ => {
+            out.push_str(&format!("{}, {}\n", plural(errors, "error"), plural(warnings, "warning")))
+        }
+    }
+    out
+}
+
+/// The faults found so far in one document.
+#[derive(Debug)]
+pub struct Faults {
+    source: Arc<Source>,
+    list: Vec<Diagnostic>,
+}
+
+impl Faults {
+    #[must_use]
+    pub fn new(source: Arc<Source>) -> Self {
+        Self { source, list: Vec::new() }
+    }
+
+    /// The document that the faults are found in.
+    #[must_use]
+    pub fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    /// Notes an error at `span`; the returned reference takes a remedy.
+    pub fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+        self.list.push(Diagnostic::at(&self.source, span, message));
+        self.list.last_mut().expect("just pushed")
+    }
+
+    /// Notes a warning at `span`.
+    pub fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+        self.list.push(Diagnostic::at(&self.source, span, message).as_warning());
+        self.list.last_mut().expect("just pushed")
+    }
+
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.list.push(diagnostic);
+    }
+
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.list.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    #[must_use]
+    pub fn into_list(self) -> Vec<Diagnostic> {
+        self.list
+    }
+}

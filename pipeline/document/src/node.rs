@@ -1,0 +1,295 @@
+//! The document itself: nodes with their places.
+
+use crate::diagnostic::Diagnostic;
+use saphyr_parser::{Event, Parser, ScalarStyle};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The most nodes that one document may have: far above any real file, and low enough that a file
+/// of nested aliases cannot fill the memory.
+pub const NODES_MAX: usize = 1_000_000;
+/// The most levels of nesting.
+pub const DEPTH_MAX: usize = 64;
+
+/// A file's name and text, shared by everything that points into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    pub name: String,
+    pub text: String,
+}
+
+impl Source {
+    /// The text of a 1-based line.
+    #[must_use]
+    pub fn line(&self, line: usize) -> Option<&str> {
+        line.checked_sub(1).and_then(|index| self.text.lines().nth(index))
+    }
+}
+
+/// A place: line and column are 1-based, in characters; the width is of the first line covered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    pub line: usize,
+    pub column: usize,
+    pub width: usize,
+}
+
+/// How a scalar was written; it decides whether `no` is a word or a boolean, and whether
+/// backslashes were escapes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    Plain,
+    SingleQuoted,
+    DoubleQuoted,
+    Literal,
+    Folded,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scalar {
+    pub text: String,
+    pub style: Style,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    pub name: String,
+    pub span: Span,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    Scalar(Scalar),
+    Sequence(Vec<Node>),
+    /// In the order of the file; keys are unique.
+    Mapping(Vec<(Key, Node)>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    pub span: Span,
+    pub value: Value,
+}
+
+impl Node {
+    /// The text of a scalar that is not an empty plain one (YAML's null).
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(scalar) if !self.is_null() => Some(&scalar.text),
+            _ => None,
+        }
+    }
+
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar(s)
+            if s.style == Style::Plain && matches!(s.text.as_str(), "" | "~" | "null"))
+    }
+
+    /// What the node is, for messages.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match &self.value {
+            Value::Scalar(_) if self.is_null() => "nothing",
+            Value::Scalar(_) => "a value",
+            Value::Sequence(_) => "a list",
+            Value::Mapping(_) => "a mapping",
+        }
+    }
+
+    /// The value under `name`, if the node is a mapping that has it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Node> {
+        match &self.value {
+            Value::Mapping(entries) => {
+                entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A parsed document.
+#[derive(Debug, Clone)]
+pub struct Document {
+    pub source: Arc<Source>,
+    pub root: Node,
+}
+
+/// Parses the first YAML document of `text`; an empty text is an empty mapping.
+///
+/// # Errors
+/// The first place that is not YAML, a duplicate key, a key that is not a scalar, a tag, or a
+/// document beyond [`NODES_MAX`] or [`DEPTH_MAX`].
+pub fn parse(name: &str, text: &str) -> Result<Document, Box<Diagnostic>> {
+    let source = Arc::new(Source { name: name.to_owned(), text: text.to_owned() });
+    let mut builder = Builder {
+        source: &source,
+        parser: Parser::new_from_str(text),
+        anchors: HashMap::new(),
+        nodes: 0,
+    };
+    let root = builder.document()?;
+    Ok(Document { source, root })
+}
+
+struct Builder<'t> {
+    source: &'t Source,
+    parser: Parser<'t, saphyr_parser::StrInput<'t>>,
+    anchors: HashMap<usize, Node>,
+    nodes: usize,
+}
+
+impl<'t> Builder<'t> {
+    fn document(&mut self) -> Result<Node, Box<Diagnostic>> {
+        loop {
+            let (event, span) = self.next()?;
+            match event {
+                Event::StreamStart | Event::DocumentStart(_) | Event::Nothing => {}
+                Event::StreamEnd | Event::DocumentEnd => {
+                    return Ok(Node { span, value: Value::Mapping(Vec::new()) });
+                }
+                event => {
+                    let node = self.node(event, span, 0)?;
+                    // The rest is read for its syntax errors only.
+                    while !matches!(self.next()?.0, Event::StreamEnd | Event::DocumentStart(_)) {}
+                    return Ok(node);
+                }
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<(Event<'t>, Span), Box<Diagnostic>> {
+        match self.parser.next_event() {
+            Some(Ok((event, span))) => {
+                let width = if span.start.line() == span.end.line() {
+                    span.end.col().saturating_sub(span.start.col()).max(1)
+                } else {
+                    usize::MAX
+                };
+                let place = Span { line: span.start.line(), column: span.start.col() + 1, width };
+                Ok((event, place))
+            }
+            Some(Err(error)) => {
+                let span = Span {
+                    line: error.marker().line(),
+                    column: error.marker().col() + 1,
+                    width: 1,
+                };
+                let remedy = if error.info().contains("tab") {
+                    "indent with spaces; YAML forbids tabs there"
+                } else {
+                    "check indentation, quotes and the colon after each key"
+                };
+                Err(Box::new(
+                    Diagnostic::at(self.source, span, format!("not YAML: {}", error.info()))
+                        .with_remedy(remedy),
+                ))
+            }
+            None => Ok((Event::StreamEnd, Span::default())),
+        }
+    }
+
+    fn node(
+        &mut self,
+        event: Event<'t>,
+        span: Span,
+        depth: usize,
+    ) -> Result<Node, Box<Diagnostic>> {
+        self.count(1, span)?;
+        if depth >= DEPTH_MAX {
+            return Err(self.fault(span, format!("nested more than {DEPTH_MAX} levels deep")));
+        }
+        let (anchor, value) = match event {
+            Event::Scalar(text, style, anchor, _) => {
+                let scalar = Scalar { text: text.into_owned(), style: style_of(style) };
+                (anchor, Value::Scalar(scalar))
+            }
+            Event::SequenceStart(anchor, _) => (anchor, Value::Sequence(self.sequence(depth)?)),
+            Event::MappingStart(anchor, _) => (anchor, Value::Mapping(self.mapping(depth)?)),
+            Event::Alias(id) => {
+                let target = self.anchors.get(&id).cloned();
+                let Some(node) = target else {
+                    return Err(self.fault(span, "an alias to an anchor that is not defined"));
+                };
+                self.count(size(&node), span)?;
+                return Ok(Node { span, value: node.value });
+            }
+            other => return Err(self.fault(span, format!("unexpected {other:?}"))),
+        };
+        let node = Node { span, value };
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        Ok(node)
+    }
+
+    fn sequence(&mut self, depth: usize) -> Result<Vec<Node>, Box<Diagnostic>> {
+        let mut items = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, _) => return Ok(items),
+                (event, span) => items.push(self.node(event, span, depth + 1)?),
+            }
+        }
+    }
+
+    fn mapping(&mut self, depth: usize) -> Result<Vec<(Key, Node)>, Box<Diagnostic>> {
+        let mut entries: Vec<(Key, Node)> = Vec::new();
+        loop {
+            let (event, span) = self.next()?;
+            let name = match event {
+                Event::MappingEnd => return Ok(entries),
+                Event::Scalar(text, ..) => text.into_owned(),
+                _ => {
+                    let mut fault = self.fault(span, "a key must be a plain word");
+                    fault.remedy = Some("quote the key if it begins with a special sign".into());
+                    return Err(fault);
+                }
+            };
+            if let Some((first, _)) = entries.iter().find(|(key, _)| key.name == name) {
+                let line = first.span.line;
+                let mut fault = self.fault(span, format!("duplicate key `{name}`"));
+                fault.remedy = Some(format!("the first one is in line {line}; keep one of them"));
+                return Err(fault);
+            }
+            let (event, value_span) = self.next()?;
+            let mut node = self.node(event, value_span, depth + 1)?;
+            if node.is_null() {
+                node.span = span;
+            }
+            entries.push((Key { name, span }, node));
+        }
+    }
+
+    fn count(&mut self, nodes: usize, span: Span) -> Result<(), Box<Diagnostic>> {
+        self.nodes += nodes;
+        if self.nodes > NODES_MAX {
+            return Err(self.fault(span, format!("more than {NODES_MAX} nodes in one document")));
+        }
+        Ok(())
+    }
+
+    fn fault(&self, span: Span, message: impl Into<String>) -> Box<Diagnostic> {
+        Box::new(Diagnostic::at(self.source, span, message))
+    }
+}
+
+fn style_of(style: ScalarStyle) -> Style {
+    match style {
+        ScalarStyle::Plain => Style::Plain,
+        ScalarStyle::SingleQuoted => Style::SingleQuoted,
+        ScalarStyle::DoubleQuoted => Style::DoubleQuoted,
+        ScalarStyle::Literal => Style::Literal,
+        ScalarStyle::Folded => Style::Folded,
+    }
+}
+
+fn size(node: &Node) -> usize {
+    match &node.value {
+        Value::Scalar(_) => 1,
+        Value::Sequence(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::Mapping(entries) => 1 + entries.iter().map(|(_, node)| size(node)).sum::<usize>(),
+    }
+}

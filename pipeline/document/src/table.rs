@@ -1,0 +1,340 @@
+//! Taking a mapping apart: each key is asked for with its type; what was not asked for is unknown.
+
+use crate::diagnostic::Faults;
+use crate::nearest::nearest;
+use crate::node::{Key, Node, Span, Style, Value};
+use std::time::Duration;
+
+/// One mapping of a document while it is being read. Every getter notes a fault and returns `None`
+/// when the value is of another type, so that all faults of a document come out together; call
+/// [`Table::finish`] last, for the unknown keys.
+#[derive(Debug)]
+pub struct Table<'n> {
+    entries: &'n [(Key, Node)],
+    asked: Vec<String>,
+    span: Span,
+    /// What this section is called in messages, such as `kafka` or `sources[2]`.
+    path: String,
+}
+
+impl<'n> Table<'n> {
+    /// Opens `node` as a mapping; nothing (an empty section) counts as an empty one.
+    pub fn open(node: &'n Node, path: impl Into<String>, faults: &mut Faults) -> Option<Self> {
+        let path = path.into();
+        let entries: &[(Key, Node)] = match &node.value {
+            Value::Mapping(entries) => entries,
+            Value::Scalar(_) if node.is_null() => &[],
+            _ => {
+                let shown =
+                    if path.is_empty() { "the document".into() } else { format!("`{path}`") };
+                let fault =
+                    faults.error(node.span, format!("{shown} is {}, not a mapping", node.kind()));
+                fault.remedy = Some("write `key: value` lines".into());
+                return None;
+            }
+        };
+        Some(Self { entries, asked: Vec::new(), span: node.span, path })
+    }
+
+    /// Where the mapping begins.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        self.span
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The entries themselves, for mappings whose keys are the user's own.
+    #[must_use]
+    pub fn entries(&self) -> &'n [(Key, Node)] {
+        self.entries
+    }
+
+    /// The node under `name`, if it is there and not empty.
+    pub fn node(&mut self, name: &str) -> Option<&'n Node> {
+        self.asked.push(name.to_owned());
+        let (_, node) = self.entries.iter().find(|(key, _)| key.name == name)?;
+        (!node.is_null()).then_some(node)
+    }
+
+    /// As [`Table::node`], and a fault if it is missing.
+    pub fn required(&mut self, name: &str, faults: &mut Faults) -> Option<&'n Node> {
+        let node = self.node(name);
+        if node.is_none() {
+            let of =
+                if self.path.is_empty() { String::new() } else { format!(" in `{}`", self.path) };
+            faults.error(self.span, format!("missing `{name}`{of}")).remedy =
+                Some(format!("add a line `{name}: …`"));
+        }
+        node
+    }
+
+    pub fn string(&mut self, name: &str, faults: &mut Faults) -> Option<&'n str> {
+        let node = self.node(name)?;
+        self.scalar(name, node, faults)
+    }
+
+    pub fn required_string(&mut self, name: &str, faults: &mut Faults) -> Option<&'n str> {
+        let node = self.required(name, faults)?;
+        self.scalar(name, node, faults)
+    }
+
+    fn scalar(&self, name: &str, node: &'n Node, faults: &mut Faults) -> Option<&'n str> {
+        if node.text().is_none() {
+            self.wrong(name, node, "a text", faults);
+        }
+        node.text()
+    }
+
+    /// `true` or `false`, unquoted.
+    pub fn boolean(&mut self, name: &str, faults: &mut Faults) -> Option<bool> {
+        let node = self.node(name)?;
+        match &node.value {
+            Value::Scalar(s) if s.style == Style::Plain && s.text == "true" => Some(true),
+            Value::Scalar(s) if s.style == Style::Plain && s.text == "false" => Some(false),
+            _ => {
+                self.wrong(name, node, "`true` or `false`", faults);
+                None
+            }
+        }
+    }
+
+    /// A whole number within `range`; `_` may group digits.
+    pub fn integer(
+        &mut self,
+        name: &str,
+        range: std::ops::RangeInclusive<u64>,
+        faults: &mut Faults,
+    ) -> Option<u64> {
+        let node = self.node(name)?;
+        let number = node.text().and_then(|text| text.replace('_', "").parse::<u64>().ok());
+        match number {
+            Some(number) if range.contains(&number) => Some(number),
+            _ => {
+                let wanted = format!("a whole number from {} to {}", range.start(), range.end());
+                self.wrong(name, node, &wanted, faults);
+                None
+            }
+        }
+    }
+
+    /// A duration such as `250ms`, `10s`, `5m`, `2h`, `7d`.
+    pub fn duration(&mut self, name: &str, faults: &mut Faults) -> Option<Duration> {
+        let node = self.node(name)?;
+        let duration = node.text().and_then(parse_duration);
+        if duration.is_none() {
+            self.wrong(name, node, "a duration such as `250ms`, `10s`, `5m`, `2h` or `7d`", faults);
+        }
+        duration
+    }
+
+    /// A number of bytes such as `4096`, `64KiB`, `8MiB`, `1GiB`.
+    pub fn byte_size(&mut self, name: &str, faults: &mut Faults) -> Option<u64> {
+        let node = self.node(name)?;
+        let size = node.text().and_then(parse_byte_size);
+        if size.is_none() {
+            self.wrong(name, node, "a size such as `4096`, `64KiB`, `8MiB` or `1GiB`", faults);
+        }
+        size
+    }
+
+    /// One of `words`, by its index.
+    pub fn choice(&mut self, name: &str, words: &[&str], faults: &mut Faults) -> Option<usize> {
+        let node = self.node(name)?;
+        let found = node.text().and_then(|text| words.iter().position(|word| *word == text));
+        if found.is_none() {
+            let list = words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", ");
+            self.wrong(name, node, &format!("one of {list}"), faults);
+        }
+        found
+    }
+
+    /// A list of texts with their places; a single text counts as a list of one.
+    pub fn strings(&mut self, name: &str, faults: &mut Faults) -> Option<Vec<(&'n str, Span)>> {
+        let node = self.node(name)?;
+        if let Some(text) = node.text() {
+            return Some(vec![(text, node.span)]);
+        }
+        let Value::Sequence(items) = &node.value else {
+            self.wrong(name, node, "a list of texts", faults);
+            return None;
+        };
+        let mut texts = Vec::with_capacity(items.len());
+        for item in items {
+            match item.text() {
+                Some(text) => texts.push((text, item.span)),
+                None => self.wrong(name, item, "a text", faults),
+            }
+        }
+        Some(texts)
+    }
+
+    /// The items of a list.
+    pub fn sequence(&mut self, name: &str, faults: &mut Faults) -> Option<&'n [Node]> {
+        let node = self.node(name)?;
+        match &node.value {
+            Value::Sequence(items) => Some(items),
+            _ => {
+                self.wrong(name, node, "a list", faults);
+                None
+            }
+        }
+    }
+
+    /// A section: a mapping under `name`.
+    pub fn table(&mut self, name: &str, faults: &mut Faults) -> Option<Table<'n>> {
+        let path = self.child(name);
+        let node = self.node(name)?;
+        Table::open(node, path, faults)
+    }
+
+    /// Notes a fault for every key that was not asked for, with the nearest one that was.
+    pub fn finish(self, faults: &mut Faults) {
+        for (key, _) in self.entries {
+            if self.asked.contains(&key.name) {
+                continue;
+            }
+            let of =
+                if self.path.is_empty() { String::new() } else { format!(" in `{}`", self.path) };
+            let near = nearest(&key.name, self.asked.iter().map(String::as_str));
+            let known = || {
+                let mut names: Vec<&str> = self.asked.iter().map(String::as_str).collect();
+                names.sort_unstable();
+                names.dedup();
+                format!("known keys: {}", names.join(", "))
+            };
+            let remedy = near.map_or_else(known, |name| format!("did you mean `{name}`?"));
+            faults.error(key.span, format!("unknown key `{}`{of}", key.name)).remedy = Some(remedy);
+        }
+    }
+
+    fn child(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+
+    fn wrong(&self, name: &str, node: &Node, wanted: &str, faults: &mut Faults) {
+        let got = node.text().map_or_else(|| node.kind().to_owned(), |text| format!("`{text}`"));
+        faults.error(node.span, format!("`{}` is {got}", self.child(name))).remedy =
+            Some(format!("write {wanted}"));
+    }
+}
+
+/// Reads `250ms`, `10s`, `5m`, `2h`, `7d`, and sums such as `1h30m`.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let mut total = Duration::ZERO;
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        let unit_len =
+            rest[digits..].find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len() - digits);
+        let factor_ms: u64 = match &rest[digits..digits + unit_len] {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" | "min" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return None,
+        };
+        total = total.checked_add(Duration::from_millis(number.checked_mul(factor_ms)?))?;
+        rest = &rest[digits + unit_len..];
+    }
+    Some(total)
+}
+
+/// Reads `4096`, `64KiB`, `8MiB`, `1GiB`, and the decimal `kB`, `MB`, `GB`.
+#[must_use]
+pub fn parse_byte_size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
+    let number: u64 = text[..digits].replace('_', "").parse().ok()?;
+    let factor = match text[digits..].trim() {
+        "" | "B" => 1,
+        "KiB" | "K" => 1 << 10,
+        "MiB" | "M" => 1 << 20,
+        "GiB" | "G" => 1 << 30,
+        "TiB" | "T" => 1 << 40,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Severity, parse, render_all};
+
+    #[test]
+    fn every_fault_of_a_document_is_reported_with_its_place() {
+        let text = "lingr_ms: 5\nbatch: [1]\nflag: \"true\"\nwait: 5x\nsize: 8MiB\n";
+        let document = parse("agent.yaml", text).unwrap();
+        let mut faults = Faults::new(document.source.clone());
+        let mut table = Table::open(&document.root, "", &mut faults).unwrap();
+        table.integer("linger_ms", 0..=10, &mut faults);
+        table.string("batch", &mut faults);
+        table.boolean("flag", &mut faults);
+        table.duration("wait", &mut faults);
+        assert_eq!(table.byte_size("size", &mut faults), Some(8 << 20));
+        table.required_string("name", &mut faults);
+        table.finish(&mut faults);
+        let list = faults.into_list();
+        let shown = render_all(&list, false);
+        for expected in [
+            "agent.yaml:1:1: error: unknown key `lingr_ms`\n",
+            "  help: did you mean `linger_ms`?",
+            "agent.yaml:2:8: error: `batch` is a list",
+            "agent.yaml:3:7: error: `flag` is `true`",
+            "agent.yaml:4:7: error: `wait` is `5x`",
+            "missing `name`",
+            " 4 | wait: 5x\n   |       ^^\n",
+            "5 errors\n",
+        ] {
+            assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
+        }
+        assert!(list.iter().all(|fault| fault.severity == Severity::Error));
+    }
+
+    #[test]
+    fn syntax_faults_and_duplicates_name_their_place() {
+        for (text, line, part) in [
+            ("a: 1\na: 2\n", 2, "duplicate key `a`"),
+            ("a: [1\nb: 2\n", 2, "not YAML"),
+            ("a: *x\n", 1, ""),
+        ] {
+            let fault = parse("f.yaml", text).unwrap_err();
+            assert_eq!(fault.line, line, "{text:?}: {fault:?}");
+            assert!(fault.message.contains(part), "{text:?}: {fault:?}");
+        }
+    }
+
+    #[test]
+    fn nested_aliases_are_refused_before_they_fill_the_memory() {
+        let mut text = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
+        for level in 1..10 {
+            let refs = vec![format!("*a{}", level - 1); 10].join(",");
+            text.push_str(&format!("a{level}: &a{level} [{refs}]\n"));
+        }
+        assert!(parse("bomb.yaml", &text).unwrap_err().message.contains("nodes"));
+    }
+
+    #[test]
+    fn durations_and_sizes() {
+        assert_eq!(parse_duration("1h30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("250ms"), Some(Duration::from_millis(250)));
+        assert_eq!(parse_duration("5"), None);
+        assert_eq!(parse_duration(""), None);
+        assert_eq!(parse_byte_size("64KiB"), Some(65536));
+        assert_eq!(parse_byte_size("1_000"), Some(1000));
+        assert_eq!(parse_byte_size("12x"), None);
+    }
+}
