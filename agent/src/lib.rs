@@ -1,1 +1,3 @@
-//! .
+//! The per-host agent: sources, checkpoint and shipping, and the commands around them.
+
+pub mod commands;

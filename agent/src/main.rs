@@ -1,1 +1,28 @@
-fn main() {}
+//! The command line of the per-host agent: what was typed goes to the command that does it.
+
+use clap::{Parser, Subcommand};
+use logweir_agent::commands;
+use std::process::ExitCode;
+
+/// Reads logs on this host, parses them into ECS events and delivers them to Kafka without loss.
+#[derive(Debug, Parser)]
+#[command(name = "logweir-agent", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(commands::run::Run),
+    Parse(commands::parse::Parse),
+    Rules(commands::rules::Rules),
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run(run) => run.execute(),
+        Command::Parse(parse) => parse.execute(),
+        Command::Rules(rules) => rules.execute(),
+    }
+}
