@@ -1,1 +1,3 @@
-//! .
+//! What agent and ingest share about Kafka: properties, producer, topics.
+
+pub mod topics;
