@@ -1,1 +1,34 @@
-fn main() {}
+//! The command line of the central side: what was typed goes to the command that does it.
+
+use clap::{Parser, Subcommand};
+use logweir::commands;
+use std::process::ExitCode;
+
+/// Brings agents' events from Kafka into the table, exactly once, and finds them again.
+#[derive(Debug, Parser)]
+#[command(name = "logweir", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(commands::demo::DemoCommand),
+    Topics(commands::topics::TopicsCommand),
+    Ingest(commands::ingest::IngestCommand),
+    Search(commands::search::SearchCommand),
+    Audit(commands::audit::AuditCommand),
+    Broker(commands::broker::BrokerCommand),
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Demo(command) => command.execute(),
+        Command::Topics(command) => command.execute(),
+        Command::Ingest(command) => command.execute(),
+        Command::Search(command) => command.execute(),
+        Command::Audit(command) => command.execute(),
+        Command::Broker(command) => command.execute(),
+    }
+}

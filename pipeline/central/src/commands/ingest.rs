@@ -1,0 +1,75 @@
+//! `logweir ingest`: the workers of one machine, until a signal.
+
+use super::{document, report, report_faults, start_logging};
+use crate::ingest::{Ingest, IngestConfig, LagMonitor};
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Read events from Kafka into the table, one worker per core
+#[derive(Debug, Args)]
+pub struct IngestCommand {
+    /// The configuration, see docs/ingest.md
+    #[arg(long, value_name = "FILE", default_value = "/etc/logweir/ingest.yaml")]
+    config: PathBuf,
+}
+
+impl IngestCommand {
+    pub fn execute(self) -> ExitCode {
+        let config = document(&self.config).and_then(|document| IngestConfig::read(&document));
+        match config {
+            Ok(config) => report(run(config)),
+            Err(faults) => report_faults(&faults),
+        }
+    }
+}
+
+fn run(config: IngestConfig) -> Result<ExitCode> {
+    start_logging();
+    let signal = signals()?;
+    let monitor = LagMonitor::new(&config.kafka, &config.topic)?;
+    tracing::info!(
+        topic = config.topic,
+        group = config.group,
+        workers = config.workers,
+        store = %config.store.display(),
+        "ingest starts"
+    );
+    let ingest = Ingest::start(config)?;
+    let mut reported = 0;
+    while let Err(RecvTimeoutError::Timeout) = signal.recv_timeout(STATUS_INTERVAL) {
+        if ingest.has_failed() {
+            ingest.stop()?;
+            bail!("a worker ended unasked");
+        }
+        let (rows, duplicates, undecodable) = ingest.statistics().totals();
+        if rows != reported {
+            let lag = monitor.lag(ingest.statistics());
+            tracing::info!(stored = rows, duplicates, undecodable, lag, "events in the table");
+            reported = rows;
+        }
+    }
+    tracing::info!("stopping: writing what is held");
+    let statistics = ingest.statistics().clone();
+    ingest.stop()?;
+    let (rows, duplicates, undecodable) = statistics.totals();
+    tracing::info!(stored = rows, duplicates, undecodable, "ingest stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Receives once for each SIGINT or SIGTERM; the second one ends the process at once.
+pub(super) fn signals() -> Result<Receiver<()>> {
+    let (sender, receiver) = bounded(1);
+    ctrlc::set_handler(move || {
+        if sender.try_send(()).is_err() {
+            std::process::exit(1);
+        }
+    })
+    .context("cannot install a signal handler")?;
+    Ok(receiver)
+}

@@ -1,0 +1,87 @@
+//! The commands of `logweir`, one module each; each ends in an exit code:
+//! 0 done, 1 failed or found something missing, 2 wrong usage, 78 (`EX_CONFIG`) bad configuration.
+
+pub mod audit;
+pub mod broker;
+pub mod demo;
+pub mod ingest;
+pub mod search;
+pub mod topics;
+
+use anyhow::{Result, anyhow};
+use logweir_document::{Diagnostic, Faults, parse, render_all};
+use logweir_kafka::properties::{Properties, Role};
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The exit code of a faulty configuration, as systemd's `RestartPreventExitStatus=78` knows it.
+const EXIT_CONFIG: u8 = 78;
+
+/// Prints an error with its causes and turns it into an exit code.
+fn report(outcome: Result<ExitCode>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        eprintln!("logweir: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Prints every fault of a configuration.
+fn report_faults(faults: &[Diagnostic]) -> ExitCode {
+    eprint!("{}", render_all(faults, std::io::stderr().is_terminal()));
+    ExitCode::from(EXIT_CONFIG)
+}
+
+/// Reads and parses a YAML file.
+fn document(path: &Path) -> Result<logweir_document::Document, Vec<Diagnostic>> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let remedy = "name an existing file with --config, readable by this user";
+        vec![Diagnostic::of_file(&name, format!("cannot be read: {error}")).with_remedy(remedy)]
+    })?;
+    parse(&name, &text).map_err(|fault| vec![*fault])
+}
+
+/// Client properties from the command line.
+fn kafka_properties(
+    bootstrap_server: &str,
+    extra: &[(String, String)],
+    role: Role,
+) -> Result<Properties> {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let mut text = format!("bootstrap.servers: {}\n", quoted(bootstrap_server));
+    for (name, value) in extra {
+        text.push_str(&format!("{}: {}\n", quoted(name), quoted(value)));
+    }
+    let document = parse("command line", &text).map_err(|fault| anyhow!(fault.message.clone()))?;
+    let mut faults = Faults::new(document.source.clone());
+    let properties = Properties::read(&document.root, "", role, &mut faults);
+    let errors = faults.has_errors();
+    match properties {
+        Some(properties) if !errors => Ok(properties),
+        _ => {
+            let list: Vec<String> = faults
+                .into_list()
+                .into_iter()
+                .map(|fault| match fault.remedy {
+                    Some(remedy) => format!("{}; {remedy}", fault.message),
+                    None => fault.message,
+                })
+                .collect();
+            Err(anyhow!("{}", list.join("; ")))
+        }
+    }
+}
+
+/// Log lines of a running service: to standard error, with a level from `LOGWEIR_LOG` (default
+/// `info`).
+fn start_logging() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("LOGWEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .try_init();
+}

@@ -1,0 +1,93 @@
+//! The configuration of `logweir ingest`.
+
+use logweir_document::{Diagnostic, Document, Faults, Table};
+use logweir_kafka::properties::{Properties, Role};
+use logweir_record::TOPIC_EVENTS;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The consumer group that is used unless the configuration names another.
+pub const GROUP_DEFAULT: &str = "logweir-ingest";
+/// How long an event may wait in a worker before it is written: analysts see events about this
+/// late, and each flush of each worker is one commit of the table.
+pub const FLUSH_INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
+/// A worker writes before the interval ends once it holds this much of a partition.
+pub const FLUSH_BYTES_DEFAULT: u64 = 64 << 20;
+
+/// What `logweir ingest` needs to know.
+#[derive(Debug, Clone)]
+pub struct IngestConfig {
+    /// Consumer properties; `group.id` is among them.
+    pub kafka: Properties,
+    pub group: String,
+    pub topic: String,
+    /// One consumer, on a thread of its own, per worker.
+    pub workers: NonZeroUsize,
+    pub store: PathBuf,
+    pub flush_interval: Duration,
+    pub flush_bytes: u64,
+}
+
+impl IngestConfig {
+    /// Reads `document`; all faults are reported together.
+    ///
+    /// # Errors
+    /// Every fault of the document.
+    pub fn read(document: &Document) -> Result<Self, Vec<Diagnostic>> {
+        let mut faults = Faults::new(document.source.clone());
+        let config = Self::sections(document, &mut faults);
+        match config {
+            Some(config) if !faults.has_errors() => Ok(config),
+            _ => Err(faults.into_list()),
+        }
+    }
+
+    fn sections(document: &Document, faults: &mut Faults) -> Option<Self> {
+        let mut root = Table::open(&document.root, "", faults)?;
+        let kafka = root
+            .required("kafka", faults)
+            .and_then(|node| Properties::read(node, "kafka", Role::Consumer, faults));
+        let topic = root.string("topic", faults).unwrap_or(TOPIC_EVENTS).to_owned();
+        let workers = workers(&mut root, faults);
+        let mut path = None;
+        let mut flush_interval = FLUSH_INTERVAL_DEFAULT;
+        let mut flush_bytes = FLUSH_BYTES_DEFAULT;
+        if root.required("store", faults).is_some()
+            && let Some(mut store) = root.table("store", faults)
+        {
+            path = store.required_string("path", faults).map(PathBuf::from);
+            flush_interval = store.duration("flush.interval", faults).unwrap_or(flush_interval);
+            flush_bytes = store.byte_size("flush.bytes", faults).unwrap_or(flush_bytes);
+            store.finish(faults);
+        }
+        root.finish(faults);
+        let mut kafka = kafka?;
+        let group = kafka.get("group.id").unwrap_or(GROUP_DEFAULT).to_owned();
+        kafka.set("group.id", &group);
+        Some(Self { kafka, group, topic, workers: workers?, store: path?, flush_interval, flush_bytes })
+    }
+}
+
+/// `cores` (the default) or a number.
+fn workers(root: &mut Table<'_>, faults: &mut Faults) -> Option<NonZeroUsize> {
+    let Some(node) = root.node("workers") else { return Some(cores()) };
+    match node.text() {
+        Some("cores") => Some(cores()),
+        Some(text) if text.parse::<NonZeroUsize>().is_ok_and(|n| n.get() <= 1024) => {
+            text.parse().ok()
+        }
+        _ => {
+            let shown = node.text().unwrap_or(node.kind());
+            faults.error(node.span, format!("`workers` is `{shown}`")).remedy =
+                Some("write `cores` or a number from 1 to 1024".into());
+            None
+        }
+    }
+}
+
+/// The cores that this process may use.
+#[must_use]
+pub fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}

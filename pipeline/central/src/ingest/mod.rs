@@ -1,0 +1,104 @@
+//! Ingest: a consumer group, one worker thread per core, from the topic into the table.
+//!
+//! ```text
+//! partition ─► worker (its own consumer) ─► partition writer: decode, ledger, columns
+//!                                              └─ seal ─► one table commit: files + offsets + ledger
+//! ```
+//!
+//! The table's own offsets are the only truth: a worker that gets a partition seeks to where the
+//! table ends, and a commit whose first offset is not the table's next one is refused (a zombie).
+//! Kafka's committed offsets follow afterwards, for lag tools only. A worker that loses a partition
+//! writes what it holds before it lets go.
+
+mod config;
+mod dead_letter;
+mod lag;
+mod statistics;
+mod worker;
+
+pub use config::{FLUSH_BYTES_DEFAULT, FLUSH_INTERVAL_DEFAULT, GROUP_DEFAULT, IngestConfig, cores};
+pub use lag::LagMonitor;
+pub use statistics::{PartitionStatistics, Statistics};
+
+use anyhow::{Context as _, Result, bail};
+use logweir_store::{Table, TableOptions};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use worker::Worker;
+
+/// A running ingest: its workers, until [`Ingest::stop`].
+#[derive(Debug)]
+pub struct Ingest {
+    workers: Vec<JoinHandle<Result<()>>>,
+    stop: Arc<AtomicBool>,
+    statistics: Arc<Statistics>,
+    table: Arc<Table>,
+}
+
+impl Ingest {
+    /// Opens the table and starts the workers.
+    ///
+    /// # Errors
+    /// The table cannot be opened, or a property is refused by the client.
+    pub fn start(config: IngestConfig) -> Result<Self> {
+        let location = config.store.to_string_lossy().into_owned();
+        let table = Table::open_or_create(&location, TableOptions::default())
+            .with_context(|| format!("cannot open the table in {}", config.store.display()))?;
+        let table = Arc::new(table);
+        let stop = Arc::new(AtomicBool::new(false));
+        let statistics = Arc::new(Statistics::default());
+        let config = Arc::new(config);
+        let mut workers = Vec::new();
+        for index in 0..config.workers.get() {
+            let worker = Worker::new(
+                index,
+                config.clone(),
+                table.clone(),
+                statistics.clone(),
+                stop.clone(),
+            )?;
+            let thread = std::thread::Builder::new()
+                .name(format!("ingest-{index}"))
+                .spawn(move || worker.run())
+                .context("cannot start a worker thread")?;
+            workers.push(thread);
+        }
+        Ok(Self { workers, stop, statistics, table })
+    }
+
+    #[must_use]
+    pub fn statistics(&self) -> &Arc<Statistics> {
+        &self.statistics
+    }
+
+    #[must_use]
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// Whether a worker has ended, which it does by itself only on an error.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.workers.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Lets the workers write what they hold and leave the group.
+    ///
+    /// # Errors
+    /// The first error of a worker.
+    pub fn stop(self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut first = Ok(());
+        for worker in self.workers {
+            let result = match worker.join() {
+                Ok(result) => result,
+                Err(_) => bail!("a worker panicked; its partitions are taken up at the next start"),
+            };
+            if first.is_ok() {
+                first = result;
+            }
+        }
+        first
+    }
+}
