@@ -12,7 +12,7 @@ use anyhow::{Result, anyhow};
 use logweir_document::{Diagnostic, Faults, parse, render_all};
 use logweir_kafka::properties::{Properties, Role};
 use std::io::IsTerminal as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The exit code of a faulty configuration, as systemd's `RestartPreventExitStatus=78` knows it.
@@ -42,8 +42,25 @@ fn document(path: &Path) -> Result<logweir_document::Document, Vec<Diagnostic>> 
     parse(&name, &text).map_err(|fault| vec![*fault])
 }
 
+/// The table to read: as told, or where ingest and demo put it by default.
+fn store_location(told: Option<&Path>) -> Result<String> {
+    let candidates = match (told, std::env::var_os("LOGWEIR_STORE")) {
+        (Some(path), _) => vec![path.to_owned()],
+        (None, Some(path)) => vec![PathBuf::from(path)],
+        (None, None) => vec![
+            PathBuf::from("/var/lib/logweir/table"),
+            Path::new(crate::demo::DIRECTORY_DEFAULT).join("table"),
+        ],
+    };
+    let found = candidates.iter().find(|path| path.is_dir()).ok_or_else(|| {
+        let list: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
+        anyhow!("there is no table in {}; name it with --store DIR", list.join(" or "))
+    })?;
+    Ok(found.to_string_lossy().into_owned())
+}
+
 /// Client properties from the command line.
-fn kafka_properties(
+pub(crate) fn kafka_properties(
     bootstrap_server: &str,
     extra: &[(String, String)],
     role: Role,
