@@ -1,0 +1,134 @@
+//! The agent as a process: configured, started, killed, asked for its counts.
+
+use crate::process::{Process, run_to_end};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+/// What a test wants of an agent; everything else is the product's default.
+#[derive(Debug, Clone, Default)]
+pub struct AgentConfig {
+    pub bootstrap: String,
+    pub topic: String,
+    /// Globs of the files to read.
+    pub files: Vec<String>,
+    /// Where to listen for syslog, UDP and TCP.
+    pub syslog: Option<String>,
+}
+
+impl AgentConfig {
+    fn yaml(&self, directory: &Path) -> String {
+        let mut text = format!(
+            "state: {}\nkafka:\n  bootstrap.servers: '{}'\n  linger.ms: 20\ntopic: {}\nsources:\n",
+            directory.join("state").display(),
+            self.bootstrap,
+            self.topic
+        );
+        for glob in &self.files {
+            text.push_str(&format!("  - type: file\n    paths: ['{glob}']\n"));
+        }
+        if let Some(address) = &self.syslog {
+            text.push_str(&format!("  - type: syslog\n    listen: {address}\n"));
+        }
+        text
+    }
+}
+
+/// What became of the events that the agent has read (ACC-1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    pub read: u64,
+    pub delivered: u64,
+    /// Read and not yet acknowledged.
+    pub held: u64,
+    pub dropped: u64,
+}
+
+impl Counts {
+    /// # Panics
+    /// An event is in no account or in two.
+    pub fn assert_balanced(self) {
+        assert_eq!(self.read, self.delivered + self.held + self.dropped, "{self:?}");
+    }
+}
+
+/// An agent that keeps its configuration and its state over kills.
+#[derive(Debug)]
+pub struct Agent {
+    directory: PathBuf,
+    config: PathBuf,
+    process: Option<Process>,
+}
+
+impl Agent {
+    /// An agent that does not run yet.
+    ///
+    /// # Panics
+    /// The configuration cannot be written.
+    #[must_use]
+    pub fn stopped(directory: &Path, config: &AgentConfig) -> Self {
+        let path = directory.join("agent.yaml");
+        std::fs::write(&path, config.yaml(directory)).expect("the test's directory can be written");
+        Self { directory: directory.to_owned(), config: path, process: None }
+    }
+
+    /// The same, running.
+    #[must_use]
+    pub fn started(directory: &Path, config: &AgentConfig) -> Self {
+        let mut agent = Self::stopped(directory, config);
+        agent.start();
+        agent
+    }
+
+    pub fn start(&mut self) {
+        let arguments = ["run", "--config", &self.config.display().to_string()];
+        let output = self.directory.join("agent.output");
+        self.process = Some(Process::start("logweir-agent", &arguments, &output));
+    }
+
+    /// SIGKILL; returns when it is gone.
+    pub fn kill9(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill9();
+        }
+    }
+
+    /// SIGTERM; returns how it ended.
+    ///
+    /// # Panics
+    /// It does not run, or does not end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.process.take().expect("the agent runs").terminate()
+    }
+
+    /// # Panics
+    /// It has ended by itself.
+    pub fn assert_running(&mut self) {
+        self.process.as_mut().expect("the agent was started").assert_running();
+    }
+
+    /// All that it has said, in all its runs.
+    ///
+    /// # Panics
+    /// It does not run.
+    #[must_use]
+    pub fn said(&self) -> String {
+        self.process.as_ref().expect("the agent runs").said()
+    }
+
+    /// Its counts since its start, from `logweir-agent status`; `None` while it does not answer.
+    #[must_use]
+    pub fn counts(&self) -> Option<Counts> {
+        let config = self.config.display().to_string();
+        let output =
+            run_to_end("logweir-agent", &["status", "--config", &config, "--format", "json"]);
+        let status: Value = serde_json::from_str(&output.stdout).ok()?;
+        let count = |name: &str| status["events"][name].as_u64();
+        Some(Counts {
+            read: count("read")?,
+            delivered: count("delivered")?,
+            held: count("held")?,
+            dropped: count("dropped")?,
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! The central side: `logweir ingest` as a process, and what `logweir search` and `logweir audit`
+//! say of the table it writes.
+
+use crate::oracle::Event;
+use crate::process::{Output, Process, run_to_end};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+/// The table of a test, and the ingest that writes it.
+#[derive(Debug)]
+pub struct Ingest {
+    directory: PathBuf,
+    config: PathBuf,
+    process: Option<Process>,
+}
+
+impl Ingest {
+    /// Two workers from `topic` into the table in `directory`; not running yet.
+    ///
+    /// # Panics
+    /// The configuration cannot be written.
+    #[must_use]
+    pub fn stopped(directory: &Path, bootstrap: &str, topic: &str) -> Self {
+        let config = directory.join("ingest.yaml");
+        let text = format!(
+            "kafka:\n  bootstrap.servers: '{bootstrap}'\n  group.id: {topic}\n  \
+             session.timeout.ms: 6000\ntopic: {topic}\nworkers: 2\nstore:\n  path: {}\n  \
+             flush.interval: 200ms\n",
+            directory.join("table").display()
+        );
+        std::fs::write(&config, text).expect("the test's directory can be written");
+        Self { directory: directory.to_owned(), config, process: None }
+    }
+
+    /// The same, running.
+    #[must_use]
+    pub fn started(directory: &Path, bootstrap: &str, topic: &str) -> Self {
+        let mut ingest = Self::stopped(directory, bootstrap, topic);
+        ingest.start();
+        ingest
+    }
+
+    pub fn start(&mut self) {
+        let arguments = ["ingest", "--config", &self.config.display().to_string()];
+        let output = self.directory.join("ingest.output");
+        self.process = Some(Process::start("logweir", &arguments, &output));
+    }
+
+    /// SIGKILL; returns when it is gone.
+    pub fn kill9(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill9();
+        }
+    }
+
+    /// SIGTERM; returns how it ended.
+    ///
+    /// # Panics
+    /// It does not run, or does not end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.process.take().expect("the ingest runs").terminate()
+    }
+
+    /// # Panics
+    /// It has ended by itself.
+    pub fn assert_running(&mut self) {
+        self.process.as_mut().expect("the ingest was started").assert_running();
+    }
+
+    #[must_use]
+    pub fn table(&self) -> Table {
+        Table { path: self.directory.join("table") }
+    }
+}
+
+/// A table, through the commands.
+#[derive(Debug, Clone)]
+pub struct Table {
+    pub path: PathBuf,
+}
+
+impl Table {
+    /// The events that match, at most `limit`.
+    ///
+    /// # Panics
+    /// The search fails; exit code 1, for nothing found, is none.
+    #[must_use]
+    pub fn search(&self, query: &str, limit: usize) -> Vec<Event> {
+        let path = self.path.display().to_string();
+        let limit = limit.to_string();
+        let output = run_to_end(
+            "logweir",
+            &["search", query, "--store", &path, "--format", "json", "--limit", &limit],
+        );
+        assert!(matches!(output.code, Some(0 | 1)), "search {query}: {}", output.stderr);
+        output.stdout.lines().map(|line| Event::parse(line.as_bytes())).collect()
+    }
+
+    /// `logweir audit`, for people.
+    #[must_use]
+    pub fn audit(&self) -> Output {
+        run_to_end("logweir", &["audit", "--store", &self.path.display().to_string()])
+    }
+
+    /// `logweir audit --format json`; `None` while there is no table.
+    #[must_use]
+    pub fn audit_json(&self) -> Option<Value> {
+        let path = self.path.display().to_string();
+        let output = run_to_end("logweir", &["audit", "--store", &path, "--format", "json"]);
+        serde_json::from_str(&output.stdout).ok()
+    }
+}

@@ -1,0 +1,143 @@
+//! A topic of a test: made with the product's own command, looked into with a plain client.
+
+use crate::oracle::Event;
+use crate::process::run_to_end;
+use crate::wait::DEADLINE;
+use futures_executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::Message as _;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use rdkafka::{Offset, TopicPartitionList};
+use std::time::{Duration, Instant};
+
+const REQUEST: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(100);
+
+/// A topic on a cluster or broker.
+#[derive(Debug, Clone)]
+pub struct Topic {
+    pub name: String,
+    pub bootstrap: String,
+    pub partitions: i32,
+}
+
+impl Topic {
+    /// Makes the topic with `logweir topics create`.
+    ///
+    /// # Panics
+    /// The command fails.
+    #[must_use]
+    pub fn create(bootstrap: &str, name: &str, partitions: i32) -> Self {
+        let count = partitions.to_string();
+        let output = run_to_end(
+            "logweir",
+            &[
+                "topics",
+                "create",
+                "--bootstrap-server",
+                bootstrap,
+                "--topic",
+                name,
+                "--partitions",
+                &count,
+            ],
+        );
+        assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+        Self { name: name.to_owned(), bootstrap: bootstrap.to_owned(), partitions }
+    }
+
+    /// How many records were ever written to it; `None` if no broker answers.
+    #[must_use]
+    pub fn records(&self) -> Option<usize> {
+        let client = self.client();
+        (0..self.partitions).map(|partition| self.ends(&client, partition).map(|ends| ends.1)).sum()
+    }
+
+    /// All records, those of a partition in their order.
+    ///
+    /// # Panics
+    /// They cannot all be read in time.
+    #[must_use]
+    pub fn read(&self) -> Vec<(i32, Vec<u8>)> {
+        let client = self.client();
+        let mut assignment = TopicPartitionList::new();
+        let mut remaining = 0;
+        for partition in 0..self.partitions {
+            let (first, end) = self.ends(&client, partition).expect("the cluster answers");
+            assignment
+                .add_partition_offset(&self.name, partition, Offset::Offset(first as i64))
+                .expect("an offset is valid");
+            remaining += end - first;
+        }
+        client.assign(&assignment).expect("partitions exist");
+        let started = Instant::now();
+        let mut records = Vec::with_capacity(remaining);
+        while records.len() < remaining {
+            assert!(started.elapsed() < DEADLINE, "read {} of {remaining} records", records.len());
+            if let Some(Ok(message)) = client.poll(POLL) {
+                records.push((message.partition(), message.payload().unwrap_or_default().to_vec()));
+            }
+        }
+        records
+    }
+
+    /// All records as events.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        self.read().iter().map(|(_, bytes)| Event::parse(bytes)).collect()
+    }
+
+    /// Appends records to the partitions they name, in order.
+    ///
+    /// # Panics
+    /// They are not all acknowledged.
+    pub fn write(&self, records: &[(i32, Vec<u8>)]) {
+        let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("enable.idempotence", "true")
+            .set("queue.buffering.max.messages", "1000000")
+            .create()
+            .expect("valid properties");
+        for (partition, payload) in records {
+            let record = BaseRecord::<(), [u8]>::to(&self.name).partition(*partition);
+            producer.send(record.payload(payload)).map_err(|(error, _)| error).expect("has room");
+        }
+        producer.flush(DEADLINE).expect("the cluster acknowledges");
+    }
+
+    /// Deletes the records of a partition in front of `offset`, as retention does.
+    ///
+    /// # Panics
+    /// The cluster refuses.
+    pub fn delete_before(&self, partition: i32, offset: i64) {
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+            .set("bootstrap.servers", &self.bootstrap)
+            .create()
+            .expect("valid properties");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.name, partition, Offset::Offset(offset))
+            .expect("an offset is valid");
+        let options = AdminOptions::new().operation_timeout(Some(REQUEST));
+        block_on(admin.delete_records(&list, &options)).expect("the cluster deletes records");
+    }
+
+    fn client(&self) -> BaseConsumer {
+        ClientConfig::new()
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("group.id", "logweir-tests")
+            .set("enable.auto.commit", "false")
+            .set("fetch.wait.max.ms", "20")
+            .set("log_level", "0")
+            .create()
+            .expect("valid properties")
+    }
+
+    /// First offset and the one behind the last.
+    fn ends(&self, client: &BaseConsumer, partition: i32) -> Option<(usize, usize)> {
+        let (first, end) = client.fetch_watermarks(&self.name, partition, REQUEST).ok()?;
+        Some((usize::try_from(first).ok()?, usize::try_from(end).ok()?))
+    }
+}
