@@ -1,0 +1,273 @@
+//! The producer: events go out in order per partition, and every outcome is told to a listener.
+//!
+//! Owns the rule that nothing overtakes a failure: the first message that is not delivered breaks
+//! the producer, after which it takes nothing more, and its owner makes a new one and sends again
+//! from the last acknowledged position. `enable.gapless.guarantee` holds the same inside
+//! librdkafka. A message carries a `usize` tag; a delivered message is told by its tag only, so the
+//! tag 0 costs nothing. Memory is bounded by `queue.buffering.max.kbytes`.
+
+use crate::properties::Properties;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::producer::{
+    BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// What a message needs in a batch besides its payload, at most: librdkafka's own estimate of a
+/// record's overhead is smaller.
+pub const MESSAGE_OVERHEAD_BYTES: usize = 128;
+/// librdkafka's `message.max.bytes` unless the user gives another.
+const MESSAGE_MAX_BYTES_DEFAULT: usize = 1_000_000;
+
+/// Hears of every message's outcome, on the producer's own thread. Must not block.
+pub trait DeliveryListener: Send + Sync + 'static {
+    /// The message with this tag, which is not 0, is in the topic, and so is every message sent
+    /// before it to the same partition.
+    fn delivered(&self, tag: usize);
+
+    /// A message is not in the topic, or not known to be. The producer is broken from now on.
+    fn failed(&self, failure: &Failure<'_>);
+
+    /// The cluster as a whole: reachable or not, and what was said about it.
+    fn trouble(&self, trouble: &Trouble<'_>);
+}
+
+/// A message that was not delivered.
+#[derive(Debug)]
+pub struct Failure<'m> {
+    pub topic: &'m str,
+    pub payload: &'m [u8],
+    pub kind: FailureKind,
+    pub reason: String,
+}
+
+/// Why a message was not delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The broker refuses the batch that the message was in, for its size or its content.
+    Refused,
+    /// The producer was given up with the message in it.
+    Abandoned,
+    /// Anything else: may well succeed when sent again.
+    Other,
+}
+
+/// Something that concerns no single message.
+#[derive(Debug)]
+pub enum Trouble<'m> {
+    /// No broker can be reached.
+    AllBrokersDown(&'m str),
+    /// A connection or the client has a problem, such as wrong credentials.
+    Error(&'m str),
+}
+
+/// Why a message was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Wait a moment and try again.
+    #[error("the queue is full")]
+    QueueFull,
+    #[error("larger than `message.max.bytes`")]
+    TooLarge,
+    /// Make a new producer.
+    #[error("the producer is broken: {0}")]
+    Broken(String),
+}
+
+/// The client could not be made or did not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ProducerError {
+    #[error("cannot make a Kafka client: {0}")]
+    Create(KafkaError),
+    #[error("no answer from the cluster: {0}")]
+    Unreachable(KafkaError),
+}
+
+/// A connection to the cluster for sending.
+pub struct Producer {
+    inner: ThreadedProducer<Context>,
+    message_bytes_max: usize,
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer").field("in_flight", &self.in_flight()).finish()
+    }
+}
+
+impl Producer {
+    /// Makes the client; it connects by itself, and goes on trying.
+    ///
+    /// # Errors
+    /// Properties that do not go together, or files named in them that cannot be read.
+    pub fn create(
+        properties: &Properties,
+        listener: Arc<dyn DeliveryListener>,
+    ) -> Result<Self, ProducerError> {
+        let context = Context { listener, broken: AtomicBool::new(false) };
+        let config = properties.client_config();
+        let inner = config.create_with_context(context).map_err(ProducerError::Create)?;
+        let message_bytes_max = properties
+            .effective("message.max.bytes")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(MESSAGE_MAX_BYTES_DEFAULT);
+        Ok(Self { inner, message_bytes_max })
+    }
+
+    /// The largest payload that is taken.
+    #[must_use]
+    pub fn payload_bytes_max(&self) -> usize {
+        self.message_bytes_max.saturating_sub(MESSAGE_OVERHEAD_BYTES)
+    }
+
+    /// Queues one message. `partition` is `None` where any will do; a topic must be used in one of
+    /// the two ways only.
+    ///
+    /// # Errors
+    /// See [`SendError`]; the message was not taken.
+    pub fn send(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        payload: &[u8],
+        tag: usize,
+    ) -> Result<(), SendError> {
+        if self.is_broken() {
+            return Err(SendError::Broken("an earlier message failed".into()));
+        }
+        let record = BaseRecord::<(), [u8], usize> {
+            topic,
+            partition,
+            payload: Some(payload),
+            key: None,
+            timestamp: None,
+            headers: None,
+            delivery_opaque: tag,
+        };
+        self.inner.send(record).map_err(|(error, _)| match error {
+            KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => SendError::QueueFull,
+            KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                SendError::TooLarge
+            }
+            other => {
+                self.context().broken.store(true, Ordering::Release);
+                SendError::Broken(other.to_string())
+            }
+        })
+    }
+
+    /// Whether a message failed or the client has a fatal error; then nothing more is taken.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.context().broken.load(Ordering::Acquire)
+    }
+
+    /// The number of partitions of `topic`; `None` if there is no such topic.
+    ///
+    /// # Errors
+    /// No broker answers within `timeout`.
+    pub fn partitions(&self, topic: &str, timeout: Duration) -> Result<Option<u32>, ProducerError> {
+        // All topics are asked for: asking for one by name may create it.
+        let metadata = self
+            .inner
+            .client()
+            .fetch_metadata(None, timeout)
+            .map_err(ProducerError::Unreachable)?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        Ok(found.map(|topic| topic.partitions().len() as u32).filter(|count| *count > 0))
+    }
+
+    /// Messages that are queued or on their way.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        usize::try_from(self.inner.in_flight_count()).unwrap_or(0)
+    }
+
+    /// Sends what is queued without waiting for more, and returns whether all of it is out before
+    /// `timeout`.
+    #[must_use]
+    pub fn flush(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        // In short steps: a step of rdkafka's flush always takes its whole time.
+        while self.in_flight() > 0 && Instant::now() < deadline && !self.is_broken() {
+            let _ = self.inner.flush(Duration::from_millis(10));
+        }
+        self.in_flight() == 0
+    }
+
+    /// Gives up what is queued; the listener hears of each message as [`FailureKind::Abandoned`].
+    pub fn abandon(&self) {
+        self.context().broken.store(true, Ordering::Release);
+        self.inner.purge(PurgeConfig::default().queue().inflight());
+    }
+
+    fn context(&self) -> &Context {
+        self.inner.client().context()
+    }
+}
+
+struct Context {
+    listener: Arc<dyn DeliveryListener>,
+    broken: AtomicBool,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => tracing::debug!(facility, message, "librdkafka"),
+            _ => tracing::trace!(facility, message, "librdkafka"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        if code == Some(RDKafkaErrorCode::Fatal) {
+            self.broken.store(true, Ordering::Release);
+        }
+        self.listener.trouble(&match code {
+            Some(RDKafkaErrorCode::AllBrokersDown) => Trouble::AllBrokersDown(reason),
+            _ => Trouble::Error(reason),
+        });
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, tag: usize) {
+        let (error, message) = match result {
+            Ok(_) if tag == 0 => return,
+            Ok(_) => return self.listener.delivered(tag),
+            Err((error, message)) => (error, message),
+        };
+        self.broken.store(true, Ordering::Release);
+        let kind = match error.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::MessageBatchTooLarge
+                | RDKafkaErrorCode::InvalidRecord
+                | RDKafkaErrorCode::InvalidTimestamp,
+            ) => FailureKind::Refused,
+            Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
+                FailureKind::Abandoned
+            }
+            _ => FailureKind::Other,
+        };
+        let failure = Failure {
+            topic: message.topic(),
+            payload: message.payload().unwrap_or_default(),
+            kind,
+            reason: error.to_string(),
+        };
+        self.listener.failed(&failure);
+    }
+}

@@ -1,0 +1,391 @@
+//! Kafka properties as the user writes them, and the client configuration that comes of them.
+//!
+//! Names are Kafka's own. Those that librdkafka spells otherwise are translated, every other
+//! property of librdkafka passes through, and each value is tried on librdkafka at once, so that a
+//! fault is reported where it stands. What would break the delivery promise of a producer is
+//! refused. Secrets never leave this type but into the client: `Debug` hides them, and no message
+//! quotes one.
+
+mod names;
+
+use logweir_document::{Faults, Key, Node, Span, Value, nearest};
+use names::Meaning;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Which kind of client the properties are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Producer,
+    Consumer,
+}
+
+/// What holds for every client unless the user says otherwise.
+const DEFAULTS_BOTH: &[(&str, &str)] = &[
+    ("client.id", "logweir"),
+    ("socket.keepalive.enable", "true"),
+    // A statically linked OpenSSL knows no directory of certificates; librdkafka looks for one.
+    ("ssl.ca.location", "probe"),
+    ("reconnect.backoff.max.ms", "5000"),
+];
+
+/// Measured in batches of a few hundred bytes per event: larger batches and a linger of 50 ms halve
+/// the cost per event against Java's defaults, and the memory is bounded by kilobytes.
+const DEFAULTS_PRODUCER: &[(&str, &str)] = &[
+    ("acks", "all"),
+    ("enable.idempotence", "true"),
+    // A batch that fails stops the producer, so that nothing behind it can overtake what is sent
+    // again.
+    ("enable.gapless.guarantee", "true"),
+    ("compression.type", "lz4"),
+    ("linger.ms", "50"),
+    ("batch.size", "1000000"),
+    ("batch.num.messages", "10000"),
+    ("queue.buffering.max.kbytes", "65536"),
+    ("queue.buffering.max.messages", "100000"),
+    // Without end: the checkpoint, not a clock, decides what is delivered.
+    ("delivery.timeout.ms", "0"),
+];
+
+/// Memory per worker is bounded, and a full queue is looked at again after 20 ms, not a second.
+const DEFAULTS_CONSUMER: &[(&str, &str)] = &[
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("auto.offset.reset", "earliest"),
+    ("partition.assignment.strategy", "cooperative-sticky"),
+    ("queued.min.messages", "20000"),
+    ("queued.max.messages.kbytes", "32768"),
+    ("fetch.queue.backoff.ms", "20"),
+    ("max.partition.fetch.bytes", "4194304"),
+    ("fetch.min.bytes", "65536"),
+    ("fetch.wait.max.ms", "50"),
+];
+
+/// What the promise of a producer rests on: property, values that keep it, remedy.
+const FIXED_PRODUCER: &[(&str, &[&str], &str)] = &[
+    ("acks", &["all", "-1"], "with fewer acknowledgements a broker that dies takes events with it"),
+    ("enable.idempotence", &["true"], "without it retries change the order of events"),
+    ("enable.gapless.guarantee", &["true"], "without it events could overtake one that failed"),
+    ("delivery.report.only.error", &["false"], "the checkpoint follows the acknowledgements"),
+    ("transactional.id", &[], "transactions are not used; events carry an identity instead"),
+    ("partitioner", &[], "the partition is chosen by the source of an event"),
+];
+
+/// Properties whose value is never shown; each may be read from a file, as `<name>.file`.
+const SECRETS: &[&str] = &[
+    "sasl.password",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.client.credentials.client.secret",
+    "sasl.oauthbearer.assertion.private.key.passphrase",
+    "sasl.oauthbearer.assertion.private.key.pem",
+    "sasl.oauthbearer.config",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.keystore.password",
+];
+
+/// Below this, batches cost more per event than the events themselves.
+const BATCH_SIZE_ADVISED: u64 = 65_536;
+
+/// What the user asked for, under librdkafka's names.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Properties {
+    role: Role,
+    values: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.values.iter().map(|(name, value)| {
+            (name, if SECRETS.contains(&name.as_str()) { "(hidden)" } else { value.as_str() })
+        });
+        f.debug_map().entries(shown).finish()
+    }
+}
+
+impl Properties {
+    /// Reads the mapping `node`, called `path` in messages; `bootstrap.servers` must be among its
+    /// keys. `None` if the node is no mapping; other faults are noted and leave a property out.
+    pub fn read(node: &Node, path: &str, role: Role, faults: &mut Faults) -> Option<Self> {
+        Self::read_except(node, path, &[], role, faults)
+    }
+
+    /// As [`Properties::read`], without the keys `except`, which belong to the caller.
+    pub fn read_except(
+        node: &Node,
+        path: &str,
+        except: &[&str],
+        role: Role,
+        faults: &mut Faults,
+    ) -> Option<Self> {
+        let Value::Mapping(entries) = &node.value else {
+            faults.error(node.span, format!("`{path}` is {}, not a mapping", node.kind())).remedy =
+                Some("write at least `bootstrap.servers: host:9092` in it".into());
+            return None;
+        };
+        let mut reader = Reader { role, values: BTreeMap::new(), faults };
+        for (key, value) in entries.iter().filter(|(key, _)| !except.contains(&key.name.as_str())) {
+            reader.entry(key, value);
+        }
+        let values = reader.values;
+        if !values.contains_key("bootstrap.servers") {
+            let of = if path.is_empty() { String::new() } else { format!(" in `{path}`") };
+            faults.error(node.span, format!("missing `bootstrap.servers`{of}")).remedy =
+                Some("add a line `bootstrap.servers: host:9092`".into());
+        }
+        Some(Self { role, values })
+    }
+
+    /// What the user gave for `name` (librdkafka's spelling).
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// The value in effect for `name`: the user's or our default, if there is one.
+    #[must_use]
+    pub fn effective(&self, name: &str) -> Option<&str> {
+        self.get(name)
+            .or_else(|| self.defaults().find(|(known, _)| *known == name).map(|(_, value)| value))
+    }
+
+    /// Sets a property, unchecked: for values that the program chooses.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.values.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// The same cluster and credentials for a client of another kind: what belongs to the other
+    /// role only is left out.
+    #[must_use]
+    pub fn for_role(&self, role: Role) -> Self {
+        let values = self.values.iter().filter(
+            |(name, _)| !matches!(names::meaning(name), Meaning::Known(_, Some(of)) if of != role),
+        );
+        Self { role, values: values.map(|(n, v)| (n.clone(), v.clone())).collect() }
+    }
+
+    /// The client configuration: our defaults, overridden by what the user gave.
+    #[must_use]
+    pub fn client_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        for (name, value) in self.defaults() {
+            config.set(name, value);
+        }
+        for (name, value) in &self.values {
+            config.set(name, value);
+        }
+        if self.get("group.protocol") == Some("consumer") {
+            // The next-generation protocol assigns on the broker and refuses the client's choice.
+            config.remove("partition.assignment.strategy");
+        }
+        config
+    }
+
+    fn defaults(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let own = match self.role {
+            Role::Producer => DEFAULTS_PRODUCER,
+            Role::Consumer => DEFAULTS_CONSUMER,
+        };
+        DEFAULTS_BOTH.iter().chain(own).copied()
+    }
+}
+
+/// One section while it is being read.
+struct Reader<'f> {
+    role: Role,
+    values: BTreeMap<String, String>,
+    faults: &'f mut Faults,
+}
+
+impl Reader<'_> {
+    fn entry(&mut self, key: &Key, node: &Node) {
+        let Some(text) = node.text() else {
+            self.faults.error(node.span, format!("`{}` is {}", key.name, node.kind())).remedy =
+                Some("write a text or a number".into());
+            return;
+        };
+        let base = key.name.strip_suffix(".file");
+        if let Some(secret) = SECRETS.iter().find(|secret| base == Some(**secret)) {
+            return self.secret_file(secret, text, node.span);
+        }
+        match names::meaning(&key.name) {
+            Meaning::Known(name, role) => {
+                if role.is_some_and(|role| role != self.role) {
+                    let message = format!("`{}` has no effect here", key.name);
+                    let other = match self.role {
+                        Role::Producer => "it is a property of consumers; remove it",
+                        Role::Consumer => "it is a property of producers; remove it",
+                    };
+                    self.faults.warning(key.span, message).remedy = Some(other.into());
+                } else {
+                    self.set(name, text, node.span);
+                }
+            }
+            Meaning::BufferMemory => match text.parse::<u64>() {
+                Ok(bytes) => {
+                    let kbytes = (bytes / 1024).max(1).to_string();
+                    self.set("queue.buffering.max.kbytes", &kbytes, node.span);
+                }
+                Err(_) => {
+                    self.faults.error(node.span, format!("`buffer.memory` is `{text}`")).remedy =
+                        Some("write a number of bytes".into());
+                }
+            },
+            Meaning::SaidOtherwise(remedy) => {
+                let message = format!("`{}` is a property of Java's client only", key.name);
+                self.faults.error(key.span, message).remedy = Some(remedy.into());
+            }
+            Meaning::Meaningless => {
+                let message = format!("`{}` has no meaning here", key.name);
+                self.faults.warning(key.span, message).remedy = Some("remove it".into());
+            }
+            Meaning::Unknown => {
+                let near = nearest(&key.name, names::writable());
+                self.faults
+                    .error(key.span, format!("unknown Kafka property `{}`", key.name))
+                    .remedy = Some(near.map_or_else(
+                    || "see the configuration reference of librdkafka for the names".into(),
+                    |name| format!("did you mean `{name}`?"),
+                ));
+            }
+        }
+    }
+
+    fn secret_file(&mut self, name: &'static str, path: &str, span: Span) {
+        match std::fs::read_to_string(path) {
+            Ok(text) => self.set(name, text.trim_end_matches(['\r', '\n']), span),
+            Err(error) => {
+                self.faults.error(span, format!("`{path}` cannot be read: {error}")).remedy =
+                    Some(format!("name a file that holds the value of `{name}`"));
+            }
+        }
+    }
+
+    fn set(&mut self, name: &'static str, value: &str, span: Span) {
+        if self.breaks_promise(name, value, span) || !self.accepted(name, value, span) {
+            return;
+        }
+        if name == "batch.size" && value.parse::<u64>().is_ok_and(|n| n < BATCH_SIZE_ADVISED) {
+            let message = format!("`batch.size` {value} makes small batches");
+            self.faults.warning(span, message).remedy = Some(format!(
+                "librdkafka's `batch.size` bounds one batch, it reserves no memory; leave it out or \
+                 give at least {BATCH_SIZE_ADVISED}"
+            ));
+        }
+        if self.values.insert(name.to_owned(), value.to_owned()).is_some() {
+            let message = format!("`{name}` is given twice, under two names");
+            self.faults.error(span, message).remedy = Some("keep one of them".into());
+        }
+    }
+
+    fn breaks_promise(&mut self, name: &str, value: &str, span: Span) -> bool {
+        if self.role != Role::Producer {
+            return false;
+        }
+        let fixed = FIXED_PRODUCER.iter().find(|(fixed, ..)| *fixed == name);
+        let Some((_, _, reason)) = fixed.filter(|(_, allowed, _)| !allowed.contains(&value)) else {
+            return false;
+        };
+        let message = format!("`{name}: {value}` would break the delivery promise");
+        self.faults.error(span, message).remedy = Some(format!("remove it: {reason}"));
+        true
+    }
+
+    /// Tries the value on librdkafka.
+    fn accepted(&mut self, name: &str, value: &str, span: Span) -> bool {
+        let outcome = ClientConfig::new().set(name, value).create_native_config();
+        let Err(error) = outcome else { return true };
+        let message = match error {
+            _ if SECRETS.contains(&name) => format!("`{name}` is not acceptable"),
+            KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, reason, ..) => {
+                format!("`{name}` is not available in this build: {reason}")
+            }
+            KafkaError::ClientConfig(_, reason, ..) => {
+                format!("`{name}` is `{value}`: {}", reason.trim_end_matches('.'))
+            }
+            other => format!("`{name}` is `{value}`: {other}"),
+        };
+        self.faults.error(span, message).remedy =
+            Some("see the configuration reference of librdkafka for its values".into());
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logweir_document::{parse, render_all};
+
+    fn read(text: &str, role: Role) -> (Option<Properties>, String) {
+        let document = parse("agent.yaml", text).unwrap();
+        let mut faults = Faults::new(document.source.clone());
+        let properties = Properties::read(&document.root, "kafka", role, &mut faults);
+        (properties, render_all(&faults.into_list(), false))
+    }
+
+    #[test]
+    fn names_of_java_and_of_librdkafka_lead_to_the_same_property() {
+        for (text, role, name, value) in [
+            ("linger.ms: 5", Role::Producer, "linger.ms", "5"),
+            ("queue.buffering.max.ms: 5", Role::Producer, "linger.ms", "5"),
+            ("buffer.memory: 1048576", Role::Producer, "queue.buffering.max.kbytes", "1024"),
+            ("max.request.size: 2000000", Role::Producer, "message.max.bytes", "2000000"),
+            ("fetch.max.wait.ms: 7", Role::Consumer, "fetch.wait.max.ms", "7"),
+            ("compression.zstd.level: 1", Role::Producer, "compression.level", "1"),
+        ] {
+            let (properties, faults) = read(&format!("bootstrap.servers: a:1\n{text}\n"), role);
+            assert_eq!(properties.unwrap().client_config().get(name), Some(value), "{text}");
+            assert_eq!(faults, "", "{text}");
+        }
+    }
+
+    #[test]
+    fn faults_name_place_and_remedy() {
+        for (text, expected) in [
+            ("lingr.ms: 5", "agent.yaml:2:1: error: unknown Kafka property `lingr.ms`"),
+            ("lingr.ms: 5", "did you mean `linger.ms`?"),
+            ("linger.ms: soon", "agent.yaml:2:12: error: `linger.ms` is `soon`"),
+            ("linger.ms: [1]", "`linger.ms` is a list"),
+            ("acks: 1", "`acks: 1` would break the delivery promise"),
+            ("enable.idempotence: false", "would break the delivery promise"),
+            ("partitioner: random", "would break the delivery promise"),
+            ("ssl.truststore.location: /x.jks", "PEM file in `ssl.ca.location`"),
+            ("sasl.jaas.config: x", "`sasl.username`"),
+            ("key.serializer: x", "warning: `key.serializer` has no meaning here"),
+            ("group.id: x", "warning: `group.id` has no effect here"),
+            ("batch.size: 16384", "warning: `batch.size` 16384 makes small batches"),
+            ("linger.ms: 1\nqueue.buffering.max.ms: 2", "given twice"),
+            ("sasl.password.file: /nowhere/x", "`/nowhere/x` cannot be read"),
+        ] {
+            let text = format!("bootstrap.servers: a:1\n{text}\n");
+            let (_, shown) = read(&text, Role::Producer);
+            assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
+        }
+        assert!(read("linger.ms: 5", Role::Producer).1.contains("missing `bootstrap.servers`"));
+        assert!(read("[1]", Role::Producer).1.contains("not a mapping"));
+    }
+
+    #[test]
+    fn secrets_are_never_shown() {
+        let text = "bootstrap.servers: a:1\nsasl.password: canary\nssl.key.pem: canary\n";
+        let (properties, faults) = read(text, Role::Producer);
+        let properties = properties.unwrap();
+        assert_eq!(properties.get("sasl.password"), Some("canary"));
+        assert!(!format!("{properties:?}").contains("canary"));
+        assert!(!faults.contains(": canary"), "{faults}");
+    }
+
+    #[test]
+    fn another_role_keeps_the_cluster_and_drops_what_is_not_its_own() {
+        let text = "bootstrap.servers: a:1\ngroup.id: g\nsecurity.protocol: SSL\n";
+        let consumer = read(text, Role::Consumer).0.unwrap();
+        let producer = consumer.for_role(Role::Producer);
+        assert_eq!(producer.get("group.id"), None);
+        assert_eq!(producer.client_config().get("security.protocol"), Some("SSL"));
+        assert_eq!(producer.client_config().get("acks"), Some("all"));
+        assert_eq!(consumer.client_config().get("enable.auto.commit"), Some("false"));
+    }
+}
