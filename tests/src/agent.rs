@@ -1,7 +1,9 @@
 //! The agent as a process: configured, started, killed, asked for its counts.
 
 use crate::process::{Process, run_to_end};
+use crate::{Topic, wait_until};
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
@@ -13,10 +15,27 @@ pub struct AgentConfig {
     /// Globs of the files to read.
     pub files: Vec<String>,
     /// Where to listen for syslog, UDP and TCP.
-    pub syslog: Option<String>,
+    pub syslog: Option<SocketAddr>,
 }
 
 impl AgentConfig {
+    /// Reads the files that match `glob` in `directory` into `topic`.
+    #[must_use]
+    pub fn of_files(topic: &Topic, directory: &Path, glob: &str) -> Self {
+        let files = vec![directory.join(glob).display().to_string()];
+        Self { files, ..Self::of_nothing(topic) }
+    }
+
+    /// Listens at `address` for syslog into `topic`.
+    #[must_use]
+    pub fn of_syslog(topic: &Topic, address: SocketAddr) -> Self {
+        Self { syslog: Some(address), ..Self::of_nothing(topic) }
+    }
+
+    fn of_nothing(topic: &Topic) -> Self {
+        Self { bootstrap: topic.bootstrap.clone(), topic: topic.name.clone(), ..Self::default() }
+    }
+
     fn yaml(&self, directory: &Path) -> String {
         let mut text = format!(
             "state: {}\nkafka:\n  bootstrap.servers: '{}'\n  linger.ms: 20\ntopic: {}\nsources:\n",
@@ -114,6 +133,19 @@ impl Agent {
     #[must_use]
     pub fn said(&self) -> String {
         self.process.as_ref().expect("the agent runs").said()
+    }
+
+    /// Waits until all that was read is acknowledged; the accounts balance all the while.
+    ///
+    /// # Panics
+    /// They do not, or something was dropped.
+    pub fn assert_everything_delivered(&self) {
+        wait_until("the agent to hold nothing", || {
+            let counts = self.counts();
+            counts.inspect(|counts| counts.assert_balanced());
+            counts.is_some_and(|counts| counts.held == 0)
+        });
+        assert_eq!(self.counts().map(|counts| counts.dropped), Some(0), "dropped events");
     }
 
     /// Its counts since its start, from `logweir-agent status`; `None` while it does not answer.

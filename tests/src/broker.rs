@@ -1,7 +1,7 @@
 //! The embedded broker as a process of its own (`logweir broker`), for tests that need one node.
 
-use crate::{DEADLINE, Process, wait};
-use std::net::{SocketAddr, TcpListener};
+use crate::{DEADLINE, Process, free_address, wait};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
 /// A broker that keeps its address and its data over kills.
@@ -14,14 +14,9 @@ pub struct Broker {
 
 impl Broker {
     /// A broker that does not run yet; its address is already known.
-    ///
-    /// # Panics
-    /// No port is free.
     #[must_use]
     pub fn stopped(directory: &Path) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
-        let address = listener.local_addr().expect("a bound socket has an address");
-        Self { address, directory: directory.to_owned(), process: None }
+        Self { address: free_address(), directory: directory.to_owned(), process: None }
     }
 
     /// A broker that serves.
@@ -41,7 +36,7 @@ impl Broker {
             Process::start("logweir", &arguments, &self.directory.join("broker.output"));
         let serves = || {
             process.assert_running();
-            std::net::TcpStream::connect(self.address).ok()
+            TcpStream::connect(self.address).ok()
         };
         wait("the broker to accept connections", DEADLINE, serves);
         self.process = Some(process);

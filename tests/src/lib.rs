@@ -13,6 +13,7 @@
 mod agent;
 mod broker;
 mod cluster;
+mod delivery;
 mod lines;
 mod oracle;
 mod process;
@@ -23,6 +24,7 @@ mod wait;
 pub use agent::{Agent, AgentConfig, Counts};
 pub use broker::Broker;
 pub use cluster::{Cluster, Node};
+pub use delivery::{Delivery, assert_nothing_missing};
 pub use lines::{Lines, Random, append, line};
 pub use oracle::{Event, assert_exactly_once, assert_in_order_per_source, without_repeats};
 pub use process::{Output, Process, program, run_to_end};
@@ -30,6 +32,7 @@ pub use table::{Ingest, Table};
 pub use topic::Topic;
 pub use wait::{DEADLINE, wait, wait_until};
 
+use std::net::{SocketAddr, TcpListener};
 use tempfile::TempDir;
 
 /// A new directory that goes with its test, under the build's own directory: `/tmp` may be small.
@@ -41,4 +44,14 @@ pub fn directory() -> TempDir {
     let parent = process::target_directory().join("tmp");
     std::fs::create_dir_all(&parent).expect("the build's directory can be written");
     TempDir::with_prefix_in("e2e-", parent).expect("the build's directory can be written")
+}
+
+/// An address of this machine with a port that is free now.
+///
+/// # Panics
+/// No port is free.
+#[must_use]
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
+    listener.local_addr().expect("a bound socket has an address")
 }

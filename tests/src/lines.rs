@@ -41,14 +41,10 @@ impl Lines {
         Self { name: name.to_owned(), path: path.to_owned(), file: open(path), next: 0 }
     }
 
+    /// Who has written how many lines, for the oracle.
     #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn tally(&self) -> (&str, usize) {
+        (&self.name, self.next)
     }
 
     /// How many lines have been written.
@@ -131,11 +127,11 @@ impl Random {
         ((mixed ^ (mixed >> 31)) % limit as u64) as usize
     }
 
-    /// `count` points between a tenth and nine tenths of `whole`, in order.
+    /// `count` points between a tenth and nine tenths of `whole`, the highest first.
     pub fn points(&mut self, count: usize, whole: usize) -> Vec<usize> {
         let mut points: Vec<usize> =
             (0..count).map(|_| whole / 10 + self.below(whole * 8 / 10)).collect();
-        points.sort_unstable();
+        points.sort_unstable_by_key(|point| std::cmp::Reverse(*point));
         points
     }
 }

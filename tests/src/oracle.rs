@@ -82,14 +82,15 @@ pub fn assert_exactly_once(events: &[Event], writers: &[(&str, usize)]) {
 /// Two events stand in the wrong order; shows both.
 pub fn assert_in_order_per_source(events: &[Event]) {
     let mut last: BTreeMap<&str, &Event> = BTreeMap::new();
+    let mut numbers: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for event in events {
         if let Some(before) = last.insert(&event.source, event) {
-            let by_offset = before.offset < event.offset;
-            let by_number = match (before.numbered(), event.numbered()) {
-                (Some((name, earlier)), Some((same, later))) => name != same || earlier < later,
-                _ => true,
-            };
-            assert!(by_offset && by_number, "out of order: {} then {}", before.json, event.json);
+            let ordered = before.offset < event.offset;
+            assert!(ordered, "out of order: {} then {}", before.json, event.json);
+        }
+        if let Some((name, number)) = event.numbered() {
+            let before = numbers.insert((&event.source, name), number);
+            assert!(before < Some(number), "line {before:?} before {}", event.json);
         }
     }
 }

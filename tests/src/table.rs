@@ -103,11 +103,18 @@ impl Table {
         run_to_end("logweir", &["audit", "--store", &self.path.display().to_string()])
     }
 
-    /// `logweir audit --format json`; `None` while there is no table.
+    /// `logweir audit --format json`: an object for each source; none while there is no table.
     #[must_use]
-    pub fn audit_json(&self) -> Option<Value> {
+    pub fn audit_json(&self) -> Vec<Value> {
         let path = self.path.display().to_string();
         let output = run_to_end("logweir", &["audit", "--store", &path, "--format", "json"]);
-        serde_json::from_str(&output.stdout).ok()
+        output.stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// How many events the ledger says that the table has.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        let rows = |source: &Value| source["rows"].as_u64().unwrap_or(0);
+        self.audit_json().iter().map(rows).sum::<u64>() as usize
     }
 }

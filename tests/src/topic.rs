@@ -11,17 +11,26 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const REQUEST: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
 
 /// A topic on a cluster or broker.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Topic {
     pub name: String,
     pub bootstrap: String,
     pub partitions: i32,
+    /// Only asks; one for all questions, because connecting takes longer than an answer.
+    client: Arc<BaseConsumer>,
+}
+
+impl std::fmt::Debug for Topic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "topic {} of {}", self.name, self.bootstrap)
+    }
 }
 
 impl Topic {
@@ -46,14 +55,14 @@ impl Topic {
             ],
         );
         assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
-        Self { name: name.to_owned(), bootstrap: bootstrap.to_owned(), partitions }
+        let client = Arc::new(client(bootstrap));
+        Self { name: name.to_owned(), bootstrap: bootstrap.to_owned(), partitions, client }
     }
 
     /// How many records were ever written to it; `None` if no broker answers.
     #[must_use]
     pub fn records(&self) -> Option<usize> {
-        let client = self.client();
-        (0..self.partitions).map(|partition| self.ends(&client, partition).map(|ends| ends.1)).sum()
+        (0..self.partitions).map(|partition| self.ends(partition).map(|ends| ends.1)).sum()
     }
 
     /// All records, those of a partition in their order.
@@ -62,11 +71,11 @@ impl Topic {
     /// They cannot all be read in time.
     #[must_use]
     pub fn read(&self) -> Vec<(i32, Vec<u8>)> {
-        let client = self.client();
+        let client = client(&self.bootstrap);
         let mut assignment = TopicPartitionList::new();
         let mut remaining = 0;
         for partition in 0..self.partitions {
-            let (first, end) = self.ends(&client, partition).expect("the cluster answers");
+            let (first, end) = self.ends(partition).expect("the cluster answers");
             assignment
                 .add_partition_offset(&self.name, partition, Offset::Offset(first as i64))
                 .expect("an offset is valid");
@@ -124,20 +133,20 @@ impl Topic {
         block_on(admin.delete_records(&list, &options)).expect("the cluster deletes records");
     }
 
-    fn client(&self) -> BaseConsumer {
-        ClientConfig::new()
-            .set("bootstrap.servers", &self.bootstrap)
-            .set("group.id", "logweir-tests")
-            .set("enable.auto.commit", "false")
-            .set("fetch.wait.max.ms", "20")
-            .set("log_level", "0")
-            .create()
-            .expect("valid properties")
-    }
-
     /// First offset and the one behind the last.
-    fn ends(&self, client: &BaseConsumer, partition: i32) -> Option<(usize, usize)> {
-        let (first, end) = client.fetch_watermarks(&self.name, partition, REQUEST).ok()?;
+    fn ends(&self, partition: i32) -> Option<(usize, usize)> {
+        let (first, end) = self.client.fetch_watermarks(&self.name, partition, REQUEST).ok()?;
         Some((usize::try_from(first).ok()?, usize::try_from(end).ok()?))
     }
+}
+
+fn client(bootstrap: &str) -> BaseConsumer {
+    ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", "logweir-tests")
+        .set("enable.auto.commit", "false")
+        .set("fetch.wait.max.ms", "20")
+        .set("log_level", "0")
+        .create()
+        .expect("valid properties")
 }
