@@ -1,0 +1,67 @@
+//! A bad configuration: every fault at once, each with its place and what to do, exit code 78.
+
+use logweir_tests::{Output, directory, run_to_end};
+use std::path::Path;
+
+/// Runs `program command --config` on `text`. Each of `faulty` is a piece of the text at whose
+/// beginning one fault is.
+fn check(program: &str, command: &str, text: &str, faulty: &[&str]) {
+    let directory = directory();
+    let path = directory.path().join("config.yaml");
+    std::fs::write(&path, text).unwrap();
+    let output = run_to_end(program, &[command, "--config", path.to_str().unwrap()]);
+    assert_eq!(output.code, Some(78), "{}", output.stderr);
+    assert_eq!(output.stdout, "");
+    for piece in faulty {
+        let place = place_of(piece, text);
+        assert!(named(&output, &path, place), "{piece} at {place:?} in:\n{}", output.stderr);
+    }
+    let count = |word| output.stderr.matches(word).count();
+    assert_eq!(count(": error: "), faulty.len(), "{}", output.stderr);
+    assert_eq!(count("help: "), faulty.len(), "each fault has a remedy:\n{}", output.stderr);
+}
+
+/// Line and column, both from 1.
+fn place_of(piece: &str, text: &str) -> (usize, usize) {
+    let before = &text[..text.find(piece).expect("the piece is in the text")];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+fn named(output: &Output, path: &Path, (line, column): (usize, usize)) -> bool {
+    output.stderr.contains(&format!("{}:{line}:{column}: error: ", path.display()))
+}
+
+#[test]
+fn the_ingest_tells_every_fault_of_its_configuration() {
+    let text = "\
+kafka:
+  bootstrap.servers: 'localhost:9092'
+  fetch.min.byte: 1
+  session.timeout.ms: soon
+workers: several
+store:
+  path: /tmp
+  flush.interval: often
+  flush.bytes: [1]
+stoer: 1
+";
+    let faulty = ["fetch.min.byte", "soon", "several", "often", "[1]", "stoer"];
+    check("logweir", "ingest", text, &faulty);
+}
+
+#[test]
+fn a_configuration_that_is_no_yaml_is_told_with_its_place() {
+    for (program, command) in [("logweir", "ingest"), ("logweir-agent", "run")] {
+        check(program, command, "kafka: {}\n- kafka\n", &["- kafka"]);
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_told_with_its_name() {
+    for (program, command) in [("logweir", "ingest"), ("logweir-agent", "run")] {
+        let output = run_to_end(program, &[command, "--config", "/nowhere/config.yaml"]);
+        assert_eq!(output.code, Some(78), "{program}: {}", output.stderr);
+        assert!(output.stderr.contains("/nowhere/config.yaml"), "{program}: {}", output.stderr);
+    }
+}
