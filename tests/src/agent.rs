@@ -155,12 +155,13 @@ impl Agent {
         let output =
             run_to_end("logweir-agent", &["status", "--config", &config, "--format", "json"]);
         let status: Value = serde_json::from_str(&output.stdout).ok()?;
-        let count = |name: &str| status["events"][name].as_u64();
+        let count = |name: &str| status[name].as_u64();
+        let reasons = status["dropped"].as_object()?;
         Some(Counts {
             read: count("read")?,
             delivered: count("delivered")?,
             held: count("held")?,
-            dropped: count("dropped")?,
+            dropped: reasons.values().filter_map(Value::as_u64).sum(),
         })
     }
 }
