@@ -1,1 +1,29 @@
-//! .
+//! The table of events: written exactly once, searched, and audited.
+//!
+//! ```text
+//! PartitionWriter ─ decode ─ ledger ─ columns ─ seal ─► Parquet files + ledger file ┐
+//!                                                        Table::commit ◄────────────┘
+//! ```
+//!
+//! A Delta Lake table of flat ECS columns in Parquet, in a directory. The Kafka offset of each
+//! partition is committed with the rows, so what is in the table and where to go on are one fact. The
+//! ledger beside it says, per source, what came twice and what is missing. The crate knows no Kafka
+//! client and no query engine.
+
+mod columns;
+mod data_file;
+mod delta;
+mod directory;
+mod error;
+mod ledger;
+mod record;
+mod schema;
+mod table;
+mod time;
+mod writer;
+
+pub use error::{CommitError, StoreError};
+pub use ledger::Gap;
+pub use table::{Table, TableOptions};
+pub use time::{format_time, parse_time};
+pub use writer::{Batch, Counts, PartitionWriter, Pushed};

@@ -1,0 +1,235 @@
+//! The directory that holds the table: whole files, written once, and a put-if-absent.
+//!
+//! Owns durability: what `create` and `put_if_absent` have returned `Ok` for is on the disk, its name
+//! included, also after a power cut. Everything above speaks in paths relative to the table and could
+//! stand on an object store, which has the same operations.
+//!
+//! Survives: SIGKILL between any two system calls leaves at most a file that nothing refers to.
+
+use crate::error::StoreError;
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Where half-written log entries live until they get their name.
+const TEMPORARY: &str = "_logweir/tmp";
+
+/// The root of a table.
+#[derive(Debug, Clone)]
+pub(crate) struct Directory {
+    root: PathBuf,
+}
+
+/// One file of a listing.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed {
+    /// The name within the listed directory.
+    pub(crate) name: String,
+    pub(crate) modified: SystemTime,
+}
+
+impl Directory {
+    /// `location` is a path or a `file://` URL.
+    pub(crate) fn at(location: &str) -> Result<Self, StoreError> {
+        let path = location.strip_prefix("file://").unwrap_or(location);
+        if path.is_empty() || path.contains("://") {
+            return Err(StoreError::Location(location.to_owned()));
+        }
+        Ok(Self { root: PathBuf::from(path) })
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// Makes a directory and its parents, durably.
+    pub(crate) fn make(&self, relative: &str) -> Result<(), StoreError> {
+        let path = self.path(relative);
+        if path.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir_all(&path).map_err(|e| StoreError::io("create", &path, e))?;
+        for ancestor in path.ancestors() {
+            sync_directory(ancestor)?;
+            if ancestor == self.root {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates a file that must not exist; the caller writes and then calls [`Directory::seal`].
+    pub(crate) fn create(&self, relative: &str) -> Result<File, StoreError> {
+        let path = self.path(relative);
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(|e| StoreError::io("create", &path, e))
+    }
+
+    /// Makes a created file and its name durable; returns its size in bytes.
+    pub(crate) fn seal(&self, relative: &str, file: &File) -> Result<u64, StoreError> {
+        let path = self.path(relative);
+        file.sync_all().map_err(|e| StoreError::io("sync", &path, e))?;
+        let size = file.metadata().map_err(|e| StoreError::io("measure", &path, e))?.len();
+        sync_directory(path.parent().unwrap_or(&self.root))?;
+        Ok(size)
+    }
+
+    /// Writes a whole new file, durably.
+    pub(crate) fn put(&self, relative: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut file = self.create(relative)?;
+        file.write_all(bytes).map_err(|e| StoreError::io("write", &self.path(relative), e))?;
+        self.seal(relative, &file).map(|_| ())
+    }
+
+    /// Writes a whole file unless one of that name is there; `false` if it is. Readers see all of it
+    /// or nothing. The mechanism is link(2), which is atomic and refuses an existing name on every
+    /// file system that has hard links, NFS included.
+    pub(crate) fn put_if_absent(&self, relative: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        let temporary = self.put_temporary(bytes)?;
+        let target = self.path(relative);
+        let linked = fs::hard_link(&temporary, &target);
+        let _ = fs::remove_file(&temporary);
+        match linked {
+            Ok(()) => sync_directory(target.parent().unwrap_or(&self.root)).map(|()| true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(StoreError::io("create", &target, error)),
+        }
+    }
+
+    /// Writes a whole file in place of an old one; readers see one or the other.
+    pub(crate) fn replace(&self, relative: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let temporary = self.put_temporary(bytes)?;
+        let target = self.path(relative);
+        fs::rename(&temporary, &target).map_err(|e| StoreError::io("replace", &target, e))?;
+        sync_directory(target.parent().unwrap_or(&self.root))
+    }
+
+    fn put_temporary(&self, bytes: &[u8]) -> Result<PathBuf, StoreError> {
+        let name = format!("{TEMPORARY}/{:016x}", unique());
+        self.make(TEMPORARY)?;
+        self.put(&name, bytes)?;
+        Ok(self.path(&name))
+    }
+
+    pub(crate) fn read(&self, relative: &str) -> Result<Vec<u8>, StoreError> {
+        let path = self.path(relative);
+        fs::read(&path).map_err(|e| StoreError::io("read", &path, e))
+    }
+
+    pub(crate) fn open(&self, relative: &str) -> Result<File, StoreError> {
+        let path = self.path(relative);
+        File::open(&path).map_err(|e| StoreError::io("open", &path, e))
+    }
+
+    /// Removes a file; one that is not there is fine.
+    pub(crate) fn remove(&self, relative: &str) -> Result<(), StoreError> {
+        let path = self.path(relative);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(StoreError::io("remove", &path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The files (not directories) directly in a directory; none if it does not exist.
+    pub(crate) fn list(&self, relative: &str) -> Result<Vec<Listed>, StoreError> {
+        self.entries(relative, false)
+    }
+
+    /// The directories directly in a directory.
+    pub(crate) fn list_directories(&self, relative: &str) -> Result<Vec<Listed>, StoreError> {
+        self.entries(relative, true)
+    }
+
+    fn entries(&self, relative: &str, directories: bool) -> Result<Vec<Listed>, StoreError> {
+        let path = self.path(relative);
+        let failed = |e| StoreError::io("list", &path, e);
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut listed = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            // A file may be removed by another process between listing and asking.
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.is_dir() == directories {
+                let modified = metadata.modified().map_err(failed)?;
+                listed.push(Listed { name, modified });
+            }
+        }
+        Ok(listed)
+    }
+}
+
+fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    File::open(path).and_then(|file| file.sync_all()).map_err(|e| StoreError::io("sync", path, e))
+}
+
+/// A number that no other call, thread or process gets: the standard library's hash keys are drawn
+/// from the system's random source once per thread and counted up from there.
+pub(crate) fn unique() -> u64 {
+    let mut hasher = std::hash::RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    hasher.write_u64(crate::time::now_us().unsigned_abs());
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn put_if_absent_lets_exactly_one_of_many_win_and_readers_see_whole_files() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = Directory::at(temporary.path().to_str().unwrap()).unwrap();
+        directory.make("log").unwrap();
+        let wins: usize = std::thread::scope(|scope| {
+            let attempts: Vec<_> = (0..8u8)
+                .map(|n| {
+                    let directory = directory.clone();
+                    scope.spawn(move || directory.put_if_absent("log/1", &[n; 4096]).unwrap())
+                })
+                .collect();
+            attempts.into_iter().map(|t| usize::from(t.join().unwrap())).sum()
+        });
+        assert_eq!(wins, 1);
+        let bytes = directory.read("log/1").unwrap();
+        assert_eq!(bytes.len(), 4096);
+        assert!(bytes.iter().all(|byte| *byte == bytes[0]));
+        assert!(directory.list(TEMPORARY).unwrap().is_empty());
+    }
+
+    #[test]
+    fn locations_are_paths_or_file_urls() {
+        for (location, expected) in [
+            ("/var/lib/x", Some("/var/lib/x")),
+            ("file:///var/lib/x", Some("/var/lib/x")),
+            ("relative/x", Some("relative/x")),
+            ("s3://bucket/x", None),
+            ("", None),
+        ] {
+            let root = Directory::at(location).ok().map(|d| d.root().display().to_string());
+            assert_eq!(root.as_deref(), expected, "{location}");
+        }
+    }
+
+    #[test]
+    fn unique_numbers_differ() {
+        let numbers: std::collections::HashSet<u64> = (0..1000).map(|_| unique()).collect();
+        assert_eq!(numbers.len(), 1000);
+    }
+}

@@ -1,0 +1,96 @@
+//! What can go wrong with the table, and whether trying again can help.
+
+use std::path::{Path, PathBuf};
+
+/// A failure of the table or of a file of it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The location is neither a directory path nor a `file://` URL.
+    #[error("`{0}` is no place for a table; give a directory or a file:// URL")]
+    Location(String),
+    /// There is no table; `open_or_create` makes one.
+    #[error("there is no table in {0}; `logweir ingest` creates it with the first start")]
+    NotATable(PathBuf),
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {source}")]
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    /// A Parquet file could not be written or read.
+    #[error("{path} as Parquet: {source}")]
+    Parquet { path: PathBuf, source: parquet::errors::ParquetError },
+    /// Columns of one batch do not fit each other; a fault of this crate.
+    #[error("columns do not form a table: {0}")]
+    Columns(#[from] arrow_schema::ArrowError),
+    /// The bytes of a file are not what they have to be.
+    #[error("{path} is damaged: {reason}; restore it from a backup")]
+    Damaged { path: PathBuf, reason: String },
+    /// The table uses a feature of the Delta protocol that this version does not know.
+    #[error("the table needs `{0}` of the Delta protocol, which this version does not have")]
+    Unsupported(String),
+}
+
+impl StoreError {
+    pub(crate) fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), source }
+    }
+
+    pub(crate) fn parquet(path: &Path, source: parquet::errors::ParquetError) -> Self {
+        Self::Parquet { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), reason: reason.into() }
+    }
+
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
+
+    /// Whether the same call can succeed later without anything else being changed: a full disk may
+    /// be emptied, a slow one may answer. A missing permission or a damaged file stays.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        use std::io::ErrorKind as Kind;
+        match self {
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                Kind::Interrupted
+                    | Kind::WouldBlock
+                    | Kind::TimedOut
+                    | Kind::StorageFull
+                    | Kind::QuotaExceeded
+                    | Kind::ResourceBusy
+                    | Kind::StaleNetworkFileHandle
+            ),
+            _ => false,
+        }
+    }
+}
+
+/// Why a commit did not happen. Nothing of the batches is visible then.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Someone else has written the partition since the writer of the batch was opened. The batch
+    /// must be given up and the partition read again from the table's position.
+    #[error(
+        "partition {partition} stands at {table:?} in the table, but the batch begins at {batch:?}: \
+         another worker has written it"
+    )]
+    Fenced { partition: i32, table: Option<i64>, batch: Option<i64> },
+    /// Other processes committed first, every time.
+    #[error("{attempts} times another process committed first; trying again later can help")]
+    Contended { attempts: u32 },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl CommitError {
+    /// Whether opening the writers anew and doing the same again can succeed.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Fenced { .. } => false,
+            Self::Contended { .. } => true,
+            Self::Store(error) => error.is_retryable(),
+        }
+    }
+}

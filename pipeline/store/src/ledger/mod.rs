@@ -1,0 +1,335 @@
+//! The ledger of a Kafka partition: what is known of each source in it.
+//!
+//! It is kept beside the table, in `_logweir/ledger/<group>/<topic>/<partition>/<id>.jsonl`, and
+//! becomes valid together with the data: the Delta commit that adds the rows also sets the partition's
+//! ledger id. A crash between the two leaves a file that nothing refers to. Ids are random, so a
+//! worker that has lost its partition cannot overwrite the ledger of the one that has it now.
+//!
+//! A file holds the sources that changed, and names the files that it builds on; once those together
+//! outweigh a full one, a full one is written. So a flush costs what it touched, not what is known.
+//!
+//! Bounded: sources unseen for [`FORGET_AFTER_US`] and, above [`SOURCES_MAX`], the longest unseen ones
+//! are forgotten at the next full file, and counted. A repeat of theirs would be stored again.
+
+mod file;
+mod source;
+
+pub use source::Gap;
+pub(crate) use source::{Place, Source, Verdict};
+
+use crate::directory::Directory;
+use crate::error::StoreError;
+use crate::record::{Member, Record};
+use crate::schema;
+use crate::time::DAY_US;
+use file::Header;
+use logweir_record::SourceId;
+use std::collections::{HashMap, HashSet};
+
+/// Longer than any agent keeps something to send.
+const FORGET_AFTER_US: i64 = 90 * DAY_US;
+/// About 300 bytes each in memory.
+const SOURCES_MAX: usize = 1_000_000;
+/// A full file is written after this many partial ones, so that opening reads few files…
+const PARTS_MAX: usize = 32;
+/// …or when the partial ones outweigh the full one, if that is not tiny.
+const PARTIAL_BYTES_MIN: u64 = 256 << 10;
+
+/// Which partition of which topic, for which consumer group.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct PartitionName {
+    pub(crate) group: String,
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+}
+
+impl PartitionName {
+    /// The Delta application whose transaction version is the next offset.
+    pub(crate) fn position_app(&self) -> String {
+        format!("{}/{}/{}", self.group, self.topic, self.partition)
+    }
+
+    /// The Delta application whose transaction version is the id of the valid ledger.
+    pub(crate) fn ledger_app(&self) -> String {
+        format!("{LEDGER_APP}{}", self.position_app())
+    }
+
+    /// The partition whose ledger id that application holds.
+    pub(crate) fn of_ledger_app(app: &str) -> Option<Self> {
+        // A slash may be in the group's name, never in the topic's or the partition's.
+        let mut parts = app.strip_prefix(LEDGER_APP)?.rsplitn(3, '/');
+        let partition = parts.next()?.parse().ok()?;
+        let (topic, group) = (parts.next()?.to_owned(), parts.next()?.to_owned());
+        Some(Self { group, topic, partition })
+    }
+
+    /// The folder of its ledger files.
+    fn folder(&self) -> String {
+        format!("{LEDGER}/{}/{}/{}", encode(&self.group), encode(&self.topic), self.partition)
+    }
+}
+
+/// The folder of all ledgers.
+pub(crate) const LEDGER: &str = "_logweir/ledger";
+/// Precedes the partition in the name of the Delta application that holds a ledger's id.
+pub(crate) const LEDGER_APP: &str = "_logweir/ledger/";
+
+/// As a file name: all but letters, digits, `_`, `-` and inner dots as `%XX`.
+fn encode(name: &str) -> String {
+    let plain = |at: usize, byte: u8| {
+        byte.is_ascii_alphanumeric() || b"_-".contains(&byte) || (byte == b'.' && at > 0)
+    };
+    name.bytes()
+        .enumerate()
+        .map(|(at, byte)| match plain(at, byte) {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// What is known of the sources of a partition.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    name: PartitionName,
+    sources: HashMap<SourceId, Source>,
+    /// Changed since the last file.
+    touched: HashSet<SourceId>,
+    /// The files that make up the ledger, the full one first.
+    parts: Vec<Part>,
+    /// The files of the generation before; readers may still be at them.
+    retired: Vec<Part>,
+    forgotten: u64,
+}
+
+/// A file of the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Part {
+    id: i64,
+    bytes: u64,
+}
+
+/// A ledger that is written and waits for its commit.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    pub(crate) id: i64,
+    /// Files that may be removed once it is valid.
+    pub(crate) obsolete: Vec<String>,
+}
+
+impl Ledger {
+    /// Reads the ledger of that id; without one, nothing is known yet.
+    pub(crate) fn load(
+        directory: &Directory,
+        name: PartitionName,
+        id: Option<i64>,
+    ) -> Result<Self, StoreError> {
+        let mut ledger = Self {
+            name,
+            sources: HashMap::new(),
+            touched: HashSet::new(),
+            parts: Vec::new(),
+            retired: Vec::new(),
+            forgotten: 0,
+        };
+        if let Some(id) = id {
+            let (header, own, bytes) = ledger.read(directory, id)?;
+            for part in header.parts {
+                let (_, sources, bytes) = ledger.read(directory, part)?;
+                ledger.sources.extend(sources);
+                ledger.parts.push(Part { id: part, bytes });
+            }
+            ledger.sources.extend(own);
+            ledger.parts.push(Part { id, bytes });
+            ledger.forgotten = header.forgotten;
+        }
+        Ok(ledger)
+    }
+
+    fn read(
+        &self,
+        directory: &Directory,
+        id: i64,
+    ) -> Result<(Header, Vec<(SourceId, Source)>, u64), StoreError> {
+        let path = self.path(id);
+        let bytes = directory.read(&path)?;
+        let (header, sources) = file::decode(&bytes)
+            .map_err(|reason| StoreError::damaged(&directory.path(&path), reason))?;
+        Ok((header, sources, bytes.len() as u64))
+    }
+
+    fn path(&self, id: i64) -> String {
+        format!("{}/{id:016x}.jsonl", self.name.folder())
+    }
+
+    /// Counts the event in its source and says whether it is to be stored.
+    pub(crate) fn observe(&mut self, record: &Record<'_>, now_us: i64) -> Verdict {
+        self.touched.insert(record.source);
+        let source = self.sources.entry(record.source).or_default();
+        if source.received == 0 {
+            source.first_seen_us = now_us;
+        }
+        source.last_seen_us = now_us;
+        source.newest_event_us = source.newest_event_us.max(record.time_us());
+        keep(&mut source.host, record.text(schema::HOST_NAME));
+        keep(&mut source.agent, record.text(schema::AGENT_ID));
+        let path = record.text(schema::FILE_PATH).or_else(|| record.text(schema::INPUT_TYPE));
+        keep(&mut source.path, path);
+        let end = record.offset.saturating_add(original_bytes(record)).saturating_add(1);
+        source.observe(Place { offset: record.offset, end, prev: record.prev })
+    }
+
+    /// Writes what changed, or all, and returns what the commit has to name; `None` if nothing
+    /// changed.
+    pub(crate) fn save(
+        &mut self,
+        directory: &Directory,
+        next_offset: i64,
+        now_us: i64,
+    ) -> Result<Option<Saved>, StoreError> {
+        if self.touched.is_empty() {
+            return Ok(None);
+        }
+        directory.make(&self.name.folder())?;
+        let id = (crate::directory::unique() >> 1) as i64;
+        let full = self.full_is_due();
+        if full {
+            self.forget(now_us);
+        }
+        let header = Header {
+            next_offset,
+            parts: if full { Vec::new() } else { self.parts.iter().map(|part| part.id).collect() },
+            forgotten: self.forgotten,
+        };
+        let bytes = if full {
+            file::encode(&header, self.sources.iter())
+        } else {
+            let changed = self.touched.iter().filter_map(|id| self.sources.get_key_value(id));
+            file::encode(&header, changed)
+        };
+        directory.put(&self.path(id), &bytes)?;
+        self.touched.clear();
+        let mut obsolete = Vec::new();
+        if full {
+            let before = std::mem::take(&mut self.parts);
+            let retired = std::mem::replace(&mut self.retired, before);
+            obsolete.extend(retired.iter().map(|part| self.path(part.id)));
+        }
+        self.parts.push(Part { id, bytes: bytes.len() as u64 });
+        Ok(Some(Saved { id, obsolete }))
+    }
+
+    fn full_is_due(&self) -> bool {
+        let Some((first, partial)) = self.parts.split_first() else { return true };
+        let partial_bytes: u64 = partial.iter().map(|part| part.bytes).sum();
+        self.parts.len() >= PARTS_MAX || partial_bytes > first.bytes.max(PARTIAL_BYTES_MIN)
+    }
+
+    fn forget(&mut self, now_us: i64) {
+        let known = self.sources.len();
+        self.sources.retain(|_, source| now_us - source.last_seen_us <= FORGET_AFTER_US);
+        if self.sources.len() > SOURCES_MAX {
+            let mut seen: Vec<i64> = self.sources.values().map(|s| s.last_seen_us).collect();
+            let surplus = seen.len() - SOURCES_MAX;
+            let (_, bound, _) = seen.select_nth_unstable(surplus);
+            let bound = *bound;
+            self.sources.retain(|_, source| source.last_seen_us >= bound);
+        }
+        self.forgotten += (known - self.sources.len()) as u64;
+    }
+
+    pub(crate) fn into_sources(self) -> HashMap<SourceId, Source> {
+        self.sources
+    }
+
+    /// The files that the ledger is made of, for the vacuum.
+    pub(crate) fn files(&self) -> impl Iterator<Item = String> + '_ {
+        self.parts.iter().map(|part| self.path(part.id))
+    }
+}
+
+/// Follows a text that hardly ever changes, without an allocation when it has not.
+fn keep(known: &mut String, now: Option<&str>) {
+    if let Some(now) = now
+        && known != now
+    {
+        now.clone_into(known);
+    }
+}
+
+/// About how many bytes the line has in its source; only the size of a gap is told from it.
+fn original_bytes(record: &Record<'_>) -> u64 {
+    match record.get(schema::ORIGINAL) {
+        Some(Member::Text(text)) => text.len() as u64,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(group: &str) -> PartitionName {
+        PartitionName { group: group.into(), topic: "t".into(), partition: 0 }
+    }
+
+    fn observe(ledger: &mut Ledger, source: u32, offset: u64, prev: Option<u64>) -> Verdict {
+        let id = SourceId::derive(&[&source.to_le_bytes()]);
+        let prev = prev.map(|prev| format!(r#","logweir.prev":{prev}"#)).unwrap_or_default();
+        let payload = format!(
+            r#"{{"logweir.source":"{id}","log.offset":{offset},"host.name":"h{source}","log.file.path":"/l","event.original":"123456789"{prev}}}"#
+        );
+        ledger.observe(&Record::decode(payload.as_bytes()).unwrap(), 1000)
+    }
+
+    #[test]
+    fn a_ledger_is_what_it_was_after_any_number_of_partial_files() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = Directory::at(temporary.path().to_str().unwrap()).unwrap();
+        let mut ledger = Ledger::load(&directory, name("g"), None).unwrap();
+        let mut files = HashSet::new();
+        for round in 0..100u64 {
+            for source in 0..20u32 {
+                if (round + u64::from(source)).is_multiple_of(3) {
+                    let prev = round.checked_sub(3).map(|before| before * 10);
+                    assert_eq!(observe(&mut ledger, source, round * 10, prev), Verdict::Store);
+                }
+            }
+            let saved = ledger.save(&directory, round as i64, 2000).unwrap().unwrap();
+            for path in saved.obsolete {
+                directory.remove(&path).unwrap();
+            }
+            let again = Ledger::load(&directory, name("g"), Some(saved.id)).unwrap();
+            assert_eq!(again.sources, ledger.sources);
+            assert_eq!(again.parts, ledger.parts);
+            files.insert(ledger.parts.len());
+        }
+        assert!(files.len() > 10, "both partial and full files were written: {files:?}");
+        let left = directory.list(&name("g").folder()).unwrap().len();
+        assert!(left <= 2 * PARTS_MAX, "{left} files are left");
+        assert!(ledger.save(&directory, 0, 2000).unwrap().is_none(), "nothing has changed");
+    }
+
+    #[test]
+    fn sources_not_seen_for_long_are_forgotten_and_counted() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = Directory::at(temporary.path().to_str().unwrap()).unwrap();
+        let mut ledger = Ledger::load(&directory, name("g"), None).unwrap();
+        observe(&mut ledger, 1, 0, None);
+        ledger.save(&directory, 1, FORGET_AFTER_US + 1001).unwrap();
+        assert_eq!((ledger.sources.len(), ledger.forgotten), (0, 1));
+    }
+
+    #[test]
+    fn names_from_outside_choose_no_path() {
+        for (group, expected) in [
+            ("logweir-ingest", "_logweir/ledger/logweir-ingest/t/0"),
+            ("../../etc", "_logweir/ledger/%2E.%2F..%2Fetc/t/0"),
+            ("..", "_logweir/ledger/%2E./t/0"),
+            ("a b%", "_logweir/ledger/a%20b%25/t/0"),
+        ] {
+            assert_eq!(name(group).folder(), expected);
+            assert_eq!(PartitionName::of_ledger_app(&name(group).ledger_app()), Some(name(group)));
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! One Kafka record, decoded: its identity, its members by column, and the rest as JSON.
+//!
+//! Borrows from the payload wherever a value needs no unescaping. A value that does not fit its
+//! column goes to the rest under its own name, so decoding loses nothing; only a payload that is no
+//! JSON object, names a column twice, or has no identity is refused.
+
+use crate::schema::{self, COLUMNS, ColumnIndex, Kind};
+use crate::time::parse_rfc3339;
+use logweir_record::{SourceId, write_escaped};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+
+/// A value that fits the column it is for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Member<'a> {
+    Text(Cow<'a, str>),
+    Long(i64),
+    Time(i64),
+    List(Vec<Cow<'a, str>>),
+}
+
+/// A decoded record.
+#[derive(Debug)]
+pub(crate) struct Record<'a> {
+    pub(crate) source: SourceId,
+    pub(crate) offset: u64,
+    pub(crate) prev: Option<u64>,
+    /// Each column at most once, in the order of the payload.
+    pub(crate) members: Vec<(ColumnIndex, Member<'a>)>,
+    /// The members without a column, as `"name":value,…` without braces.
+    pub(crate) rest: String,
+}
+
+/// Why a payload is no record of ours.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DecodeError {
+    #[error("not a flat JSON object: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("`logweir.source` is missing or not 32 hexadecimal digits")]
+    Source,
+    #[error("`log.offset` is missing or not a number of bytes")]
+    Offset,
+    #[error("`logweir.prev` is not a number of bytes")]
+    Prev,
+}
+
+impl<'a> Record<'a> {
+    pub(crate) fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        let fields: Fields<'a> = serde_json::from_slice(payload)?;
+        let long = |column| match fields.get(column) {
+            Some(Member::Long(value)) => u64::try_from(*value).ok(),
+            _ => None,
+        };
+        let source = fields.text(schema::SOURCE).and_then(|text| text.parse().ok());
+        let source = source.ok_or(DecodeError::Source)?;
+        let offset = long(schema::OFFSET).ok_or(DecodeError::Offset)?;
+        let prev = long(schema::PREV);
+        if prev.is_none() && fields.seen & (1 << schema::PREV) != 0 {
+            return Err(DecodeError::Prev);
+        }
+        Ok(Self { source, offset, prev, members: fields.members, rest: fields.rest })
+    }
+
+    pub(crate) fn get(&self, column: ColumnIndex) -> Option<&Member<'a>> {
+        self.members.iter().find(|(at, _)| *at == column).map(|(_, member)| member)
+    }
+
+    pub(crate) fn text(&self, column: ColumnIndex) -> Option<&str> {
+        match self.get(column) {
+            Some(Member::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The event's own time, if the record has a valid one.
+    pub(crate) fn time_us(&self) -> Option<i64> {
+        match self.get(schema::TIMESTAMP) {
+            Some(Member::Time(time)) => Some(*time),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    members: Vec<(ColumnIndex, Member<'a>)>,
+    rest: String,
+    /// One bit per column.
+    seen: u128,
+}
+
+impl<'a> Fields<'a> {
+    fn get(&self, column: ColumnIndex) -> Option<&Member<'a>> {
+        self.members.iter().find(|(at, _)| *at == column).map(|(_, member)| member)
+    }
+
+    fn text(&self, column: ColumnIndex) -> Option<&str> {
+        match self.get(column) {
+            Some(Member::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Takes one member; `Err` holds the name of a column that came twice.
+    fn take(&mut self, key: Cow<'a, str>, raw: &'a RawValue) -> Result<(), ColumnIndex> {
+        let raw = raw.get();
+        let column = schema::index_of(&key).filter(|at| !schema::WRITTEN_HERE.contains(at));
+        let Some(column) = column else {
+            self.take_rest(&key, raw);
+            return Ok(());
+        };
+        if self.seen & (1 << column) != 0 {
+            return Err(column);
+        }
+        self.seen |= 1 << column;
+        match member(COLUMNS[column].kind, raw) {
+            Some(member) => self.members.push((column, member)),
+            None if raw == "null" => {}
+            None => self.take_rest(&key, raw),
+        }
+        Ok(())
+    }
+
+    fn take_rest(&mut self, key: &str, raw: &str) {
+        if !self.rest.is_empty() {
+            self.rest.push(',');
+        }
+        let mut quoted = Vec::with_capacity(key.len() + 3);
+        quoted.push(b'"');
+        write_escaped(&mut quoted, key.as_bytes());
+        quoted.extend_from_slice(b"\":");
+        self.rest.push_str(&String::from_utf8_lossy(&quoted));
+        self.rest.push_str(raw);
+    }
+}
+
+/// `raw` as a value of the kind; `None` if it does not fit without loss.
+fn member(kind: Kind, raw: &str) -> Option<Member<'_>> {
+    match kind {
+        Kind::Text | Kind::Ip => scalar(raw).map(Member::Text),
+        Kind::Long => {
+            let text = scalar(raw)?;
+            let value: i64 = text.parse().ok()?;
+            // `+1`, `007`: read as a number, they would not come back as they were.
+            (value.to_string() == *text).then_some(Member::Long(value))
+        }
+        Kind::Time => parse_rfc3339(&scalar(raw)?).map(Member::Time),
+        Kind::List if raw.starts_with('[') => {
+            let elements: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
+            let texts: Option<Vec<_>> = elements.iter().map(|raw| scalar(raw.get())).collect();
+            texts.map(Member::List)
+        }
+        Kind::List => scalar(raw).map(|text| Member::List(vec![text])),
+    }
+}
+
+/// The text of a string, or the digits of a number or the word of a boolean.
+fn scalar(raw: &str) -> Option<Cow<'_, str>> {
+    match raw.as_bytes().first()? {
+        b'"' => {
+            let inside = raw.get(1..raw.len() - 1)?;
+            if memchr::memchr(b'\\', inside.as_bytes()).is_none() {
+                return Some(Cow::Borrowed(inside));
+            }
+            serde_json::from_str::<String>(raw).ok().map(Cow::Owned)
+        }
+        b'[' | b'{' | b'n' => None,
+        _ => Some(Cow::Borrowed(raw)),
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with one member per field")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Fields { members: Vec::with_capacity(32), ..Fields::default() };
+        while let Some(Key(key)) = map.next_key()? {
+            let raw: &'de RawValue = map.next_value()?;
+            fields.take(key, raw).map_err(|column| {
+                serde::de::Error::custom(format_args!("`{}` is there twice", COLUMNS[column].name))
+            })?;
+        }
+        Ok(fields)
+    }
+}
+
+/// A key, borrowed unless it holds escapes.
+#[derive(Debug)]
+pub(crate) struct Key<'a>(pub(crate) Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Cow<'de, str>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a field name")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(text))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor).map(Key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDENTITY: &str =
+        r#""logweir.source":"000102030405060708090a0b0c0d0e0f","log.offset":4096"#;
+
+    fn decode(members: &str) -> Result<String, String> {
+        let payload = format!("{{{IDENTITY}{members}}}");
+        let record = Record::decode(payload.as_bytes()).map_err(|error| error.to_string())?;
+        assert_eq!(record.offset, 4096);
+        let mut shown = String::new();
+        for (column, member) in &record.members[2..] {
+            shown.push_str(&format!("{}={member:?} ", COLUMNS[*column].name));
+        }
+        Ok(shown + &record.rest)
+    }
+
+    #[test]
+    fn members_go_to_their_columns_and_all_else_to_the_rest() {
+        for (members, expected) in [
+            (r#","message":"a\nb""#, r#"message=Text("a\nb") "#),
+            (r#","user.name":7"#, r#"user.name=Text("7") "#),
+            (r#","process.pid":7,"source.port":"22""#, "process.pid=Long(7) source.port=Long(22) "),
+            (r#","process.pid":"007""#, r#""process.pid":"007""#),
+            (r#","process.pid":1.5"#, r#""process.pid":1.5"#),
+            (r#","process.pid":18446744073709551615"#, r#""process.pid":18446744073709551615"#),
+            (r#","@timestamp":"1970-01-01T00:00:01Z""#, "@timestamp=Time(1000000) "),
+            (r#","@timestamp":"yesterday""#, r#""@timestamp":"yesterday""#),
+            (r#","tags":["a",1]"#, r#"tags=List(["a", "1"]) "#),
+            (r#","tags":"a""#, r#"tags=List(["a"]) "#),
+            (r#","tags":[["a"]]"#, r#""tags":[["a"]]"#),
+            (r#","user.name":["a"]"#, r#""user.name":["a"]"#),
+            (r#","user.name":null"#, ""),
+            (
+                r#","odd\"key":{"x": [1]},"labels.a":true"#,
+                r#""odd\"key":{"x": [1]},"labels.a":true"#,
+            ),
+            (r#","event.ingested":"x""#, r#""event.ingested":"x""#),
+            (r#","logweir.prev":12"#, "logweir.prev=Long(12) "),
+        ] {
+            assert_eq!(decode(members).as_deref(), Ok(expected), "{members}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_identity_or_is_no_object_is_refused_with_the_reason() {
+        for (payload, expected) in [
+            ("", "not a flat JSON object"),
+            ("[1]", "not a flat JSON object"),
+            ("{\"a\":1} x", "not a flat JSON object"),
+            ("{\"a\":\"\u{1}\"}", "not a flat JSON object"),
+            ("{}", "`logweir.source` is missing"),
+            (r#"{"logweir.source":"00"}"#, "`logweir.source` is missing"),
+            (r#"{"logweir.source":"000102030405060708090a0b0c0d0e0f"}"#, "`log.offset` is missing"),
+            (r#"{"message":"a","message":"b"}"#, "`message` is there twice"),
+        ] {
+            let error = Record::decode(payload.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{payload}: {error}");
+        }
+        assert!(decode(r#","logweir.prev":-1"#).unwrap_err().contains("logweir.prev"));
+        assert!(Record::decode(b"{\"a\":\"\xff\"}").is_err());
+    }
+}

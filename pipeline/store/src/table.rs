@@ -1,0 +1,423 @@
+//! The table: open it, see what is in it, commit to it.
+//!
+//! Owns STO-1: an offset is committed ⇔ its rows are visible. One Delta commit adds the files of
+//! several Kafka partitions and sets, for each, the next offset and the ledger that belongs to it. A
+//! commit is refused if the table's offset of a partition is not the one that the batch builds on, so
+//! a worker that has lost its partition and does not know it can neither repeat nor skip rows.
+//!
+//! Survives: SIGKILL anywhere (files that no commit names are never read), several processes
+//! committing at once.
+
+use crate::data_file::FileStatistics;
+use crate::delta::{
+    Action, Add, CommitInfo, Log, LogOptions, Metadata, Protocol, Remove, Snapshot, Txn,
+};
+use crate::directory::{Directory, unique};
+use crate::error::{CommitError, StoreError};
+use crate::ledger::PartitionName;
+use crate::schema::{PARTITION_COLUMN, delta_fields};
+use crate::time::now_us;
+use crate::writer::Batch;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// How often a commit is tried when other processes keep being faster. With as many writers, each
+/// round lets one of them through.
+const COMMIT_ATTEMPTS: u32 = 64;
+const COMMIT_PAUSE_MAX_MS: u64 = 100;
+
+/// How a table is written.
+#[derive(Debug, Clone, Copy)]
+pub struct TableOptions {
+    /// A writer puts what it holds into a file when it holds this many bytes of records; it bounds
+    /// the memory of a writer.
+    pub target_file_bytes: usize,
+    /// Commits from one checkpoint of the log to the next.
+    pub checkpoint_every: u64,
+    /// How long commits in front of the last checkpoint are kept.
+    pub log_retention: Duration,
+}
+
+impl Default for TableOptions {
+    fn default() -> Self {
+        Self {
+            target_file_bytes: 64 << 20,
+            checkpoint_every: 50,
+            log_retention: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// A Delta table in a directory. Threads share it.
+#[derive(Debug)]
+pub struct Table {
+    directory: Directory,
+    options: TableOptions,
+    log: Log,
+    state: Mutex<Snapshot>,
+}
+
+/// A file of the table with what is known of it without opening it.
+#[derive(Debug, Clone)]
+pub(crate) struct FileEntry {
+    /// Relative to the table.
+    pub(crate) path: String,
+    pub(crate) add: Arc<Add>,
+}
+
+impl Table {
+    /// Opens the table in a directory (a path or a `file://` URL); makes an empty one if there is
+    /// none.
+    ///
+    /// # Errors
+    /// The directory cannot be written, or holds a table that this version does not understand.
+    pub fn open_or_create(location: &str, options: TableOptions) -> Result<Self, StoreError> {
+        match Self::open(location, options) {
+            Err(StoreError::NotATable(_)) => {}
+            other => {
+                let table = other?;
+                table.add_missing_columns()?;
+                return Ok(table);
+            }
+        }
+        let directory = Directory::at(location)?;
+        let log = log(&directory, options);
+        // If another process creates it at the same time, its table is as good.
+        log.create(&first_commit())?;
+        Self::open(location, options)
+    }
+
+    /// Opens the table in a directory.
+    ///
+    /// # Errors
+    /// There is none ([`StoreError::NotATable`]), or it cannot be read.
+    pub fn open(location: &str, options: TableOptions) -> Result<Self, StoreError> {
+        let directory = Directory::at(location)?;
+        let log = log(&directory, options);
+        let Some(snapshot) = log.load()? else {
+            return Err(StoreError::NotATable(directory.root().to_owned()));
+        };
+        Ok(Self { directory, options, log, state: Mutex::new(snapshot) })
+    }
+
+    /// Takes what other processes have committed.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn refresh(&self) -> Result<(), StoreError> {
+        self.log.refresh(&mut self.state())
+    }
+
+    /// The version of the last commit that was seen.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.state().version
+    }
+
+    /// The next Kafka offset that the table wants of a partition; `None` if it has none of it.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn position(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: i32,
+    ) -> Result<Option<i64>, StoreError> {
+        let name = PartitionName { group: group.into(), topic: topic.into(), partition };
+        self.app_versions(&name).map(|(position, _)| position)
+    }
+
+    /// Commits batches of several partitions at once: all or nothing.
+    ///
+    /// # Errors
+    /// See [`CommitError`]; nothing has become visible then.
+    pub fn commit(&self, batches: Vec<Batch>) -> Result<(), CommitError> {
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let actions = commit_actions(&batches);
+        self.commit_when(|snapshot| check_positions(snapshot, &batches), || actions.clone())?;
+        for path in batches.iter().flat_map(Batch::obsolete) {
+            if let Err(error) = self.directory.remove(path) {
+                tracing::warn!(%error, "cannot remove an old ledger file");
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits `actions` as soon as `check` agrees with the table as it is at that moment.
+    pub(crate) fn commit_when(
+        &self,
+        check: impl Fn(&Snapshot) -> Result<(), CommitError>,
+        actions: impl Fn() -> Vec<Action>,
+    ) -> Result<(), CommitError> {
+        let mut state = self.state();
+        for attempt in 0..COMMIT_ATTEMPTS {
+            self.log.refresh(&mut state)?;
+            check(&state)?;
+            if self.log.commit(&mut state, actions())? {
+                return Ok(());
+            }
+            let bound = (u64::from(attempt) + 1).saturating_mul(5).min(COMMIT_PAUSE_MAX_MS);
+            std::thread::sleep(Duration::from_millis(unique() % bound));
+        }
+        Err(CommitError::Contended { attempts: COMMIT_ATTEMPTS })
+    }
+
+    /// Next offset and ledger id of a partition, as of now.
+    pub(crate) fn app_versions(
+        &self,
+        name: &PartitionName,
+    ) -> Result<(Option<i64>, Option<i64>), StoreError> {
+        let mut state = self.state();
+        self.log.refresh(&mut state)?;
+        let position = state.app_version(&name.position_app());
+        Ok((position, state.app_version(&name.ledger_app())))
+    }
+
+    /// The ledgers of all partitions, as of now.
+    pub(crate) fn ledgers(&self) -> Result<Vec<(PartitionName, i64)>, StoreError> {
+        let mut state = self.state();
+        self.log.refresh(&mut state)?;
+        let ledgers = state.txns.values().filter_map(|txn| {
+            PartitionName::of_ledger_app(&txn.app_id).map(|name| (name, txn.version))
+        });
+        Ok(ledgers.collect())
+    }
+
+    /// The files of the table as of now.
+    pub(crate) fn files(&self) -> Result<Vec<FileEntry>, StoreError> {
+        let mut state = self.state();
+        self.log.refresh(&mut state)?;
+        state.files.values().map(|add| self.entry(add)).collect()
+    }
+
+    fn entry(&self, add: &Arc<Add>) -> Result<FileEntry, StoreError> {
+        let path = decode_path(&add.path);
+        if path.contains("://") || path.starts_with('/') {
+            return Err(StoreError::Unsupported("files outside of the table".into()));
+        }
+        Ok(FileEntry { path, add: add.clone() })
+    }
+
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    pub(crate) fn options(&self) -> TableOptions {
+        self.options
+    }
+
+    fn state(&self) -> MutexGuard<'_, Snapshot> {
+        // A snapshot is only ever changed by applying whole commits; a panic elsewhere leaves it so.
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// A table of an older version gets the columns that this one writes.
+    fn add_missing_columns(&self) -> Result<(), StoreError> {
+        let Some(merged) = self.state().metadata.as_ref().and_then(with_missing_columns) else {
+            return Ok(());
+        };
+        let before = self.state().metadata.clone();
+        let outcome = self.commit_when(
+            |snapshot| match snapshot.metadata == before {
+                true => Ok(()),
+                false => Err(CommitError::Contended { attempts: 1 }),
+            },
+            || {
+                vec![
+                    Action { metadata: Some(merged.clone()), ..Action::default() },
+                    Action {
+                        commit_info: Some(CommitInfo::now("ADD COLUMNS")),
+                        ..Action::default()
+                    },
+                ]
+            },
+        );
+        match outcome {
+            Err(CommitError::Store(error)) => Err(error),
+            // Someone else changes the schema at the same time: an ingest of this version, or the
+            // table's owner. The next start looks again; rows are written and read either way.
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+fn log(directory: &Directory, options: TableOptions) -> Log {
+    let TableOptions { checkpoint_every, log_retention, .. } = options;
+    Log::new(directory.clone(), LogOptions { checkpoint_every, retention: log_retention })
+}
+
+fn first_commit() -> Vec<Action> {
+    let metadata = Metadata {
+        id: uuid(),
+        name: Some("logweir".into()),
+        description: Some("events in the Elastic Common Schema, flat".into()),
+        format: crate::delta::Format { provider: "parquet".into(), options: BTreeMap::new() },
+        schema_string: schema_string(delta_fields()),
+        partition_columns: vec![PARTITION_COLUMN.into()],
+        configuration: BTreeMap::new(),
+        created_time: Some(now_us() / 1000),
+    };
+    vec![
+        Action { commit_info: Some(CommitInfo::now("CREATE TABLE")), ..Action::default() },
+        Action { protocol: Some(Protocol::WRITTEN), ..Action::default() },
+        Action { metadata: Some(metadata), ..Action::default() },
+    ]
+}
+
+fn schema_string(fields: Vec<Value>) -> String {
+    serde_json::json!({"type": "struct", "fields": fields}).to_string()
+}
+
+/// A random UUID (version 4).
+fn uuid() -> String {
+    let (a, b) = (unique(), unique());
+    let (a, b) = ((a & !0xf000) | 0x4000, (b & !(0b11 << 62)) | (0b10 << 62));
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        a >> 32,
+        a >> 16 & 0xffff,
+        a & 0xffff,
+        b >> 48,
+        b & 0xffff_ffff_ffff
+    )
+}
+
+/// The metadata with this version's columns behind those that are there; `None` if none is missing.
+fn with_missing_columns(metadata: &Metadata) -> Option<Metadata> {
+    let schema: Value = serde_json::from_str(&metadata.schema_string).ok()?;
+    let mut fields = schema.get("fields")?.as_array()?.clone();
+    let known: HashSet<String> =
+        fields.iter().filter_map(|field| Some(field.get("name")?.as_str()?.to_owned())).collect();
+    let missing = delta_fields()
+        .into_iter()
+        .filter(|field| field["name"].as_str().is_some_and(|name| !known.contains(name)));
+    let before = fields.len();
+    fields.extend(missing);
+    (fields.len() > before)
+        .then(|| Metadata { schema_string: schema_string(fields), ..metadata.clone() })
+}
+
+/// The batches must build on what the table has, one after the other.
+fn check_positions(snapshot: &Snapshot, batches: &[Batch]) -> Result<(), CommitError> {
+    let mut positions: HashMap<String, Option<i64>> = HashMap::new();
+    for batch in batches {
+        let app = batch.name().position_app();
+        let table = *positions.entry(app.clone()).or_insert_with(|| snapshot.app_version(&app));
+        if table != batch.first_offset() {
+            return Err(CommitError::Fenced {
+                partition: batch.partition(),
+                table,
+                batch: batch.first_offset(),
+            });
+        }
+        positions.insert(app, Some(batch.next_offset()));
+    }
+    Ok(())
+}
+
+fn commit_actions(batches: &[Batch]) -> Vec<Action> {
+    let last_updated = Some(now_us() / 1000);
+    // Of several batches of a partition the last one's offset and ledger stand.
+    let mut txns = BTreeMap::new();
+    for batch in batches {
+        txns.insert(batch.name().position_app(), batch.next_offset());
+        if let Some(id) = batch.ledger_id() {
+            txns.insert(batch.name().ledger_app(), id);
+        }
+    }
+    let mut info = CommitInfo::now("WRITE");
+    info.operation_parameters.insert("mode".into(), "Append".into());
+    let mut actions = vec![Action { commit_info: Some(info), ..Action::default() }];
+    actions.extend(txns.into_iter().map(|(app_id, version)| {
+        let txn = Txn { app_id, version, last_updated };
+        Action { txn: Some(txn), ..Action::default() }
+    }));
+    let adds = batches.iter().flat_map(Batch::files);
+    actions.extend(adds.map(|add| Action { add: Some(add.clone()), ..Action::default() }));
+    actions
+}
+
+/// Actions that replace files by others with the same rows, or by nothing.
+pub(crate) fn replace_actions(
+    operation: &str,
+    removed: &[FileEntry],
+    added: &[Add],
+) -> Vec<Action> {
+    let data_change = added.is_empty();
+    let deletion_timestamp = Some(now_us() / 1000);
+    let mut actions =
+        vec![Action { commit_info: Some(CommitInfo::now(operation)), ..Action::default() }];
+    actions.extend(removed.iter().map(|entry| {
+        let remove = Remove { path: entry.add.path.clone(), deletion_timestamp, data_change };
+        Action { remove: Some(remove), ..Action::default() }
+    }));
+    actions.extend(added.iter().map(|add| Action { add: Some(add.clone()), ..Action::default() }));
+    actions
+}
+
+/// A path in the log is percent-encoded.
+fn decode_path(path: &str) -> String {
+    if !path.contains('%') {
+        return path.to_owned();
+    }
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((byte, behind)) = rest.split_first() {
+        let code = (*byte == b'%').then(|| path_byte(behind)).flatten();
+        bytes.push(code.unwrap_or(*byte));
+        rest = if code.is_some() { &behind[2..] } else { behind };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn path_byte(digits: &[u8]) -> Option<u8> {
+    u8::from_str_radix(std::str::from_utf8(digits.get(..2)?).ok()?, 16).ok()
+}
+
+impl FileEntry {
+    pub(crate) fn statistics(&self) -> FileStatistics {
+        FileStatistics::of(&self.add)
+    }
+
+    /// The day of its rows, as `YYYY-MM-DD`.
+    pub(crate) fn date(&self) -> Option<&str> {
+        self.add.partition_values.get(PARTITION_COLUMN)?.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_the_log_are_decoded() {
+        for (path, expected) in [
+            ("date=2026-11-28/a.parquet", "date=2026-11-28/a.parquet"),
+            ("date%3D2026/a%20b", "date=2026/a b"),
+            ("a%", "a%"),
+            ("a%zz%C3%A4", "a%zzä"),
+        ] {
+            assert_eq!(decode_path(path), expected);
+        }
+    }
+
+    #[test]
+    fn a_table_of_fewer_columns_gets_the_others_and_keeps_its_own() {
+        let Some(Action { metadata: Some(full), .. }) = first_commit().pop() else { panic!() };
+        assert_eq!(with_missing_columns(&full), None);
+        let mut fields = delta_fields();
+        fields.truncate(3);
+        fields.push(
+            serde_json::json!({"name": "own", "type": "long", "nullable": true, "metadata": {}}),
+        );
+        let old = Metadata { schema_string: schema_string(fields), ..full };
+        let merged = with_missing_columns(&old).unwrap();
+        assert_eq!(with_missing_columns(&merged), None);
+        assert!(merged.schema_string.contains(r#""name":"own""#));
+    }
+}
