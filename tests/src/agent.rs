@@ -38,16 +38,16 @@ impl AgentConfig {
 
     fn yaml(&self, directory: &Path) -> String {
         let mut text = format!(
-            "state: {}\nkafka:\n  bootstrap.servers: '{}'\n  linger.ms: 20\ntopic: {}\nsources:\n",
+            "agent:\n  state_dir: {}\nkafka:\n  bootstrap.servers: '{}'\n  topic: {}\nsources:\n",
             directory.join("state").display(),
             self.bootstrap,
             self.topic
         );
         for glob in &self.files {
-            text.push_str(&format!("  - type: file\n    paths: ['{glob}']\n"));
+            text.push_str(&format!("  - {{type: file, paths: ['{glob}']}}\n"));
         }
         if let Some(address) = &self.syslog {
-            text.push_str(&format!("  - type: syslog\n    listen: {address}\n"));
+            text.push_str(&format!("  - {{type: syslog, udp: '{address}', tcp: '{address}'}}\n"));
         }
         text
     }

@@ -51,6 +51,34 @@ stoer: 1
 }
 
 #[test]
+fn the_agent_tells_every_fault_of_its_configuration() {
+    let text = "\
+agent: {workers: many, colour: red}
+kafka: {bootstrap.servers: 'localhost:9092', lingr.ms: 5}
+rules: {directories: [/nowhere/at/all]}
+sources:
+  - {type: file, paths: ['/var/log/[a', relative.log]}
+  - {type: file, paths: ['/var/log/b'], dataset: [c]}
+  - {type: pigeon}
+  - {type: syslog, udp: nowhere}
+surces: []
+";
+    let faulty = [
+        "many",
+        "colour",
+        "lingr.ms",
+        "/nowhere/at/all",
+        "'/var/log/[a",
+        "relative.log",
+        "[c]",
+        "pigeon",
+        "nowhere}",
+        "surces",
+    ];
+    check("logweir-agent", "run", text, &faulty);
+}
+
+#[test]
 fn a_configuration_that_is_no_yaml_is_told_with_its_place() {
     for (program, command) in [("logweir", "ingest"), ("logweir-agent", "run")] {
         check(program, command, "kafka: {}\n- kafka\n", &["- kafka"]);
