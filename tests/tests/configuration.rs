@@ -79,6 +79,36 @@ surces: []
 }
 
 #[test]
+fn faults_of_rules_are_told_together_with_those_of_the_configuration() {
+    let directory = directory();
+    let rules = directory.path().join("rules");
+    std::fs::create_dir(&rules).unwrap();
+    let pack = "\
+pack: orders
+dataset: orders
+applies: {program: [orders]}
+rules:
+  - id: orders.paid
+    pattern: '^user (?<user.name>\\S+ paid'
+    samples:
+      - {line: 'Nov 28 10:15:02 web1 orders[8]: user a paid', expect: {user.name: a}}
+";
+    std::fs::write(rules.join("orders.yaml"), pack).unwrap();
+    let config = directory.path().join("agent.yaml");
+    let text = format!(
+        "kafka: {{bootstrap.servers: 'localhost:9092'}}\nrules: {{directories: ['{}']}}\n\
+         sources: [{{type: file, paths: ['/tmp/x']}}]\ncolour: red\n",
+        rules.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let output = run_to_end("logweir-agent", &["run", "--config", config.to_str().unwrap()]);
+    assert_eq!(output.code, Some(78), "{}", output.stderr);
+    let line_of_pattern = format!("{}:6:", rules.join("orders.yaml").display());
+    assert!(output.stderr.contains(&line_of_pattern), "{}", output.stderr);
+    assert!(named(&output, &config, (4, 1)), "{}", output.stderr);
+}
+
+#[test]
 fn a_configuration_that_is_no_yaml_is_told_with_its_place() {
     for (program, command) in [("logweir", "ingest"), ("logweir-agent", "run")] {
         check(program, command, "kafka: {}\n- kafka\n", &["- kafka"]);
