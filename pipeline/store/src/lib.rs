@@ -10,6 +10,7 @@
 //! ledger beside it says, per source, what came twice and what is missing. The crate knows no Kafka
 //! client and no query engine.
 
+mod audit;
 mod columns;
 mod data_file;
 mod delta;
@@ -18,12 +19,18 @@ mod error;
 mod ledger;
 mod record;
 mod schema;
+mod search;
 mod table;
 mod time;
 mod writer;
 
+pub use audit::{SourceAudit, audit};
 pub use error::{CommitError, StoreError};
 pub use ledger::Gap;
+pub use search::{
+    Format, Formatter, Order, Query, QueryError, Row, SearchOptions, SearchSummary, Value, count,
+    count_by, search,
+};
 pub use table::{Table, TableOptions};
 pub use time::{format_time, parse_time};
 pub use writer::{Batch, Counts, PartitionWriter, Pushed};

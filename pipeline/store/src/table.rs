@@ -178,13 +178,11 @@ impl Table {
         Ok((position, state.app_version(&name.ledger_app())))
     }
 
-    /// The ledgers of all partitions, as of now.
-    pub(crate) fn ledgers(&self) -> Result<Vec<(PartitionName, i64)>, StoreError> {
+    /// The partitions that have a ledger, as of now.
+    pub(crate) fn ledgers(&self) -> Result<Vec<PartitionName>, StoreError> {
         let mut state = self.state();
         self.log.refresh(&mut state)?;
-        let ledgers = state.txns.values().filter_map(|txn| {
-            PartitionName::of_ledger_app(&txn.app_id).map(|name| (name, txn.version))
-        });
+        let ledgers = state.txns.keys().filter_map(|app| PartitionName::of_ledger_app(app));
         Ok(ledgers.collect())
     }
 

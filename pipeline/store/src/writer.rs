@@ -200,7 +200,10 @@ impl PartitionWriter {
 }
 
 /// The ledger that is valid now. It may be replaced while it is read; then the table names another.
-fn load_ledger(table: &Table, name: &PartitionName) -> Result<(Option<i64>, Ledger), StoreError> {
+pub(crate) fn load_ledger(
+    table: &Table,
+    name: &PartitionName,
+) -> Result<(Option<i64>, Ledger), StoreError> {
     let (position, id) = table.app_versions(name)?;
     match Ledger::load(table.directory(), name.clone(), id) {
         Err(error) if error.is_not_found() => {

@@ -1,0 +1,188 @@
+//! Search: the query language, and its evaluation on the table's files, without a query engine.
+//!
+//! ```text
+//! text ─ syntax ─► tree ─ compile ─► tests ─┬─ prune: files by the log's statistics
+//!                                           ├─ prune: row groups by statistics and bloom filters
+//!                                           └─ file: tests on columns ─► rows ─► newest first ─► sink
+//! ```
+//!
+//! Files are taken newest first by two threads; as soon as enough rows are known that are newer than
+//! anything unread, the rest is not read. Bounded: one row group's worth of bits, one decoded batch per
+//! thread, and a place (24 bytes) per row up to the limit; whole rows are read a page at a time, on
+//! their way to the sink.
+
+mod compile;
+mod extra;
+mod file;
+mod format;
+mod group;
+mod predicate;
+mod prune;
+mod row;
+mod scan;
+mod syntax;
+mod text;
+mod top;
+
+pub use compile::Query;
+pub use format::{Format, Formatter};
+pub use row::{Row, Value};
+pub use syntax::QueryError;
+
+use crate::error::StoreError;
+use crate::schema;
+use crate::table::Table;
+use group::Groups;
+use predicate::{Predicate, Test};
+use row::Wanted;
+use scan::Scan;
+use std::ops::ControlFlow;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use top::{Found, Top};
+
+/// Rows that are held whole at a time.
+const PAGE_ROWS: usize = 1000;
+
+/// Which end of time comes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    NewestFirst,
+    OldestFirst,
+}
+
+/// What is searched, and how much of it is wanted.
+#[derive(Debug, Clone)]
+pub struct SearchOptions {
+    /// Microseconds since 1970, UTC, of `@timestamp`: from here, included…
+    pub since: Option<i64>,
+    /// …to here, excluded.
+    pub until: Option<i64>,
+    /// The most rows that are handed out.
+    pub limit: usize,
+    pub order: Order,
+    /// The fields that are handed out; empty: all.
+    pub columns: Vec<String>,
+    /// Threads that read; at least one.
+    pub threads: usize,
+    /// Skip what statistics and bloom filters exclude. Only tests have a reason not to.
+    pub prune: bool,
+}
+
+impl Default for SearchOptions {
+    fn default() -> Self {
+        let (since, until, order, columns) = (None, None, Order::default(), Vec::new());
+        Self { since, until, limit: 100, order, columns, threads: 2, prune: true }
+    }
+}
+
+/// What a search did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SearchSummary {
+    /// Rows that match; at least so many if not `exact`.
+    pub matched: u64,
+    /// Whether all rows that could match were looked at.
+    pub exact: bool,
+    /// Rows that were handed out.
+    pub shown: u64,
+    /// Files of the table.
+    pub files: u64,
+    /// Files that were not opened.
+    pub files_skipped: u64,
+    /// Rows that were tested.
+    pub rows_tested: u64,
+}
+
+/// Finds the rows that match and hands the first ones of them, in order, to `sink` until it breaks.
+///
+/// # Errors
+/// The log or a file cannot be read.
+pub fn search(
+    table: &Table,
+    query: &Query,
+    options: &SearchOptions,
+    sink: &mut dyn FnMut(Row) -> ControlFlow<()>,
+) -> Result<SearchSummary, StoreError> {
+    let scan = Scan::new(table, conjuncts(query, options), options)?;
+    let top = Mutex::new(Top::new(options.limit, options.order));
+    let matched = AtomicU64::new(0);
+    let locked = || top.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    scan.run(
+        |times| locked().may_take(times),
+        |part| {
+            let times = part.times()?;
+            matched.fetch_add(times.len() as u64, Ordering::Relaxed);
+            let found =
+                times.into_iter().map(|(row, time_us)| Found { time_us, place: part.place(row) });
+            let mut top = locked();
+            found.for_each(|found| top.take(found));
+            Ok(())
+        },
+    )?;
+    let found = top.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).into_sorted();
+    let wanted = Wanted::new(&options.columns);
+    let mut shown = 0;
+    'pages: for page in found.chunks(PAGE_ROWS) {
+        for row in scan.rows(page, &wanted)? {
+            shown += 1;
+            if sink(row).is_break() {
+                break 'pages;
+            }
+        }
+    }
+    Ok(SearchSummary { matched: matched.into_inner(), shown, ..scan.summary() })
+}
+
+/// Counts the rows that match; `limit`, `order` and `columns` do not matter.
+///
+/// # Errors
+/// As [`search`].
+pub fn count(table: &Table, query: &Query, options: &SearchOptions) -> Result<u64, StoreError> {
+    let scan = Scan::new(table, conjuncts(query, options), options)?;
+    let matched = AtomicU64::new(0);
+    scan.run(
+        |_| true,
+        |part| {
+            matched.fetch_add(part.matched(), Ordering::Relaxed);
+            Ok(())
+        },
+    )?;
+    Ok(matched.into_inner())
+}
+
+/// Counts the rows that match by the value of a field, most frequent first. Rows without the field
+/// count under the empty text, each element of a list by itself.
+///
+/// # Errors
+/// As [`search`].
+pub fn count_by(
+    table: &Table,
+    query: &Query,
+    options: &SearchOptions,
+    field: &str,
+) -> Result<Vec<(String, u64)>, StoreError> {
+    let scan = Scan::new(table, conjuncts(query, options), options)?;
+    let groups = Mutex::new(Groups::new(field));
+    scan.run(
+        |_| true,
+        |part| {
+            let mut own = Groups::new(field);
+            part.read(&own.columns(), |batch| own.take(batch))?;
+            groups.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).join(own);
+            Ok(())
+        },
+    )?;
+    Ok(groups.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).into_sorted())
+}
+
+/// All that a row must pass, cheap tests first.
+fn conjuncts(query: &Query, options: &SearchOptions) -> Vec<Predicate> {
+    let mut all = vec![query.predicate().clone()];
+    if options.since.is_some() || options.until.is_some() {
+        let low = options.since.unwrap_or(i64::MIN);
+        let high = options.until.map_or(i64::MAX, |until| until.saturating_sub(1));
+        all.push(Predicate::Column(schema::TIMESTAMP, Test::Number(low, high)));
+    }
+    Predicate::And(all).conjuncts()
+}

@@ -1,0 +1,230 @@
+//! The walk over the table's files: which are read, by whom, in which order.
+
+use super::file::DataFile;
+use super::predicate::{Predicate, column_of, unfit};
+use super::prune;
+use super::row::{Row, Wanted};
+use super::top::Place;
+use super::{Order, SearchOptions, SearchSummary};
+use crate::directory::Directory;
+use crate::error::StoreError;
+use crate::schema::{self, COLUMNS, ColumnIndex};
+use crate::table::Table;
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::TimestampMicrosecondType;
+use arrow_array::{Array as _, RecordBatch};
+use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Smallest and largest time, in microseconds; `None`: not known.
+type Times = Option<(i64, i64)>;
+
+/// The files that may hold matching rows, and the tests.
+pub(super) struct Scan<'t> {
+    directory: &'t Directory,
+    conjuncts: Vec<Predicate>,
+    order: Order,
+    threads: usize,
+    prune: bool,
+    /// In the order in which they are read.
+    files: Vec<(String, Times)>,
+    files_in_table: u64,
+    opened: AtomicU64,
+    skipped: AtomicU64,
+    tested: AtomicU64,
+}
+
+/// A row group with its rows that match.
+pub(super) struct Part<'s> {
+    file: &'s DataFile,
+    file_at: usize,
+    row_group: usize,
+    selected: BooleanBuffer,
+}
+
+impl<'t> Scan<'t> {
+    pub(super) fn new(
+        table: &'t Table,
+        conjuncts: Vec<Predicate>,
+        options: &SearchOptions,
+    ) -> Result<Self, StoreError> {
+        let entries = table.files()?;
+        let files_in_table = entries.len() as u64;
+        let mut files = Vec::new();
+        for entry in entries {
+            let known = entry.statistics();
+            if !options.prune || conjuncts.iter().all(|part| prune::may_match(part, &known)) {
+                files.push((entry.path, known.times(COLUMNS[schema::TIMESTAMP].name)));
+            }
+        }
+        // Files of unknown times first: they may hold anything.
+        match options.order {
+            Order::NewestFirst => {
+                files.sort_by_key(|(_, times)| times.map(|(_, newest)| std::cmp::Reverse(newest)));
+            }
+            Order::OldestFirst => files.sort_by_key(|(_, times)| times.map(|(oldest, _)| oldest)),
+        }
+        Ok(Self {
+            directory: table.directory(),
+            conjuncts,
+            order: options.order,
+            threads: options.threads.max(1),
+            prune: options.prune,
+            files,
+            files_in_table,
+            opened: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+            tested: AtomicU64::new(0),
+        })
+    }
+
+    /// Hands out every row group with matching rows. `wanted` says whether rows of such times are
+    /// still of use.
+    pub(super) fn run(
+        &self,
+        wanted: impl Fn(Times) -> bool + Sync,
+        take: impl Fn(&Part<'_>) -> Result<(), StoreError> + Sync,
+    ) -> Result<(), StoreError> {
+        let next = AtomicUsize::new(0);
+        let failure = Mutex::new(None);
+        let work = || {
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some((_, times)) = self.files.get(at) else { return };
+                if !wanted(*times) {
+                    self.skipped.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+                if let Err(error) = self.file(at, &wanted, &take) {
+                    next.store(self.files.len(), Ordering::Relaxed);
+                    failure.lock().unwrap_or_else(|lock| lock.into_inner()).get_or_insert(error);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.threads.min(self.files.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        failure.into_inner().unwrap_or_else(|lock| lock.into_inner()).map_or(Ok(()), Err)
+    }
+
+    fn file(
+        &self,
+        at: usize,
+        wanted: &(impl Fn(Times) -> bool + Sync),
+        take: &(impl Fn(&Part<'_>) -> Result<(), StoreError> + Sync),
+    ) -> Result<(), StoreError> {
+        let file = DataFile::open(self.directory, &self.files[at].0)?;
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        let times = |row_group: &usize| file.numbers(*row_group, schema::TIMESTAMP);
+        let mut row_groups: Vec<usize> = (0..file.row_groups()).collect();
+        match self.order {
+            Order::NewestFirst => {
+                row_groups.sort_by_key(|at| times(at).map(|(_, newest)| std::cmp::Reverse(newest)));
+            }
+            Order::OldestFirst => row_groups.sort_by_key(|at| times(at).map(|(oldest, _)| oldest)),
+        }
+        for row_group in row_groups {
+            if self.prune && !file.may_match(row_group, &self.conjuncts) {
+                continue;
+            }
+            if !wanted(times(&row_group)) {
+                self.skipped.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            self.tested.fetch_add(file.rows(row_group) as u64, Ordering::Relaxed);
+            let selected = file.matching(row_group, &self.conjuncts)?;
+            if selected.count_set_bits() > 0 {
+                take(&Part { file: &file, file_at: at, row_group, selected })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole rows of some places, in the order of the places.
+    pub(super) fn rows(&self, places: &[Place], wanted: &Wanted) -> Result<Vec<Row>, StoreError> {
+        let mut by_place: Vec<(Place, usize)> =
+            places.iter().enumerate().map(|(nth, place)| (*place, nth)).collect();
+        by_place.sort_unstable();
+        let mut rows = vec![Row::default(); places.len()];
+        let columns = wanted.columns();
+        for in_file in by_place.chunk_by(|(a, _), (b, _)| a.file == b.file) {
+            let file = DataFile::open(self.directory, &self.files[in_file[0].0.file as usize].0)?;
+            for group in in_file.chunk_by(|(a, _), (b, _)| a.row_group == b.row_group) {
+                let row_group = group[0].0.row_group as usize;
+                let mut selected = BooleanBufferBuilder::new(file.rows(row_group));
+                selected.append_n(file.rows(row_group), false);
+                group.iter().for_each(|(place, _)| selected.set_bit(place.row as usize, true));
+                let mut nths = group.iter().map(|(_, nth)| *nth);
+                file.read(row_group, &columns, &selected.finish(), |batch| {
+                    for row in wanted.rows(batch)? {
+                        if let Some(nth) = nths.next() {
+                            rows[nth] = row;
+                        }
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(rows)
+    }
+
+    pub(super) fn summary(&self) -> SearchSummary {
+        SearchSummary {
+            exact: self.skipped.load(Ordering::Relaxed) == 0,
+            files: self.files_in_table,
+            files_skipped: self.files_in_table - self.opened.load(Ordering::Relaxed),
+            rows_tested: self.tested.load(Ordering::Relaxed),
+            ..SearchSummary::default()
+        }
+    }
+}
+
+impl Part<'_> {
+    pub(super) fn matched(&self) -> u64 {
+        self.selected.count_set_bits() as u64
+    }
+
+    pub(super) fn place(&self, row: u32) -> Place {
+        // Row groups and files are counted by far smaller numbers than 2³².
+        Place { file: self.file_at as u32, row_group: self.row_group as u32, row }
+    }
+
+    /// The rows that match, with their times.
+    pub(super) fn times(&self) -> Result<Vec<(u32, i64)>, StoreError> {
+        let mut found = Vec::new();
+        let mut rows = self.selected.set_indices();
+        self.read(&BTreeSet::from([schema::TIMESTAMP]), |batch| {
+            let Some(array) = column_of(batch, schema::TIMESTAMP) else {
+                found
+                    .extend(rows.by_ref().take(batch.num_rows()).map(|row| (row as u32, i64::MIN)));
+                return Ok(());
+            };
+            let times = array
+                .as_primitive_opt::<TimestampMicrosecondType>()
+                .ok_or_else(|| unfit(schema::TIMESTAMP, array))?;
+            // A row without a time, which only another writer could have made, is older than all.
+            let time = |at: usize| if times.is_valid(at) { times.value(at) } else { i64::MIN };
+            found.extend(
+                rows.by_ref()
+                    .take(batch.num_rows())
+                    .enumerate()
+                    .map(|(at, row)| (row as u32, time(at))),
+            );
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    pub(super) fn read(
+        &self,
+        columns: &BTreeSet<ColumnIndex>,
+        take: impl FnMut(&RecordBatch) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.file.read(self.row_group, columns, &self.selected, take)
+    }
+}

@@ -1,0 +1,116 @@
+//! The first rows in order, of all that are found in any order.
+
+use super::Order;
+use std::collections::BinaryHeap;
+
+/// Where a row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// In the scan's list.
+    pub(super) file: u32,
+    pub(super) row_group: u32,
+    pub(super) row: u32,
+}
+
+/// A row that matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) time_us: i64,
+    pub(super) place: Place,
+}
+
+/// Keeps the first `limit` rows. Which ones does not depend on the order in which they come: rows of
+/// the same time are ordered by their places.
+#[derive(Debug)]
+pub(super) struct Top {
+    limit: usize,
+    order: Order,
+    /// The last of the kept rows is the greatest.
+    kept: BinaryHeap<(i128, Place)>,
+}
+
+impl Top {
+    pub(super) fn new(limit: usize, order: Order) -> Self {
+        Self { limit, order, kept: BinaryHeap::new() }
+    }
+
+    /// Smaller comes first.
+    fn key(&self, time_us: i64) -> i128 {
+        match self.order {
+            Order::NewestFirst => -i128::from(time_us),
+            Order::OldestFirst => i128::from(time_us),
+        }
+    }
+
+    /// Whether a row with a time in the range could be among the first.
+    pub(super) fn may_take(&self, times: Option<(i64, i64)>) -> bool {
+        if self.kept.len() < self.limit {
+            return true;
+        }
+        let Some((oldest, newest)) = times else { return self.limit > 0 };
+        let best = match self.order {
+            Order::NewestFirst => newest,
+            Order::OldestFirst => oldest,
+        };
+        self.kept.peek().is_some_and(|(last, _)| self.key(best) <= *last)
+    }
+
+    pub(super) fn take(&mut self, found: Found) {
+        let entry = (self.key(found.time_us), found.place);
+        if self.kept.len() < self.limit {
+            self.kept.push(entry);
+        } else if let Some(mut last) = self.kept.peek_mut()
+            && entry < *last
+        {
+            *last = entry;
+        }
+    }
+
+    /// The places of the kept rows, in order.
+    pub(super) fn into_sorted(self) -> Vec<Place> {
+        self.kept.into_sorted_vec().into_iter().map(|(_, place)| place).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(time_us: i64, row: u32) -> Found {
+        Found { time_us, place: Place { file: 0, row_group: 0, row } }
+    }
+
+    #[test]
+    fn the_first_are_kept_in_order_whatever_the_order_they_come_in() {
+        let times = [5, 1, 9, 9, 3, i64::MIN, 7, i64::MAX];
+        for (order, limit, expected) in [
+            (Order::NewestFirst, 4, vec![7, 2, 3, 6]),
+            (Order::OldestFirst, 3, vec![5, 1, 4]),
+            (Order::NewestFirst, 100, vec![7, 2, 3, 6, 0, 4, 1, 5]),
+            (Order::NewestFirst, 0, vec![]),
+        ] {
+            for rotation in 0..times.len() {
+                let mut top = Top::new(limit, order);
+                for n in 0..times.len() {
+                    let at = (n + rotation) % times.len();
+                    top.take(found(times[at], at as u32));
+                }
+                let rows: Vec<u32> = top.into_sorted().iter().map(|place| place.row).collect();
+                assert_eq!(rows, expected, "{order:?} {limit} {rotation}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_among_the_first_is_not_read() {
+        let mut top = Top::new(2, Order::NewestFirst);
+        top.take(found(10, 0));
+        assert!(top.may_take(Some((0, 1))), "not full yet");
+        top.take(found(20, 1));
+        for (times, expected) in
+            [(Some((0, 9)), false), (Some((0, 10)), true), (Some((0, 11)), true), (None, true)]
+        {
+            assert_eq!(top.may_take(times), expected, "{times:?}");
+        }
+    }
+}
