@@ -1,1 +1,33 @@
-//! .
+//! The rule engine: a line in, the members of an ECS event out.
+//!
+//! ```text
+//! line ─► header ─► dispatch: which packs ─► candidates ─► captures, sub-parsers ─► event ─► JSON
+//!        (syslog)   (program, literals, …)   (by literal)   (first rule that matches)
+//! ```
+//!
+//! Rules are data: YAML packs, described in `docs/rules.md`. This crate reads rule files and nothing
+//! else, has no clock, knows no Kafka and no agent. It owns three promises: parsing never fails and
+//! never drops what no rule drops; the original line is in every event; a rule set with a fault does
+//! not load.
+
+mod dispatch;
+mod ecs;
+mod engine;
+mod event;
+mod fields;
+mod grok;
+pub mod header;
+mod index;
+mod loader;
+mod matcher;
+mod pattern;
+mod rule;
+pub mod sub;
+pub mod time;
+mod transform;
+
+pub use ecs::{Kind, Type, names as ecs_names, type_of as ecs_type};
+pub use engine::{Attempt, Disposition, LineContext, Parsed, Parser, write_event};
+pub use loader::Loaded;
+pub use rule::{RuleSet, Sample};
+pub use time::Zone;

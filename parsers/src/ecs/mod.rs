@@ -1,0 +1,82 @@
+//! The fields of the Elastic Common Schema: which names there are and how their values are written.
+//!
+//! The table is data (`fields.tsv`), parsed once. What a pack may name beyond it is decided in
+//! [`crate::fields`].
+
+use rustc_hash::FxHashMap;
+use std::sync::OnceLock;
+
+/// How a value is written, and what it has to look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    Integer,
+    Float,
+    Boolean,
+    Date,
+    Ip,
+    /// An object: only sub-fields are written.
+    Object,
+}
+
+/// A field's type; a list field is always written as a JSON array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Type {
+    pub kind: Kind,
+    pub list: bool,
+}
+
+impl Type {
+    /// A single text, which is what a field without a known type is.
+    pub const TEXT: Self = Self { kind: Kind::Text, list: false };
+}
+
+fn table() -> &'static FxHashMap<&'static str, Type> {
+    static TABLE: OnceLock<FxHashMap<&'static str, Type>> = OnceLock::new();
+    TABLE.get_or_init(|| include_str!("fields.tsv").lines().filter_map(row).collect())
+}
+
+fn row(line: &'static str) -> Option<(&'static str, Type)> {
+    let (name, kind) = line.split_once('\t')?;
+    let list = kind.ends_with('[');
+    let kind = match kind.as_bytes().first()? {
+        b'k' => Kind::Text,
+        b'l' => Kind::Integer,
+        b'f' => Kind::Float,
+        b'b' => Kind::Boolean,
+        b'd' => Kind::Date,
+        b'i' => Kind::Ip,
+        _ => Kind::Object,
+    };
+    Some((name, Type { kind, list }))
+}
+
+/// The type of an ECS field; `None` if ECS has no such field.
+#[must_use]
+pub fn type_of(name: &str) -> Option<Type> {
+    table().get(name).copied()
+}
+
+/// All names, for suggestions.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    table().keys().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_fields_have_their_types() {
+        for (name, kind, list) in [
+            ("source.ip", Kind::Ip, false),
+            ("source.port", Kind::Integer, false),
+            ("event.category", Kind::Text, true),
+            ("@timestamp", Kind::Date, false),
+            ("related.ip", Kind::Ip, true),
+        ] {
+            assert_eq!(type_of(name), Some(Type { kind, list }), "{name}");
+        }
+        assert_eq!(type_of("source.ipp"), None);
+    }
+}

@@ -1,0 +1,189 @@
+//! The fields that a rule set uses, each with a number, so that an event is a table indexed by it.
+
+use crate::ecs::{self, Kind, Type};
+use logweir_document::nearest;
+use rustc_hash::FxHashMap;
+
+/// A field's number within a rule set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FieldId(pub(crate) u32);
+
+impl FieldId {
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Which `related.*` list a field's value also goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Relation {
+    Ip,
+    User,
+    Host,
+    Hash,
+}
+
+/// One field: its name, how it is written, and what follows from it.
+#[derive(Debug, Clone)]
+pub(crate) struct Field {
+    pub(crate) name: String,
+    /// `"name":`, ready to be written.
+    pub(crate) key: Vec<u8>,
+    pub(crate) kind: Type,
+    /// Names that begin with `_` are not emitted.
+    pub(crate) emitted: bool,
+    pub(crate) relation: Option<Relation>,
+    /// For `X.address` and `X.ip`: the siblings (`X.ip`, `X.domain`, `X.address`).
+    pub(crate) endpoint: Option<Endpoint>,
+}
+
+/// The fields of one end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Endpoint {
+    pub(crate) address: FieldId,
+    pub(crate) ip: FieldId,
+    pub(crate) domain: FieldId,
+}
+
+/// All fields of a rule set.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FieldTable {
+    fields: Vec<Field>,
+    by_name: FxHashMap<String, FieldId>,
+}
+
+impl FieldTable {
+    pub(crate) fn get(&self, id: FieldId) -> &Field {
+        &self.fields[id.index()]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// The number of `name`, given now if it has none yet. `kind` overrides the ECS type for names
+    /// that ECS does not have.
+    pub(crate) fn intern(&mut self, name: &str, kind: Option<Type>) -> FieldId {
+        if let Some(id) = self.by_name.get(name) {
+            if let (Some(kind), None) = (kind, ecs::type_of(name)) {
+                self.fields[id.index()].kind = kind;
+            }
+            return *id;
+        }
+        let id = FieldId(self.fields.len() as u32);
+        let mut key = vec![b'"'];
+        logweir_record::write_escaped(&mut key, name.as_bytes());
+        key.extend_from_slice(b"\":");
+        self.fields.push(Field {
+            name: name.to_owned(),
+            key,
+            kind: ecs::type_of(name).or(kind).unwrap_or(Type::TEXT),
+            emitted: !name.starts_with('_'),
+            relation: relation(name),
+            endpoint: None,
+        });
+        self.by_name.insert(name.to_owned(), id);
+        self.link_endpoint(name, id);
+        id
+    }
+
+    fn link_endpoint(&mut self, name: &str, id: FieldId) {
+        let Some((end, "address" | "ip")) = name.split_once('.') else { return };
+        if !matches!(end, "source" | "destination" | "client" | "server") {
+            return;
+        }
+        let endpoint = Endpoint {
+            address: self.intern(&format!("{end}.address"), None),
+            ip: self.intern(&format!("{end}.ip"), None),
+            domain: self.intern(&format!("{end}.domain"), None),
+        };
+        self.fields[id.index()].endpoint = Some(endpoint);
+    }
+}
+
+/// Whether a rule may name this field, and what is wrong if it may not: (message, remedy).
+pub(crate) fn check_name(name: &str, vendor: &[String]) -> Result<(), (String, String)> {
+    let own = |prefix: &str| name.len() > prefix.len() + 1 && name.starts_with(prefix) && name.as_bytes()[prefix.len()] == b'.';
+    if name.starts_with('_') || own("labels") || vendor.iter().any(|prefix| own(prefix)) {
+        return Ok(());
+    }
+    if let Some(kind) = ecs::type_of(name) {
+        return if kind.kind == Kind::Object {
+            Err((
+                format!("`{name}` is an object in ECS, not a value"),
+                format!("name one of its fields, such as `{name}.…`"),
+            ))
+        } else {
+            Ok(())
+        };
+    }
+    let remedy = match nearest(name, ecs::names()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "use an ECS name, a name under `labels.`, or declare a prefix in `vendor:`".into(),
+    };
+    Err((format!("`{name}` is not an ECS field"), remedy))
+}
+
+/// A type named in a capture, such as the `int` of `(?<labels.n:int>…)`.
+pub(crate) fn type_named(name: &str) -> Option<Type> {
+    let kind = match name {
+        "int" | "long" => Kind::Integer,
+        "float" => Kind::Float,
+        "bool" | "boolean" => Kind::Boolean,
+        "ip" => Kind::Ip,
+        "string" | "text" | "keyword" => Kind::Text,
+        _ => return None,
+    };
+    Some(Type { kind, list: false })
+}
+
+fn relation(name: &str) -> Option<Relation> {
+    let tail = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
+    if name.starts_with("related.") {
+        return None;
+    }
+    if tail(&[".ip"]) && !name.starts_with("agent.") && !name.starts_with("labels.") {
+        return Some(Relation::Ip);
+    }
+    if name == "user.name"
+        || (tail(&[".user.name"]) && ecs::type_of(name).is_some())
+        || matches!(name, "user.target.name" | "user.effective.name" | "user.changes.name")
+    {
+        return Some(Relation::User);
+    }
+    if matches!(
+        name,
+        "host.hostname" | "host.name" | "source.domain" | "destination.domain" | "client.domain"
+            | "server.domain" | "url.domain" | "observer.hostname" | "dns.question.name"
+    ) {
+        return Some(Relation::Host);
+    }
+    (name.contains(".hash.") && ecs::type_of(name).is_some()).then_some(Relation::Hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_outside_ecs_are_refused_with_the_nearest_one() {
+        assert!(check_name("source.ip", &[]).is_ok());
+        assert!(check_name("labels.x", &[]).is_ok());
+        assert!(check_name("_tmp", &[]).is_ok());
+        assert!(check_name("cisco.asa.id", &["cisco".into()]).is_ok());
+        let (message, remedy) = check_name("source.iq", &[]).unwrap_err();
+        assert_eq!(message, "`source.iq` is not an ECS field");
+        assert_eq!(remedy, "did you mean `source.ip`?");
+        assert!(check_name("source.geo", &[]).is_err());
+    }
+
+    #[test]
+    fn an_address_knows_its_siblings() {
+        let mut table = FieldTable::default();
+        let address = table.intern("source.address", None);
+        let endpoint = table.get(address).endpoint.unwrap();
+        assert_eq!(table.get(endpoint.ip).name, "source.ip");
+        assert_eq!(table.get(endpoint.domain).name, "source.domain");
+        assert_eq!(table.intern("source.address", None), address);
+    }
+}

@@ -1,0 +1,154 @@
+//! What grows while the files are read, and the rule set that it becomes.
+
+use super::pack;
+use crate::dispatch::Dispatch;
+use crate::ecs::Type;
+use crate::event::Constant;
+use crate::fields::{FieldId, FieldTable};
+use crate::rule::{HeaderFields, Pack, Rule, RuleList, RuleSet, SetValue};
+use logweir_document::{Diagnostic, Document, Faults, Span};
+use rustc_hash::FxHashMap;
+
+/// A rule set in the making.
+#[derive(Debug)]
+pub(super) struct Builder {
+    pub(super) fields: FieldTable,
+    pub(super) header: HeaderFields,
+    pub(super) rules: Vec<Rule>,
+    pub(super) drop_reasons: Vec<String>,
+    constants: Vec<Constant>,
+    constant_numbers: FxHashMap<Vec<u8>, u32>,
+    packs: Vec<Pack>,
+    /// The numbers of each pack's rules, and of each chain's.
+    pack_rules: Vec<Vec<usize>>,
+    chains: Vec<Vec<usize>>,
+    /// Where each rule id was given: (rule, file, line).
+    ids: FxHashMap<String, (usize, String, usize)>,
+    faults: Vec<Diagnostic>,
+    hasher: blake3::Hasher,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        let mut fields = FieldTable::default();
+        let header = HeaderFields::new(&mut fields);
+        Self {
+            fields,
+            header,
+            rules: Vec::new(),
+            drop_reasons: Vec::new(),
+            constants: Vec::new(),
+            constant_numbers: FxHashMap::default(),
+            packs: Vec::new(),
+            pack_rules: Vec::new(),
+            chains: Vec::new(),
+            ids: FxHashMap::default(),
+            faults: Vec::new(),
+            hasher: blake3::Hasher::new(),
+        }
+    }
+}
+
+impl Builder {
+    /// Reads one file.
+    pub(super) fn add(&mut self, document: &Document) {
+        self.hasher.update(document.source.text.as_bytes());
+        self.hasher.update(&[0]);
+        let mut faults = Faults::new(document.source.clone());
+        pack::read(self, &document.root, &mut faults);
+        self.faults.extend(faults.into_list());
+    }
+
+    pub(super) fn next_pack(&self) -> usize {
+        self.packs.len()
+    }
+
+    pub(super) fn add_pack(&mut self, pack: Pack, rules: Vec<usize>) {
+        self.packs.push(pack);
+        self.pack_rules.push(rules);
+    }
+
+    /// Reserves numbers for chains, so that rules may name chains that come later.
+    pub(super) fn reserve_chains(&mut self, count: usize) -> usize {
+        let first = self.chains.len();
+        self.chains.resize(first + count, Vec::new());
+        first
+    }
+
+    pub(super) fn fill_chain(&mut self, chain: usize, rules: Vec<usize>) {
+        self.chains[chain] = rules;
+    }
+
+    /// Takes a rule in. One whose id another file has given replaces that one where it stands and
+    /// gives no number of its own.
+    pub(super) fn add_rule(&mut self, rule: Rule, span: Span, faults: &mut Faults) -> Option<usize> {
+        let file = faults.source().name.clone();
+        match self.ids.get(&rule.id) {
+            Some((_, known, line)) if *known == file => {
+                let fault = faults.error(span, format!("the id `{}` is taken", rule.id));
+                fault.remedy = Some(format!("the rule in line {line} has it; choose another"));
+                None
+            }
+            Some((number, ..)) => {
+                let number = *number;
+                self.ids.insert(rule.id.clone(), (number, file, span.line));
+                self.rules[number] = rule;
+                None
+            }
+            None => {
+                let number = self.rules.len();
+                self.ids.insert(rule.id.clone(), (number, file, span.line));
+                self.rules.push(rule);
+                Some(number)
+            }
+        }
+    }
+
+    pub(super) fn constant(&mut self, value: &serde_json::Value, kind: Type) -> u32 {
+        let constant = RuleSet::constant(value, kind);
+        let mut key = constant.json.clone();
+        key.push(0);
+        key.extend_from_slice(&constant.text);
+        *self.constant_numbers.entry(key).or_insert_with(|| {
+            self.constants.push(constant);
+            (self.constants.len() - 1) as u32
+        })
+    }
+
+    pub(super) fn field_constant(&mut self, name: &str, text: &str) -> (FieldId, u32) {
+        let id = self.fields.intern(name, None);
+        let kind = self.fields.get(id).kind;
+        (id, self.constant(&serde_json::Value::String(text.to_owned()), kind))
+    }
+
+    /// Adds the pack's constants to those of a rule, for fields that the rule does not set.
+    pub(super) fn merge_sets(own: &mut Vec<(FieldId, SetValue)>, pack: &[(FieldId, u32)]) {
+        for (field, constant) in pack {
+            if !own.iter().any(|(known, _)| known == field) {
+                own.push((*field, SetValue::Constant(*constant)));
+            }
+        }
+    }
+
+    pub(super) fn finish(self) -> (RuleSet, Vec<Diagnostic>) {
+        let mut packs = self.packs;
+        for (pack, numbers) in packs.iter_mut().zip(self.pack_rules) {
+            pack.list = RuleList::new(numbers, &self.rules);
+        }
+        let chains =
+            self.chains.into_iter().map(|numbers| RuleList::new(numbers, &self.rules)).collect();
+        let dispatch = Dispatch::new(&packs);
+        let rules = RuleSet {
+            fields: self.fields,
+            constants: self.constants,
+            rules: self.rules,
+            packs,
+            chains,
+            drop_reasons: self.drop_reasons,
+            header: self.header,
+            dispatch,
+            hash: self.hasher.finalize().to_hex()[..32].to_owned(),
+        };
+        (rules, self.faults)
+    }
+}

@@ -1,0 +1,133 @@
+//! Reading one pack.
+
+use super::builder::Builder;
+use super::rule::{self, PackContext};
+use crate::pattern;
+use crate::rule::{Applies, Pack, RuleList, Signature};
+use logweir_document::{Faults, Node, Table, Value};
+use memchr::memmem::Finder;
+use std::collections::BTreeMap;
+
+const PRIORITY_DEFAULT: u64 = 50;
+
+pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
+    let Some(mut table) = Table::open(root, "", faults) else { return };
+    let name = table.required_string("pack", faults).unwrap_or_default().to_owned();
+    table.string("description", faults);
+    let dataset = table.string("dataset", faults).unwrap_or(&name).to_owned();
+    let module = table
+        .string("module", faults)
+        .map_or_else(|| name.split('.').next().unwrap_or_default().to_owned(), str::to_owned);
+    let priority = table.integer("priority", 0..=1000, faults).unwrap_or(PRIORITY_DEFAULT);
+    let texts = |list: Option<Vec<(&str, _)>>| -> Vec<String> {
+        list.unwrap_or_default().into_iter().map(|(text, _)| text.to_owned()).collect()
+    };
+    let mut names = texts(table.strings("aliases", faults));
+    names.extend([name.clone(), dataset.clone()]);
+    let vendor = texts(table.strings("vendor", faults));
+    let null_values = table.strings("null_values", faults).map_or_else(
+        || vec![b"-".to_vec()],
+        |list| list.into_iter().map(|(text, _)| text.as_bytes().to_vec()).collect(),
+    );
+    let patterns = fragments(&mut table, faults);
+    let applies = applies(&mut table, &patterns, faults);
+    let chain_names = chain_names(root);
+    let first_chain = builder.reserve_chains(chain_names.len());
+    let number = builder.next_pack();
+    let mut context = PackContext {
+        number,
+        vendor,
+        patterns,
+        null_values,
+        chains: chain_names.iter().enumerate().map(|(n, c)| (c.clone(), first_chain + n)).collect(),
+        sets: Vec::new(),
+        times: None,
+    };
+    context.sets = rule::constants(builder, &context, &mut table, faults);
+    context.times = table.node("time");
+    let numbers = match table.sequence("rules", faults) {
+        Some(nodes) => rule::read_list(builder, &context, nodes, faults),
+        None => {
+            faults.error(root.span, "a pack without `rules`").remedy =
+                Some("add `rules:` with at least one rule".into());
+            Vec::new()
+        }
+    };
+    if let Some(chains) = table.table("chains", faults) {
+        for (key, node) in chains.entries() {
+            let Value::Sequence(nodes) = &node.value else {
+                faults.error(node.span, format!("the chain `{}` is {}", key.name, node.kind())).remedy =
+                    Some("write a list of rules".into());
+                continue;
+            };
+            let numbers = rule::read_list(builder, &context, nodes, faults);
+            if let Some(chain) = context.chains.get(&key.name) {
+                builder.fill_chain(*chain, numbers);
+            }
+        }
+    }
+    table.finish(faults);
+    let constants =
+        [builder.field_constant("event.dataset", &dataset), builder.field_constant("event.module", &module)];
+    let list = RuleList::default();
+    builder.add_pack(Pack { name, dataset, names, priority, applies, list, constants }, numbers);
+}
+
+fn chain_names(root: &Node) -> Vec<String> {
+    match root.get("chains").map(|node| &node.value) {
+        Some(Value::Mapping(entries)) => entries.iter().map(|(key, _)| key.name.clone()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn fragments(table: &mut Table<'_>, faults: &mut Faults) -> BTreeMap<String, String> {
+    let Some(table) = table.table("patterns", faults) else { return BTreeMap::new() };
+    let mut fragments = BTreeMap::new();
+    for (key, node) in table.entries() {
+        match node.text() {
+            Some(text) => {
+                fragments.insert(key.name.clone(), text.to_owned());
+            }
+            None => {
+                faults.error(node.span, format!("the pattern `{}` is {}", key.name, node.kind())).remedy =
+                    Some("write a regex in single quotes".into());
+            }
+        }
+    }
+    fragments
+}
+
+fn applies(
+    table: &mut Table<'_>,
+    patterns: &BTreeMap<String, String>,
+    faults: &mut Faults,
+) -> Applies {
+    let Some(mut table) = table.table("applies", faults) else { return Applies::default() };
+    let mut list = |name: &str, faults: &mut Faults| -> Vec<String> {
+        let texts = table.strings(name, faults).unwrap_or_default();
+        texts.into_iter().map(|(text, _)| text.to_owned()).collect()
+    };
+    let programs = list("program", faults);
+    let starts = list("starts", faults).into_iter().map(String::into_bytes).collect();
+    let contains = list("contains", faults);
+    let json_keys = list("json_keys", faults);
+    let finder = |text: &str| Finder::new(text.as_bytes()).into_owned();
+    let signature = table.node("signature").and_then(|node| {
+        let text = node.text()?;
+        let compiled = pattern::expand(text, patterns)
+            .and_then(|expanded| pattern::compile(&expanded, false))
+            .map_err(|fault| rule::pattern_fault(node, &fault, faults))
+            .ok()?;
+        Some(Signature { regex: compiled.regex, required: compiled.required })
+    });
+    let syslog = table.boolean("syslog", faults).unwrap_or(false);
+    table.finish(faults);
+    Applies {
+        programs,
+        starts,
+        contains: contains.iter().map(|text| finder(text)).collect(),
+        json_keys: json_keys.iter().map(|key| finder(&format!("\"{key}\""))).collect(),
+        signature,
+        syslog,
+    }
+}

@@ -1,0 +1,620 @@
+//! Reading one rule.
+
+use super::builder::Builder;
+use crate::ecs::Type;
+use crate::fields::{FieldId, check_name};
+use crate::matcher::Matcher;
+use crate::pattern::{self, PatternFault};
+use crate::rule::{
+    Action, Condition, Form, On, Part, Rule, Sample, SetValue, SubParse, Test, Then, TimeRule,
+    ValueMap,
+};
+use crate::sub::{CsvOptions, KvOptions};
+use crate::time::{TimeFormat, Zone};
+use crate::transform::{NAMES, Transform};
+use logweir_document::{Faults, Node, Span, Style, Table, Value, nearest};
+use rustc_hash::FxHashMap;
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+
+/// What a rule takes from its pack.
+pub(super) struct PackContext<'n> {
+    pub(super) number: usize,
+    pub(super) vendor: Vec<String>,
+    pub(super) patterns: BTreeMap<String, String>,
+    pub(super) null_values: Vec<Vec<u8>>,
+    pub(super) chains: BTreeMap<String, usize>,
+    pub(super) sets: Vec<(FieldId, u32)>,
+    pub(super) times: Option<&'n Node>,
+}
+
+pub(super) fn read_list(
+    builder: &mut Builder,
+    context: &PackContext<'_>,
+    nodes: &[Node],
+    faults: &mut Faults,
+) -> Vec<usize> {
+    let mut numbers = Vec::new();
+    for (at, node) in nodes.iter().enumerate() {
+        let Some(table) = Table::open(node, format!("rules[{at}]"), faults) else { continue };
+        let span = table.span();
+        if let Some(rule) = (Reader { builder, context, faults }).rule(table)
+            && let Some(number) = builder.add_rule(rule, span, faults)
+        {
+            numbers.push(number);
+        }
+    }
+    numbers
+}
+
+/// The pack's `set`, constants only.
+pub(super) fn constants(
+    builder: &mut Builder,
+    context: &PackContext<'_>,
+    table: &mut Table<'_>,
+    faults: &mut Faults,
+) -> Vec<(FieldId, u32)> {
+    let sets = Reader { builder, context, faults }.sets(table);
+    sets.into_iter()
+        .filter_map(|(field, value)| match value {
+            SetValue::Constant(number) => Some((field, number)),
+            SetValue::Template(_) => {
+                faults.error(table.span(), "a template in the pack's `set`").remedy =
+                    Some("templates belong to rules".into());
+                None
+            }
+        })
+        .collect()
+}
+
+/// Notes a fault of a pattern at its place inside the scalar.
+pub(super) fn pattern_fault(node: &Node, fault: &PatternFault, faults: &mut Faults) {
+    let mut span = node.span;
+    if let Value::Scalar(scalar) = &node.value
+        && matches!(scalar.style, Style::Plain | Style::SingleQuoted)
+        && !scalar.text.contains('\n')
+    {
+        let quote = usize::from(scalar.style == Style::SingleQuoted);
+        span.column += quote + fault.at;
+        span.width = if fault.at == 0 { span.width } else { 1 };
+    }
+    faults.error(span, fault.message.clone()).remedy = Some(fault.remedy.clone());
+}
+
+struct Reader<'b, 'c, 'f, 'n> {
+    builder: &'b mut Builder,
+    context: &'c PackContext<'n>,
+    faults: &'f mut Faults,
+}
+
+impl Reader<'_, '_, '_, '_> {
+    fn rule(&mut self, mut table: Table<'_>) -> Option<Rule> {
+        let id = table.required_string("id", self.faults)?.to_owned();
+        let on = self.on(&mut table, "on");
+        let unicode = table.boolean("unicode", self.faults).unwrap_or(false);
+        let patterns = self.patterns(&mut table, unicode);
+        let parse = self.parses(&mut table);
+        let when = self.conditions(&mut table);
+        let then = self.then(&mut table);
+        let maps = self.maps(&mut table);
+        let mut sets = self.sets(&mut table);
+        Builder::merge_sets(&mut sets, &self.context.sets);
+        let transforms = self.transforms(&mut table);
+        let times = match table.node("time").or(self.context.times) {
+            Some(node) => self.times(node),
+            None => Vec::new(),
+        };
+        let action = self.action(&mut table);
+        let samples = self.samples(&mut table);
+        if patterns.is_empty() && parse.is_empty() && when.is_empty() {
+            self.faults.error(table.span(), format!("the rule `{id}` matches every line")).remedy =
+                Some("give it a `pattern`, `parse` or `when`".into());
+        }
+        table.finish(self.faults);
+        let mut member = b"\"logweir.rule\":\"".to_vec();
+        logweir_record::write_escaped(&mut member, id.as_bytes());
+        member.push(b'"');
+        Some(Rule {
+            id,
+            pack: self.context.number,
+            patterns,
+            on,
+            parse,
+            when,
+            then,
+            maps,
+            sets,
+            transforms,
+            times,
+            action,
+            null_values: self.context.null_values.clone(),
+            member,
+            samples,
+        })
+    }
+
+    /// The number of a field, after checking its name.
+    fn field(&mut self, name: &str, kind: Option<Type>, span: Span) -> FieldId {
+        if let Err((message, remedy)) = check_name(name, &self.context.vendor) {
+            self.faults.error(span, message).remedy = Some(remedy);
+        }
+        self.builder.fields.intern(name, kind)
+    }
+
+    fn on(&mut self, table: &mut Table<'_>, key: &str) -> On {
+        match table.node(key).and_then(|node| Some((node.text()?, node.span))) {
+            None | Some(("message", _)) => On::Message,
+            Some(("line", _)) => On::Line,
+            Some((name, span)) => On::Field(self.field(name, None, span)),
+        }
+    }
+
+    fn patterns(
+        &mut self,
+        table: &mut Table<'_>,
+        unicode: bool,
+    ) -> Vec<(pattern::Pattern, Vec<FieldId>)> {
+        let mut nodes: Vec<&Node> = table.node("pattern").into_iter().collect();
+        nodes.extend(table.sequence("patterns", self.faults).unwrap_or_default());
+        nodes.into_iter().filter_map(|node| self.pattern(node, unicode)).collect()
+    }
+
+    fn pattern(&mut self, node: &Node, unicode: bool) -> Option<(pattern::Pattern, Vec<FieldId>)> {
+        let Some(text) = node.text() else {
+            self.faults.error(node.span, format!("a pattern is {}", node.kind())).remedy =
+                Some("write a regex in single quotes".into());
+            return None;
+        };
+        if let Value::Scalar(scalar) = &node.value
+            && scalar.style == Style::DoubleQuoted
+        {
+            self.faults.warning(node.span, "a pattern in double quotes").remedy =
+                Some("use single quotes: in double quotes YAML eats the backslashes".into());
+        }
+        let expanded = match pattern::expand(text, &self.context.patterns) {
+            Ok(expanded) => expanded,
+            Err(fault) => {
+                pattern_fault(node, &fault, self.faults);
+                return None;
+            }
+        };
+        let mut fields = Vec::new();
+        for capture in &expanded.captures {
+            if let Err((message, remedy)) = check_name(&capture.name, &self.context.vendor) {
+                let fault = PatternFault { at: capture.at, message, remedy };
+                pattern_fault(node, &fault, self.faults);
+            }
+            fields.push(self.builder.fields.intern(&capture.name, capture.kind));
+        }
+        match pattern::compile(&expanded, unicode) {
+            Ok(pattern) => Some((pattern, fields)),
+            Err(fault) => {
+                pattern_fault(node, &fault, self.faults);
+                None
+            }
+        }
+    }
+
+    fn parses(&mut self, table: &mut Table<'_>) -> Vec<SubParse> {
+        let nodes = match table.node("parse") {
+            None => return Vec::new(),
+            Some(node) => match &node.value {
+                Value::Sequence(items) => items.iter().collect(),
+                _ => vec![node],
+            },
+        };
+        nodes.into_iter().filter_map(|node| self.parse(node)).collect()
+    }
+
+    fn parse(&mut self, node: &Node) -> Option<SubParse> {
+        let mut table = Table::open(node, "parse", self.faults)?;
+        let words = ["json", "kv", "csv", "cef", "leef", "xml", "auditd"];
+        table.required("as", self.faults)?;
+        let form = match table.choice("as", &words, self.faults)? {
+            0 => Form::Json,
+            1 => Form::Kv(self.kv_options(&mut table)),
+            2 => Form::Csv(self.csv_options(&mut table)),
+            3 => Form::Cef,
+            4 => Form::Leef,
+            5 => Form::Xml,
+            _ => Form::Auditd,
+        };
+        let on = self.on(&mut table, "field");
+        let rest = match table.string("rest", self.faults) {
+            None | Some("drop") => None,
+            Some(prefix) => {
+                let name = format!("{prefix}.x");
+                let span = table.span();
+                if let Err((_, _)) = check_name(&name, &self.context.vendor) {
+                    let root = prefix.split('.').next().unwrap_or(prefix);
+                    self.faults.error(span, format!("`{prefix}` is no vendor prefix of this pack")).remedy =
+                        Some(format!("declare it: `vendor: [{root}]`"));
+                }
+                Some(prefix.as_bytes().to_vec())
+            }
+        };
+        let optional = table.boolean("optional", self.faults).unwrap_or(false);
+        let mut fields = FxHashMap::default();
+        if let Some(map) = table.table("fields", self.faults) {
+            for (key, node) in map.entries() {
+                let field = node.text().map(|name| self.field(name, None, node.span));
+                fields.insert(key.name.as_bytes().to_vec(), field);
+            }
+        }
+        table.finish(self.faults);
+        Some(SubParse { form, on, fields, rest, optional })
+    }
+
+    fn kv_options(&mut self, table: &mut Table<'_>) -> KvOptions {
+        let mut options = KvOptions::default();
+        if let Some(text) = table.string("pair_separators", self.faults) {
+            options.pair_separators = text.as_bytes().to_vec();
+        }
+        if let Some(byte) = self.byte(table, "key_value_separator") {
+            options.key_value_separator = byte;
+        }
+        if let Some(flag) = table.boolean("spaces_in_values", self.faults) {
+            options.spaces_in_values = flag;
+        }
+        if let Some(text) = table.string("trim", self.faults) {
+            options.trim = text.as_bytes().to_vec();
+        }
+        options
+    }
+
+    fn csv_options(&mut self, table: &mut Table<'_>) -> CsvOptions {
+        let columns = table.strings("columns", self.faults).unwrap_or_default();
+        CsvOptions {
+            separator: self.byte(table, "separator").unwrap_or(b','),
+            quote: self.byte(table, "quote"),
+            columns: columns.into_iter().map(|(name, _)| name.to_owned()).collect(),
+            collapse: table.boolean("collapse", self.faults).unwrap_or(false),
+        }
+    }
+
+    /// A single byte; `\t` is a tab.
+    fn byte(&mut self, table: &mut Table<'_>, key: &str) -> Option<u8> {
+        let node = table.node(key)?;
+        match node.text().map(str::as_bytes) {
+            Some(b"\\t") => Some(b'\t'),
+            Some([byte]) => Some(*byte),
+            _ => {
+                self.faults.error(node.span, format!("`{key}` is not one character")).remedy =
+                    Some("write one character in quotes, or '\\t' for a tab".into());
+                None
+            }
+        }
+    }
+
+    fn conditions(&mut self, table: &mut Table<'_>) -> Vec<Condition> {
+        let Some(table) = table.table("when", self.faults) else { return Vec::new() };
+        let mut conditions = Vec::new();
+        for (key, node) in table.entries() {
+            let field = self.field(&key.name, None, key.span);
+            let test = match (&node.value, node.text()) {
+                (_, Some("exists")) => Test::Exists,
+                (_, Some("absent")) => Test::Absent,
+                (_, Some(text)) => Test::AnyOf(vec![Matcher::new(text)]),
+                (Value::Sequence(items), _) => {
+                    Test::AnyOf(items.iter().filter_map(Node::text).map(Matcher::new).collect())
+                }
+                _ => {
+                    self.faults.error(node.span, format!("the condition is {}", node.kind())).remedy =
+                        Some("write a value, a list of values, `exists` or `absent`".into());
+                    continue;
+                }
+            };
+            conditions.push(Condition { field, test });
+        }
+        conditions
+    }
+
+    fn then(&mut self, table: &mut Table<'_>) -> Option<Then> {
+        let mut table = table.table("then", self.faults)?;
+        let field = table.node("field").and_then(|node| Some((node.text()?, node.span)));
+        let field = field.map(|(name, span)| self.field(name, None, span));
+        let node = table.required("chain", self.faults)?;
+        let name = node.text().unwrap_or_default();
+        let chain = self.context.chains.get(name).copied();
+        if chain.is_none() {
+            let near = nearest(name, self.context.chains.keys().map(String::as_str));
+            self.faults.error(node.span, format!("there is no chain `{name}`")).remedy =
+                Some(near.map_or_else(|| "define it under `chains:`".into(), |n| format!("did you mean `{n}`?")));
+        }
+        table.finish(self.faults);
+        Some(Then { field, chain: chain? })
+    }
+
+    fn maps(&mut self, table: &mut Table<'_>) -> Vec<ValueMap> {
+        let Some(table) = table.table("map", self.faults) else { return Vec::new() };
+        let mut maps = Vec::new();
+        for (key, node) in table.entries() {
+            let into = self.field(&key.name, None, key.span);
+            let Some(entry) = Table::open(node, format!("map.{}", key.name), self.faults) else {
+                continue;
+            };
+            let long = node.get("values").is_some();
+            maps.push(if long { self.long_map(into, entry) } else { self.value_map(into, into, node) });
+        }
+        maps
+    }
+
+    fn long_map(&mut self, into: FieldId, mut table: Table<'_>) -> ValueMap {
+        let from = table.node("from").and_then(|node| Some((node.text()?, node.span)));
+        let from = from.map_or(into, |(name, span)| self.field(name, None, span));
+        let mut map = match table.node("values") {
+            Some(values) => self.value_map(from, into, values),
+            None => ValueMap { from, into, exact: FxHashMap::default(), others: Vec::new(), default: None },
+        };
+        let kind = self.builder.fields.get(into).kind;
+        map.default = table.node("default").map(|node| self.builder.constant(&json(node), kind));
+        table.finish(self.faults);
+        map
+    }
+
+    fn value_map(&mut self, from: FieldId, into: FieldId, node: &Node) -> ValueMap {
+        let mut map =
+            ValueMap { from, into, exact: FxHashMap::default(), others: Vec::new(), default: None };
+        let kind = self.builder.fields.get(into).kind;
+        if let Value::Mapping(entries) = &node.value {
+            for (key, value) in entries {
+                let constant = self.builder.constant(&json(value), kind);
+                match Matcher::new(&key.name) {
+                    Matcher::Exact(text) => {
+                        map.exact.insert(text, constant);
+                    }
+                    matcher => map.others.push((matcher, constant)),
+                }
+            }
+        }
+        map
+    }
+
+    fn sets(&mut self, table: &mut Table<'_>) -> Vec<(FieldId, SetValue)> {
+        let Some(table) = table.table("set", self.faults) else { return Vec::new() };
+        let mut sets = Vec::new();
+        for (key, node) in table.entries() {
+            let field = self.field(&key.name, None, key.span);
+            self.check_allowed(&key.name, node);
+            let value = match node.text() {
+                Some(text) if text.contains(['{', '}']) => match self.template(text, node.span) {
+                    parts if parts.iter().any(|part| matches!(part, Part::Field(_))) => {
+                        SetValue::Template(parts)
+                    }
+                    parts => {
+                        let text: Vec<u8> = parts.into_iter().flat_map(|part| match part {
+                            Part::Text(text) => text,
+                            Part::Field(_) => Vec::new(),
+                        }).collect();
+                        let text = String::from_utf8_lossy(&text).into_owned();
+                        let kind = self.builder.fields.get(field).kind;
+                        SetValue::Constant(self.builder.constant(&Json::String(text), kind))
+                    }
+                },
+                _ => {
+                    let kind = self.builder.fields.get(field).kind;
+                    SetValue::Constant(self.builder.constant(&json(node), kind))
+                }
+            };
+            sets.push((field, value));
+        }
+        sets
+    }
+
+    /// ECS allows only certain words for the fields of categorisation.
+    fn check_allowed(&mut self, name: &str, node: &Node) {
+        let allowed: &[&str] = match name {
+            "event.kind" => &["alert", "asset", "enrichment", "event", "metric", "state", "pipeline_error", "signal"],
+            "event.category" => &[
+                "api", "authentication", "configuration", "database", "driver", "email", "file", "host",
+                "iam", "intrusion_detection", "library", "malware", "network", "package", "process",
+                "registry", "session", "threat", "vulnerability", "web",
+            ],
+            "event.type" => &[
+                "access", "admin", "allowed", "change", "connection", "creation", "deletion", "denied",
+                "device", "end", "error", "group", "indicator", "info", "installation", "protocol",
+                "start", "user",
+            ],
+            "event.outcome" => &["failure", "success", "unknown"],
+            _ => return,
+        };
+        let single = [node.clone()];
+        let items: &[Node] = match &node.value {
+            Value::Sequence(items) => items,
+            _ => &single,
+        };
+        for item in items {
+            let Some(text) = item.text() else { continue };
+            if !allowed.contains(&text) && !text.contains('{') {
+                let remedy = nearest(text, allowed.iter().copied())
+                    .map_or_else(|| format!("one of {}", allowed.join(", ")), |n| format!("did you mean `{n}`?"));
+                self.faults.error(item.span, format!("`{text}` is no {name} of ECS")).remedy = Some(remedy);
+            }
+        }
+    }
+
+    fn template(&mut self, text: &str, span: Span) -> Vec<Part> {
+        let mut parts = Vec::new();
+        let mut literal = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            literal.extend_from_slice(&rest.as_bytes()[..at]);
+            let tail = &rest[at..];
+            if tail.starts_with("{{") || tail.starts_with("}}") {
+                literal.push(tail.as_bytes()[0]);
+                rest = &tail[2..];
+            } else if let Some(end) = tail.find('}').filter(|_| tail.starts_with('{')) {
+                if !literal.is_empty() {
+                    parts.push(Part::Text(std::mem::take(&mut literal)));
+                }
+                parts.push(Part::Field(self.field(&tail[1..end], None, span)));
+                rest = &tail[end + 1..];
+            } else {
+                self.faults.error(span, "a single brace in a template").remedy =
+                    Some("write `{field}`, or `{{` and `}}` for braces".into());
+                rest = &tail[1..];
+            }
+        }
+        literal.extend_from_slice(rest.as_bytes());
+        if !literal.is_empty() || parts.is_empty() {
+            parts.push(Part::Text(literal));
+        }
+        parts
+    }
+
+    fn transforms(&mut self, table: &mut Table<'_>) -> Vec<(FieldId, Vec<Transform>)> {
+        let Some(table) = table.table("transform", self.faults) else { return Vec::new() };
+        let mut transforms = Vec::new();
+        for (key, node) in table.entries() {
+            let field = self.field(&key.name, None, key.span);
+            let single = [node.clone()];
+            let items: &[Node] = match &node.value {
+                Value::Sequence(items) => items,
+                _ => &single,
+            };
+            let steps = items.iter().filter_map(|item| self.transform(item)).collect();
+            transforms.push((field, steps));
+        }
+        transforms
+    }
+
+    fn transform(&mut self, node: &Node) -> Option<Transform> {
+        if let Some(name) = node.text() {
+            let found = NAMES.iter().find(|(known, _)| *known == name);
+            if found.is_none() {
+                let near = nearest(name, NAMES.iter().map(|(known, _)| *known));
+                self.faults.error(node.span, format!("unknown transform `{name}`")).remedy =
+                    Some(near.map_or_else(|| "see docs/rules.md".into(), |n| format!("did you mean `{n}`?")));
+            }
+            return found.map(|(_, transform)| transform.clone());
+        }
+        let mut table = Table::open(node, "transform", self.faults)?;
+        let bytes = |text: Option<&str>| text.map(|text| text.as_bytes().to_vec());
+        let number = |text: Option<&str>| text.and_then(|text| text.parse::<f64>().ok()).filter(|n| *n != 0.0);
+        let split = bytes(table.string("split", self.faults)).map(Transform::Split);
+        let prefix = bytes(table.string("strip_prefix", self.faults)).map(Transform::StripPrefix);
+        let suffix = bytes(table.string("strip_suffix", self.faults)).map(Transform::StripSuffix);
+        let multiply = number(table.string("multiply", self.faults)).map(Transform::Multiply);
+        let divide = number(table.string("divide", self.faults)).map(Transform::Divide);
+        let base = table.integer("int", 2..=36, self.faults).map(|base| Transform::Integer(base as u32));
+        let replace = table.strings("replace", self.faults).and_then(|list| match list.as_slice() {
+            [(from, _), (to, _)] if !from.is_empty() => {
+                Some(Transform::Replace(from.as_bytes().to_vec(), to.as_bytes().to_vec()))
+            }
+            _ => None,
+        });
+        let found = split.or(prefix).or(suffix).or(multiply).or(divide).or(base).or(replace);
+        if found.is_none() {
+            self.faults.error(node.span, "a transform without a usable argument").remedy =
+                Some("see docs/rules.md, \"Transforms\"".into());
+        }
+        table.finish(self.faults);
+        found
+    }
+
+    fn times(&mut self, node: &Node) -> Vec<TimeRule> {
+        match &node.value {
+            Value::Sequence(items) => items.iter().filter_map(|item| self.time(item)).collect(),
+            _ => self.time(node).into_iter().collect(),
+        }
+    }
+
+    fn time(&mut self, node: &Node) -> Option<TimeRule> {
+        let mut table = Table::open(node, "time", self.faults)?;
+        let from = match table.node("field").and_then(|node| Some((node.text()?, node.span))) {
+            Some((text, span)) if text.contains('{') => self.template(text, span),
+            Some((name, span)) => vec![Part::Field(self.field(name, None, span))],
+            None => vec![Part::Field(self.builder.header.timestamp)],
+        };
+        let mut formats = Vec::new();
+        for (text, span) in table.strings("formats", self.faults).unwrap_or_default() {
+            match TimeFormat::compile(text) {
+                Ok(format) => formats.push(format),
+                Err(error) => {
+                    self.faults.error(span, format!("the time format `{text}`: {error}")).remedy =
+                        Some("see docs/rules.md, \"Time\"".into());
+                }
+            }
+        }
+        if formats.is_empty() {
+            formats.extend(TimeFormat::compile("rfc3339"));
+        }
+        let zone = table.node("zone").and_then(|node| match Zone::parse(node.text()?) {
+            Ok(zone) => Some(zone),
+            Err(error) => {
+                self.faults.error(node.span, error).remedy =
+                    Some("write an IANA name such as Europe/Berlin, `+02:00` or UTC".into());
+                None
+            }
+        });
+        let into = table.node("into").and_then(|node| Some((node.text()?, node.span)));
+        let into = into.map_or(self.builder.header.timestamp, |(name, span)| self.field(name, None, span));
+        table.finish(self.faults);
+        Some(TimeRule { from, formats, zone, into })
+    }
+
+    fn action(&mut self, table: &mut Table<'_>) -> Option<Action> {
+        let mut table = table.table("action", self.faults)?;
+        let drop = table.string("drop", self.faults).map(|reason| {
+            let reasons = &mut self.builder.drop_reasons;
+            let known = reasons.iter().position(|known| known == reason);
+            Action::Drop(known.unwrap_or_else(|| {
+                reasons.push(reason.to_owned());
+                reasons.len() - 1
+            }))
+        });
+        let sample = table.integer("sample", 2..=1_000_000_000, self.faults).map(Action::Sample);
+        let mask = table.strings("mask", self.faults).map(|names| {
+            names.into_iter().map(|(name, span)| self.field(name, None, span)).collect::<Vec<_>>()
+        });
+        let hash = table.choice("with", &["redact", "hash"], self.faults) == Some(1);
+        let mask = mask.map(|fields| Action::Mask { fields, hash });
+        table.finish(self.faults);
+        drop.or(sample).or(mask)
+    }
+
+    fn samples(&mut self, table: &mut Table<'_>) -> Vec<Sample> {
+        let nodes = table.sequence("samples", self.faults).unwrap_or_default();
+        let mut samples = Vec::new();
+        for node in nodes {
+            let Some(mut sample) = Table::open(node, "samples", self.faults) else { continue };
+            let line = sample.required_string("line", self.faults).unwrap_or_default().to_owned();
+            let mut expect = Vec::new();
+            if let Some(expected) = sample.table("expect", self.faults) {
+                for (key, node) in expected.entries() {
+                    let value = (!node.is_null()).then(|| json(node));
+                    expect.push((key.name.clone(), value));
+                }
+            }
+            sample.finish(self.faults);
+            let place = (self.faults.source().name.clone(), node.span.line);
+            samples.push(Sample { line, expect, place });
+        }
+        samples
+    }
+}
+
+/// A YAML value as JSON: plain scalars that look like numbers or booleans are such.
+fn json(node: &Node) -> Json {
+    match &node.value {
+        Value::Scalar(scalar) if scalar.style == Style::Plain => match scalar.text.as_str() {
+            "true" => Json::Bool(true),
+            "false" => Json::Bool(false),
+            "" | "~" | "null" => Json::Null,
+            text => match text.parse::<i64>() {
+                Ok(number) if number.to_string() == text => Json::from(number),
+                _ => match text.parse::<f64>() {
+                    Ok(number) if text.starts_with(|c: char| c.is_ascii_digit() || c == '-') && number.is_finite() => {
+                        Json::from(number)
+                    }
+                    _ => Json::String(text.to_owned()),
+                },
+            },
+        },
+        Value::Scalar(scalar) => Json::String(scalar.text.clone()),
+        Value::Sequence(items) => Json::Array(items.iter().map(json).collect()),
+        Value::Mapping(entries) => {
+            Json::Object(entries.iter().map(|(key, node)| (key.name.clone(), json(node))).collect())
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Keys of value maps and conditions: exact texts, globs and ranges of whole numbers.
+
+/// What a value is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Matcher {
+    Exact(Vec<u8>),
+    /// `?` stands for one byte, `*` for any number.
+    Glob(Vec<u8>),
+    /// Both ends included.
+    Range(i64, i64),
+}
+
+impl Matcher {
+    pub(crate) fn new(text: &str) -> Self {
+        if let Some((low, high)) = text.split_once('-')
+            && let (Ok(low), Ok(high)) = (low.parse(), high.parse())
+            && low <= high
+        {
+            return Self::Range(low, high);
+        }
+        if text.contains(['?', '*']) {
+            return Self::Glob(text.as_bytes().to_vec());
+        }
+        Self::Exact(text.as_bytes().to_vec())
+    }
+
+    pub(crate) fn matches(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Exact(text) => text == value,
+            Self::Glob(pattern) => glob(pattern, value),
+            Self::Range(low, high) => {
+                std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).is_some_and(
+                    |number: i64| (*low..=*high).contains(&number),
+                )
+            }
+        }
+    }
+}
+
+/// Whether `pattern` (with `?` and `*`) covers all of `text`; linear but for the last `*`.
+pub(crate) fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        if p < pattern.len() && pattern[p] == b'*' {
+            star = Some((p, t));
+            p += 1;
+        } else if p < pattern.len() && (pattern[p] == b'?' || pattern[p] == text[t]) {
+            p += 1;
+            t += 1;
+        } else if let Some((after, from)) = star {
+            star = Some((after, from + 1));
+            p = after + 1;
+            t = from + 1;
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|c| *c == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matchers_are_exact_globs_or_ranges() {
+        for (key, value, expected) in [
+            ("Accepted", "Accepted", true),
+            ("Accepted", "accepted", false),
+            ("4??", "404", true),
+            ("4??", "4040", false),
+            ("*fail*", "auth failure", true),
+            ("a*b*c", "aXbYc", true),
+            ("a*b*c", "aXbY", false),
+            ("1-1023", "80", true),
+            ("1-1023", "1024", false),
+            ("1-1023", "x", false),
+            ("*", "", true),
+        ] {
+            assert_eq!(Matcher::new(key).matches(value.as_bytes()), expected, "{key} {value}");
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! Patterns: from what a rule says to a compiled regex, its captures, and the literals by which a line
+//! can be told not to match without running it.
+//!
+//! Before the regex compiler sees a pattern, grok references are expanded, names of captures are
+//! replaced by numbers (a field may be captured in several alternatives, and carries a type), and
+//! constructs of backtracking engines are rewritten where a linear engine needs no more than that:
+//! atomic groups and possessive quantifiers only forbid backtracking. Look-around is refused.
+
+use crate::ecs::Type;
+use crate::fields::type_named;
+use crate::grok;
+use logweir_document::nearest;
+use memchr::memmem::Finder;
+use regex::bytes::{Regex, RegexBuilder};
+use regex_syntax::hir::{Hir, HirKind, Look, literal::Extractor};
+use std::collections::BTreeMap;
+
+/// The most that a pattern may compile to; a rule in ASCII needs a tenth of it.
+const SIZE_MAX: usize = 256 << 10;
+/// With `unicode: true`: the tables of `\w` alone are larger than [`SIZE_MAX`].
+const SIZE_MAX_UNICODE: usize = 1 << 20;
+const NESTING_MAX: u32 = 100;
+/// How deep grok names may refer to each other.
+const GROK_DEPTH_MAX: usize = 16;
+/// Shorter prefixes tell too little apart.
+pub(crate) const PREFIX_BYTES: usize = 3;
+
+/// What is wrong with a pattern, and where: characters from its beginning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PatternFault {
+    pub(crate) at: usize,
+    pub(crate) message: String,
+    pub(crate) remedy: String,
+}
+
+impl PatternFault {
+    fn new(at: usize, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { at, message: message.into(), remedy: remedy.into() }
+    }
+}
+
+/// A capture as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Capture {
+    pub(crate) name: String,
+    pub(crate) kind: Option<Type>,
+    /// Characters from the beginning of the pattern.
+    pub(crate) at: usize,
+}
+
+/// A pattern with grok expanded and captures numbered: `regex` has the groups `g0`, `g1`, ….
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Expanded {
+    pub(crate) regex: String,
+    pub(crate) captures: Vec<Capture>,
+}
+
+/// A compiled pattern.
+#[derive(Debug, Clone)]
+pub(crate) struct Pattern {
+    pub(crate) regex: Regex,
+    /// For each of [`Expanded::captures`], its group in the regex.
+    pub(crate) groups: Vec<usize>,
+    /// If every match begins at the start of the text with one of these.
+    pub(crate) prefixes: Option<Vec<Vec<u8>>>,
+    /// A literal that every match holds.
+    pub(crate) required: Option<Finder<'static>>,
+}
+
+/// Expands and numbers `text`; `own` are the pack's fragments.
+pub(crate) fn expand(
+    text: &str,
+    own: &BTreeMap<String, String>,
+) -> Result<Expanded, PatternFault> {
+    let mut expander = Expander { own, regex: String::new(), captures: Vec::new() };
+    expander.walk(text, 0, None)?;
+    Ok(Expanded { regex: expander.regex, captures: expander.captures })
+}
+
+/// Compiles what [`expand`] made.
+pub(crate) fn compile(expanded: &Expanded, unicode: bool) -> Result<Pattern, PatternFault> {
+    let fault = |error: regex::Error| match error {
+        regex::Error::CompiledTooBig(limit) => PatternFault::new(
+            0,
+            format!("compiles to more than {} KiB", limit >> 10),
+            "use smaller repetitions and classes; a line costs its length times the pattern's size",
+        ),
+        other => {
+            let text = other.to_string();
+            let last = text.lines().last().unwrap_or(&text).trim().to_owned();
+            PatternFault::new(0, last, "the syntax is that of the Rust crate `regex`")
+        }
+    };
+    let regex = RegexBuilder::new(&expanded.regex)
+        .unicode(unicode)
+        .dot_matches_new_line(true)
+        .size_limit(if unicode { SIZE_MAX_UNICODE } else { SIZE_MAX })
+        .nest_limit(NESTING_MAX)
+        .build()
+        .map_err(fault)?;
+    let groups = (0..expanded.captures.len())
+        .map(|n| {
+            let name = format!("g{n}");
+            regex.capture_names().position(|known| known == Some(&name)).unwrap_or(0)
+        })
+        .collect();
+    let hir = regex_syntax::ParserBuilder::new()
+        .unicode(unicode)
+        .utf8(false)
+        .dot_matches_new_line(true)
+        .build()
+        .parse(&expanded.regex)
+        .ok();
+    let prefixes = hir.as_ref().and_then(prefixes);
+    let required = hir.as_ref().and_then(required);
+    Ok(Pattern { regex, groups, prefixes, required })
+}
+
+fn prefixes(hir: &Hir) -> Option<Vec<Vec<u8>>> {
+    if !hir.properties().look_set_prefix().contains(Look::Start) {
+        return None;
+    }
+    let sequence = Extractor::new().extract(hir);
+    let literals: Vec<Vec<u8>> =
+        sequence.literals()?.iter().map(|literal| literal.as_bytes().to_vec()).collect();
+    let useful = literals.iter().all(|literal| literal.len() >= PREFIX_BYTES);
+    (useful && !literals.is_empty()).then_some(literals)
+}
+
+fn required(hir: &Hir) -> Option<Finder<'static>> {
+    let mut longest: &[u8] = &[];
+    longest_literal(hir, &mut longest);
+    (longest.len() >= 2).then(|| Finder::new(longest).into_owned())
+}
+
+fn longest_literal<'h>(hir: &'h Hir, longest: &mut &'h [u8]) {
+    match hir.kind() {
+        HirKind::Literal(literal) if literal.0.len() > longest.len() => *longest = &literal.0,
+        HirKind::Concat(parts) => parts.iter().for_each(|part| longest_literal(part, longest)),
+        HirKind::Capture(capture) => longest_literal(&capture.sub, longest),
+        HirKind::Repetition(repetition) if repetition.min > 0 => {
+            longest_literal(&repetition.sub, longest);
+        }
+        _ => {}
+    }
+}
+
+struct Expander<'p> {
+    own: &'p BTreeMap<String, String>,
+    regex: String,
+    captures: Vec<Capture>,
+}
+
+impl Expander<'_> {
+    /// Copies `text`, expanding. Inside a grok definition, faults are placed at `outer`.
+    fn walk(&mut self, text: &str, depth: usize, outer: Option<usize>) -> Result<(), PatternFault> {
+        let chars: Vec<char> = text.chars().collect();
+        let place = |at: usize| outer.unwrap_or(at);
+        let mut at = 0;
+        let mut after_quantifier = false;
+        while at < chars.len() {
+            let rest = &chars[at..];
+            let quantifier = matches!(rest[0], '*' | '+' | '?' | '}');
+            match rest {
+                ['+', ..] if after_quantifier => at += 1,
+                ['\\', 'h', ..] => {
+                    self.regex.push_str("[ \\t]");
+                    at += 2;
+                }
+                ['\\', 'Z', ..] => {
+                    self.regex.push_str("\\z");
+                    at += 2;
+                }
+                ['\\', escaped, ..] => {
+                    self.regex.extend(['\\', *escaped]);
+                    at += 2;
+                }
+                ['[', ..] => at += self.class(rest),
+                ['%', '{', ..] => at += self.grok(rest, place(at), depth)?,
+                ['(', '?', '>', ..] => {
+                    self.regex.push_str("(?:");
+                    at += 3;
+                }
+                ['(', '?', '<', '=' | '!', ..] | ['(', '?', '=' | '!', ..] => {
+                    return Err(PatternFault::new(
+                        place(at),
+                        "look-around is not supported: it cannot be matched in linear time",
+                        "say what may stand there as part of the pattern, outside the captures",
+                    ));
+                }
+                ['(', '?', 'P', '<', ..] => at += self.named(rest, 4, place(at))?,
+                ['(', '?', '<', ..] => at += self.named(rest, 3, place(at))?,
+                [other, ..] => {
+                    self.regex.push(*other);
+                    at += 1;
+                }
+                [] => break,
+            }
+            after_quantifier = quantifier && !after_quantifier;
+        }
+        Ok(())
+    }
+
+    /// Copies a character class and returns its length.
+    fn class(&mut self, rest: &[char]) -> usize {
+        let mut at = 1;
+        if rest.get(at) == Some(&'^') {
+            at += 1;
+        }
+        if rest.get(at) == Some(&']') {
+            at += 1;
+        }
+        let mut depth = 1;
+        while at < rest.len() && depth > 0 {
+            match rest[at] {
+                '\\' => at += 1,
+                '[' if rest.get(at + 1) == Some(&':') => depth += 1,
+                ']' => depth -= 1,
+                _ => {}
+            }
+            at += 1;
+        }
+        let end = at.min(rest.len());
+        let mut class: String = rest[..end].iter().collect();
+        // What a class of other engines may hold bare and this one reads as a nested class.
+        if let Some(inner) = class.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
+            class = format!("[{}]", escape_nested(inner));
+        }
+        self.regex.push_str(&class.replace("\\h", " \\t"));
+        end
+    }
+
+    fn named(&mut self, rest: &[char], from: usize, at: usize) -> Result<usize, PatternFault> {
+        let Some(end) = rest.iter().position(|c| *c == '>') else {
+            return Err(PatternFault::new(at, "the name of this group has no end", "write `(?<name>…)`"));
+        };
+        let text: String = rest[from.min(end)..end].iter().collect();
+        self.begin_capture(&text, at)?;
+        Ok(end + 1)
+    }
+
+    fn begin_capture(&mut self, text: &str, at: usize) -> Result<(), PatternFault> {
+        let (name, kind) = match text.rsplit_once(':') {
+            Some((name, kind)) => match type_named(kind) {
+                Some(kind) => (name, Some(kind)),
+                None => {
+                    return Err(PatternFault::new(
+                        at,
+                        format!("unknown type `{kind}`"),
+                        "write int, float, bool, ip or string",
+                    ));
+                }
+            },
+            None => (text, None),
+        };
+        let name = bracketed(name);
+        if name.is_empty() {
+            return Err(PatternFault::new(at, "a capture without a name", "name a field, or write `(?:…)`"));
+        }
+        self.regex.push_str(&format!("(?P<g{}>", self.captures.len()));
+        self.captures.push(Capture { name, kind, at });
+        Ok(())
+    }
+
+    fn grok(&mut self, rest: &[char], at: usize, depth: usize) -> Result<usize, PatternFault> {
+        let Some(end) = rest.iter().position(|c| *c == '}') else {
+            return Err(PatternFault::new(at, "`%{` without `}`", "write `%{NAME:field}`, or `%\\{`"));
+        };
+        let text: String = rest[2..end].iter().collect();
+        let (name, field) = match text.split_once(':') {
+            Some((name, field)) => (name, Some(field)),
+            None => (text.as_str(), None),
+        };
+        let Some(definition) =
+            self.own.get(name).map(String::as_str).or_else(|| grok::definition(name)).map(str::to_owned)
+        else {
+            let known = self.own.keys().map(String::as_str).chain(grok::names());
+            let remedy = nearest(name, known)
+                .map_or_else(|| "define it under `patterns:`".into(), |near| format!("did you mean `{near}`?"));
+            return Err(PatternFault::new(at, format!("unknown pattern `%{{{name}}}`"), remedy));
+        };
+        if depth >= GROK_DEPTH_MAX {
+            return Err(PatternFault::new(
+                at,
+                format!("`%{{{name}}}` refers to itself"),
+                "define it without itself",
+            ));
+        }
+        match field {
+            Some(field) => self.begin_capture(field, at)?,
+            None => self.regex.push_str("(?:"),
+        }
+        self.walk(&definition, depth + 1, Some(at))?;
+        self.regex.push(')');
+        Ok(end + 1)
+    }
+}
+
+/// `[source][ip]` of Logstash as `source.ip`.
+fn bracketed(name: &str) -> String {
+    match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(inner) => inner.replace("][", "."),
+        None => name.to_owned(),
+    }
+}
+
+/// Escapes `[`, `&&`, `--` and `~~`, which other engines take literally inside a class.
+fn escape_nested(inner: &str) -> String {
+    let mut out = String::new();
+    let mut chars = inner.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                out.push(c);
+                out.extend(chars.next());
+            }
+            '[' if chars.peek() == Some(&':') => {
+                out.push(c);
+                while let Some(next) = chars.next() {
+                    out.push(next);
+                    if next == ']' {
+                        break;
+                    }
+                }
+            }
+            '[' => out.push_str("\\["),
+            '&' | '~' if chars.peek() == Some(&c) => out.extend(['\\', c]),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pattern: &str, text: &str, expected: &[(&str, &str)]) {
+        let expanded = expand(pattern, &BTreeMap::new()).unwrap();
+        let compiled = compile(&expanded, false).unwrap_or_else(|f| panic!("{pattern}: {f:?}"));
+        let found = compiled.regex.captures(text.as_bytes());
+        let got: Vec<(String, String)> = found
+            .map(|captures| {
+                let with = |(capture, group): (&Capture, &usize)| {
+                    let value = captures.get(*group)?.as_bytes();
+                    Some((capture.name.clone(), String::from_utf8_lossy(value).into_owned()))
+                };
+                expanded.captures.iter().zip(&compiled.groups).filter_map(with).collect()
+            })
+            .unwrap_or_default();
+        let expected: Vec<(String, String)> =
+            expected.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        assert_eq!(got, expected, "{pattern}");
+    }
+
+    #[test]
+    fn captures_are_fields_in_regex_and_grok() {
+        check(r"^(?<source.ip>\S+) (?P<x:int>\d+)$", "::1 5", &[("source.ip", "::1"), ("x", "5")]);
+        check("^%{IPORHOST:source.address} %{INT:n:int}", "a.b 7", &[("source.address", "a.b"), ("n", "7")]);
+        check(r"%{WORD:[user][name]}=", "bob=", &[("user.name", "bob")]);
+        check(r"^(?:a(?<x>\d)|b(?<x>\d))$", "b2", &[("x", "2")]);
+        check(r"^(?>ab)c++(?<d>\h+)", "abccc  ", &[("d", "  ")]);
+        check(r"^[[:alpha:]&&]+(?<y>[^[]+)", "a&b", &[("y", "b")]);
+    }
+
+    #[test]
+    fn faults_name_their_place() {
+        for (pattern, at, part) in [
+            (r"^a(?=b)", 2, "look-around"),
+            (r"(?<!x)y", 0, "look-around"),
+            (r"x %{IPP:a}", 2, "unknown pattern"),
+            (r"(?<a:flot>x)", 0, "unknown type"),
+            (r"(?<>x)", 0, "without a name"),
+        ] {
+            let fault = expand(pattern, &BTreeMap::new()).unwrap_err();
+            assert_eq!((fault.at, fault.message.contains(part)), (at, true), "{pattern}: {fault:?}");
+        }
+        let big = expand(r"^(\w{100}){200}$", &BTreeMap::new()).unwrap();
+        assert!(compile(&big, false).unwrap_err().message.contains("KiB"));
+    }
+
+    #[test]
+    fn literals_are_found() {
+        let pattern = |text: &str| compile(&expand(text, &BTreeMap::new()).unwrap(), false).unwrap();
+        let prefixes = pattern("^(?:Accepted|Failed) x").prefixes.unwrap();
+        assert!(prefixes.iter().all(|p| p.starts_with(b"Acc") || p.starts_with(b"Fai")), "{prefixes:?}");
+        assert!(pattern("abc").prefixes.is_none());
+        assert_eq!(pattern(r"\d+ connection (?<a>\S+)").required.unwrap().needle(), b" connection ");
+    }
+}

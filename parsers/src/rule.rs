@@ -1,0 +1,383 @@
+//! Rules and packs as they are run: everything by number, everything rendered that can be.
+
+use crate::ecs::{Kind, Type};
+use crate::event::Constant;
+use crate::fields::{FieldId, FieldTable};
+use crate::matcher::Matcher;
+use crate::pattern::{PREFIX_BYTES, Pattern};
+use crate::sub::{CsvOptions, KvOptions};
+use crate::time::{TimeFormat, Zone};
+use crate::transform::Transform;
+use memchr::memmem::Finder;
+use regex::bytes::Regex;
+use rustc_hash::FxHashMap;
+
+/// A rule.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) id: String,
+    pub(crate) pack: usize,
+    /// Tried in order; empty: the rule has no pattern.
+    pub(crate) patterns: Vec<(Pattern, Vec<FieldId>)>,
+    pub(crate) on: On,
+    pub(crate) parse: Vec<SubParse>,
+    pub(crate) when: Vec<Condition>,
+    pub(crate) then: Option<Then>,
+    pub(crate) maps: Vec<ValueMap>,
+    /// The rule's own, then those of the pack for other fields.
+    pub(crate) sets: Vec<(FieldId, SetValue)>,
+    pub(crate) transforms: Vec<(FieldId, Vec<Transform>)>,
+    pub(crate) times: Vec<TimeRule>,
+    pub(crate) action: Option<Action>,
+    pub(crate) null_values: Vec<Vec<u8>>,
+    /// `"logweir.rule":"…"`, ready to be written.
+    pub(crate) member: Vec<u8>,
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// What a rule's patterns are matched against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum On {
+    Message,
+    Line,
+    Field(FieldId),
+}
+
+#[derive(Debug)]
+pub(crate) struct SubParse {
+    pub(crate) form: Form,
+    pub(crate) on: On,
+    pub(crate) fields: FxHashMap<Vec<u8>, Option<FieldId>>,
+    /// Where keys that are not in `fields` are kept.
+    pub(crate) rest: Option<Vec<u8>>,
+    pub(crate) optional: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum Form {
+    Json,
+    Kv(KvOptions),
+    Csv(CsvOptions),
+    Cef,
+    Leef,
+    Xml,
+    Auditd,
+}
+
+#[derive(Debug)]
+pub(crate) struct Condition {
+    pub(crate) field: FieldId,
+    pub(crate) test: Test,
+}
+
+#[derive(Debug)]
+pub(crate) enum Test {
+    Exists,
+    Absent,
+    AnyOf(Vec<Matcher>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Then {
+    pub(crate) field: Option<FieldId>,
+    pub(crate) chain: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct ValueMap {
+    pub(crate) from: FieldId,
+    pub(crate) into: FieldId,
+    pub(crate) exact: FxHashMap<Vec<u8>, u32>,
+    pub(crate) others: Vec<(Matcher, u32)>,
+    pub(crate) default: Option<u32>,
+}
+
+#[derive(Debug)]
+pub(crate) enum SetValue {
+    /// By its number.
+    Constant(u32),
+    Template(Vec<Part>),
+}
+
+#[derive(Debug)]
+pub(crate) enum Part {
+    Text(Vec<u8>),
+    Field(FieldId),
+}
+
+#[derive(Debug)]
+pub(crate) struct TimeRule {
+    pub(crate) from: Vec<Part>,
+    pub(crate) formats: Vec<TimeFormat>,
+    pub(crate) zone: Option<Zone>,
+    pub(crate) into: FieldId,
+}
+
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// By its reason.
+    Drop(usize),
+    /// One of so many is delivered.
+    Sample(u64),
+    Mask { fields: Vec<FieldId>, hash: bool },
+}
+
+/// A line and what is expected of its event.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    pub line: String,
+    /// (field, JSON value; `None` for absent).
+    pub expect: Vec<(String, Option<serde_json::Value>)>,
+    /// The file of the pack and the line in it.
+    pub place: (String, usize),
+}
+
+/// Rules that are tried in order, found by the first bytes of the text.
+#[derive(Debug, Default)]
+pub(crate) struct RuleList {
+    pub(crate) rules: Vec<usize>,
+    /// For rules whose patterns all begin with literals: first bytes → positions in `rules`.
+    by_prefix: FxHashMap<[u8; PREFIX_BYTES], Vec<u32>>,
+    /// Positions of the others.
+    others: Vec<u32>,
+}
+
+impl RuleList {
+    pub(crate) fn new(numbers: Vec<usize>, rules: &[Rule]) -> Self {
+        let mut list = Self { rules: numbers, ..Self::default() };
+        for (position, number) in list.rules.iter().enumerate() {
+            let position = position as u32;
+            let Some(keys) = prefix_keys(&rules[*number]) else {
+                list.others.push(position);
+                continue;
+            };
+            for key in keys {
+                let positions = list.by_prefix.entry(key).or_default();
+                if positions.last() != Some(&position) {
+                    positions.push(position);
+                }
+            }
+        }
+        list
+    }
+
+    /// The rules that may match `text`, in order.
+    pub(crate) fn candidates<'l>(&'l self, text: &[u8]) -> impl Iterator<Item = usize> + 'l {
+        let keyed: &[u32] = text
+            .first_chunk::<PREFIX_BYTES>()
+            .and_then(|key| self.by_prefix.get(key))
+            .map_or(&[], Vec::as_slice);
+        Merge { left: keyed, right: &self.others }.map(|position| self.rules[position as usize])
+    }
+}
+
+fn prefix_keys(rule: &Rule) -> Option<Vec<[u8; PREFIX_BYTES]>> {
+    if rule.patterns.is_empty() || rule.on != On::Message {
+        return None;
+    }
+    let mut keys = Vec::new();
+    for (pattern, _) in &rule.patterns {
+        for prefix in pattern.prefixes.as_ref()? {
+            keys.push(*prefix.first_chunk()?);
+        }
+    }
+    Some(keys)
+}
+
+/// Two ascending lists as one.
+struct Merge<'l> {
+    left: &'l [u32],
+    right: &'l [u32],
+}
+
+impl Iterator for Merge<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        let from = match (self.left.first(), self.right.first()) {
+            (Some(left), Some(right)) if left < right => &mut self.left,
+            (Some(_), None) => &mut self.left,
+            (_, Some(_)) => &mut self.right,
+            (None, None) => return None,
+        };
+        let (first, rest) = from.split_first()?;
+        *from = rest;
+        Some(*first)
+    }
+}
+
+/// A pack: which lines are its, and its rules.
+#[derive(Debug)]
+pub(crate) struct Pack {
+    pub(crate) name: String,
+    pub(crate) dataset: String,
+    pub(crate) names: Vec<String>,
+    pub(crate) priority: u64,
+    pub(crate) applies: Applies,
+    pub(crate) list: RuleList,
+    /// `event.dataset` and `event.module` as constants.
+    pub(crate) constants: [(FieldId, u32); 2],
+}
+
+/// See docs/rules.md, "Which lines".
+#[derive(Debug, Default)]
+pub(crate) struct Applies {
+    pub(crate) programs: Vec<String>,
+    pub(crate) starts: Vec<Vec<u8>>,
+    pub(crate) contains: Vec<Finder<'static>>,
+    /// `"key"` for each.
+    pub(crate) json_keys: Vec<Finder<'static>>,
+    pub(crate) signature: Option<Signature>,
+    pub(crate) syslog: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Signature {
+    pub(crate) regex: Regex,
+    pub(crate) required: Option<Finder<'static>>,
+}
+
+/// All rules, ready to run; immutable and shared by all threads.
+#[derive(Debug)]
+pub struct RuleSet {
+    pub(crate) fields: FieldTable,
+    pub(crate) constants: Vec<Constant>,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) packs: Vec<Pack>,
+    pub(crate) chains: Vec<RuleList>,
+    pub(crate) drop_reasons: Vec<String>,
+    pub(crate) header: HeaderFields,
+    pub(crate) dispatch: crate::dispatch::Dispatch,
+    pub(crate) hash: String,
+}
+
+/// The fields that the syslog header fills.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeaderFields {
+    pub(crate) timestamp: FieldId,
+    pub(crate) hostname: FieldId,
+    pub(crate) program: FieldId,
+    pub(crate) pid: FieldId,
+    pub(crate) message_id: FieldId,
+    pub(crate) structured_data: FieldId,
+    pub(crate) priority: FieldId,
+    pub(crate) facility_code: FieldId,
+    pub(crate) facility_name: FieldId,
+    pub(crate) severity_code: FieldId,
+    pub(crate) severity_name: FieldId,
+    pub(crate) kind: FieldId,
+    pub(crate) dataset: FieldId,
+    pub(crate) module: FieldId,
+}
+
+impl HeaderFields {
+    pub(crate) fn new(fields: &mut FieldTable) -> Self {
+        let mut field = |name: &str| fields.intern(name, None);
+        Self {
+            timestamp: field("@timestamp"),
+            hostname: field("host.hostname"),
+            program: field("process.name"),
+            pid: field("process.pid"),
+            message_id: field("log.syslog.msgid"),
+            structured_data: field("logweir.structured_data"),
+            priority: field("log.syslog.priority"),
+            facility_code: field("log.syslog.facility.code"),
+            facility_name: field("log.syslog.facility.name"),
+            severity_code: field("log.syslog.severity.code"),
+            severity_name: field("log.syslog.severity.name"),
+            kind: field("event.kind"),
+            dataset: field("event.dataset"),
+            module: field("event.module"),
+        }
+    }
+}
+
+impl RuleSet {
+    /// The number of rules.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The id of a rule by its number.
+    #[must_use]
+    pub fn rule_id(&self, rule: usize) -> &str {
+        &self.rules[rule].id
+    }
+
+    /// The dataset of a pack by its number.
+    #[must_use]
+    pub fn dataset(&self, pack: usize) -> &str {
+        &self.packs[pack].dataset
+    }
+
+    /// Names and descriptions of the packs, for listings: (name, dataset, rules).
+    pub fn packs(&self) -> impl Iterator<Item = (&str, &str, usize)> {
+        self.packs.iter().enumerate().map(|(number, pack)| {
+            let rules = self.rules.iter().filter(|rule| rule.pack == number).count();
+            (pack.name.as_str(), pack.dataset.as_str(), rules)
+        })
+    }
+
+    /// The pack that a name given by the user means: a pack's name, dataset or alias.
+    #[must_use]
+    pub fn pack_named(&self, name: &str) -> Option<usize> {
+        self.packs.iter().position(|pack| pack.names.iter().any(|known| known == name))
+    }
+
+    /// All names by which packs can be chosen.
+    pub fn pack_names(&self) -> impl Iterator<Item = &str> {
+        self.packs.iter().flat_map(|pack| pack.names.iter().map(String::as_str))
+    }
+
+    /// The samples of every rule: (rule's number, sample).
+    pub fn samples(&self) -> impl Iterator<Item = (usize, &Sample)> {
+        self.rules.iter().enumerate().flat_map(|(number, rule)| {
+            rule.samples.iter().map(move |sample| (number, sample))
+        })
+    }
+
+    /// The reason for drops by its number.
+    #[must_use]
+    pub fn drop_reason(&self, reason: usize) -> &str {
+        &self.drop_reasons[reason]
+    }
+
+    /// A digest of everything that was loaded: equal sets have equal hashes.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Renders a JSON value for a field, as its type wants it.
+    pub(crate) fn constant(value: &serde_json::Value, kind: Type) -> Constant {
+        let items: Vec<serde_json::Value> = match value {
+            serde_json::Value::Array(items) => items.iter().map(|item| typed(item, kind)).collect(),
+            single => vec![typed(single, kind)],
+        };
+        let texts: Vec<String> = items
+            .iter()
+            .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
+            .collect();
+        let list = kind.list || value.is_array();
+        let json = if list { serde_json::Value::Array(items).to_string() } else { items[0].to_string() };
+        Constant { text: texts.join(",").into_bytes(), json: json.into_bytes() }
+    }
+}
+
+/// `22` for a text field is the text `22`, and the other way round.
+fn typed(value: &serde_json::Value, kind: Type) -> serde_json::Value {
+    use serde_json::Value as Json;
+    match (value, kind.kind) {
+        (Json::Number(_) | Json::Bool(_), Kind::Text | Kind::Ip | Kind::Date) => {
+            Json::String(value.to_string())
+        }
+        (Json::String(text), Kind::Integer) => text.parse::<i64>().map_or_else(|_| value.clone(), Json::from),
+        _ => value.clone(),
+    }
+}
