@@ -72,9 +72,16 @@ impl<'a> FileWriter<'a> {
             .map_err(|error| StoreError::parquet(&self.directory.path(&self.path), error))
     }
 
-    /// The bytes so far, those not yet written estimated.
-    pub(crate) fn bytes(&self) -> usize {
-        self.writer.bytes_written() + self.writer.in_progress_size()
+    /// Writes rows as a row group of their own.
+    pub(crate) fn write_row_group(&mut self, batch: &RecordBatch) -> Result<(), StoreError> {
+        self.write(batch)?;
+        self.writer
+            .flush()
+            .map_err(|error| StoreError::parquet(&self.directory.path(&self.path), error))
+    }
+
+    pub(crate) fn rows(&self) -> u64 {
+        self.statistics.rows as u64
     }
 
     /// Ends the file, durably; the action adds it to the table. `data_change` is false if its rows

@@ -27,6 +27,7 @@ pub(crate) struct Directory {
 pub(crate) struct Listed {
     /// The name within the listed directory.
     pub(crate) name: String,
+    pub(crate) bytes: u64,
     pub(crate) modified: SystemTime,
 }
 
@@ -167,7 +168,7 @@ impl Directory {
             let Ok(metadata) = entry.metadata() else { continue };
             if metadata.is_dir() == directories {
                 let modified = metadata.modified().map_err(failed)?;
-                listed.push(Listed { name, modified });
+                listed.push(Listed { name, bytes: metadata.len(), modified });
             }
         }
         Ok(listed)

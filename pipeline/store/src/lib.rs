@@ -17,6 +17,7 @@ mod delta;
 mod directory;
 mod error;
 mod ledger;
+mod maintenance;
 mod record;
 mod schema;
 mod search;
@@ -27,6 +28,9 @@ mod writer;
 pub use audit::{SourceAudit, audit};
 pub use error::{CommitError, StoreError};
 pub use ledger::Gap;
+pub use maintenance::{
+    CompactOptions, CompactSummary, GRACE_MIN, VacuumSummary, compact, expire, vacuum,
+};
 pub use search::{
     Format, Formatter, Order, Query, QueryError, Row, SearchOptions, SearchSummary, Value, count,
     count_by, search,

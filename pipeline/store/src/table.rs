@@ -193,6 +193,14 @@ impl Table {
         state.files.values().map(|add| self.entry(add)).collect()
     }
 
+    /// The files that were taken out of the table since, in milliseconds.
+    pub(crate) fn removed_since(&self, since_ms: i64) -> Vec<String> {
+        let state = self.state();
+        let since = |at: Option<i64>| at.is_some_and(|at| at >= since_ms);
+        let removed = state.removed.values().filter(|remove| since(remove.deletion_timestamp));
+        removed.map(|remove| decode_path(&remove.path)).collect()
+    }
+
     fn entry(&self, add: &Arc<Add>) -> Result<FileEntry, StoreError> {
         let path = decode_path(&add.path);
         if path.contains("://") || path.starts_with('/') {
@@ -380,6 +388,10 @@ fn path_byte(digits: &[u8]) -> Option<u8> {
 impl FileEntry {
     pub(crate) fn statistics(&self) -> FileStatistics {
         FileStatistics::of(&self.add)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        u64::try_from(self.add.size).unwrap_or(0)
     }
 
     /// The day of its rows, as `YYYY-MM-DD`.

@@ -64,7 +64,7 @@ impl PartitionName {
     }
 
     /// The folder of its ledger files.
-    fn folder(&self) -> String {
+    pub(crate) fn folder(&self) -> String {
         format!("{LEDGER}/{}/{}/{}", encode(&self.group), encode(&self.topic), self.partition)
     }
 }

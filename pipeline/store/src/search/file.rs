@@ -56,6 +56,25 @@ impl DataFile {
         Ok(Self { path, file, metadata, places })
     }
 
+    /// Whether every column of the file is one of the table's that this version knows.
+    pub(crate) fn has_only_known_columns(&self) -> bool {
+        let known = self.places.iter().flatten().count();
+        self.metadata.parquet_schema().root_schema().get_fields().len() == known
+    }
+
+    /// Hands out all rows with all known columns, some at a time.
+    pub(crate) fn read_all(
+        &self,
+        mut take: impl FnMut(&RecordBatch) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let columns = (0..COLUMNS.len()).collect();
+        for row_group in 0..self.row_groups() {
+            let all = BooleanBuffer::new_set(self.rows(row_group));
+            self.read(row_group, &columns, &all, &mut take)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn row_groups(&self) -> usize {
         self.metadata.metadata().num_row_groups()
     }

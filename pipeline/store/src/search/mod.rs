@@ -24,6 +24,8 @@ mod syntax;
 mod text;
 mod top;
 
+pub(crate) use file::DataFile;
+
 pub use compile::Query;
 pub use format::{Format, Formatter};
 pub use row::{Row, Value};

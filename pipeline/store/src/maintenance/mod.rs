@@ -1,0 +1,218 @@
+//! Keeping the table in shape: many small files into few large ones, days that have expired out, and
+//! files that nothing refers to off the disk.
+//!
+//! All of it may run beside ingest and searches, and may be killed anywhere: a commit takes files out
+//! of the table, and only later, when no search can still be at them, are they removed.
+
+mod compact;
+
+pub use compact::{CompactOptions, CompactSummary, compact};
+
+use crate::error::{CommitError, StoreError};
+use crate::ledger::{LEDGER, PartitionName};
+use crate::schema::PARTITION_COLUMN;
+use crate::table::{FileEntry, Table, replace_actions};
+use crate::time::now_us;
+use crate::writer::load_ledger;
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
+
+/// Files younger than this are never removed: a writer may be about to commit them, a search may be
+/// reading them.
+pub const GRACE_MIN: Duration = Duration::from_secs(3600);
+
+/// What a vacuum did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VacuumSummary {
+    pub files_removed: u64,
+    pub bytes_removed: u64,
+}
+
+/// Takes the days before `before` (`YYYY-MM-DD`) out of the table; returns how many files they had.
+///
+/// # Errors
+/// The log cannot be read or written.
+pub fn expire(table: &Table, before: &str) -> Result<u64, CommitError> {
+    let expired: Vec<FileEntry> =
+        table.files()?.into_iter().filter(|file| file.date().is_some_and(|d| d < before)).collect();
+    if expired.is_empty() {
+        return Ok(0);
+    }
+    replace(table, "DELETE", &expired, &[])?;
+    Ok(expired.len() as u64)
+}
+
+/// Commits the replacement, unless another process has taken one of the files out first.
+fn replace(
+    table: &Table,
+    operation: &str,
+    removed: &[FileEntry],
+    added: &[crate::delta::Add],
+) -> Result<(), CommitError> {
+    table.commit_when(
+        |snapshot| match removed.iter().all(|entry| snapshot.files.contains_key(&entry.add.path)) {
+            true => Ok(()),
+            false => Err(CommitError::Contended { attempts: 1 }),
+        },
+        || replace_actions(operation, removed, added),
+    )
+}
+
+/// Removes the files that the table does not refer to and that were last touched, or taken out of it,
+/// longer than `grace` ago (at least [`GRACE_MIN`]).
+///
+/// # Errors
+/// A directory cannot be listed, or a file not be removed.
+pub fn vacuum(table: &Table, grace: Duration) -> Result<VacuumSummary, StoreError> {
+    let grace = grace.max(GRACE_MIN);
+    let mut sweep = Sweep {
+        table,
+        before: SystemTime::now().checked_sub(grace).unwrap_or(SystemTime::UNIX_EPOCH),
+        summary: VacuumSummary::default(),
+    };
+    // The list is taken after the time, and files are listed after it: what is committed in between
+    // is younger than the grace.
+    let cutoff_ms = now_us() / 1000 - i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
+    let mut kept: HashSet<String> = table.files()?.into_iter().map(|entry| entry.path).collect();
+    kept.extend(table.removed_since(cutoff_ms));
+    for folder in table.directory().list_directories("")? {
+        if folder.name.starts_with(PARTITION_COLUMN) && folder.name.contains('=') {
+            sweep.folder(&folder.name, &kept)?;
+        }
+    }
+    for name in table.ledgers()? {
+        sweep.ledger(&name)?;
+    }
+    sweep.folder("_logweir/tmp", &HashSet::new())?;
+    Ok(sweep.summary)
+}
+
+struct Sweep<'t> {
+    table: &'t Table,
+    before: SystemTime,
+    summary: VacuumSummary,
+}
+
+impl Sweep<'_> {
+    fn folder(&mut self, folder: &str, kept: &HashSet<String>) -> Result<(), StoreError> {
+        let directory = self.table.directory();
+        for file in directory.list(folder)? {
+            let path = format!("{folder}/{}", file.name);
+            if file.modified < self.before && !kept.contains(&path) {
+                directory.remove(&path)?;
+                self.summary.files_removed += 1;
+                self.summary.bytes_removed += file.bytes;
+            }
+        }
+        Ok(())
+    }
+
+    fn ledger(&mut self, name: &PartitionName) -> Result<(), StoreError> {
+        let (_, ledger) = load_ledger(self.table, name)?;
+        let folder = name.folder();
+        debug_assert!(folder.starts_with(LEDGER));
+        self.folder(&folder, &ledger.files().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::{Query, SearchOptions, count};
+    use crate::table::TableOptions;
+    use crate::writer::PartitionWriter;
+    use logweir_record::SourceId;
+    use std::fs::File;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    fn table(path: &Path) -> Arc<Table> {
+        Arc::new(Table::open_or_create(path.to_str().unwrap(), TableOptions::default()).unwrap())
+    }
+
+    fn fill(table: &Arc<Table>, commits: i64) {
+        let mut writer = PartitionWriter::open(table.clone(), "g", "t", 0).unwrap();
+        let (first, source) = (writer.position().unwrap_or(0), SourceId::derive(&[b"s"]));
+        for n in first..first + commits {
+            let payload = format!(
+                r#"{{"logweir.source":"{source}","log.offset":{n},"host.name":"h{}","event.original":"line {n}"}}"#,
+                n % 3
+            );
+            writer.push(n, payload.as_bytes());
+            table.commit(vec![writer.seal().unwrap()]).unwrap();
+        }
+    }
+
+    fn counted(table: &Table, query: &str) -> u64 {
+        count(table, &Query::parse(query).unwrap(), &SearchOptions::default()).unwrap()
+    }
+
+    fn parquet_files(path: &Path) -> usize {
+        let folders = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+        let dates =
+            folders.filter(|p| p.file_name().unwrap().to_string_lossy().starts_with("date="));
+        dates.map(|folder| std::fs::read_dir(folder).unwrap().count()).sum()
+    }
+
+    /// Makes every file look as if it was written two hours ago.
+    fn age(path: &Path) {
+        let then = SystemTime::now() - 2 * GRACE_MIN;
+        for entry in std::fs::read_dir(path).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => age(&path),
+                false => File::open(path).unwrap().set_modified(then).unwrap(),
+            }
+        }
+    }
+
+    #[test]
+    fn compaction_keeps_every_row_and_many_small_files_become_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let table = table(directory.path());
+        fill(&table, 20);
+        let before = counted(&table, "host.name:h1");
+        let summary = compact(&table, &CompactOptions::default()).unwrap();
+        assert_eq!((summary.files_before, summary.files_after, summary.rows), (20, 1, 20));
+        assert_eq!((counted(&table, ""), counted(&table, "host.name:h1")), (20, before));
+        assert_eq!(table.files().unwrap().len(), 1);
+        let again = compact(&table, &CompactOptions::default()).unwrap();
+        assert_eq!(again, CompactSummary::default());
+        fill(&table, 1);
+        assert_eq!(counted(&table, ""), 21);
+    }
+
+    #[test]
+    fn a_vacuum_removes_what_nothing_refers_to_once_it_is_old() {
+        let directory = tempfile::tempdir().unwrap();
+        let table = table(directory.path());
+        fill(&table, 10);
+        compact(&table, &CompactOptions::default()).unwrap();
+        let mut writer = PartitionWriter::open(table.clone(), "g", "t", 0).unwrap();
+        writer.push(
+            10,
+            format!(r#"{{"logweir.source":"{}","log.offset":10}}"#, "0".repeat(32)).as_bytes(),
+        );
+        drop(writer.seal().unwrap());
+        assert_eq!(parquet_files(directory.path()), 12);
+        assert_eq!(vacuum(&table, Duration::ZERO).unwrap().files_removed, 0, "all are young");
+        age(directory.path());
+        // The orphan and its ledger; what the compaction took out a moment ago stays.
+        assert_eq!(vacuum(&table, Duration::ZERO).unwrap().files_removed, 2);
+        assert_eq!((parquet_files(directory.path()), counted(&table, "")), (11, 10));
+        fill(&table, 1);
+        assert_eq!(counted(&table, ""), 11);
+    }
+
+    #[test]
+    fn expired_days_leave_the_table() {
+        let directory = tempfile::tempdir().unwrap();
+        let table = table(directory.path());
+        fill(&table, 5);
+        assert_eq!(expire(&table, "2020-01-01").unwrap(), 0);
+        assert_eq!(counted(&table, ""), 5);
+        assert_eq!(expire(&table, "9999-01-01").unwrap(), 5);
+        assert_eq!(counted(&table, ""), 0);
+        assert_eq!(table.position("g", "t", 0).unwrap(), Some(5));
+    }
+}
