@@ -1,3 +1,24 @@
 //! The per-host agent: sources, checkpoint and shipping, and the commands around them.
+//!
+//! Everything is a log with offsets. A source hands over chunks of its bytes; a worker encodes a
+//! chunk's lines as events and ships them; the lane of the source learns what Kafka has
+//! acknowledged, and the checkpoint follows the lane. Bytes read → sent → acknowledged → checkpoint
+//! moved; never the other order.
 
+mod accounting;
+mod agent;
+mod checkpoint;
 pub mod commands;
+mod config;
+mod delivery;
+mod limits;
+mod parsing;
+mod pipeline;
+mod source;
+mod state_dir;
+mod sync;
+mod workers;
+
+pub use accounting::{Counts, Snapshot, SourceSnapshot};
+pub use agent::{Agent, AgentError, STOP_GRACE};
+pub use config::Config;

@@ -1,0 +1,208 @@
+//! Counting: read = delivered + held + dropped (by reason), exactly, at every moment.
+//!
+//! The counters of a source change only under its lane's lock, a chunk at a time, and the three
+//! sides are counted apart from each other, so that the equation can be checked and does not hold
+//! by definition.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Why an event did not go to the events' topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DropReason {
+    /// A line without a character.
+    EmptyLine,
+    /// Larger than Kafka takes; a copy is in the dead-letter topic.
+    TooLarge,
+    /// Refused by the broker; a copy is in the dead-letter topic.
+    Refused,
+    /// The file was truncated before Kafka had acknowledged what was read of it.
+    TruncatedUnacknowledged,
+    /// A message over a rate limit, from a sender that cannot be made to wait.
+    RateLimit,
+    /// A message that found the spool full, from a sender that cannot be made to wait.
+    SpoolFull,
+    /// The spool could not be written.
+    SpoolError,
+    /// The spool was damaged on disk.
+    SpoolDamaged,
+}
+
+/// All reasons, in the order of the counters.
+pub(crate) const DROP_REASONS: [DropReason; 8] = [
+    DropReason::EmptyLine,
+    DropReason::TooLarge,
+    DropReason::Refused,
+    DropReason::TruncatedUnacknowledged,
+    DropReason::RateLimit,
+    DropReason::SpoolFull,
+    DropReason::SpoolError,
+    DropReason::SpoolDamaged,
+];
+
+impl DropReason {
+    /// The word for it in counters, logs and dead letters.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::EmptyLine => "empty_line",
+            Self::TooLarge => "too_large",
+            Self::Refused => "refused",
+            Self::TruncatedUnacknowledged => "truncated_unacknowledged",
+            Self::RateLimit => "rate_limit",
+            Self::SpoolFull => "spool_full",
+            Self::SpoolError => "spool_error",
+            Self::SpoolDamaged => "spool_damaged",
+        }
+    }
+}
+
+/// Counts of drops by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Drops([u64; DROP_REASONS.len()]);
+
+impl Drops {
+    pub(crate) fn add(&mut self, reason: DropReason, count: u64) {
+        self.0[reason as usize] += count;
+    }
+
+    #[must_use]
+    pub(crate) fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    #[must_use]
+    pub(crate) fn of(&self, reason: DropReason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(mine, theirs)| *mine += theirs);
+    }
+
+    fn unmerge(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(mine, theirs)| *mine -= theirs);
+    }
+
+    /// The reasons that occurred, by their words.
+    #[must_use]
+    pub(crate) fn by_word(&self) -> BTreeMap<&'static str, u64> {
+        let counts = DROP_REASONS.iter().zip(self.0).filter(|(_, count)| *count > 0);
+        counts.map(|(reason, count)| (reason.word(), count)).collect()
+    }
+}
+
+/// What one chunk of a source came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Tally {
+    /// Lines and messages taken from the source.
+    pub read: u64,
+    /// Those of them that go to the events' topic.
+    pub sent: u64,
+    /// Those of the sent ones that a rule matched.
+    pub parsed: u64,
+    pub dropped: Drops,
+    /// Bytes of the source that the chunk covers, line ends and skipped stretches included.
+    pub bytes: u64,
+    /// Bytes with the value 0 in front of a line, as left by a crash or a writer with an old offset.
+    pub nul_bytes: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.read += other.read;
+        self.sent += other.sent;
+        self.parsed += other.parsed;
+        self.dropped.merge(&other.dropped);
+        self.bytes += other.bytes;
+        self.nul_bytes += other.nul_bytes;
+    }
+
+    /// Undoes [`Tally::add`].
+    pub(crate) fn subtract(&mut self, other: &Self) {
+        self.read -= other.read;
+        self.sent -= other.sent;
+        self.parsed -= other.parsed;
+        self.dropped.unmerge(&other.dropped);
+        self.bytes -= other.bytes;
+        self.nul_bytes -= other.nul_bytes;
+    }
+}
+
+/// The state of one source at a moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SourceSnapshot {
+    /// The source id as it is in the events.
+    pub id: String,
+    /// `file`, `syslog` or `stdin`.
+    pub kind: &'static str,
+    /// The path, or the listener.
+    pub name: String,
+    /// Up to where the source has been read.
+    pub read_offset: u64,
+    /// Up to where Kafka has acknowledged.
+    pub acked_offset: u64,
+    /// Up to where the source goes, as far as is known.
+    pub end_offset: u64,
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// Counts since the agent's start. What an earlier run left in a spool counts as read again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Counts {
+    pub read: u64,
+    pub delivered: u64,
+    pub held: u64,
+    pub dropped: BTreeMap<&'static str, u64>,
+    pub parsed: u64,
+    pub unparsed: u64,
+    pub bytes_read: u64,
+    pub nul_bytes_skipped: u64,
+}
+
+impl Counts {
+    /// All drops, whatever the reason.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.values().sum()
+    }
+
+    /// Whether the books are balanced.
+    #[must_use]
+    pub fn balanced(&self) -> bool {
+        self.read == self.delivered + self.held + self.dropped_total()
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.read += other.read;
+        self.delivered += other.delivered;
+        self.held += other.held;
+        for (reason, count) in &other.dropped {
+            *self.dropped.entry(reason).or_default() += count;
+        }
+        self.parsed += other.parsed;
+        self.unparsed += other.unparsed;
+        self.bytes_read += other.bytes_read;
+        self.nul_bytes_skipped += other.nul_bytes_skipped;
+    }
+}
+
+/// The state of the whole agent at a moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    pub agent_id: String,
+    pub agent_name: String,
+    pub version: &'static str,
+    /// Whether Kafka acknowledges: `connecting`, `up`, `unreachable` or `topic_missing`.
+    pub kafka: &'static str,
+    /// Messages in the producer's queue or on their way.
+    pub kafka_in_flight: u64,
+    /// How often the producer had to be made anew after a failure.
+    pub kafka_restarts: u64,
+    /// Failures to write the checkpoint since the start.
+    pub checkpoint_errors: u64,
+    #[serde(flatten)]
+    pub counts: Counts,
+    pub sources: Vec<SourceSnapshot>,
+}

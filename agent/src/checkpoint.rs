@@ -1,0 +1,487 @@
+//! The checkpoint: up to where each source is acknowledged, kept over restarts.
+//!
+//! One file in two generations, `checkpoint.0` and `checkpoint.1`, written in turn: a temporary file,
+//! synced, renamed, and the directory synced. Whatever a crash leaves, one of the two is whole; the
+//! whole one with the higher sequence counts. Each begins with a line
+//! `logweir-checkpoint <version> <sequence> <body length> <CRC-32C of the body>`, and the body is
+//! JSON. A version that is not known is refused and left alone; damaged files are set aside as
+//! `.bad`. Owns SPL-3 for this file: the loader takes any bytes.
+//!
+//! When nothing usable is found, a new salt goes into every source id: positions would start over,
+//! and the table must not take new events for repeats of old ones.
+
+use crate::delivery::{Guard, Position};
+use crate::sync::lock;
+use logweir_record::SourceId;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const MAGIC: &str = "logweir-checkpoint";
+const VERSION: u32 = 1;
+/// How long a source that is not there any more is remembered.
+const DORMANT_DAYS_MAX: u64 = 7;
+/// How many sources that are not there any more are remembered; the oldest are forgotten first.
+const DORMANT_MAX: usize = 100_000;
+
+/// One source in the checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// The source id, in hexadecimal digits.
+    pub source: String,
+    pub offset: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prev: Option<u64>,
+    pub guard_length: u16,
+    pub guard_hash: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<i32>,
+    /// Days since 1970 when the source was last there.
+    pub seen_day: u64,
+    pub content: Content,
+}
+
+/// What the source is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Content {
+    File(FileContent),
+    Spool { name: String },
+}
+
+/// A file, by what identifies it and what it begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileContent {
+    /// Where it was first found.
+    pub path: String,
+    pub device: u64,
+    pub inode: u64,
+    /// Birth time in nanoseconds since 1970; 0 where the file system has none.
+    pub born_ns: u64,
+    /// Counts how often the file's content was replaced in place.
+    pub epoch: u32,
+    /// The first bytes of the file, by number and hash.
+    pub head_length: u16,
+    pub head_hash: u64,
+}
+
+impl Entry {
+    #[must_use]
+    pub(crate) fn new(
+        source: SourceId,
+        (position, partition): (Position, Option<i32>),
+        content: Content,
+    ) -> Self {
+        Self {
+            source: source.to_string(),
+            offset: position.offset,
+            prev: position.prev,
+            guard_length: position.guard.length,
+            guard_hash: position.guard.hash,
+            partition,
+            seen_day: today(),
+            content,
+        }
+    }
+
+    #[must_use]
+    pub(crate) fn position(&self) -> Position {
+        let guard = Guard { length: self.guard_length, hash: self.guard_hash };
+        Position { offset: self.offset, prev: self.prev, guard }
+    }
+
+    /// The source id; `None` if the text is none, which no checkpoint that was written here has.
+    #[must_use]
+    pub(crate) fn source_id(&self) -> Option<SourceId> {
+        self.source.parse().ok()
+    }
+
+    #[must_use]
+    pub(crate) fn file(&self) -> Option<&FileContent> {
+        match &self.content {
+            Content::File(file) => Some(file),
+            Content::Spool { .. } => None,
+        }
+    }
+}
+
+/// A source that the checkpoint follows.
+pub(crate) trait Tracked: Send + Sync {
+    fn entry(&self) -> Entry;
+}
+
+/// Why there is no checkpoint to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    #[error(
+        "`{path}` is of version {version}, and this program knows version {VERSION} only; \
+         use the program that wrote it, or move the file away to read everything anew"
+    )]
+    Version { path: String, version: u32 },
+    #[error("cannot write the checkpoint in `{path}`: {error}")]
+    Write { path: String, error: io::Error },
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Body {
+    /// 32 hexadecimal digits, part of every source id.
+    salt: String,
+    /// The inputs that have been looked at before, so that `read_from: end` means the first time.
+    #[serde(default)]
+    known_inputs: Vec<String>,
+    entries: Vec<Entry>,
+}
+
+/// See the module's description.
+pub(crate) struct Checkpoint {
+    directory: PathBuf,
+    state: Mutex<State>,
+}
+
+impl std::fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Checkpoint").field("directory", &self.directory).finish()
+    }
+}
+
+struct State {
+    sequence: u64,
+    salt: String,
+    known_inputs: Vec<String>,
+    /// Sources that are not there at the moment.
+    dormant: HashMap<String, Entry>,
+    tracked: HashMap<SourceId, Arc<dyn Tracked>>,
+    written: Option<Vec<u8>>,
+    errors: u64,
+}
+
+impl Checkpoint {
+    /// Loads the checkpoint of `directory`, or begins one.
+    ///
+    /// # Errors
+    /// A version that is not known, or a directory that cannot be written.
+    pub(crate) fn open(directory: &Path) -> Result<Self, CheckpointError> {
+        let mut best: Option<(u64, Body)> = None;
+        for slot in 0..2 {
+            let path = slot_path(directory, slot);
+            let Ok(bytes) = fs::read(&path) else { continue };
+            match decode(&bytes) {
+                Ok((sequence, body)) => {
+                    if best.as_ref().is_none_or(|(known, _)| *known < sequence) {
+                        best = Some((sequence, body));
+                    }
+                }
+                Err(Damage::Version(version)) => {
+                    let path = path.display().to_string();
+                    return Err(CheckpointError::Version { path, version });
+                }
+                Err(Damage::Broken(what)) => set_aside(&path, what),
+            }
+        }
+        let fresh = best.is_none();
+        let (sequence, body) = best.unwrap_or_else(|| {
+            (0, Body { salt: crate::state_dir::random_hex(), ..Body::default() })
+        });
+        let dormant = body.entries.into_iter().map(|entry| (entry.source.clone(), entry)).collect();
+        let state = State {
+            sequence,
+            salt: body.salt,
+            known_inputs: body.known_inputs,
+            dormant,
+            tracked: HashMap::new(),
+            written: None,
+            errors: 0,
+        };
+        let checkpoint = Self { directory: directory.to_owned(), state: Mutex::new(state) };
+        if fresh {
+            // The salt must be on disk before the first source id that it is part of goes out.
+            checkpoint.save().map_err(|error| CheckpointError::Write {
+                path: directory.display().to_string(),
+                error,
+            })?;
+        }
+        Ok(checkpoint)
+    }
+
+    #[must_use]
+    pub(crate) fn salt(&self) -> String {
+        lock(&self.state).salt.clone()
+    }
+
+    /// Whether `input` is looked at for the first time ever.
+    #[must_use]
+    pub(crate) fn first_look(&self, input: &str) -> bool {
+        let known = &mut lock(&self.state).known_inputs;
+        if known.iter().any(|name| name == input) {
+            return false;
+        }
+        known.push(input.to_owned());
+        true
+    }
+
+    /// Takes the entry that `choose` ranks highest among the sources that are not there.
+    #[must_use]
+    pub(crate) fn claim<R: Ord>(&self, choose: impl Fn(&Entry) -> Option<R>) -> Option<Entry> {
+        let dormant = &mut lock(&self.state).dormant;
+        let ranked = dormant.values().filter_map(|entry| Some((choose(entry)?, &entry.source)));
+        let source = ranked.max_by(|a, b| a.0.cmp(&b.0)).map(|(_, source)| source.clone())?;
+        dormant.remove(&source)
+    }
+
+    /// A look at the sources that are not there.
+    #[must_use]
+    pub(crate) fn dormant(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        lock(&self.state).dormant.values().filter(|entry| wanted(entry)).cloned().collect()
+    }
+
+    /// Remembers a source that is not there.
+    pub(crate) fn remember(&self, entry: Entry) {
+        lock(&self.state).dormant.insert(entry.source.clone(), entry);
+    }
+
+    /// Follows a source from now on.
+    pub(crate) fn track(&self, id: SourceId, source: Arc<dyn Tracked>) {
+        lock(&self.state).tracked.insert(id, source);
+    }
+
+    /// Stops following a source; it is remembered if it may come back.
+    pub(crate) fn untrack(&self, id: SourceId, may_come_back: bool) {
+        let state = &mut *lock(&self.state);
+        if let Some(source) = state.tracked.remove(&id)
+            && may_come_back
+        {
+            let entry = source.entry();
+            state.dormant.insert(entry.source.clone(), entry);
+        }
+    }
+
+    /// Failures to write since the start.
+    #[must_use]
+    pub(crate) fn errors(&self) -> u64 {
+        lock(&self.state).errors
+    }
+
+    /// Writes the checkpoint if something changed.
+    ///
+    /// # Errors
+    /// The directory cannot be written; the older checkpoint is still whole.
+    pub(crate) fn save(&self) -> io::Result<()> {
+        let state = &mut *lock(&self.state);
+        let body = state.body();
+        let body = serde_json::to_vec(&body).map_err(io::Error::other)?;
+        if state.written.as_ref() == Some(&body) {
+            return Ok(());
+        }
+        let sequence = state.sequence + 1;
+        let header =
+            format!("{MAGIC} {VERSION} {sequence} {} {:08x}\n", body.len(), crc32c::crc32c(&body));
+        match write_slot(&self.directory, (sequence % 2) as u32, header.as_bytes(), &body) {
+            Ok(()) => {
+                state.sequence = sequence;
+                state.written = Some(body);
+                Ok(())
+            }
+            Err(error) => {
+                state.errors += 1;
+                Err(error)
+            }
+        }
+    }
+}
+
+impl State {
+    fn body(&mut self) -> Body {
+        let today = today();
+        self.dormant.retain(|_, entry| entry.seen_day + DORMANT_DAYS_MAX >= today);
+        if self.dormant.len() > DORMANT_MAX {
+            let mut days: Vec<u64> = self.dormant.values().map(|entry| entry.seen_day).collect();
+            let keep_from = days.len() - DORMANT_MAX;
+            let (_, oldest_kept, _) = days.select_nth_unstable(keep_from);
+            let oldest_kept = *oldest_kept;
+            self.dormant.retain(|_, entry| entry.seen_day > oldest_kept);
+        }
+        let mut entries: Vec<Entry> = self.tracked.values().map(|source| source.entry()).collect();
+        entries.extend(self.dormant.values().cloned());
+        entries.sort_by(|a, b| a.source.cmp(&b.source));
+        Body { salt: self.salt.clone(), known_inputs: self.known_inputs.clone(), entries }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Damage {
+    Version(u32),
+    Broken(&'static str),
+}
+
+fn decode(bytes: &[u8]) -> Result<(u64, Body), Damage> {
+    let newline = memchr::memchr(b'\n', bytes).ok_or(Damage::Broken("there is no header"))?;
+    let header = std::str::from_utf8(&bytes[..newline]).map_err(|_| Damage::Broken("no header"))?;
+    let words: Vec<&str> = header.split(' ').collect();
+    let [MAGIC, version, rest @ ..] = words.as_slice() else {
+        return Err(Damage::Broken("the header is of another kind"));
+    };
+    let version = version.parse().map_err(|_| Damage::Broken("the version is no number"))?;
+    if version != VERSION {
+        return Err(Damage::Version(version));
+    }
+    let [sequence, length, crc] = rest else { return Err(Damage::Broken("the header is short")) };
+    let sequence = sequence.parse().map_err(|_| Damage::Broken("the sequence is no number"))?;
+    let length: usize = length.parse().map_err(|_| Damage::Broken("the length is no number"))?;
+    let crc = u32::from_str_radix(crc, 16).map_err(|_| Damage::Broken("the CRC is no number"))?;
+    let body = &bytes[newline + 1..];
+    if body.len() != length || crc32c::crc32c(body) != crc {
+        return Err(Damage::Broken("the CRC does not match"));
+    }
+    let body: Body = serde_json::from_slice(body).map_err(|_| Damage::Broken("the body is odd"))?;
+    Ok((sequence, body))
+}
+
+fn write_slot(directory: &Path, slot: u32, header: &[u8], body: &[u8]) -> io::Result<()> {
+    let path = slot_path(directory, slot);
+    let temporary = path.with_extension(format!("{slot}.tmp"));
+    let mut file = File::create(&temporary)?;
+    file.write_all(header)?;
+    file.write_all(body)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(&temporary, &path)?;
+    File::open(directory)?.sync_all()
+}
+
+fn set_aside(path: &Path, what: &str) {
+    tracing::error!(
+        path = %path.display(),
+        what,
+        "a checkpoint is damaged; it is set aside as .bad, and the other one is used"
+    );
+    let mut name = path.as_os_str().to_owned();
+    name.push(".bad");
+    if let Err(error) = fs::rename(path, name) {
+        tracing::error!(path = %path.display(), %error, "the damaged checkpoint cannot be set aside");
+    }
+}
+
+fn slot_path(directory: &Path, slot: u32) -> PathBuf {
+    directory.join(format!("checkpoint.{slot}"))
+}
+
+fn today() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 86_400)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed(Mutex<Entry>);
+
+    impl Tracked for Fixed {
+        fn entry(&self) -> Entry {
+            lock(&self.0).clone()
+        }
+    }
+
+    fn entry(name: &str, offset: u64) -> Entry {
+        let position = Position { offset, prev: Some(3), guard: Guard::of(b"abc") };
+        let content = Content::Spool { name: name.into() };
+        Entry::new(SourceId::derive(&[name.as_bytes()]), (position, Some(2)), content)
+    }
+
+    fn saved(directory: &Path, offset: u64) {
+        let checkpoint = Checkpoint::open(directory).unwrap();
+        let claimed = checkpoint.claim(|entry| Some(entry.offset));
+        let source = Arc::new(Fixed(Mutex::new(claimed.unwrap_or_else(|| entry("a", 0)))));
+        let id = source.entry().source_id().unwrap();
+        lock(&source.0).offset = offset;
+        checkpoint.track(id, source);
+        checkpoint.save().unwrap();
+    }
+
+    fn loaded(directory: &Path) -> Option<u64> {
+        Checkpoint::open(directory).unwrap().claim(|e| Some(e.offset)).map(|entry| entry.offset)
+    }
+
+    #[test]
+    fn what_was_saved_is_loaded_and_the_salt_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        saved(directory.path(), 10);
+        let salt = Checkpoint::open(directory.path()).unwrap().salt();
+        saved(directory.path(), 20);
+        let checkpoint = Checkpoint::open(directory.path()).unwrap();
+        assert_eq!(checkpoint.salt(), salt);
+        let claimed = checkpoint.claim(|entry| Some(entry.offset)).unwrap();
+        assert_eq!(claimed, Entry { offset: 20, ..entry("a", 0) });
+        assert_eq!(checkpoint.claim(|entry| Some(entry.offset)), None);
+    }
+
+    #[test]
+    fn every_truncation_and_every_flipped_bit_falls_back_to_the_older_generation() {
+        let directory = tempfile::tempdir().unwrap();
+        saved(directory.path(), 10);
+        saved(directory.path(), 20);
+        let newest = [0, 1]
+            .map(|slot| slot_path(directory.path(), slot))
+            .into_iter()
+            .max_by_key(|path| decode(&fs::read(path).unwrap()).unwrap().0)
+            .unwrap();
+        let whole = fs::read(&newest).unwrap();
+        let mut damaged: Vec<Vec<u8>> = (0..whole.len()).map(|n| whole[..n].to_vec()).collect();
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            damaged.push(flipped);
+        }
+        for bytes in damaged {
+            match decode(&bytes) {
+                // A flipped bit in the sequence alone cannot be told from another sequence.
+                Ok((_, body)) => assert_eq!(body.entries[0].offset, 20),
+                Err(Damage::Version(_)) => {}
+                Err(Damage::Broken(_)) => {
+                    fs::write(&newest, &bytes).unwrap();
+                    assert_eq!(loaded(directory.path()), Some(10));
+                    assert!(
+                        newest
+                            .with_extension(format!(
+                                "{}.bad",
+                                newest.extension().unwrap().to_str().unwrap()
+                            ))
+                            .is_file()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_version_is_refused_and_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = slot_path(directory.path(), 1);
+        fs::write(&path, "logweir-checkpoint 2 7 0 00000000\n").unwrap();
+        let error = Checkpoint::open(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("version 2"), "{error}");
+        assert!(path.is_file());
+    }
+
+    #[test]
+    fn a_lost_checkpoint_gets_a_new_salt() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Checkpoint::open(directory.path()).unwrap().salt();
+        for slot in 0..2 {
+            let _ = fs::write(slot_path(directory.path(), slot), "garbage");
+        }
+        assert_ne!(Checkpoint::open(directory.path()).unwrap().salt(), first);
+    }
+
+    #[test]
+    fn an_input_is_new_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let checkpoint = Checkpoint::open(directory.path()).unwrap();
+        assert!(checkpoint.first_look("a") && !checkpoint.first_look("a"));
+        checkpoint.save().unwrap();
+        assert!(!Checkpoint::open(directory.path()).unwrap().first_look("a"));
+    }
+}

@@ -1,0 +1,319 @@
+//! The configuration: a YAML file in, settings that hold out, or every fault at once.
+//!
+//! Whatever can be known to be wrong without starting is found here, with its place and what to do:
+//! unknown keys, wrong types, bad globs, listeners that collide. Nothing here touches the network,
+//! and of the disk only what the configuration names.
+
+mod limits;
+mod sources;
+
+pub(crate) use limits::Limits;
+pub(crate) use sources::{
+    Common, FileConfig, ReadFrom, SourceConfig, StdinConfig, SyslogConfig,
+};
+
+use logweir_document::{Diagnostic, Faults, Table, Value, parse};
+use logweir_kafka::properties::{Properties, Role};
+use logweir_record::TOPIC_EVENTS;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub(crate) const STATE_DIR_DEFAULT: &str = "/var/lib/logweir-agent";
+/// After a crash at most this much is sent again.
+const CHECKPOINT_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
+/// The most sources in one file: far above any real one.
+const SOURCES_MAX: usize = 1000;
+
+/// Everything the agent needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What people call the agent; by default the host's name.
+    pub(crate) name: String,
+    pub(crate) host_name: String,
+    pub(crate) state_dir: PathBuf,
+    /// Threads that read and parse; by default as many as there are cores.
+    pub(crate) workers: usize,
+    pub(crate) checkpoint_interval: Duration,
+    pub(crate) kafka: Properties,
+    pub(crate) topic: String,
+    pub(crate) rules: RulesConfig,
+    pub(crate) sources: Vec<SourceConfig>,
+}
+
+/// Where rule packs come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RulesConfig {
+    /// Searched for `*.yaml`, in this order; a rule overrides a shipped one of the same id.
+    pub directories: Vec<PathBuf>,
+    /// Whether the packs inside the program are used.
+    pub shipped: bool,
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// Every fault of it.
+    pub fn load(path: &Path) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let remedy = "name an existing file with --config, readable by this user";
+            vec![Diagnostic::of_file(&name, format!("cannot be read: {error}")).with_remedy(remedy)]
+        })?;
+        Self::from_yaml(&name, &text)
+    }
+
+    /// Reads a configuration from `text`; `name` is what the text is called in messages. The
+    /// warnings come with the configuration.
+    ///
+    /// # Errors
+    /// Every fault of it.
+    pub fn from_yaml(name: &str, text: &str) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let document = parse(name, text).map_err(|fault| vec![*fault])?;
+        let mut faults = Faults::new(document.source.clone());
+        let config = Table::open(&document.root, "", &mut faults)
+            .and_then(|root| Self::sections(root, &mut faults));
+        match config {
+            Some(config) if !faults.has_errors() => Ok((config, faults.into_list())),
+            _ => Err(faults.into_list()),
+        }
+    }
+
+    fn sections(mut root: Table<'_>, faults: &mut Faults) -> Option<Self> {
+        let agent = AgentSection::read(&mut root, faults);
+        let kafka = kafka(&mut root, faults);
+        let rules = rules(&mut root, faults);
+        let sources = sources(&mut root, faults);
+        root.finish(faults);
+        let (kafka, topic) = kafka?;
+        Some(Self {
+            name: agent.name,
+            host_name: agent.host_name,
+            state_dir: agent.state_dir,
+            workers: agent.workers,
+            checkpoint_interval: agent.checkpoint_interval,
+            kafka,
+            topic,
+            rules,
+            sources: sources?,
+        })
+    }
+}
+
+struct AgentSection {
+    name: String,
+    host_name: String,
+    state_dir: PathBuf,
+    workers: usize,
+    checkpoint_interval: Duration,
+}
+
+impl AgentSection {
+    fn read(root: &mut Table<'_>, faults: &mut Faults) -> Self {
+        let host_name = host_name();
+        let mut section = Self {
+            name: host_name.clone(),
+            host_name,
+            state_dir: STATE_DIR_DEFAULT.into(),
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            checkpoint_interval: CHECKPOINT_INTERVAL_DEFAULT,
+        };
+        let Some(mut table) = root.table("agent", faults) else { return section };
+        if let Some(host_name) = table.string("host_name", faults) {
+            section.host_name = host_name.to_owned();
+            section.name = host_name.to_owned();
+        }
+        if let Some(name) = table.string("name", faults) {
+            section.name = name.to_owned();
+        }
+        if let Some(path) = table.string("state_dir", faults) {
+            section.state_dir = path.into();
+        }
+        if let Some(workers) = table.integer("workers", 1..=256, faults) {
+            section.workers = workers as usize;
+        }
+        if let Some(interval) = table.duration("checkpoint_interval", faults) {
+            section.checkpoint_interval = interval.max(Duration::from_millis(100));
+        }
+        table.finish(faults);
+        section
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The Kafka properties, and beside them the topic.
+fn kafka(root: &mut Table<'_>, faults: &mut Faults) -> Option<(Properties, String)> {
+    let node = root.required("kafka", faults)?;
+    let topic = match node.get("topic") {
+        None => TOPIC_EVENTS.to_owned(),
+        Some(topic) => topic_name(topic, faults).unwrap_or_default(),
+    };
+    let properties = Properties::read_except(node, "kafka", &["topic"], Role::Producer, faults)?;
+    Some((properties, topic))
+}
+
+fn topic_name(node: &logweir_document::Node, faults: &mut Faults) -> Option<String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    match node.text() {
+        Some(text)
+            if text.len() <= 249 && text.chars().all(legal) && text.trim_matches('.') != "" =>
+        {
+            Some(text.to_owned())
+        }
+        other => {
+            let shown = other.map_or_else(|| node.kind().to_owned(), |text| format!("`{text}`"));
+            faults.error(node.span, format!("`kafka.topic` is {shown}")).remedy =
+                Some("write at most 249 letters, digits, `.`, `_` and `-`".into());
+            None
+        }
+    }
+}
+
+fn rules(root: &mut Table<'_>, faults: &mut Faults) -> RulesConfig {
+    let mut rules = RulesConfig { directories: Vec::new(), shipped: true };
+    let Some(mut table) = root.table("rules", faults) else { return rules };
+    for (path, span) in table.strings("directories", faults).unwrap_or_default() {
+        if !Path::new(path).is_dir() {
+            faults.error(span, format!("`{path}` is no directory")).remedy =
+                Some("create it, or take it out of `rules.directories`".into());
+        }
+        rules.directories.push(path.into());
+    }
+    rules.shipped = table.boolean("shipped", faults).unwrap_or(true);
+    table.finish(faults);
+    rules
+}
+
+fn sources(root: &mut Table<'_>, faults: &mut Faults) -> Option<Vec<SourceConfig>> {
+    let node = root.required("sources", faults)?;
+    let Value::Sequence(items) = &node.value else {
+        faults.error(node.span, format!("`sources` is {}, not a list", node.kind())).remedy =
+            Some("write `- type: file` and so on, one entry per source".into());
+        return None;
+    };
+    if items.is_empty() || items.len() > SOURCES_MAX {
+        faults.error(node.span, format!("`sources` has {} entries", items.len())).remedy =
+            Some(format!("give between 1 and {SOURCES_MAX}"));
+        return None;
+    }
+    let mut reader = sources::Reader::default();
+    let mut list = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        let path = format!("sources[{index}]");
+        if let Some(table) = Table::open(item, path, faults) {
+            list.extend(reader.source(table, faults));
+        }
+    }
+    Some(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logweir_document::render_all;
+
+    fn faults(text: &str) -> String {
+        match Config::from_yaml("agent.yaml", text) {
+            Ok((_, warnings)) => render_all(&warnings, false),
+            Err(faults) => render_all(&faults, false),
+        }
+    }
+
+    const WHOLE: &str = "\
+agent: {name: web1, state_dir: /tmp/state, workers: 2, checkpoint_interval: 500ms}
+kafka: {bootstrap.servers: 'a:9092', topic: logs, linger.ms: 50}
+rules: {shipped: false}
+sources:
+  - type: file
+    paths: ['/var/log/*.log']
+    exclude: ['*.gz']
+    dataset: nginx.access
+    read_from: end
+    labels: {env: prod}
+    zone: Europe/Berlin
+    limits: {events_per_second: 1000, bytes_per_second: 1MiB, burst: 2s}
+    line_bytes_max: 16KiB
+    rotate_wait: 2s
+  - {type: syslog, udp: '127.0.0.1:5514', tcp: '127.0.0.1:5514'}
+  - {type: stdin}
+";
+
+    #[test]
+    fn a_whole_configuration_is_read() {
+        let (config, warnings) = Config::from_yaml("agent.yaml", WHOLE).unwrap();
+        assert!(warnings.is_empty());
+        assert_eq!((config.name.as_str(), config.topic.as_str()), ("web1", "logs"));
+        assert_eq!(config.kafka.get("linger.ms"), Some("50"));
+        assert_eq!(config.kafka.get("topic"), None);
+        let [SourceConfig::File(file), SourceConfig::Syslog(syslog), SourceConfig::Stdin(_)] =
+            config.sources.as_slice()
+        else {
+            panic!("{:?}", config.sources);
+        };
+        assert_eq!(file.common.labels, [("labels.env".to_owned(), "prod".to_owned())]);
+        assert_eq!(file.common.line_bytes_max, 16 << 10);
+        assert_eq!(file.read_from, ReadFrom::End);
+        assert_eq!(syslog.udp, Some("127.0.0.1:5514".parse().unwrap()));
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once() {
+        let text = "\
+agent: {nam: web1, workers: 0}
+kafka: {lingr.ms: 5, topic: 'a b'}
+rules: {directories: [/nowhere/at/all]}
+sources:
+  - {type: file, path: /x}
+  - {type: file, paths: ['/var/log/[a']}
+  - {type: file, paths: [relative.log]}
+  - {type: pigeon}
+  - {type: syslog}
+  - {type: syslog, udp: '127.0.0.1:5514', tcp: nowhere}
+  - {type: syslog, udp: '127.0.0.1:5514'}
+  - {type: stdin, zone: Mars/Base}
+  - {type: stdin, labels: {'a b': 1}}
+topic: x
+";
+        let shown = faults(text);
+        for expected in [
+            "agent.yaml:1:9: error: unknown key `nam` in `agent`",
+            "`agent.workers` is `0`",
+            "unknown Kafka property `lingr.ms`",
+            "missing `bootstrap.servers` in `kafka`",
+            "`kafka.topic` is `a b`",
+            "agent.yaml:3:23: error: `/nowhere/at/all` is no directory",
+            "missing `paths` in `sources[0]`",
+            "unknown key `path` in `sources[0]`",
+            "did you mean `paths`?",
+            "`/var/log/[a` is no glob",
+            "`relative.log` is no absolute path",
+            "`sources[3].type` is `pigeon`",
+            "`sources[4]` listens nowhere",
+            "`sources[5].tcp` is `nowhere`",
+            "udp 127.0.0.1:5514 is listened to twice",
+            "`Mars/Base` is no time zone",
+            "a second source reads standard input",
+            "`a b` is no name for a label",
+            "agent.yaml:14:1: error: unknown key `topic`",
+        ] {
+            assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
+        }
+    }
+
+    #[test]
+    fn a_document_that_is_no_configuration_is_told_so() {
+        for (text, expected) in [
+            ("", "missing `kafka`"),
+            ("[1]", "not a mapping"),
+            ("kafka: {bootstrap.servers: a}\nsources: {}\n", "`sources` is a mapping"),
+            ("kafka: {bootstrap.servers: a}\nsources: []\n", "`sources` has 0 entries"),
+            ("a: [", "agent.yaml:"),
+        ] {
+            let shown = faults(text);
+            assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The entries of `sources:`.
+
+use super::Limits;
+use crate::source::file::Glob;
+use jiff::tz::TimeZone;
+use logweir_document::{Faults, Node, Span, Table, Value};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+/// What is kept of a line unless configured otherwise; a syslog message of 64 KiB is whole.
+const LINE_BYTES_MAX_DEFAULT: u64 = 64 << 10;
+/// The longest line that can be asked for: what Kafka takes in one message is 1 MB by default.
+const LINE_BYTES_MAX: u64 = 512 << 10;
+/// How long a rotated file is watched for more before its last line counts as whole.
+const ROTATE_WAIT_DEFAULT: Duration = Duration::from_secs(5);
+const SPOOL_BYTES_MAX_DEFAULT: u64 = 1 << 30;
+/// Less than this cannot hold two segments.
+const SPOOL_BYTES_MIN: u64 = 4 << 20;
+const SYNC_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
+const CONNECTIONS_MAX_DEFAULT: u64 = 1000;
+const IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(600);
+
+/// One source.
+#[derive(Debug, Clone)]
+pub enum SourceConfig {
+    File(FileConfig),
+    Syslog(SyslogConfig),
+    Stdin(StdinConfig),
+}
+
+/// What every kind of source can be told.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// Only rules of this dataset are tried, and `event.dataset` is this where none matches.
+    pub dataset: Option<String>,
+    /// Constant fields of every event, named `labels.…`.
+    pub labels: Vec<(String, String)>,
+    /// Where the clock stands whose times have no zone; by default this host's.
+    pub zone: TimeZone,
+    pub limits: Limits,
+    /// A longer line is cut, marked, and its length noted.
+    pub line_bytes_max: usize,
+}
+
+/// Where to begin in a file that was there before the agent first looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom {
+    Beginning,
+    End,
+}
+
+#[derive(Debug, Clone)]
+pub struct FileConfig {
+    pub common: Common,
+    pub paths: Vec<Glob>,
+    /// A pattern without a slash is for the file's name.
+    pub exclude: Vec<Glob>,
+    pub read_from: ReadFrom,
+    pub rotate_wait: Duration,
+}
+
+/// The bounds of a spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolConfig {
+    pub bytes_max: u64,
+    pub sync_interval: Duration,
+    /// How many spools the senders are spread over; each is a source of its own.
+    pub shards: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct SyslogConfig {
+    pub common: Common,
+    pub udp: Option<SocketAddr>,
+    pub tcp: Option<SocketAddr>,
+    pub spool: SpoolConfig,
+    pub connections_max: usize,
+    pub idle_timeout: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct StdinConfig {
+    pub common: Common,
+    pub spool: SpoolConfig,
+}
+
+/// Reads entry after entry, and knows what only one of them may have.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    listeners: Vec<(&'static str, SocketAddr)>,
+    stdin: bool,
+}
+
+impl Reader {
+    pub(super) fn source(
+        &mut self,
+        mut table: Table<'_>,
+        faults: &mut Faults,
+    ) -> Option<SourceConfig> {
+        let kinds = ["file", "syslog", "stdin"];
+        table.required("type", faults)?;
+        let kind = table.choice("type", &kinds, faults)?;
+        let common = common(&mut table, faults);
+        let source = match kind {
+            0 => file(&mut table, common, faults).map(SourceConfig::File),
+            1 => self.syslog(&mut table, common, faults).map(SourceConfig::Syslog),
+            _ => self.stdin(&mut table, common, faults).map(SourceConfig::Stdin),
+        };
+        table.finish(faults);
+        source
+    }
+
+    fn syslog(
+        &mut self,
+        table: &mut Table<'_>,
+        common: Common,
+        faults: &mut Faults,
+    ) -> Option<SyslogConfig> {
+        let given = table.node("udp").is_some() || table.node("tcp").is_some();
+        if !given {
+            let message = format!("`{}` listens nowhere", table.path());
+            faults.error(table.span(), message).remedy =
+                Some("give `udp` or `tcp`, such as `udp: '127.0.0.1:5514'`".into());
+        }
+        let udp = self.listener(table, "udp", faults);
+        let tcp = self.listener(table, "tcp", faults);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let spool = spool(table, cores, faults);
+        let connections = table.integer("connections_max", 1..=100_000, faults);
+        let idle_timeout = table.duration("idle_timeout", faults);
+        given.then_some(SyslogConfig {
+            common,
+            udp,
+            tcp,
+            spool,
+            connections_max: connections.unwrap_or(CONNECTIONS_MAX_DEFAULT) as usize,
+            idle_timeout: idle_timeout.unwrap_or(IDLE_TIMEOUT_DEFAULT),
+        })
+    }
+
+    fn listener(
+        &mut self,
+        table: &mut Table<'_>,
+        protocol: &'static str,
+        faults: &mut Faults,
+    ) -> Option<SocketAddr> {
+        let node = table.node(protocol)?;
+        let Some(address) = node.text().and_then(|text| text.parse::<SocketAddr>().ok()) else {
+            wrong(
+                table,
+                protocol,
+                node,
+                "an address such as `127.0.0.1:5514` or `[::]:514`",
+                faults,
+            );
+            return None;
+        };
+        if address.port() != 0 && self.listeners.contains(&(protocol, address)) {
+            let message = format!("{protocol} {address} is listened to twice");
+            faults.error(node.span, message).remedy = Some("give another port".into());
+        }
+        self.listeners.push((protocol, address));
+        Some(address)
+    }
+
+    fn stdin(
+        &mut self,
+        table: &mut Table<'_>,
+        common: Common,
+        faults: &mut Faults,
+    ) -> Option<StdinConfig> {
+        if std::mem::replace(&mut self.stdin, true) {
+            faults.error(table.span(), "a second source reads standard input").remedy =
+                Some("keep one of them".into());
+        }
+        Some(StdinConfig { common, spool: spool(table, 1, faults) })
+    }
+}
+
+fn common(table: &mut Table<'_>, faults: &mut Faults) -> Common {
+    let dataset = table.string("dataset", faults).map(str::to_owned);
+    let labels = labels(table, faults);
+    let zone = zone(table, faults).unwrap_or_else(TimeZone::system);
+    let limits = Limits::read(table, faults);
+    let line_bytes_max = match table.byte_size("line_bytes_max", faults) {
+        Some(size) if !(64..=LINE_BYTES_MAX).contains(&size) => {
+            let node = table.node("line_bytes_max");
+            let span = node.map_or(table.span(), |node| node.span);
+            let message = format!("`{}.line_bytes_max` is {size} bytes", table.path());
+            faults.error(span, message).remedy = Some("give between 64 bytes and 512KiB".into());
+            LINE_BYTES_MAX_DEFAULT
+        }
+        size => size.unwrap_or(LINE_BYTES_MAX_DEFAULT),
+    };
+    Common { dataset, labels, zone, limits, line_bytes_max: line_bytes_max as usize }
+}
+
+fn labels(table: &mut Table<'_>, faults: &mut Faults) -> Vec<(String, String)> {
+    let Some(node) = table.node("labels") else { return Vec::new() };
+    let Value::Mapping(entries) = &node.value else {
+        wrong(table, "labels", node, "a mapping such as `{env: prod}`", faults);
+        return Vec::new();
+    };
+    let mut labels = Vec::new();
+    let legal = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    for (key, value) in entries {
+        if key.name.is_empty() || key.name.len() > 64 || !key.name.chars().all(legal) {
+            let message = format!("`{}` is no name for a label", key.name);
+            faults.error(key.span, message).remedy =
+                Some("use at most 64 letters, digits, `_` and `-`".into());
+            continue;
+        }
+        match value.text() {
+            Some(text) => labels.push((format!("labels.{}", key.name), text.to_owned())),
+            None => wrong(table, "labels", value, "a text", faults),
+        }
+    }
+    labels
+}
+
+fn zone(table: &mut Table<'_>, faults: &mut Faults) -> Option<TimeZone> {
+    let name = table.string("zone", faults)?;
+    let zone = TimeZone::get(name).ok();
+    if zone.is_none() {
+        let span = table.node("zone").map_or(table.span(), |node| node.span);
+        faults.error(span, format!("`{name}` is no time zone")).remedy =
+            Some("give an IANA name such as `Europe/Berlin` or `UTC`".into());
+    }
+    zone
+}
+
+fn file(table: &mut Table<'_>, common: Common, faults: &mut Faults) -> Option<FileConfig> {
+    let paths = table
+        .required("paths", faults)
+        .and_then(|_| table.strings("paths", faults))
+        .map(|paths| globs(&paths, true, faults));
+    let exclude = table.strings("exclude", faults).unwrap_or_default();
+    let exclude = globs(&exclude, false, faults);
+    let read_from = match table.choice("read_from", &["beginning", "end"], faults) {
+        Some(1) => ReadFrom::End,
+        _ => ReadFrom::Beginning,
+    };
+    let rotate_wait = table.duration("rotate_wait", faults).unwrap_or(ROTATE_WAIT_DEFAULT);
+    Some(FileConfig { common, paths: paths?, exclude, read_from, rotate_wait })
+}
+
+fn globs(patterns: &[(&str, Span)], absolute: bool, faults: &mut Faults) -> Vec<Glob> {
+    let mut globs = Vec::with_capacity(patterns.len());
+    for (pattern, span) in patterns {
+        if absolute && !Path::new(pattern).is_absolute() {
+            faults.error(*span, format!("`{pattern}` is no absolute path")).remedy =
+                Some("begin it with `/`".into());
+            continue;
+        }
+        match Glob::new(pattern) {
+            Ok(glob) => globs.push(glob),
+            Err(reason) => {
+                faults.error(*span, format!("`{pattern}` is no glob: {reason}")).remedy =
+                    Some("use `*`, `?`, `[a-z]`, `{a,b}` and `**`".into());
+            }
+        }
+    }
+    globs
+}
+
+fn spool(source: &mut Table<'_>, shards: usize, faults: &mut Faults) -> SpoolConfig {
+    let mut spool = SpoolConfig {
+        bytes_max: SPOOL_BYTES_MAX_DEFAULT,
+        sync_interval: SYNC_INTERVAL_DEFAULT,
+        shards: shards.clamp(1, 64),
+    };
+    let Some(mut table) = source.table("spool", faults) else { return spool };
+    if let Some(size) = table.byte_size("bytes_max", faults) {
+        if size < SPOOL_BYTES_MIN {
+            let message = format!("`{}.bytes_max` is {size} bytes", table.path());
+            faults.error(table.span(), message).remedy = Some("give at least 4MiB".into());
+        }
+        spool.bytes_max = size;
+    }
+    spool.sync_interval = table.duration("sync_interval", faults).unwrap_or(SYNC_INTERVAL_DEFAULT);
+    if shards > 1 || table.node("shards").is_some() {
+        spool.shards =
+            table.integer("shards", 1..=64, faults).map_or(spool.shards, |count| count as usize);
+    }
+    table.finish(faults);
+    spool
+}
+
+fn wrong(table: &Table<'_>, name: &str, node: &Node, wanted: &str, faults: &mut Faults) {
+    let shown = node.text().map_or_else(|| node.kind().to_owned(), |text| format!("`{text}`"));
+    faults.error(node.span, format!("`{}.{name}` is {shown}", table.path())).remedy =
+        Some(format!("write {wanted}"));
+}

@@ -1,0 +1,143 @@
+//! From lines to a batch of encoded events: envelope, parsed members, position and chain.
+//!
+//! A batch is one worker's reused buffer; nothing is allocated per line. What Kafka would not take
+//! becomes a dead letter here, before anything is sent, so that the chain of `logweir.prev` goes
+//! over the events that are sent and over no others.
+
+use crate::accounting::{DropReason, Tally};
+use crate::delivery::Lane;
+use crate::parsing::{Line, LineParser};
+use logweir_record::{Envelope, FIELD_OFFSET, FIELD_SOURCE, close_event, write_member, write_u64};
+use std::sync::Arc;
+
+/// A batch is full at this many bytes of encoded events: large enough for librdkafka's batches to
+/// fill, small against the memory that a worker may use.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+/// How much of a line a dead letter quotes at most.
+const DEAD_LETTER_ORIGINAL_BYTES_MAX: usize = 64 << 10;
+
+/// What all events of a source have in common.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub lane: Arc<Lane>,
+    /// Where outcomes for the lane are addressed to.
+    pub slot: u32,
+    pub envelope: Envelope,
+    pub parser: LineParser,
+}
+
+/// Encoded events of one source, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    /// Where each event stands in `bytes`.
+    spans: Vec<(usize, usize)>,
+    dead_letters: Vec<Vec<u8>>,
+    tally: Tally,
+    prev: Option<u64>,
+    event_bytes_max: usize,
+    ask_refusals: bool,
+}
+
+impl Batch {
+    /// Empties the batch for the next chunk of a source whose last event sent began at `prev`.
+    pub(crate) fn begin(&mut self, route: &Route, prev: Option<u64>, event_bytes_max: usize) {
+        self.bytes.clear();
+        self.spans.clear();
+        self.dead_letters.clear();
+        self.tally = Tally::default();
+        self.prev = prev;
+        self.event_bytes_max = event_bytes_max;
+        self.ask_refusals = route.lane.has_refusals();
+    }
+
+    /// Encodes one line.
+    pub(crate) fn push(&mut self, route: &Route, line: &Line<'_>) {
+        self.tally.read += 1;
+        let start = self.bytes.len();
+        route.envelope.open_event(&mut self.bytes);
+        if let Some(sender) = line.sender {
+            write_member(&mut self.bytes, "log.source.address", sender);
+            self.bytes.push(b',');
+        }
+        let parsed = route.parser.members(line, &mut self.bytes);
+        close_event(&mut self.bytes, line.offset, self.prev);
+        if self.bytes.len() - start > self.event_bytes_max {
+            self.bytes.truncate(start);
+            return self.bury(route, line, DropReason::TooLarge, "larger than `message.max.bytes`");
+        }
+        if self.ask_refusals
+            && let Some(refusal) = route.lane.refusal(line.offset)
+        {
+            self.bytes.truncate(start);
+            if refusal.dead_letter_refused {
+                return self.tally.dropped.add(DropReason::Refused, 1);
+            }
+            return self.bury(route, line, DropReason::Refused, &refusal.reason);
+        }
+        self.spans.push((start, self.bytes.len()));
+        self.prev = Some(line.offset);
+        self.tally.sent += 1;
+        self.tally.parsed += u64::from(parsed);
+    }
+
+    /// Counts a line that has nothing to say.
+    pub(crate) fn skip(&mut self, reason: DropReason) {
+        self.tally.read += 1;
+        self.tally.dropped.add(reason, 1);
+    }
+
+    /// Counts bytes of the source that the chunk covers.
+    pub(crate) fn cover(&mut self, bytes: u64, nul_bytes: u64) {
+        self.tally.bytes += bytes;
+        self.tally.nul_bytes += nul_bytes;
+    }
+
+    fn bury(&mut self, route: &Route, line: &Line<'_>, reason: DropReason, detail: &str) {
+        self.tally.dropped.add(reason, 1);
+        let quoted = DEAD_LETTER_ORIGINAL_BYTES_MAX.min(self.event_bytes_max / 8);
+        let mut letter = vec![b'{'];
+        let mut member = |key: &str, value: &[u8]| {
+            write_member(&mut letter, key, value);
+            letter.push(b',');
+        };
+        member("logweir.reason", format!("{}: {detail}", reason.word()).as_bytes());
+        member(FIELD_SOURCE, route.lane.id().to_string().as_bytes());
+        member("event.original", &line.bytes[..line.bytes.len().min(quoted)]);
+        letter.extend_from_slice(format!("\"{FIELD_OFFSET}\":").as_bytes());
+        write_u64(&mut letter, line.offset);
+        letter.push(b'}');
+        self.dead_letters.push(letter);
+    }
+
+    #[must_use]
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.len() >= BATCH_BYTES_MAX || self.dead_letters.len() >= 64
+    }
+
+    /// Whether there is nothing to send and nothing to count.
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tally == Tally::default()
+    }
+
+    /// The offset of the last event in it, or of the one before the batch.
+    #[must_use]
+    pub(crate) fn prev(&self) -> Option<u64> {
+        self.prev
+    }
+
+    #[must_use]
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    pub(crate) fn events(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.spans.iter().map(|(start, end)| &self.bytes[*start..*end])
+    }
+
+    #[must_use]
+    pub(crate) fn dead_letters(&self) -> &[Vec<u8>] {
+        &self.dead_letters
+    }
+}

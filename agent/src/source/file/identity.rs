@@ -1,0 +1,138 @@
+//! Opening files safely, and knowing them again.
+
+use crate::checkpoint::FileContent;
+use crate::delivery::{GUARD_BYTES, Guard, Position, content_hash};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+/// How much of a file's beginning tells it from others.
+pub(super) const HEAD_BYTES: u64 = 1024;
+
+/// A file as the kernel knows it: valid while it exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+}
+
+impl Key {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// Birth time in nanoseconds since 1970; 0 where the file system keeps none.
+pub(super) fn born_ns(metadata: &Metadata) -> u64 {
+    let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    born.map_or(0, |since| since.as_nanos() as u64)
+}
+
+/// Opens a regular file for reading. A link is followed if root, this user or the owner of what it
+/// leads to made it; what it leads to is then opened without following any link, so that nobody can
+/// change the way in between.
+///
+/// # Errors
+/// No regular file, a link that is not trusted, or what the kernel says.
+pub(super) fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
+    let link = path.symlink_metadata()?;
+    let target = path.metadata()?;
+    if !target.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    if link.is_symlink() {
+        let user = rustix::process::geteuid().as_raw();
+        if ![0, user, target.uid()].contains(&link.uid()) {
+            let owner = link.uid();
+            return Err(io::Error::other(format!(
+                "it is a link that user {owner} made to a file of another user"
+            )));
+        }
+    }
+    let file = open_without_links(&path.canonicalize()?)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    Ok((file, metadata))
+}
+
+fn open_without_links(path: &PathBuf) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match openat2(CWD, path, flags, Mode::empty(), resolve) {
+        Ok(descriptor) => Ok(descriptor.into()),
+        // Kernels before 5.6 and some sandboxes: at least the last component is no link.
+        Err(Errno::NOSYS | Errno::PERM) => OpenOptions::new()
+            .read(true)
+            .custom_flags((flags | OFlags::NOFOLLOW).bits() as i32)
+            .open(path),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Fills `buffer` from `offset` as far as the file goes; returns how far.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// The guard of a place in a file.
+///
+/// # Errors
+/// What the kernel says, or that the file ends before.
+pub(super) fn guard_at(file: &File, offset: u64) -> io::Result<Guard> {
+    let length = offset.min(GUARD_BYTES);
+    let mut bytes = [0; GUARD_BYTES as usize];
+    let bytes = &mut bytes[..length as usize];
+    file.read_exact_at(bytes, offset - length)?;
+    Ok(Guard::of(bytes))
+}
+
+/// Number and hash of the file's first bytes, at most [`HEAD_BYTES`] and not beyond `limit`.
+///
+/// # Errors
+/// What the kernel says, or that the file ends before.
+pub(super) fn head_of(file: &File, limit: u64) -> io::Result<(u16, u64)> {
+    let length = limit.min(HEAD_BYTES);
+    let mut bytes = [0; HEAD_BYTES as usize];
+    let bytes = &mut bytes[..length as usize];
+    file.read_exact_at(bytes, 0)?;
+    Ok((length as u16, content_hash(bytes)))
+}
+
+/// Whether the file begins as `content` says and has the bytes of `position` before it: the same
+/// content, perhaps grown.
+pub(super) fn holds(file: &File, content: &FileContent, position: &Position) -> bool {
+    let head = head_of(file, u64::from(content.head_length));
+    let guard = guard_at(file, position.offset);
+    head.is_ok_and(|(_, hash)| hash == content.head_hash)
+        && guard.is_ok_and(|guard| guard == position.guard)
+}
+
+/// Where to begin so that only lines from now on are read: behind the last line end.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn end_of_lines(file: &File, size: u64, line_bytes_max: usize) -> io::Result<u64> {
+    let window = size.min(line_bytes_max as u64);
+    let mut bytes = vec![0; window as usize];
+    let count = read_at(file, &mut bytes, size - window)?;
+    let newline = memchr::memrchr(b'\n', &bytes[..count]);
+    Ok(newline.map_or(size, |at| size - window + at as u64 + 1))
+}

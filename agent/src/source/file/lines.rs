@@ -1,0 +1,120 @@
+//! Cutting a piece of a file into lines.
+
+use memchr::memchr;
+
+/// The lines of a buffer that begins at a line's beginning. What has no line end is left for later.
+#[derive(Debug)]
+pub(crate) struct Lines<'d> {
+    data: &'d [u8],
+    at: usize,
+    nul_bytes: u64,
+    /// Nothing follows the buffer: what has no line end is a line, too.
+    last: bool,
+}
+
+/// A line without its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RawLine<'d> {
+    /// Where it begins in the buffer.
+    pub(crate) start: usize,
+    pub(crate) bytes: &'d [u8],
+}
+
+impl<'d> Lines<'d> {
+    pub(crate) fn new(data: &'d [u8], last: bool) -> Self {
+        Self { data, at: 0, nul_bytes: 0, last }
+    }
+
+    /// How much of the buffer has been used up.
+    pub(crate) fn consumed(&self) -> usize {
+        self.at
+    }
+
+    /// Bytes with the value 0 that stood in front of lines: the hole that a writer leaves that goes
+    /// on at its old offset after a truncation.
+    pub(crate) fn nul_bytes(&self) -> u64 {
+        self.nul_bytes
+    }
+}
+
+impl<'d> Iterator for Lines<'d> {
+    type Item = RawLine<'d>;
+
+    fn next(&mut self) -> Option<RawLine<'d>> {
+        let rest = &self.data[self.at..];
+        if rest.first() == Some(&0) {
+            let nuls = rest.iter().position(|byte| *byte != 0).unwrap_or(rest.len());
+            self.nul_bytes += nuls as u64;
+            self.at += nuls;
+        }
+        let start = self.at;
+        let rest = &self.data[start..];
+        let line = match memchr(b'\n', rest) {
+            Some(end) => {
+                self.at = start + end + 1;
+                &rest[..end]
+            }
+            None if self.last && !rest.is_empty() => {
+                self.at = self.data.len();
+                rest
+            }
+            None => return None,
+        };
+        Some(RawLine { start, bytes: line.strip_suffix(b"\r").unwrap_or(line) })
+    }
+}
+
+/// The first `max` bytes of `line` or a few less, so that no UTF-8 character is cut.
+pub(crate) fn cut(line: &[u8], max: usize) -> &[u8] {
+    if line.len() <= max {
+        return line;
+    }
+    let continued = |at: usize| line[at] & 0xc0 == 0x80;
+    let at = (max.saturating_sub(3)..=max).rev().find(|at| !continued(*at)).unwrap_or(max);
+    &line[..at]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_at_newlines_and_nothing_else() {
+        let check =
+            |data: &str, last: bool, expected: &[(usize, &str)], consumed: usize, nuls: u64| {
+                let mut lines = Lines::new(data.as_bytes(), last);
+                let found: Vec<(usize, String)> = lines
+                    .by_ref()
+                    .map(|line| (line.start, String::from_utf8_lossy(line.bytes).into_owned()))
+                    .collect();
+                let expected: Vec<(usize, String)> =
+                    expected.iter().map(|(start, text)| (*start, (*text).to_owned())).collect();
+                assert_eq!(found, expected, "{data:?}");
+                assert_eq!((lines.consumed(), lines.nul_bytes()), (consumed, nuls), "{data:?}");
+            };
+        check("", false, &[], 0, 0);
+        check("a\nbc\n", false, &[(0, "a"), (2, "bc")], 5, 0);
+        check("a\nbc", false, &[(0, "a")], 2, 0);
+        check("a\nbc", true, &[(0, "a"), (2, "bc")], 4, 0);
+        check("a\r\n\r\n\n", false, &[(0, "a"), (3, ""), (5, "")], 6, 0);
+        check("a\rb\n", false, &[(0, "a\rb")], 4, 0);
+        check("\0\0\0a\n\0b\n", false, &[(3, "a"), (6, "b")], 8, 4);
+        check("a\n\0\0", false, &[(0, "a")], 4, 2);
+        check("\0\0", true, &[], 2, 2);
+    }
+
+    #[test]
+    fn a_cut_keeps_characters_whole() {
+        for (line, max, expected) in [
+            ("abc", 3, "abc"),
+            ("abcd", 3, "abc"),
+            ("aé", 2, "a"),
+            ("aé", 3, "aé"),
+            ("a€", 3, "a"),
+            ("😀😀", 7, "😀"),
+        ] {
+            assert_eq!(cut(line.as_bytes(), max), expected.as_bytes(), "{line} {max}");
+        }
+        assert_eq!(cut(&[0x80; 9], 5).len(), 5);
+    }
+}

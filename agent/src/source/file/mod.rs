@@ -1,0 +1,16 @@
+//! Files: found by globs, known by identity and content, read where they are.
+//!
+//! A file is its own buffer: with Kafka away it is not read on, and a rotated one is kept open until
+//! Kafka has all of it. Owns ROT-1: every line that is in a file while the agent watches it is
+//! emitted at least once under the identity (source, offset), across renames, truncation and
+//! restarts. Owns SEC-1: nothing but regular files is read, and no path component is followed that
+//! changed after it was looked at.
+
+mod discovery;
+mod glob;
+mod identity;
+mod lines;
+mod tail;
+
+pub(crate) use discovery::Discovery;
+pub(crate) use glob::Glob;

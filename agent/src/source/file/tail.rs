@@ -1,0 +1,412 @@
+//! One file being read: a chunk per turn, from where Kafka has it.
+//!
+//! Every read begins a little before the position and must find the bytes there that were there
+//! before; so truncation and replacement are noticed even when the file has grown beyond the old
+//! position meanwhile, at no extra system call. Survives: a producer that fails (reads again from
+//! the acknowledged position), partial lines, lines longer than any buffer.
+
+use super::identity::{HEAD_BYTES, Key, guard_at, head_of, read_at};
+use super::lines::{Lines, cut};
+use crate::accounting::DropReason;
+use crate::checkpoint::{Content, Entry, FileContent, Tracked};
+use crate::config::FileConfig;
+use crate::delivery::{Guard, Position};
+use crate::limits::Pace;
+use crate::parsing::Line;
+use crate::pipeline::Route;
+use crate::sync::lock;
+use crate::workers::{Readiness, Rewind, Turn, Work, Worker};
+use crossbeam_channel::Sender;
+use jiff::Timestamp;
+use memchr::memchr;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How much is read at once: few system calls, and what is read is still in the cache when parsed.
+const CHUNK_BYTES: usize = 128 << 10;
+/// How many chunks of a line without end are looked through in one turn.
+const LONG_LINE_CHUNKS: usize = 64;
+/// How long a file rests after it could not be read.
+const REST_AFTER_ERROR: Duration = Duration::from_secs(5);
+/// A byte order mark, which is no part of the first line.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// What a tail tells the discovery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notice {
+    /// The content was replaced in place.
+    Replaced(Key),
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct FileTail {
+    key: Key,
+    path: PathBuf,
+    config: Arc<FileConfig>,
+    route: Route,
+    file: File,
+    content: Mutex<FileContent>,
+    /// Held by a worker for a whole turn, so also while Kafka is away.
+    reading: Mutex<Reading>,
+    /// When something was last read, or the file last grew.
+    quiet_since: Mutex<Instant>,
+    /// Nothing more is expected: the last line counts without a line end.
+    finish: AtomicBool,
+    readiness: Readiness,
+    /// The size of the file when it was last looked at.
+    end_offset: AtomicU64,
+    notices: Sender<Notice>,
+}
+
+#[derive(Debug)]
+struct Reading {
+    position: Position,
+    /// Up to here a long line has been looked through for its end.
+    scanned: u64,
+    replaced: bool,
+    pace: Pace,
+    error_told: bool,
+}
+
+/// Where a tail begins.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) key: Key,
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+    pub(super) content: FileContent,
+    pub(super) position: Position,
+}
+
+impl FileTail {
+    pub(super) fn new(
+        start: Start,
+        route: Route,
+        config: Arc<FileConfig>,
+        notices: Sender<Notice>,
+    ) -> Self {
+        let pace = Pace::new(config.common.limits);
+        let reading = Reading {
+            position: start.position,
+            scanned: start.position.offset,
+            replaced: false,
+            pace,
+            error_told: false,
+        };
+        Self {
+            key: start.key,
+            path: start.path,
+            config,
+            route,
+            file: start.file,
+            content: Mutex::new(start.content),
+            quiet_since: Mutex::new(Instant::now()),
+            finish: AtomicBool::new(false),
+            end_offset: AtomicU64::new(start.position.offset),
+            reading: Mutex::new(reading),
+            readiness: Readiness::default(),
+            notices,
+        }
+    }
+
+    /// The path under which the file was first found.
+    #[must_use]
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    #[must_use]
+    pub(crate) fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// The size of the file when it was last looked at.
+    #[must_use]
+    pub(crate) fn end_offset(&self) -> u64 {
+        self.end_offset.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn key(&self) -> Key {
+        self.key
+    }
+
+    pub(super) fn config(&self) -> &Arc<FileConfig> {
+        &self.config
+    }
+
+    pub(super) fn content(&self) -> FileContent {
+        lock(&self.content).clone()
+    }
+
+    /// Looks at the open file itself; returns (size, whether it has a name left).
+    pub(super) fn look(&self) -> io::Result<(u64, bool)> {
+        let metadata = self.file.metadata()?;
+        Ok((metadata.len(), metadata.nlink() > 0))
+    }
+
+    /// Notes the size; returns whether it differs from what has been read.
+    pub(super) fn note_size(&self, size: u64) -> bool {
+        if self.end_offset.swap(size, Ordering::Relaxed) != size {
+            *lock(&self.quiet_since) = Instant::now();
+        }
+        size != self.read_offset()
+    }
+
+    fn read_offset(&self) -> u64 {
+        self.route.lane.counts().0
+    }
+
+    /// How long the file has not grown and nothing has been read.
+    pub(super) fn quiet(&self) -> Duration {
+        lock(&self.quiet_since).elapsed()
+    }
+
+    /// The last line counts from now on even without a line end. Returns whether there is one.
+    pub(super) fn finish(&self) -> bool {
+        let open_line = self.read_offset() < self.end_offset();
+        self.finish.store(open_line, Ordering::Release);
+        open_line
+    }
+
+    /// Whether all that was read is acknowledged and no worker has the file.
+    pub(super) fn is_through(&self) -> bool {
+        self.readiness.is_idle() && self.route.lane.is_settled()
+    }
+}
+
+impl Tracked for FileTail {
+    fn entry(&self) -> Entry {
+        let content = Content::File(self.content());
+        Entry::new(self.route.lane.id(), self.route.lane.progress(), content)
+    }
+}
+
+impl Work for FileTail {
+    fn turn(&self, worker: &mut Worker<'_>) -> Turn {
+        let reading = &mut *lock(&self.reading);
+        if reading.replaced {
+            return Turn::Idle;
+        }
+        match worker.rewind(&self.route.lane) {
+            Rewind::Onward => {}
+            Rewind::To(position) => reading.restart(position),
+            Rewind::NotYet => return Turn::Later(Duration::from_millis(50)),
+        }
+        if let Some(wait) = reading.pace.wait(Instant::now()) {
+            return Turn::Later(wait);
+        }
+        match self.chunk(reading, worker) {
+            Ok(turn) => turn,
+            Err(error) => self.rest(reading, &error),
+        }
+    }
+
+    fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+}
+
+impl FileTail {
+    fn chunk(&self, reading: &mut Reading, worker: &mut Worker<'_>) -> io::Result<Turn> {
+        let position = reading.position;
+        let guard_length = usize::from(position.guard.length);
+        let wanted = guard_length + CHUNK_BYTES.max(self.config.common.line_bytes_max + 1);
+        worker.buffer.resize(wanted, 0);
+        let buffer = std::mem::take(worker.buffer);
+        let turn = self.chunk_in(reading, worker, buffer, guard_length);
+        reading.error_told &= turn.is_err();
+        turn
+    }
+
+    fn chunk_in(
+        &self,
+        reading: &mut Reading,
+        worker: &mut Worker<'_>,
+        mut buffer: Vec<u8>,
+        guard_length: usize,
+    ) -> io::Result<Turn> {
+        let position = reading.position;
+        let start = position.offset - guard_length as u64;
+        let read = read_at(&self.file, &mut buffer, start);
+        let outcome = read.and_then(|count| {
+            let at_end = count < buffer.len();
+            let bytes = &buffer[..count];
+            if count < guard_length || Guard::of(&bytes[..guard_length]) != position.guard {
+                return Ok(self.replaced(reading));
+            }
+            if at_end {
+                self.end_offset.store(start + count as u64, Ordering::Relaxed);
+            }
+            self.lines(reading, worker, bytes, guard_length, at_end)
+        });
+        *worker.buffer = buffer;
+        outcome
+    }
+
+    /// Encodes and ships the lines behind the guard in `bytes`.
+    fn lines(
+        &self,
+        reading: &mut Reading,
+        worker: &mut Worker<'_>,
+        bytes: &[u8],
+        guard_length: usize,
+        at_end: bool,
+    ) -> io::Result<Turn> {
+        let position = reading.position;
+        let data = &bytes[guard_length..];
+        let finish = at_end && self.finish.load(Ordering::Acquire);
+        let line_bytes_max = self.config.common.line_bytes_max;
+        let fits = !at_end || data.len() <= line_bytes_max;
+        worker.begin(&self.route, position.prev);
+        let received_at = Timestamp::now();
+        let mut lines = Lines::new(data, finish && fits);
+        while !worker.batch.is_full()
+            && let Some(line) = lines.next()
+        {
+            let offset = position.offset + line.start as u64;
+            let bytes = if offset == 0 {
+                line.bytes.strip_prefix(BOM).unwrap_or(line.bytes)
+            } else {
+                line.bytes
+            };
+            if bytes.is_empty() {
+                worker.batch.skip(DropReason::EmptyLine);
+                continue;
+            }
+            let kept = cut(bytes, line_bytes_max);
+            let original_bytes = (kept.len() < bytes.len()).then_some(bytes.len() as u64);
+            let line = Line { offset, bytes: kept, original_bytes, sender: None, received_at };
+            worker.batch.push(&self.route, &line);
+        }
+        let consumed = lines.consumed();
+        let nul_bytes = lines.nul_bytes();
+        if consumed == 0 {
+            if data.len() > line_bytes_max && (!at_end || finish) {
+                return self.long_line(reading, worker, data, finish);
+            }
+            return Ok(Turn::Idle);
+        }
+        worker.batch.cover(consumed as u64, nul_bytes);
+        let end = Position {
+            offset: position.offset + consumed as u64,
+            prev: worker.batch.prev(),
+            guard: Guard::of(&bytes[..guard_length + consumed]),
+        };
+        let more = consumed < data.len() || !at_end;
+        Ok(self.ship(reading, worker, end, more && !(at_end && consumed == data.len())))
+    }
+
+    /// A line that does not fit the buffer: what is kept of it is at its beginning in `data`; its
+    /// end is looked for without keeping what is in between.
+    fn long_line(
+        &self,
+        reading: &mut Reading,
+        worker: &mut Worker<'_>,
+        data: &[u8],
+        finish: bool,
+    ) -> io::Result<Turn> {
+        let position = reading.position;
+        let mut at = reading.scanned.max(position.offset + data.len() as u64);
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut end = None;
+        for _ in 0..LONG_LINE_CHUNKS {
+            let count = read_at(&self.file, &mut chunk, at)?;
+            if let Some(newline) = memchr(b'\n', &chunk[..count]) {
+                end = Some((at + newline as u64, at + newline as u64 + 1));
+                break;
+            }
+            at += count as u64;
+            reading.scanned = at;
+            if count < chunk.len() {
+                self.end_offset.store(at, Ordering::Relaxed);
+                end = finish.then_some((at, at));
+                if end.is_none() {
+                    return Ok(Turn::Idle);
+                }
+                break;
+            }
+        }
+        let Some((line_end, next)) = end else { return Ok(Turn::More) };
+        let line = Line {
+            offset: position.offset,
+            bytes: cut(data, self.config.common.line_bytes_max),
+            original_bytes: Some(line_end - position.offset),
+            sender: None,
+            received_at: Timestamp::now(),
+        };
+        worker.batch.push(&self.route, &line);
+        worker.batch.cover(next - position.offset, 0);
+        let guard = guard_at(&self.file, next)?;
+        let end = Position { offset: next, prev: worker.batch.prev(), guard };
+        Ok(self.ship(reading, worker, end, true))
+    }
+
+    fn ship(
+        &self,
+        reading: &mut Reading,
+        worker: &mut Worker<'_>,
+        end: Position,
+        more: bool,
+    ) -> Turn {
+        let tally = worker.batch.tally();
+        if worker.ship(&self.route, end).is_err() {
+            return Turn::Later(Duration::from_millis(50));
+        }
+        let now = Instant::now();
+        reading.pace.spend(now, tally.read, tally.bytes);
+        reading.position = end;
+        reading.scanned = end.offset;
+        *lock(&self.quiet_since) = now;
+        self.grow_head(reading);
+        if more { Turn::More } else { Turn::Idle }
+    }
+
+    /// The head that tells this file from others covers more of it as it grows.
+    fn grow_head(&self, reading: &Reading) {
+        let mut content = lock(&self.content);
+        let limit = reading.position.offset.min(HEAD_BYTES);
+        if u64::from(content.head_length) < limit
+            && let Ok((length, hash)) = head_of(&self.file, limit)
+        {
+            content.head_length = length;
+            content.head_hash = hash;
+        }
+    }
+
+    fn replaced(&self, reading: &mut Reading) -> Turn {
+        tracing::info!(
+            path = %self.path.display(),
+            offset = reading.position.offset,
+            "the file was truncated or rewritten; it is read from its beginning"
+        );
+        reading.replaced = true;
+        self.route.lane.mark_gone();
+        // Without a receiver the agent stops; the next start finds the replacement itself.
+        let _ = self.notices.send(Notice::Replaced(self.key));
+        Turn::Idle
+    }
+
+    fn rest(&self, reading: &mut Reading, error: &io::Error) -> Turn {
+        if !std::mem::replace(&mut reading.error_told, true) {
+            tracing::warn!(
+                path = %self.path.display(),
+                %error,
+                "the file cannot be read; it is tried again, other sources go on"
+            );
+        }
+        Turn::Later(REST_AFTER_ERROR)
+    }
+}
+
+impl Reading {
+    fn restart(&mut self, position: Position) {
+        self.position = position;
+        self.scanned = position.offset;
+    }
+}

@@ -1,0 +1,274 @@
+//! Workers: a few plain threads that serve whatever source has something to do, one turn at a time.
+//!
+//! A source is in the queue at most once, so the queue is bounded by the number of sources and a
+//! source is served by one worker at a time. A turn is bounded (one chunk), so a large file does not
+//! keep a small one waiting for long.
+
+use crate::delivery::{Courier, Lane, Position, Resume, ShipError, Shipment};
+use crate::pipeline::{Batch, Route};
+use crate::sync::lock;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long a worker sleeps at most; it bounds how late a stop is noticed.
+const NAP: Duration = Duration::from_millis(200);
+/// How long a source rests after a turn that failed.
+const REST_AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// A source that can be served.
+pub(crate) trait Work: Send + Sync + std::fmt::Debug + 'static {
+    /// Reads, encodes and ships at most one chunk.
+    fn turn(&self, worker: &mut Worker<'_>) -> Turn;
+    fn readiness(&self) -> &Readiness;
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Nothing more to do until it is woken.
+    Idle,
+    More,
+    /// More to do, but not before the time is over.
+    Later(Duration),
+}
+
+/// Whether a source is idle, queued, being served, or being served and woken meanwhile.
+#[derive(Debug, Default)]
+pub(crate) struct Readiness(AtomicU8);
+
+const IDLE: u8 = 0;
+const QUEUED: u8 = 1;
+const SERVED: u8 = 2;
+const SERVED_AND_WOKEN: u8 = 3;
+
+impl Readiness {
+    /// Returns whether the source must be put into the queue.
+    fn wake(&self) -> bool {
+        let next = |state| match state {
+            IDLE => Some(QUEUED),
+            SERVED => Some(SERVED_AND_WOKEN),
+            _ => None,
+        };
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) == Ok(IDLE)
+    }
+
+    fn begin(&self) {
+        self.0.store(SERVED, Ordering::Release);
+    }
+
+    /// Ends a turn with nothing to do; returns whether it was woken meanwhile.
+    fn end_idle(&self) -> bool {
+        let idle = self.0.compare_exchange(SERVED, IDLE, Ordering::AcqRel, Ordering::Acquire);
+        if idle.is_err() {
+            self.0.store(QUEUED, Ordering::Release);
+        }
+        idle.is_err()
+    }
+
+    fn end_queued(&self) {
+        self.0.store(QUEUED, Ordering::Release);
+    }
+
+    #[must_use]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.load(Ordering::Acquire) == IDLE
+    }
+}
+
+/// Where sources queue up; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Queue {
+    sender: Sender<Arc<dyn Work>>,
+    receiver: Receiver<Arc<dyn Work>>,
+    delayed: Arc<Mutex<BinaryHeap<Reverse<Delayed>>>>,
+}
+
+#[derive(Debug)]
+struct Delayed(Instant, Arc<dyn Work>);
+
+impl PartialEq for Delayed {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+impl Eq for Delayed {}
+impl PartialOrd for Delayed {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Delayed {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        let (sender, receiver) = unbounded();
+        Self { sender, receiver, delayed: Arc::default() }
+    }
+}
+
+impl Queue {
+    /// Has the source served soon, unless it is queued already.
+    pub(crate) fn wake(&self, work: &Arc<dyn Work>) {
+        if work.readiness().wake() {
+            self.push(work.clone());
+        }
+    }
+
+    fn push(&self, work: Arc<dyn Work>) {
+        // Cannot fail: the queue holds a receiver itself.
+        let _ = self.sender.send(work);
+    }
+
+    fn push_later(&self, work: Arc<dyn Work>, wait: Duration) {
+        lock(&self.delayed).push(Reverse(Delayed(Instant::now() + wait, work)));
+    }
+
+    /// The next source to serve, if there is one before a nap is over.
+    fn next(&self) -> Option<Arc<dyn Work>> {
+        let mut nap = NAP;
+        {
+            let mut delayed = lock(&self.delayed);
+            let now = Instant::now();
+            while delayed.peek().is_some_and(|Reverse(first)| first.0 <= now) {
+                if let Some(Reverse(Delayed(_, work))) = delayed.pop() {
+                    self.push(work);
+                }
+            }
+            if let Some(Reverse(first)) = delayed.peek() {
+                nap = nap.min(first.0 - now);
+            }
+        }
+        match self.receiver.recv_timeout(nap) {
+            Ok(work) => Some(work),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+}
+
+/// What a turn works with: the worker's buffers and the way to Kafka.
+#[derive(Debug)]
+pub(crate) struct Worker<'c> {
+    courier: &'c Courier,
+    /// Reused from turn to turn.
+    pub buffer: &'c mut Vec<u8>,
+    pub batch: &'c mut Batch,
+}
+
+/// Where a source goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rewind {
+    /// Where its last turn ended.
+    Onward,
+    /// At its acknowledged position.
+    To(Position),
+    /// Nowhere yet: the producer that failed has not been replaced.
+    NotYet,
+}
+
+/// A chunk could not be shipped; the lane starts over in a later turn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NotShipped;
+
+impl Worker<'_> {
+    /// Where to read on.
+    #[must_use]
+    pub(crate) fn rewind(&self, lane: &Lane) -> Rewind {
+        match lane.resume(self.courier.generation()) {
+            Resume::Onward => Rewind::Onward,
+            Resume::Rewind(position) => Rewind::To(position),
+            Resume::Wait => Rewind::NotYet,
+        }
+    }
+
+    /// Begins a batch of `route` whose last event sent began at `prev`.
+    pub(crate) fn begin(&mut self, route: &Route, prev: Option<u64>) {
+        self.batch.begin(route, prev, self.courier.event_bytes_max());
+    }
+
+    /// Ships the batch, which ends at `end`; waits for Kafka as long as it takes.
+    ///
+    /// # Errors
+    /// The link broke or the agent stops.
+    pub(crate) fn ship(&mut self, route: &Route, end: Position) -> Result<(), NotShipped> {
+        let shipment = Shipment { lane: &route.lane, end, batch: self.batch };
+        match self.courier.ship(route.slot, &shipment) {
+            Ok(()) => Ok(()),
+            Err(ShipError::Broken | ShipError::Stopped) => {
+                route.lane.interrupt();
+                Err(NotShipped)
+            }
+        }
+    }
+}
+
+/// The threads.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    #[must_use]
+    pub(crate) fn start(count: usize, queue: &Queue, courier: &Arc<Courier>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = |index: usize| {
+            let (queue, courier, stop) = (queue.clone(), courier.clone(), stop.clone());
+            std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || serve(&queue, &courier, &stop))
+                .expect("a thread can be started")
+        };
+        let threads = (0..count.max(1)).map(thread).collect();
+        Self { stop, threads }
+    }
+
+    /// Ends the threads after their present turns.
+    pub(crate) fn stop(self) {
+        self.stop.store(true, Ordering::Release);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(queue: &Queue, courier: &Courier, stop: &AtomicBool) {
+    let mut buffer = Vec::new();
+    let mut batch = Batch::default();
+    while !stop.load(Ordering::Acquire) {
+        let Some(work) = queue.next() else { continue };
+        work.readiness().begin();
+        let mut worker = Worker { courier, buffer: &mut buffer, batch: &mut batch };
+        let turn = catch_unwind(AssertUnwindSafe(|| work.turn(&mut worker)));
+        match turn {
+            Ok(Turn::Idle) => {
+                if work.readiness().end_idle() {
+                    queue.push(work);
+                }
+            }
+            Ok(Turn::More) => {
+                work.readiness().end_queued();
+                queue.push(work);
+            }
+            Ok(Turn::Later(wait)) => {
+                work.readiness().end_queued();
+                queue.push_later(work, wait);
+            }
+            Err(_) => {
+                tracing::error!(source = ?work, "serving a source failed unexpectedly; it rests a moment");
+                work.readiness().end_queued();
+                queue.push_later(work, REST_AFTER_FAILURE);
+            }
+        }
+    }
+}

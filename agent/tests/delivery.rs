@@ -1,0 +1,410 @@
+//! The agent against a Kafka that the client library plays: delivery, restarts, rotation, and
+//! brokers that refuse or are away.
+
+use logweir_agent::{Agent, Config, Snapshot};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::Message as _;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const TOPIC: &str = "logweir.events";
+const PARTITIONS: i32 = 4;
+/// Long enough for a loaded machine; a test that passes never waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Stage {
+    directory: TempDir,
+    kafka: MockCluster<'static, DefaultProducerContext>,
+    kafka_extra: String,
+    source_extra: String,
+    glob: &'static str,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let kafka = MockCluster::new(1).unwrap();
+        kafka.create_topic(TOPIC, PARTITIONS, 1).unwrap();
+        kafka.create_topic("logweir.dead_letter", 1, 1).unwrap();
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            kafka,
+            kafka_extra: String::new(),
+            source_extra: String::new(),
+            glob: "*.log",
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn append(&self, name: &str, text: &str) {
+        let mut options = OpenOptions::new();
+        let mut file = options.append(true).create(true).open(self.path(name)).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn lines(&self, name: &str, range: std::ops::Range<u32>) {
+        self.append(name, &range.map(|n| format!("line {n}\n")).collect::<String>());
+    }
+
+    fn start(&self) -> Agent {
+        let yaml = format!(
+            "agent: {{state_dir: '{0}/state', checkpoint_interval: 100ms, workers: 2}}\n\
+             kafka: {{bootstrap.servers: '{1}', linger.ms: 5{2}}}\n\
+             rules: {{shipped: false}}\n\
+             sources:\n  - {{type: file, paths: ['{0}/{3}'], rotate_wait: 500ms{4}}}\n",
+            self.directory.path().display(),
+            self.kafka.bootstrap_servers(),
+            self.kafka_extra,
+            self.glob,
+            self.source_extra,
+        );
+        let (config, _) = Config::from_yaml("test.yaml", &yaml).unwrap();
+        Agent::start(config).unwrap()
+    }
+
+    /// All records of a topic.
+    fn records(&self, topic: &str, partitions: i32) -> Vec<Value> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", self.kafka.bootstrap_servers())
+            .set("group.id", "test")
+            .create()
+            .unwrap();
+        let mut records = Vec::new();
+        for partition in 0..partitions {
+            let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap();
+            if low == high {
+                continue;
+            }
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+            consumer.assign(&list).unwrap();
+            assert_eq!(low, 0, "the played Kafka has thrown records away");
+            let mut next = low;
+            let deadline = Instant::now() + PATIENCE;
+            while next < high {
+                assert!(Instant::now() < deadline, "no record in time");
+                // No record does not mean that there is none.
+                let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
+                let message = message.unwrap();
+                next = message.offset() + 1;
+                records.push(serde_json::from_slice(message.payload().unwrap()).unwrap());
+            }
+        }
+        records
+    }
+
+    fn events(&self) -> Vec<Value> {
+        self.records(TOPIC, PARTITIONS)
+    }
+}
+
+/// The events without repeats, per source, as the ingest takes them; checks order and chain.
+fn table(events: &[Value]) -> BTreeMap<String, Vec<String>> {
+    let mut table: BTreeMap<String, (Option<u64>, Vec<String>)> = BTreeMap::new();
+    for event in events {
+        let source = event["logweir.source"].as_str().unwrap();
+        let offset = event["log.offset"].as_u64().unwrap();
+        let (highest, lines) = table.entry(source.to_owned()).or_default();
+        if highest.is_some_and(|highest| offset <= highest) {
+            continue;
+        }
+        assert_eq!(event.get("logweir.prev").and_then(Value::as_u64), *highest, "a hole: {event}");
+        *highest = Some(offset);
+        lines.push(event["event.original"].as_str().unwrap().to_owned());
+    }
+    table.into_iter().map(|(source, (_, lines))| (source, lines)).collect()
+}
+
+fn all_lines(events: &[Value]) -> Vec<String> {
+    let mut lines: Vec<String> = table(events).into_values().flatten().collect();
+    lines.sort_by_key(|line| line.trim_start_matches("line ").parse::<u32>().unwrap_or(u32::MAX));
+    lines
+}
+
+fn expected(range: std::ops::Range<u32>) -> Vec<String> {
+    range.map(|n| format!("line {n}")).collect()
+}
+
+fn wait_for(agent: &Agent, what: &str, reached: impl Fn(&Snapshot) -> bool) -> Snapshot {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let snapshot = agent.snapshot();
+        assert!(snapshot.counts.balanced(), "{snapshot:?}");
+        if reached(&snapshot) {
+            return snapshot;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}: {snapshot:#?}");
+        std::thread::yield_now();
+    }
+}
+
+fn wait_delivered(agent: &Agent, count: u64) -> Snapshot {
+    wait_for(agent, &format!("{count} delivered"), |snapshot| snapshot.counts.delivered >= count)
+}
+
+#[test]
+fn lines_arrive_once_in_order_and_a_restart_goes_on_where_it_stopped() {
+    let stage = Stage::new();
+    stage.lines("a.log", 0..5000);
+    stage.lines("b.log", 5000..6000);
+    let agent = stage.start();
+    wait_delivered(&agent, 6000);
+    stage.lines("a.log", 6000..7000);
+    wait_delivered(&agent, 7000);
+    assert!(agent.stop(PATIENCE));
+    drop(agent);
+    stage.lines("b.log", 7000..8000);
+    let agent = stage.start();
+    let snapshot = wait_delivered(&agent, 1000);
+    assert_eq!((snapshot.counts.read, snapshot.counts.held), (1000, 0));
+    let events = stage.events();
+    assert_eq!(events.len(), 8000, "nothing is sent twice");
+    assert_eq!(all_lines(&events), expected(0..8000));
+    assert_eq!(table(&events).len(), 2);
+}
+
+#[test]
+fn a_partial_line_waits_for_its_end_even_over_a_restart() {
+    let stage = Stage::new();
+    stage.append("a.log", "line 0\nline");
+    let agent = stage.start();
+    wait_delivered(&agent, 1);
+    agent.stop(PATIENCE);
+    drop(agent);
+    let agent = stage.start();
+    stage.append("a.log", " 1\n");
+    wait_delivered(&agent, 1);
+    assert_eq!(all_lines(&stage.events()), expected(0..2));
+}
+
+#[test]
+fn renamed_files_are_read_to_their_end_and_their_last_line_needs_no_newline() {
+    let mut stage = Stage::new();
+    stage.glob = "a.log";
+    let agent = stage.start();
+    let mut count = 0;
+    for turn in 0..10 {
+        let old = OpenOptions::new().append(true).create(true).open(stage.path("a.log")).unwrap();
+        stage.lines("a.log", count..count + 100);
+        wait_for(&agent, "the file", |snapshot| snapshot.counts.delivered > u64::from(count));
+        fs::rename(stage.path("a.log"), stage.path(&format!("a.log.{turn}"))).unwrap();
+        // Late lines of a writer that has the renamed file open, the last one without an end.
+        let mut late = &old;
+        for n in count + 100..count + 109 {
+            writeln!(late, "line {n}").unwrap();
+        }
+        write!(late, "line {}", count + 109).unwrap();
+        count += 110;
+    }
+    wait_delivered(&agent, u64::from(count));
+    assert_eq!(all_lines(&stage.events()), expected(0..count));
+    wait_for(&agent, "rotated files to be let go", |snapshot| snapshot.sources.is_empty());
+}
+
+#[test]
+fn truncated_content_is_another_source() {
+    let stage = Stage::new();
+    let agent = stage.start();
+    let mut count = 0;
+    for turn in 0..5 {
+        stage.lines("a.log", count..count + 50);
+        count += 50;
+        wait_delivered(&agent, u64::from(count));
+        // The next content is longer than the old one was, before the agent looks.
+        let longer: String = (count..count + 100).map(|n| format!("line {n}\n")).collect();
+        if turn % 2 == 0 {
+            fs::write(stage.path("a.log"), longer).unwrap();
+        } else {
+            File::create(stage.path("a.log")).unwrap().write_all(longer.as_bytes()).unwrap();
+        }
+        count += 100;
+        wait_delivered(&agent, u64::from(count));
+    }
+    let events = stage.events();
+    assert_eq!(all_lines(&events), expected(0..count));
+    assert_eq!(events.len(), count as usize);
+}
+
+#[test]
+fn content_that_was_replaced_while_the_agent_was_stopped_is_read_from_its_beginning() {
+    for longer in [false, true] {
+        let stage = Stage::new();
+        stage.lines("a.log", 0..100);
+        let agent = stage.start();
+        wait_delivered(&agent, 100);
+        agent.stop(PATIENCE);
+        drop(agent);
+        let count = if longer { 300 } else { 10 };
+        let text: String = (100..100 + count).map(|n| format!("line {n}\n")).collect();
+        OpenOptions::new().write(true).truncate(true).open(stage.path("a.log")).unwrap();
+        stage.append("a.log", &text);
+        let agent = stage.start();
+        wait_delivered(&agent, u64::from(count));
+        assert_eq!(all_lines(&stage.events()), expected(0..100 + count));
+    }
+}
+
+#[test]
+fn a_file_renamed_while_the_agent_was_stopped_goes_on_at_its_old_offset() {
+    let mut stage = Stage::new();
+    stage.glob = "a.log";
+    stage.lines("a.log", 0..100);
+    let agent = stage.start();
+    wait_delivered(&agent, 100);
+    agent.stop(PATIENCE);
+    drop(agent);
+    stage.lines("a.log", 100..150);
+    fs::rename(stage.path("a.log"), stage.path("a.log.1")).unwrap();
+    stage.lines("a.log", 150..200);
+    let agent = stage.start();
+    wait_delivered(&agent, 100);
+    let events = stage.events();
+    assert_eq!(all_lines(&events), expected(0..200));
+    assert_eq!(events.len(), 200);
+}
+
+#[test]
+fn one_file_under_several_names_is_read_once() {
+    let stage = Stage::new();
+    stage.lines("a.log", 0..10);
+    fs::hard_link(stage.path("a.log"), stage.path("b.log")).unwrap();
+    std::os::unix::fs::symlink(stage.path("a.log"), stage.path("c.log")).unwrap();
+    std::os::unix::fs::symlink(stage.path("nowhere"), stage.path("d.log")).unwrap();
+    std::os::unix::fs::symlink(stage.path("e.log"), stage.path("e.log")).unwrap();
+    let agent = stage.start();
+    wait_delivered(&agent, 10);
+    stage.lines("f.log", 10..20);
+    wait_delivered(&agent, 20);
+    assert_eq!(stage.events().len(), 20);
+}
+
+#[test]
+fn odd_lines_are_cut_skipped_and_counted_and_their_neighbours_are_whole() {
+    let mut stage = Stage::new();
+    stage.source_extra = ", line_bytes_max: 1KiB".into();
+    let huge = "é".repeat(3 << 20);
+    stage.append("a.log", &format!("line 0\r\n\r\n{huge}\nline 1\n\0\0\0\0line 2\n"));
+    let agent = stage.start();
+    let snapshot = wait_delivered(&agent, 4);
+    assert_eq!(snapshot.counts.dropped["empty_line"], 1);
+    assert_eq!(snapshot.counts.nul_bytes_skipped, 4);
+    let events = stage.events();
+    let lines = table(&events).into_values().next().unwrap();
+    assert_eq!(lines, ["line 0", &"é".repeat(512), "line 1", "line 2"]);
+    assert_eq!(events[1]["logweir.original_bytes"], huge.len());
+    assert_eq!(events[1]["tags"], serde_json::json!(["unparsed", "truncated"]));
+}
+
+#[test]
+fn an_agent_that_starts_without_kafka_holds_what_it_has_read_and_goes_on_when_kafka_comes() {
+    let stage = Stage::new();
+    stage.lines("a.log", 0..5_000);
+    stage.kafka.broker_down(1).unwrap();
+    let agent = stage.start();
+    let snapshot = wait_for(&agent, "held lines", |snapshot| snapshot.counts.held > 0);
+    assert_eq!(snapshot.counts.delivered, 0);
+    stage.kafka.broker_up(1).unwrap();
+    wait_delivered(&agent, 5_000);
+    assert_eq!(all_lines(&stage.events()), expected(0..5_000));
+}
+
+#[test]
+fn an_agent_stopped_without_kafka_ends_and_loses_nothing() {
+    let stage = Stage::new();
+    stage.lines("a.log", 0..1000);
+    let agent = stage.start();
+    wait_delivered(&agent, 1000);
+    stage.kafka.broker_down(1).unwrap();
+    stage.lines("a.log", 1000..2000);
+    wait_for(&agent, "held lines", |snapshot| snapshot.counts.held > 0);
+    assert!(!agent.stop(Duration::from_millis(100)));
+    drop(agent);
+    stage.kafka.broker_up(1).unwrap();
+    let agent = stage.start();
+    wait_delivered(&agent, 1000);
+    assert_eq!(all_lines(&stage.events()), expected(0..2000));
+}
+
+#[test]
+fn an_event_that_kafka_does_not_take_becomes_a_dead_letter_and_its_neighbours_arrive() {
+    let mut stage = Stage::new();
+    stage.kafka_extra = ", message.max.bytes: 3000".into();
+    let large = "x".repeat(5000);
+    stage.append("a.log", &format!("line 0\n{large}\nline 1\n"));
+    let agent = stage.start();
+    let snapshot = wait_for(&agent, "all three", |snapshot| {
+        snapshot.counts.delivered == 2 && snapshot.counts.held == 0
+            && snapshot.sources.iter().all(|source| source.acked_offset == source.end_offset)
+    });
+    assert_eq!(snapshot.counts.dropped["too_large"], 1);
+    assert_eq!(all_lines(&stage.events()), expected(0..2));
+    let letters = stage.records("logweir.dead_letter", 1);
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0]["log.offset"], 7);
+    assert!(letters[0]["logweir.reason"].as_str().unwrap().starts_with("too_large"));
+    assert!(letters[0]["event.original"].as_str().unwrap().starts_with("xxx"));
+}
+
+#[test]
+fn a_second_agent_on_the_same_state_is_refused() {
+    let stage = Stage::new();
+    let _agent = stage.start();
+    let yaml = format!(
+        "agent: {{state_dir: '{}/state'}}\nkafka: {{bootstrap.servers: 'localhost:1'}}\n\
+         sources: [{{type: file, paths: [/nowhere]}}]\n",
+        stage.directory.path().display()
+    );
+    let (config, _) = Config::from_yaml("test.yaml", &yaml).unwrap();
+    let error = Agent::start(config).unwrap_err().to_string();
+    assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+}
+
+#[test]
+fn reading_from_the_end_means_from_the_first_look() {
+    let mut stage = Stage::new();
+    stage.source_extra = ", read_from: end".into();
+    stage.lines("a.log", 100..200);
+    let agent = stage.start();
+    wait_for(&agent, "the file", |snapshot| snapshot.sources.len() == 1);
+    stage.lines("a.log", 0..10);
+    stage.lines("b.log", 10..20);
+    wait_delivered(&agent, 20);
+    agent.stop(PATIENCE);
+    drop(agent);
+    stage.lines("c.log", 20..30);
+    let agent = stage.start();
+    wait_delivered(&agent, 10);
+    let mut lines = Vec::new();
+    for event in stage.events() {
+        lines.push(event["event.original"].as_str().unwrap().to_owned());
+    }
+    lines.sort();
+    let mut wanted = expected(0..30);
+    wanted.sort();
+    assert_eq!(lines, wanted);
+}
+
+#[test]
+fn compressed_and_excluded_files_are_not_read() {
+    let mut stage = Stage::new();
+    stage.source_extra = ", exclude: ['skip*']".into();
+    fs::write(stage.path("gz.log"), b"\x1f\x8b\x08\0line 7\n").unwrap();
+    stage.lines("skip.log", 50..60);
+    stage.lines("a.log", 0..10);
+    fs::create_dir(stage.path("directory.log")).unwrap();
+    let agent = stage.start();
+    wait_delivered(&agent, 10);
+    assert_eq!(all_lines(&stage.events()), expected(0..10));
+    assert!(Path::new(&agent.snapshot().sources[0].name).ends_with("a.log"));
+}
