@@ -278,6 +278,7 @@ impl Run<'_, '_, '_> {
     /// The first rule that matches, with the pack of the line.
     fn find(&mut self, wanted: Option<usize>) -> (Option<usize>, Option<usize>) {
         let rules = self.rules;
+        let header = self.header;
         let mut first = wanted;
         let mut matched = None;
         self.parser.tried.clear();
@@ -287,11 +288,11 @@ impl Run<'_, '_, '_> {
             }
             self.parser.tried.push(pack);
             first = first.or(Some(pack));
-            matched = self.try_list(&rules.packs[pack].list, self.header.message).map(|rule| (pack, rule));
+            matched = self.try_list(&rules.packs[pack].list, header.message).map(|rule| (pack, rule));
             matched.is_some()
         };
         if !wanted.is_some_and(&mut visit) {
-            rules.dispatch.visit(&rules.packs, self.header, visit);
+            rules.dispatch.visit(&rules.packs, header, visit);
         }
         match matched {
             Some((pack, rule)) => (Some(pack), Some(rule)),

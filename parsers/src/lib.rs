@@ -22,6 +22,7 @@ mod loader;
 mod matcher;
 mod pattern;
 mod rule;
+pub mod samples;
 pub mod sub;
 pub mod time;
 mod transform;

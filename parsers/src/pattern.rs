@@ -146,6 +146,7 @@ fn longest_literal<'h>(hir: &'h Hir, longest: &mut &'h [u8]) {
 }
 
 struct Expander<'p> {
+    /// The pack's fragments.
     own: &'p BTreeMap<String, String>,
     regex: String,
     captures: Vec<Capture>,
@@ -274,7 +275,8 @@ impl Expander<'_> {
         let Some(definition) =
             self.own.get(name).map(String::as_str).or_else(|| grok::definition(name)).map(str::to_owned)
         else {
-            let known = self.own.keys().map(String::as_str).chain(grok::names());
+            let mut known: Vec<&str> = self.own.keys().map(String::as_str).collect();
+            grok::names().for_each(|name| known.push(name));
             let remedy = nearest(name, known)
                 .map_or_else(|| "define it under `patterns:`".into(), |near| format!("did you mean `{near}`?"));
             return Err(PatternFault::new(at, format!("unknown pattern `%{{{name}}}`"), remedy));

@@ -1,0 +1,356 @@
+//! The syslog header: RFC 5424, RFC 3164, and what is found in the field between and beside them.
+//!
+//! A fast path by hand takes what nearly all lines are; what it declines although a priority or a date
+//! says syslog goes to `syslog_loose`, whose message is taken from the original line (it trims).
+//! A line that is no syslog has no header: everything is message. Nothing is ever cut off silently.
+
+use crate::time::{TimeContext, rfc3164_prefix, rfc3339_prefix};
+
+/// What stands in front of the message.
+#[derive(Debug, Clone, Default)]
+pub struct Header<'a> {
+    /// Facility * 8 + severity, 0 to 191.
+    pub priority: Option<u8>,
+    pub timestamp: Option<HeaderTime>,
+    pub hostname: Option<&'a [u8]>,
+    pub program: Option<&'a [u8]>,
+    pub pid: Option<&'a [u8]>,
+    pub message_id: Option<&'a [u8]>,
+    pub structured_data: Option<&'a [u8]>,
+    /// 1 for RFC 5424, else 0.
+    pub version: u8,
+    pub message: &'a [u8],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeaderTime {
+    pub unix_nanos: i64,
+    /// Whether the text named its zone.
+    pub zone_known: bool,
+}
+
+/// The longest that a program's name may be; longer words are prose.
+const PROGRAM_BYTES_MAX: usize = 128;
+
+/// Takes the header off `line`.
+#[must_use]
+pub fn parse<'a>(line: &'a [u8], context: &TimeContext<'_>) -> Header<'a> {
+    let (priority, rest) = match priority(line) {
+        Some((priority, rest)) => (Some(priority), rest),
+        None => (None, line),
+    };
+    if priority.is_some()
+        && let Some(header) = rfc5424(rest, priority, context)
+    {
+        return header;
+    }
+    // Cisco writes a sequence number, and a mark for a clock that is not set, before the time.
+    let counted = priority.and_then(|_| sequence_number(rest)).unwrap_or(rest);
+    let marked = counted.strip_prefix(b"*").or(counted.strip_prefix(b".")).unwrap_or(counted);
+    if let Some((time, after)) = timestamp(marked, context) {
+        return after_time(time, after, Header { priority, message: after, ..Header::default() });
+    }
+    match priority {
+        Some(_) => without_time(line, rest, priority),
+        None => Header { message: line, ..Header::default() },
+    }
+}
+
+/// `<134>` and what follows.
+fn priority(line: &[u8]) -> Option<(u8, &[u8])> {
+    let rest = line.strip_prefix(b"<")?;
+    let end = rest.iter().take(4).position(|b| *b == b'>')?;
+    let number = std::str::from_utf8(&rest[..end]).ok()?.parse::<u8>().ok()?;
+    let plain = rest[..end].iter().all(u8::is_ascii_digit);
+    (plain && number <= 191).then(|| (number, &rest[end + 1..]))
+}
+
+fn sequence_number(text: &[u8]) -> Option<&[u8]> {
+    let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    let rest = text.get(digits..)?.strip_prefix(b":")?;
+    (1..=12).contains(&digits).then(|| rest.trim_ascii_start())
+}
+
+fn timestamp<'a>(text: &'a [u8], context: &TimeContext<'_>) -> Option<(HeaderTime, &'a [u8])> {
+    let first = *text.first()?;
+    let (unix_nanos, zone_known, rest) = if first.is_ascii_digit() {
+        // Applications begin lines with a date and a space; syslog writes a `T` and a zone.
+        if text.get(10) != Some(&b'T') {
+            return None;
+        }
+        rfc3339_prefix(text, context)?
+    } else if first.is_ascii_uppercase() {
+        rfc3164_prefix(text, context)?
+    } else {
+        return None;
+    };
+    let time = HeaderTime { unix_nanos, zone_known };
+    // Something has to follow the time, or there is no telling what the line is.
+    matches!(rest.first(), Some(b' ' | b':')).then_some((time, rest))
+}
+
+/// Host, program and process id behind the time.
+fn after_time<'a>(time: HeaderTime, text: &'a [u8], mut header: Header<'a>) -> Header<'a> {
+    header.timestamp = Some(time);
+    if let Some(rest) = text.strip_prefix(b":") {
+        // Cisco: the time ends in a colon and there is no host.
+        header.message = rest.trim_ascii_start();
+        return header;
+    }
+    let rest = &text[1..];
+    let (host, after) = match rest.strip_prefix(b" ") {
+        // Two spaces where the host should be: it is empty.
+        Some(after) => (None, after),
+        None => match word(rest) {
+            Some((host, after)) if is_host(host) => (Some(host), after),
+            _ => (None, rest),
+        },
+    };
+    header.hostname = host;
+    let after = after.strip_prefix(b": ").unwrap_or(after);
+    header.message = after;
+    tag(after, &mut header);
+    header
+}
+
+/// A priority and then no time that is known.
+fn without_time<'a>(line: &'a [u8], rest: &'a [u8], priority: Option<u8>) -> Header<'a> {
+    let mut header = Header { priority, message: rest, ..Header::default() };
+    if tag(rest, &mut header) {
+        return header;
+    }
+    if let Some((host, after)) = word(rest)
+        && is_host(host)
+        && tag(after, &mut header)
+    {
+        header.hostname = Some(host);
+        return header;
+    }
+    fallback(line, header)
+}
+
+/// `prog[12]: `, `prog: `, `sshd(pam_unix)[12]: ` at the start of `text`.
+fn tag<'a>(text: &'a [u8], header: &mut Header<'a>) -> bool {
+    let limit = text.len().min(PROGRAM_BYTES_MAX);
+    let ends = |b: &u8| matches!(b, b'[' | b':' | b' ' | b'(' | b'%' | b'{' | b'"' | b'=' | b'<');
+    let Some(end) = text[..limit].iter().position(ends) else { return false };
+    if end == 0 {
+        return false;
+    }
+    let program = &text[..end];
+    let mut rest = &text[end..];
+    if let Some(inner) = rest.strip_prefix(b"(")
+        && let Some(close) = inner.iter().take(64).position(|b| *b == b')')
+    {
+        rest = &inner[close + 1..];
+    }
+    let mut pid = None;
+    if let Some(inner) = rest.strip_prefix(b"[") {
+        let Some(close) = inner.iter().take(64).position(|b| *b == b']') else { return false };
+        pid = Some(&inner[..close]);
+        rest = &inner[close + 1..];
+    }
+    let Some(message) = rest.strip_prefix(b":") else {
+        // `prog[12] message`, as some write; a word and a space alone is prose.
+        if let (Some(pid_text), Some(message)) = (pid, rest.strip_prefix(b" "))
+            && pid_text.iter().all(u8::is_ascii_digit)
+            && !pid_text.is_empty()
+        {
+            header.program = Some(program);
+            header.pid = pid;
+            header.message = message;
+            return true;
+        }
+        return false;
+    };
+    // `12:30:11` and `C:\` are not programs.
+    if !matches!(message.first(), None | Some(b' ')) && pid.is_none() {
+        return false;
+    }
+    header.program = Some(program);
+    header.pid = pid.filter(|pid| !pid.is_empty());
+    header.message = message.strip_prefix(b" ").unwrap_or(message);
+    true
+}
+
+fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = text.iter().take(256).position(|b| *b == b' ')?;
+    (end > 0).then(|| (&text[..end], &text[end + 1..]))
+}
+
+/// Names, addresses, and what relays make of them; not a program with its colon.
+fn is_host(word: &[u8]) -> bool {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'@' | b'/' | b'%' | b'[' | b']');
+    if !word.iter().all(plain) || word.first() == Some(&b'%') {
+        return false;
+    }
+    match word.last() {
+        Some(b':') => false,
+        // `prog[12]` is no host, `[::1]` is one.
+        Some(b']') => word.first() == Some(&b'['),
+        _ => true,
+    }
+}
+
+/// `1 2026-11-28T01:49:46Z host app pid msgid [data] message` behind the priority.
+fn rfc5424<'a>(rest: &'a [u8], priority: Option<u8>, context: &TimeContext<'_>) -> Option<Header<'a>> {
+    let rest = rest.strip_prefix(b"1 ")?;
+    let field = |text: &'a [u8]| -> Option<(Option<&'a [u8]>, &'a [u8])> {
+        let end = text.iter().position(|b| *b == b' ').unwrap_or(text.len());
+        let value = &text[..end];
+        (end > 0).then(|| ((value != b"-").then_some(value), text.get(end + 1..).unwrap_or_default()))
+    };
+    let (stamp, rest) = field(rest)?;
+    let timestamp = match stamp {
+        None => None,
+        Some(text) => {
+            let (unix_nanos, zone_known, after) = rfc3339_prefix(text, context)?;
+            after.is_empty().then_some(())?;
+            Some(HeaderTime { unix_nanos, zone_known })
+        }
+    };
+    let (hostname, rest) = field(rest)?;
+    let (program, rest) = field(rest)?;
+    let (pid, rest) = field(rest)?;
+    let (message_id, rest) = field(rest)?;
+    let (structured_data, rest) = structured_data(rest)?;
+    let message = rest.strip_prefix(b"\xef\xbb\xbf").unwrap_or(rest);
+    Some(Header {
+        priority,
+        timestamp,
+        hostname,
+        program,
+        pid,
+        message_id,
+        structured_data,
+        version: 1,
+        message,
+    })
+}
+
+/// `-`, or elements in brackets in which `\"`, `\\` and `\]` are escapes.
+fn structured_data(text: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
+    if text.is_empty() {
+        return Some((None, text));
+    }
+    if let Some(rest) = text.strip_prefix(b"-") {
+        return match rest.first() {
+            None => Some((None, rest)),
+            Some(b' ') => Some((None, &rest[1..])),
+            Some(_) => None,
+        };
+    }
+    let mut at = 0;
+    while text.get(at) == Some(&b'[') {
+        let mut quoted = false;
+        at += 1;
+        loop {
+            match text.get(at)? {
+                b'\\' if quoted => at += 1,
+                b'"' => quoted = !quoted,
+                b']' if !quoted => break,
+                _ => {}
+            }
+            at += 1;
+        }
+        at += 1;
+    }
+    let rest = text.get(at..)?;
+    (at > 0).then(|| (Some(&text[..at]), rest.strip_prefix(b" ").unwrap_or(rest)))
+}
+
+/// `syslog_loose` for what has a priority and is neither; its message by place in the line, our
+/// priority where it lost it.
+fn fallback<'a>(line: &'a [u8], header: Header<'a>) -> Header<'a> {
+    let Ok(text) = std::str::from_utf8(line) else { return header };
+    let loose = syslog_loose::parse_message(text, syslog_loose::Variant::Either);
+    let part = |found: Option<&str>| -> Option<&'a [u8]> {
+        let found = found?;
+        let start = (found.as_ptr() as usize).checked_sub(line.as_ptr() as usize)?;
+        line.get(start..start + found.len())
+    };
+    let Some(message) = part(Some(loose.msg)).filter(|message| !message.is_empty()) else {
+        return header;
+    };
+    let start = message.as_ptr() as usize - line.as_ptr() as usize;
+    // It trims the message's beginning; nothing of it may be lost.
+    let trimmed = line[..start].iter().rev().take_while(|b| matches!(b, b' ' | b'-')).count();
+    let start = start - trimmed.saturating_sub(1);
+    let timestamp = loose.timestamp.and_then(|time| time.timestamp_nanos_opt());
+    Header {
+        timestamp: timestamp.map(|unix_nanos| HeaderTime { unix_nanos, zone_known: true }),
+        hostname: part(loose.hostname),
+        program: part(loose.appname),
+        message: &line[start..],
+        ..header
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Zone;
+
+    fn check(line: &str, expected: [&str; 4], message: &str) {
+        let zone = Zone::utc();
+        let context = TimeContext { received_unix_nanos: 1_795_867_200_000_000_000, zone: &zone };
+        let header = parse(line.as_bytes(), &context);
+        let text = |part: Option<&[u8]>| String::from_utf8_lossy(part.unwrap_or(b"")).into_owned();
+        let time = header.timestamp.map_or(String::new(), |time| {
+            let mut out = Vec::new();
+            crate::time::write_rfc3339(&mut out, time.unix_nanos);
+            String::from_utf8(out).unwrap()
+        });
+        let got = [time, text(header.hostname), text(header.program), text(header.pid)];
+        assert_eq!(got.each_ref().map(String::as_str), expected, "{line}");
+        assert_eq!(String::from_utf8_lossy(header.message), message, "{line}");
+    }
+
+    #[test]
+    fn headers_of_the_field() {
+        let nov = "2026-11-22T10:00:00.000Z";
+        check("Nov 22 10:00:00 web1 sshd[12]: hi", [nov, "web1", "sshd", "12"], "hi");
+        check("<34>Nov 22 10:00:00 web1 su: hi: x", [nov, "web1", "su", ""], "hi: x");
+        check("Nov 22 10:00:00  sshd[12]: hi", [nov, "", "sshd", "12"], "hi");
+        check("Nov 22 10:00:00 sshd[12]: hi", [nov, "", "sshd", "12"], "hi");
+        check("Nov 22 10:00:00 h sshd(pam_unix)[12]: hi", [nov, "h", "sshd", "12"], "hi");
+        check("Nov 22 10:00:00 h kernel: [ 1.5] x", [nov, "h", "kernel", ""], "[ 1.5] x");
+        check("Nov 22 10:00:00 10.0.0.1 %ASA-6-1: x", [nov, "10.0.0.1", "", ""], "%ASA-6-1: x");
+        check("Nov 22 10:00:00 10.0.0.1 : %ASA-6-1: x", [nov, "10.0.0.1", "", ""], "%ASA-6-1: x");
+        check("Nov 22 2026 10:00:00: %ASA-6-1: x", [nov, "", "", ""], "%ASA-6-1: x");
+        check("<189>29: *Nov 22 10:00:00.000: %SYS-5-X: y", [nov, "", "", ""], "%SYS-5-X: y");
+        check("2026-11-22T10:00:00+00:00 h postfix/smtpd[1]: -x", [nov, "h", "postfix/smtpd", "1"], "-x");
+        check("<13>h app: x", ["", "h", "app", ""], "x");
+        check("<13>app[7]: x", ["", "", "app", "7"], "x");
+        check("<165>1 2026-11-22T10:00:00Z h app 8 ID [a@1 b=\"]\\\"\"] hi", [nov, "h", "app", "8"], "hi");
+        check("<165>1 - - - - - -", ["", "", "", ""], "");
+    }
+
+    #[test]
+    fn what_is_no_syslog_has_no_header() {
+        for line in [
+            "",
+            "10.0.0.1 - - [22/Nov/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 200 5",
+            "{\"a\": 1}",
+            "2026-11-22 10:00:00,123 INFO x",
+            "key=value other=2",
+            "<xml>text</xml>",
+            "May the force be with you",
+            "<999>x",
+        ] {
+            check(line, ["", "", "", ""], line);
+        }
+    }
+
+    #[test]
+    fn no_bytes_panic() {
+        let zone = Zone::utc();
+        let context = TimeContext { received_unix_nanos: 0, zone: &zone };
+        let line = b"<34>1 2026-11-22T10:00:00Z h a 1 - [x y=\"z\"] Nov 22 10:00:00 h s[1]: m";
+        for start in 0..line.len() {
+            for end in start..line.len() {
+                let _ = parse(&line[start..end], &context);
+            }
+        }
+    }
+}

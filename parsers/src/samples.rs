@@ -1,0 +1,170 @@
+//! Running the samples of rules: what a sample line becomes, compared with what is expected.
+//!
+//! Values are compared as texts, because whether `5` is a number is ECS's decision and not the
+//! sample's; lists in order, but for `related.*`; times as instants.
+
+use crate::engine::{Disposition, LineContext, Parser, write_event};
+use crate::rule::{Action, RuleSet, Sample};
+use crate::time::Zone;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// When sample lines count as read: 2026-07-01T00:00:00Z, so that years that lines leave out do not
+/// depend on the day of the test.
+pub const RECEIVED_UNIX_NANOS: i64 = 1_782_864_000_000_000_000;
+
+/// A field whose value is not what the sample says; `None` is absent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    pub field: String,
+    pub expected: Option<Value>,
+    pub got: Option<Value>,
+}
+
+/// What came of one sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The id of the rule that the sample belongs to.
+    pub rule: String,
+    /// The file of the pack and the line in it.
+    pub place: (String, usize),
+    pub line: String,
+    /// The id of the rule that matched.
+    pub matched: Option<String>,
+    /// Empty: the sample holds.
+    pub differences: Vec<Difference>,
+}
+
+/// Runs every sample of `rules`, in the order of the rules.
+#[must_use]
+pub fn run(rules: &Arc<RuleSet>) -> Vec<Outcome> {
+    let mut parser = Parser::new(rules.clone());
+    rules.samples().map(|(rule, sample)| outcome(&mut parser, rule, sample)).collect()
+}
+
+fn outcome(parser: &mut Parser, number: usize, sample: &Sample) -> Outcome {
+    let zone = Zone::utc();
+    let context = LineContext {
+        pack: None,
+        received_unix_nanos: RECEIVED_UNIX_NANOS,
+        zone: &zone,
+        original_bytes: None,
+    };
+    let mut out = Vec::new();
+    let parsed = write_event(parser, sample.line.as_bytes(), &context, &mut out);
+    let rules = parser.rules();
+    let mut event: Map<String, Value> = serde_json::from_slice(&out).unwrap_or_default();
+    if let Some(reason) = dropped(rules, parsed.disposition) {
+        event.insert("dropped".into(), reason.into());
+    }
+    let mut differences: Vec<Difference> =
+        sample.expect.iter().filter_map(|(field, value)| compare(&event, field, value)).collect();
+    let rule = &rules.rules[number];
+    // A rule that goes on with a chain is seldom the innermost one itself.
+    if parsed.rule != Some(number) && rule.then.is_none() {
+        differences.insert(0, Difference {
+            field: "logweir.rule".into(),
+            expected: Some(rule.id.clone().into()),
+            got: parsed.rule.map(|number| rules.rule_id(number).into()),
+        });
+    }
+    Outcome {
+        rule: rule.id.clone(),
+        place: sample.place.clone(),
+        line: sample.line.clone(),
+        matched: parsed.rule.map(|number| rules.rule_id(number).to_owned()),
+        differences,
+    }
+}
+
+/// Why the event is not delivered. Of a sampling rule's lines, none counts as dropped here.
+fn dropped(rules: &RuleSet, disposition: Disposition) -> Option<String> {
+    match disposition {
+        Disposition::Drop(reason) => Some(rules.drop_reason(reason).to_owned()),
+        Disposition::Deliver | Disposition::SampledOut => None,
+    }
+}
+
+fn compare(event: &Map<String, Value>, field: &str, expected: &Option<Value>) -> Option<Difference> {
+    let got = event.get(field).filter(|value| !value.is_null());
+    let equal = match (expected, got) {
+        (None, None) => true,
+        (Some(expected), Some(got)) => same(field, expected, got),
+        _ => false,
+    };
+    let difference =
+        || Difference { field: field.to_owned(), expected: expected.clone(), got: got.cloned() };
+    (!equal).then(difference)
+}
+
+fn same(field: &str, expected: &Value, got: &Value) -> bool {
+    let (mut expected, mut got) = (texts(expected), texts(got));
+    if field.starts_with("related.") {
+        expected.sort_unstable();
+        got.sort_unstable();
+    }
+    expected == got || (expected.len() == 1 && got.len() == 1 && same_instant(&expected[0], &got[0]))
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(items) => items.iter().flat_map(texts).collect(),
+        Value::Number(number) if number.as_f64().is_some_and(|n| n.fract() == 0.0 && n.abs() < 9e15) => {
+            vec![format!("{:.0}", number.as_f64().unwrap_or_default())]
+        }
+        other => vec![other.to_string()],
+    }
+}
+
+fn same_instant(a: &str, b: &str) -> bool {
+    let instant = |text: &str| text.parse::<jiff::Timestamp>().ok();
+    instant(a).is_some_and(|first| instant(b) == Some(first))
+}
+
+impl RuleSet {
+    /// The rules that have no sample, by id.
+    pub fn rules_without_samples(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().filter(|rule| rule.samples.is_empty()).map(|rule| rule.id.as_str())
+    }
+
+    /// The rules that keep lines from being delivered, by id.
+    pub fn dropping_rules(&self) -> impl Iterator<Item = &str> {
+        let drops = |action: &Option<Action>| {
+            matches!(action, Some(Action::Drop(_) | Action::Sample(_)))
+        };
+        self.rules.iter().filter(move |rule| drops(&rule.action)).map(|rule| rule.id.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_are_compared_by_what_they_mean() {
+        for (field, expected, got, equal) in [
+            ("user.id", json!(1000), json!("1000"), true),
+            ("source.port", json!("22"), json!(22), true),
+            ("x", json!(1.0), json!(1), true),
+            ("x", json!("a"), json!("A"), false),
+            ("event.type", json!(["start"]), json!("start"), true),
+            ("event.type", json!(["a", "b"]), json!(["b", "a"]), false),
+            ("related.ip", json!(["a", "b"]), json!(["b", "a"]), true),
+            ("@timestamp", json!("2026-01-01T01:00:00+01:00"), json!("2026-01-01T00:00:00.000Z"), true),
+            ("@timestamp", json!("2026-01-01T01:00:00Z"), json!("2026-01-01T00:00:00.000Z"), false),
+        ] {
+            assert_eq!(same(field, &expected, &got), equal, "{field}: {expected} and {got}");
+        }
+    }
+
+    #[test]
+    fn an_absent_field_equals_null_only() {
+        let event: Map<String, Value> = serde_json::from_str(r#"{"a":1,"b":null}"#).unwrap();
+        assert!(compare(&event, "b", &None).is_none());
+        assert!(compare(&event, "c", &None).is_none());
+        assert!(compare(&event, "a", &None).is_some());
+        assert!(compare(&event, "c", &Some(json!(1))).is_some());
+    }
+}

@@ -1,0 +1,145 @@
+//! Records of the Linux audit system: `type=SYSCALL msg=audit(1700000000.123:456): key=value …`.
+//!
+//! Values are bare, quoted, or — where they come from outside and hold spaces or quotes — written as
+//! hexadecimal, which is decoded for the fields that the audit tools encode so. `msg='…'` holds pairs of
+//! its own. Behind a group separator (0x1d) stand the pairs of the enriched format, in upper case.
+
+use super::{FieldSink, SubValue};
+
+/// Fields whose unquoted values are hexadecimal (audit-userspace's `lib/fieldtab` names most).
+const ENCODED: [&[u8]; 17] = [
+    b"proctitle", b"comm", b"exe", b"cwd", b"name", b"cmd", b"acct", b"key", b"data", b"path", b"dir",
+    b"file", b"vm", b"root_dir", b"saddr_path", b"grp", b"ocomm",
+];
+
+/// The keys are `type`, `timestamp`, `sequence`, `node`, and each field's own name.
+pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
+    let mut rest = input.trim_ascii();
+    if let Some(after) = rest.strip_prefix(b"node=") {
+        let end = after.iter().position(|b| *b == b' ').unwrap_or(after.len());
+        sink.field(b"node", SubValue::Text(&after[..end]));
+        rest = after[end..].trim_ascii_start();
+    }
+    let kind = rest.strip_prefix(b"type=").map(|after| {
+        let end = after.iter().position(|b| *b == b' ').unwrap_or(after.len());
+        (&after[..end], after[end..].trim_ascii_start())
+    });
+    if let Some((_, after)) = kind {
+        rest = after;
+    }
+    let after = rest.strip_prefix(b"msg=").unwrap_or(rest);
+    let Some(after) = after.strip_prefix(b"audit(") else { return false };
+    let Some(close) = memchr::memchr(b')', after) else { return false };
+    let stamp = &after[..close];
+    let Some(colon) = memchr::memrchr(b':', stamp) else { return false };
+    if let Some((kind, _)) = kind {
+        sink.field(b"type", SubValue::Text(kind));
+    }
+    sink.field(b"timestamp", SubValue::Text(&stamp[..colon]));
+    sink.field(b"sequence", SubValue::Text(&stamp[colon + 1..]));
+    let body = &after[close + 1..];
+    let body = body.strip_prefix(b":").unwrap_or(body);
+    // Arguments are text in EXECVE only; in SYSCALL they are numbers in hexadecimal.
+    let arguments = kind.is_some_and(|(kind, _)| kind == b"EXECVE");
+    pairs(body, arguments, sink);
+    true
+}
+
+fn pairs(text: &[u8], arguments: bool, sink: &mut dyn FieldSink) {
+    let mut rest = text;
+    loop {
+        rest = trim_separators(rest);
+        let Some(equals) = rest.iter().position(|b| matches!(b, b'=' | b' ' | b'\x1d')) else { return };
+        if rest[equals] != b'=' {
+            // A word of prose, such as `avc:  denied  { read } for`.
+            rest = &rest[equals + 1..];
+            continue;
+        }
+        let key = &rest[..equals];
+        let after = &rest[equals + 1..];
+        let (value, length) = value(after);
+        rest = &after[length..];
+        match value {
+            Quoted::Single(inner) if key == b"msg" => pairs(inner, arguments, sink),
+            Quoted::Single(inner) | Quoted::Double(inner) => sink.field(key, SubValue::Text(inner)),
+            Quoted::Bare(inner) if is_encoded(key, arguments) => sink.field(key, decode(inner)),
+            Quoted::Bare(inner) => sink.field(key, SubValue::Text(inner)),
+        }
+    }
+}
+
+fn trim_separators(text: &[u8]) -> &[u8] {
+    let start = text.iter().position(|b| !matches!(b, b' ' | b',' | b'\x1d')).unwrap_or(text.len());
+    &text[start..]
+}
+
+enum Quoted<'t> {
+    Bare(&'t [u8]),
+    Single(&'t [u8]),
+    Double(&'t [u8]),
+}
+
+fn value(text: &[u8]) -> (Quoted<'_>, usize) {
+    if let Some(quote @ (b'"' | b'\'')) = text.first().copied()
+        && let Some(close) = memchr::memchr(quote, &text[1..])
+    {
+        let inner = &text[1..=close];
+        let value = if quote == b'"' { Quoted::Double(inner) } else { Quoted::Single(inner) };
+        return (value, close + 2);
+    }
+    let end = text.iter().position(|b| matches!(b, b' ' | b'\x1d')).unwrap_or(text.len());
+    let bare = &text[..end];
+    // `subj=a:b)'` ends the message that it stands in.
+    (Quoted::Bare(bare.strip_suffix(b"'").unwrap_or(bare)), end)
+}
+
+fn is_encoded(key: &[u8], arguments: bool) -> bool {
+    let argument = || key.len() > 1 && key[0] == b'a' && key[1..].iter().all(u8::is_ascii_digit);
+    ENCODED.contains(&key) || (arguments && argument())
+}
+
+/// Hexadecimal as text; NULs, which separate arguments, as spaces. What is none stays.
+fn decode(text: &[u8]) -> SubValue<'_> {
+    let digits = text.iter().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(b));
+    if text.len() < 4 || !text.len().is_multiple_of(2) || !digits {
+        return SubValue::Text(text);
+    }
+    let nibble = |b: u8| (b as char).to_digit(16).unwrap_or(0) as u8;
+    let bytes: Vec<u8> = text.chunks_exact(2).map(|pair| nibble(pair[0]) << 4 | nibble(pair[1])).collect();
+    let readable = bytes.iter().all(|b| *b == 0 || *b == b'\t' || *b == b'\n' || (*b >= 0x20 && *b != 0x7f));
+    if !readable {
+        return SubValue::Text(text);
+    }
+    let mut text: Vec<u8> = bytes.iter().map(|b| if *b == 0 { b' ' } else { *b }).collect();
+    text.truncate(text.trim_ascii_end().len());
+    SubValue::Owned(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check;
+    use super::parse;
+
+    #[test]
+    fn records_are_taken_apart() {
+        check(
+            "node=h type=EXECVE msg=audit(1700000000.123:45): argc=2 a0=\"ls\" a1=2F746D702F6120 exe=\"/bin/ls\" key=(null)\x1dUID=\"root\"",
+            parse,
+            true,
+            &["node=h", "type=EXECVE", "timestamp=1700000000.123", "sequence=45", "argc=2", "a0=ls", "a1=/tmp/a", "exe=/bin/ls", "key=(null)", "UID=root"],
+        );
+        check(
+            "type=USER_LOGIN msg=audit(1.2:3): pid=1 msg='op=login acct=\"root\" exe=\"/usr/sbin/sshd\" res=failed'",
+            parse,
+            true,
+            &["type=USER_LOGIN", "timestamp=1.2", "sequence=3", "pid=1", "op=login", "acct=root", "exe=/usr/sbin/sshd", "res=failed"],
+        );
+        check(
+            "audit(1.2:3): avc:  denied  { read } for  pid=7 proctitle=6C73002D6C",
+            parse,
+            true,
+            &["timestamp=1.2", "sequence=3", "pid=7", "proctitle=ls -l"],
+        );
+        check("type=X nothing", parse, false, &[]);
+    }
+}

@@ -1,0 +1,175 @@
+//! `key=value` pairs, as FortiGate, netfilter, logfmt and many others write them.
+
+use super::{FieldSink, SubValue};
+
+/// How pairs are written.
+#[derive(Debug, Clone)]
+pub struct KvOptions {
+    /// Any of these bytes ends a pair.
+    pub pair_separators: Vec<u8>,
+    pub key_value_separator: u8,
+    /// An unquoted value runs until the next `key=`.
+    pub spaces_in_values: bool,
+    /// Bytes that are taken off both ends of keys and values.
+    pub trim: Vec<u8>,
+}
+
+impl Default for KvOptions {
+    fn default() -> Self {
+        Self {
+            pair_separators: vec![b' ', b'\t'],
+            key_value_separator: b'=',
+            spaces_in_values: false,
+            trim: Vec::new(),
+        }
+    }
+}
+
+const KEY_BYTES_MAX: usize = 128;
+
+/// `true` if there is at least one pair. Words without a separator between pairs are passed over.
+pub fn parse(input: &[u8], options: &KvOptions, sink: &mut dyn FieldSink) -> bool {
+    let separates = |b: u8| options.pair_separators.contains(&b);
+    let mut any = false;
+    let mut at = 0;
+    while at < input.len() {
+        if separates(input[at]) {
+            at += 1;
+            continue;
+        }
+        let Some(key_end) = key_end(input, at, options) else {
+            at += input[at..].iter().position(|b| separates(*b)).unwrap_or(input.len() - at);
+            continue;
+        };
+        let key = trim(&input[at..key_end], &options.trim);
+        let (value, next) = value(input, key_end + 1, options);
+        if !key.is_empty() {
+            sink.field(key, value);
+            any = true;
+        }
+        at = next;
+    }
+    any
+}
+
+/// Where the key that begins at `at` ends, if it is followed by its separator.
+fn key_end(input: &[u8], at: usize, options: &KvOptions) -> Option<usize> {
+    let window = &input[at..input.len().min(at + KEY_BYTES_MAX)];
+    let stop = window
+        .iter()
+        .position(|b| *b == options.key_value_separator || options.pair_separators.contains(b))?;
+    (window[stop] == options.key_value_separator && stop > 0).then_some(at + stop)
+}
+
+fn value<'t>(input: &'t [u8], start: usize, options: &KvOptions) -> (SubValue<'t>, usize) {
+    let rest = &input[start..];
+    if let Some(quote @ (b'"' | b'\'')) = rest.first().copied()
+        && let Some((value, length)) = quoted(rest, quote)
+    {
+        return (value, start + length);
+    }
+    let end = if options.spaces_in_values {
+        spaced_end(input, start, options)
+    } else {
+        let end = rest.iter().position(|b| options.pair_separators.contains(b));
+        start + end.unwrap_or(rest.len())
+    };
+    (SubValue::Text(trim(&input[start..end], &options.trim)), end)
+}
+
+/// The value between quotes, in which a backslash escapes.
+fn quoted(text: &[u8], quote: u8) -> Option<(SubValue<'_>, usize)> {
+    let mut at = 1;
+    let mut escaped = false;
+    loop {
+        match *text.get(at)? {
+            b'\\' => {
+                escaped = true;
+                at += 2;
+            }
+            byte if byte == quote => break,
+            _ => at += 1,
+        }
+    }
+    let inner = &text[1..at];
+    if !escaped {
+        return Some((SubValue::Text(inner), at + 1));
+    }
+    let mut out = Vec::with_capacity(inner.len());
+    let mut bytes = inner.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => match bytes.next() {
+                Some(next) if *next == quote || *next == b'\\' => out.push(*next),
+                Some(next) => out.extend_from_slice(&[b'\\', *next]),
+                None => out.push(b'\\'),
+            },
+            other => out.push(*other),
+        }
+    }
+    Some((SubValue::Owned(out), at + 1))
+}
+
+/// The end of a value that may hold separators: before the last word in front of the next `=`.
+fn spaced_end(input: &[u8], start: usize, options: &KvOptions) -> usize {
+    let mut word = start;
+    for (at, byte) in input.iter().enumerate().skip(start) {
+        if options.pair_separators.contains(byte) {
+            word = at + 1;
+        } else if *byte == options.key_value_separator && word > start && at > word {
+            let key = &input[word..at];
+            if key.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'[' | b']')) {
+                let mut end = word;
+                while end > start && options.pair_separators.contains(&input[end - 1]) {
+                    end -= 1;
+                }
+                return end;
+            }
+        }
+    }
+    let mut end = input.len();
+    while end > start && options.pair_separators.contains(&input[end - 1]) {
+        end -= 1;
+    }
+    end
+}
+
+fn trim<'t>(text: &'t [u8], bytes: &[u8]) -> &'t [u8] {
+    let mut text = text;
+    while let Some((first, rest)) = text.split_first().filter(|(b, _)| bytes.contains(b)) {
+        let _ = first;
+        text = rest;
+    }
+    while let Some((_, rest)) = text.split_last().filter(|(b, _)| bytes.contains(b)) {
+        text = rest;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check;
+    use super::{KvOptions, parse};
+
+    #[test]
+    fn pairs_are_found_in_their_dialects() {
+        let plain = KvOptions::default();
+        check(
+            r#"IN=eth0 OUT= a="x \"y\" z" junk b='q' c=1=2"#,
+            |i, s| parse(i, &plain, s),
+            true,
+            &["IN=eth0", "OUT=", "a=x \"y\" z", "b=q", "c=1=2"],
+        );
+        let spaced = KvOptions { spaces_in_values: true, ..KvOptions::default() };
+        check(
+            "act=blocked msg=a b = c src=1.2.3.4 last=x y ",
+            |i, s| parse(i, &spaced, s),
+            true,
+            &["act=blocked", "msg=a b = c", "src=1.2.3.4", "last=x y"],
+        );
+        let comma = KvOptions { pair_separators: b", ".to_vec(), key_value_separator: b':', trim: b"<>".to_vec(), ..plain.clone() };
+        check("to:<a@b>, relay:none", |i, s| parse(i, &comma, s), true, &["to=a@b", "relay=none"]);
+        check("no pairs here", |i, s| parse(i, &plain, s), false, &[]);
+        check("a=\"open", |i, s| parse(i, &plain, s), true, &["a=\"open"]);
+    }
+}

@@ -1,0 +1,657 @@
+//! Times in log lines: formats compiled once, parsed by hand, zones by `jiff`.
+//!
+//! A missing year is the latest one that does not put the time more than a month ahead of the time of
+//! reading; a missing zone is the context's. In a fold or gap of daylight saving, jiff's "compatible" choice is taken.
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+const NANOS: i64 = 1_000_000_000;
+/// How far ahead of the time of reading a time without a year may be: clocks and zones differ by a
+/// day, and a file of last June must not become one of next June.
+const AHEAD_MAX_NANOS: i64 = 31 * 86_400 * NANOS;
+
+/// A time zone.
+#[derive(Debug, Clone)]
+pub struct Zone {
+    kind: ZoneKind,
+}
+
+#[derive(Debug, Clone)]
+enum ZoneKind {
+    /// Seconds east of UTC.
+    Fixed(i32),
+    Named(TimeZone),
+}
+
+impl Zone {
+    #[must_use]
+    pub fn utc() -> Self {
+        Self { kind: ZoneKind::Fixed(0) }
+    }
+
+    /// `UTC`, `local`, `+02:00`, or an IANA name such as `Europe/Berlin`.
+    ///
+    /// # Errors
+    /// The name is not known.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let kind = match text {
+            "UTC" | "utc" | "Z" => ZoneKind::Fixed(0),
+            "local" => ZoneKind::Named(TimeZone::system()),
+            _ => match offset(text.as_bytes()) {
+                Some((seconds, [])) => ZoneKind::Fixed(seconds),
+                _ => ZoneKind::Named(
+                    TimeZone::get(text).map_err(|_| format!("unknown time zone `{text}`"))?,
+                ),
+            },
+        };
+        Ok(Self { kind })
+    }
+
+    fn unix_nanos(&self, date: Date, nanos_of_day: i64) -> Option<i64> {
+        let utc = date.days().checked_mul(86_400 * NANOS)?.checked_add(nanos_of_day)?;
+        match &self.kind {
+            ZoneKind::Fixed(seconds) => utc.checked_sub(i64::from(*seconds) * NANOS),
+            ZoneKind::Named(zone) => {
+                // A leap second counts as the first second after it.
+                let seconds = nanos_of_day / NANOS;
+                let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+                let civil = DateTime::new(
+                    i16::try_from(date.year).ok()?,
+                    date.month as i8,
+                    date.day as i8,
+                    hour.min(23) as i8,
+                    minute as i8,
+                    second as i8,
+                    (nanos_of_day % NANOS) as i32,
+                )
+                .ok()?;
+                let stamp = zone.to_ambiguous_timestamp(civil).compatible().ok()?;
+                i64::try_from(stamp.as_nanosecond()).ok()
+            }
+        }
+    }
+}
+
+/// What a text may leave open.
+#[derive(Debug, Clone, Copy)]
+pub struct TimeContext<'a> {
+    /// Nanoseconds since 1970.
+    pub received_unix_nanos: i64,
+    pub zone: &'a Zone,
+}
+
+/// A compiled format.
+#[derive(Debug, Clone)]
+pub struct TimeFormat {
+    steps: Vec<Step>,
+    special: Option<Special>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Special {
+    Rfc3339,
+    /// Units per second.
+    Unix(i64),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Literal(u8),
+    Spaces,
+    Year,
+    ShortYear,
+    Month,
+    MonthName,
+    Day,
+    DayName,
+    Hour,
+    Hour12,
+    HalfDay,
+    Minute,
+    Second,
+    /// A fraction if a `.` or `,` and digits follow.
+    OptionalFraction,
+    Fraction,
+    Offset,
+    ZoneName,
+    DayOfYear,
+    Unix,
+}
+
+impl TimeFormat {
+    /// A name (`rfc3339`, `iso8601`, `rfc3164`, `clf`, `apache_error`, `unix`, `unix_ms`, `unix_us`,
+    /// `unix_ns`) or a pattern of `%` letters as in strptime.
+    ///
+    /// # Errors
+    /// An unknown letter.
+    pub fn compile(text: &str) -> Result<Self, String> {
+        let special = match text {
+            "rfc3339" | "iso8601" => Some(Special::Rfc3339),
+            "unix" => Some(Special::Unix(1)),
+            "unix_ms" => Some(Special::Unix(1_000)),
+            "unix_us" => Some(Special::Unix(1_000_000)),
+            "unix_ns" => Some(Special::Unix(NANOS)),
+            _ => None,
+        };
+        let pattern = match text {
+            "rfc3164" => "%b %e %H:%M:%S",
+            "clf" => "%d/%b/%Y:%H:%M:%S %z",
+            "apache_error" => "%a %b %d %H:%M:%S %Y",
+            _ if special.is_some() => "",
+            pattern => pattern,
+        };
+        Ok(Self { steps: steps(pattern)?, special })
+    }
+
+    /// Nanoseconds since 1970; `None` if `text` does not have this form as a whole.
+    #[must_use]
+    pub fn parse(&self, text: &[u8], context: &TimeContext<'_>) -> Option<i64> {
+        match self.special {
+            Some(Special::Rfc3339) => {
+                let (found, rest) = rfc3339(text)?;
+                rest.is_empty().then(|| found.resolve(context)).flatten()
+            }
+            Some(Special::Unix(units)) => unix(text, units),
+            None => self.parse_steps(text, context),
+        }
+    }
+
+    fn parse_steps(&self, text: &[u8], context: &TimeContext<'_>) -> Option<i64> {
+        let mut parts = Parts::default();
+        let mut rest = text;
+        for step in &self.steps {
+            rest = step.take(rest, &mut parts)?;
+        }
+        if rest.is_empty() { parts.resolve(context) } else { None }
+    }
+}
+
+fn steps(pattern: &str) -> Result<Vec<Step>, String> {
+    let mut steps = Vec::new();
+    let mut bytes = pattern.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        let step = match byte {
+            b' ' => Step::Spaces,
+            b'%' => match bytes.next() {
+                Some(b'Y') => Step::Year,
+                Some(b'y') => Step::ShortYear,
+                Some(b'm') => Step::Month,
+                Some(b'b' | b'B') => Step::MonthName,
+                Some(b'd' | b'e') => Step::Day,
+                Some(b'a' | b'A') => Step::DayName,
+                Some(b'H') => Step::Hour,
+                Some(b'I') => Step::Hour12,
+                Some(b'p') => Step::HalfDay,
+                Some(b'M') => Step::Minute,
+                Some(b'S') => Step::Second,
+                Some(b'f') => Step::Fraction,
+                Some(b'z') => Step::Offset,
+                Some(b'Z') => Step::ZoneName,
+                Some(b'j') => Step::DayOfYear,
+                Some(b's') => Step::Unix,
+                Some(b'%') => Step::Literal(b'%'),
+                Some(b'.') if bytes.peek() == Some(&b'f') => {
+                    bytes.next();
+                    Step::OptionalFraction
+                }
+                other => {
+                    let letter = other.map_or(String::new(), |b| char::from(b).to_string());
+                    return Err(format!("unknown letter `%{letter}`"));
+                }
+            },
+            literal => Step::Literal(literal),
+        };
+        // Seconds take their fraction along unless the pattern asks for it.
+        let second = step == Step::Second;
+        steps.push(step);
+        let asked = matches!(bytes.peek(), Some(b'.' | b',' | b'%'));
+        if second && !asked {
+            steps.push(Step::OptionalFraction);
+        }
+    }
+    Ok(steps)
+}
+
+impl Step {
+    fn take<'t>(&self, text: &'t [u8], parts: &mut Parts) -> Option<&'t [u8]> {
+        let mut number = |widths: std::ops::RangeInclusive<usize>, slot: fn(&mut Parts, i64)| {
+            let (value, rest) = digits(text, widths)?;
+            slot(parts, value);
+            Some(rest)
+        };
+        match self {
+            Self::Literal(byte) => text.strip_prefix(&[*byte]),
+            Self::Spaces => {
+                let rest = text.trim_ascii_start();
+                (rest.len() < text.len()).then_some(rest)
+            }
+            Self::Year => number(4..=4, |p, n| p.year = Some(n)),
+            Self::ShortYear => number(2..=2, |p, n| p.year = Some(if n < 69 { 2000 + n } else { 1900 + n })),
+            Self::Month => number(1..=2, |p, n| p.month = n),
+            Self::Day => {
+                let (value, rest) = digits(text.trim_ascii_start(), 1..=2)?;
+                parts.day = value;
+                Some(rest)
+            }
+            Self::Hour | Self::Hour12 => number(1..=2, |p, n| p.hour = n),
+            Self::Minute => number(2..=2, |p, n| p.minute = n),
+            Self::Second => number(1..=2, |p, n| p.second = n),
+            Self::DayOfYear => number(1..=3, |p, n| p.day_of_year = Some(n)),
+            Self::Unix => number(1..=18, |p, n| p.unix = Some(n)),
+            Self::MonthName => {
+                let (month, rest) = month_name(text)?;
+                parts.month = month;
+                Some(rest)
+            }
+            Self::DayName => {
+                let letters = text.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+                (letters >= 2).then(|| &text[letters..])
+            }
+            Self::HalfDay => {
+                let (half, rest) = text.split_at_checked(2)?;
+                parts.half_day = Some(match half.to_ascii_lowercase().as_slice() {
+                    b"am" => false,
+                    b"pm" => true,
+                    _ => return None,
+                });
+                Some(rest)
+            }
+            Self::OptionalFraction => match text.first() {
+                Some(b'.' | b',') if text.get(1).is_some_and(u8::is_ascii_digit) => {
+                    fraction(&text[1..], parts)
+                }
+                _ => Some(text),
+            },
+            Self::Fraction => fraction(text, parts),
+            Self::Offset => {
+                let (seconds, rest) = offset(text)?;
+                parts.offset = Some(seconds);
+                Some(rest)
+            }
+            Self::ZoneName => zone_name(text, parts),
+        }
+    }
+}
+
+fn zone_name<'t>(text: &'t [u8], parts: &mut Parts) -> Option<&'t [u8]> {
+    if let Some((seconds, rest)) = offset(text) {
+        parts.offset = Some(seconds);
+        return Some(rest);
+    }
+    let length =
+        text.iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'+' | b'-')).count();
+    let name = std::str::from_utf8(&text[..length]).ok().filter(|name| !name.is_empty())?;
+    // Abbreviations are ambiguous over the world; these are what servers write.
+    parts.offset = match name {
+        "UTC" | "GMT" | "Z" | "WET" => Some(0),
+        "CET" | "BST" | "WEST" => Some(3600),
+        "CEST" | "EET" => Some(7200),
+        "EEST" | "MSK" => Some(10800),
+        "EST" => Some(-18000),
+        "EDT" => Some(-14400),
+        "CST" => Some(-21600),
+        "CDT" => Some(-18000),
+        "MST" => Some(-25200),
+        "MDT" => Some(-21600),
+        "PST" => Some(-28800),
+        "PDT" => Some(-25200),
+        "JST" => Some(32400),
+        "IST" => Some(19800),
+        _ => None,
+    };
+    if parts.offset.is_none() {
+        parts.zone = Zone::parse(name).ok();
+    }
+    Some(&text[length..])
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Date {
+    year: i64,
+    month: i64,
+    day: i64,
+}
+
+impl Date {
+    fn new(year: i64, month: i64, day: i64) -> Option<Self> {
+        let valid = (1..=12).contains(&month) && day >= 1 && day <= days_in(year, month);
+        (valid && (0..=9999).contains(&year)).then_some(Self { year, month, day })
+    }
+
+    /// Days since 1970-01-01 (proleptic Gregorian; the era arithmetic of H. Hinnant's
+    /// "chrono-compatible low-level date algorithms").
+    fn days(self) -> i64 {
+        let year = if self.month <= 2 { self.year - 1 } else { self.year };
+        let era = year.div_euclid(400);
+        let of_era = year - era * 400;
+        let shifted = (self.month + 9) % 12;
+        let of_year = (153 * shifted + 2) / 5 + self.day - 1;
+        era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+    }
+
+    fn of_days(days: i64) -> Self {
+        let days = days + 719_468;
+        let era = days.div_euclid(146_097);
+        let of_era = days - era * 146_097;
+        let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted = (5 * of_year + 2) / 153;
+        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        Self { year, month, day: of_year - (153 * shifted + 2) / 5 + 1 }
+    }
+}
+
+fn days_in(year: i64, month: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+#[derive(Debug, Default)]
+struct Parts {
+    year: Option<i64>,
+    month: i64,
+    day: i64,
+    hour: i64,
+    minute: i64,
+    second: i64,
+    nanos: i64,
+    half_day: Option<bool>,
+    day_of_year: Option<i64>,
+    unix: Option<i64>,
+    offset: Option<i32>,
+    zone: Option<Zone>,
+}
+
+impl Parts {
+    fn resolve(&self, context: &TimeContext<'_>) -> Option<i64> {
+        if let Some(seconds) = self.unix {
+            return seconds.checked_mul(NANOS)?.checked_add(self.nanos);
+        }
+        let hour = match self.half_day {
+            Some(afternoon) => self.hour % 12 + if afternoon { 12 } else { 0 },
+            None => self.hour,
+        };
+        if hour > 24 || self.minute > 59 || self.second > 60 {
+            return None;
+        }
+        let nanos_of_day = ((hour * 60 + self.minute) * 60 + self.second) * NANOS + self.nanos;
+        let fixed = self.offset.map(|seconds| Zone { kind: ZoneKind::Fixed(seconds) });
+        let zone = fixed.as_ref().or(self.zone.as_ref()).unwrap_or(context.zone);
+        if let Some(year) = self.year {
+            return zone.unix_nanos(self.date(year)?, nanos_of_day);
+        }
+        let received = Date::of_days(context.received_unix_nanos.div_euclid(86_400 * NANOS)).year;
+        // The 29th of February may be up to eight years away (around 1900 and 2100).
+        let span = if (self.month, self.day) == (2, 29) { 8 } else { 1 };
+        let latest = context.received_unix_nanos.saturating_add(AHEAD_MAX_NANOS);
+        (received - span..=received + 1)
+            .filter_map(|year| zone.unix_nanos(self.date(year)?, nanos_of_day))
+            .filter(|nanos| *nanos <= latest)
+            .max()
+    }
+
+    fn date(&self, year: i64) -> Option<Date> {
+        if let Some(day) = self.day_of_year {
+            let first = Date::new(year, 1, 1)?.days();
+            return Some(Date::of_days(first + day - 1)).filter(|date| date.year == year && day > 0);
+        }
+        if self.month == 0 && self.day == 0 {
+            return None;
+        }
+        Date::new(year, self.month, self.day)
+    }
+}
+
+/// A date and time as RFC 3339 has it, with the liberties of ISO 8601 and of loggers: a space for the
+/// `T`, a comma before the fraction, no colon in the offset, no offset. What follows is returned.
+pub(crate) fn rfc3339_prefix<'t>(
+    text: &'t [u8],
+    context: &TimeContext<'_>,
+) -> Option<(i64, bool, &'t [u8])> {
+    let (parts, rest) = rfc3339(text)?;
+    let known = parts.offset.is_some();
+    Some((parts.resolve(context)?, known, rest))
+}
+
+fn rfc3339(text: &[u8]) -> Option<(Parts, &[u8])> {
+    let mut parts = Parts::default();
+    let two = |at: usize| {
+        let pair = text.get(at..at + 2)?;
+        (pair[0].is_ascii_digit() && pair[1].is_ascii_digit())
+            .then(|| i64::from(pair[0] - b'0') * 10 + i64::from(pair[1] - b'0'))
+    };
+    let byte = |at: usize| text.get(at).copied();
+    let (Some(b'-' | b'/'), Some(b'-' | b'/'), Some(b'T' | b't' | b' ' | b'_')) = (byte(4), byte(7), byte(10)) else {
+        return None;
+    };
+    parts.year = Some(two(0)? * 100 + two(2)?);
+    (parts.month, parts.day) = (two(5)?, two(8)?);
+    (parts.hour, parts.minute) = (two(11)?, two(14)?);
+    if byte(13) != Some(b':') {
+        return None;
+    }
+    let mut rest = &text[16..];
+    if rest.first() == Some(&b':') {
+        parts.second = two(17)?;
+        rest = Step::OptionalFraction.take(&text[19..], &mut parts)?;
+    }
+    let after_space = rest.strip_prefix(b" ").filter(|after| matches!(after.first(), Some(b'+' | b'-')));
+    if let Some((seconds, after)) = offset(rest).or_else(|| offset(after_space?)) {
+        parts.offset = Some(seconds);
+        rest = after;
+    }
+    Some((parts, rest))
+}
+
+/// `Mmm dd hh:mm:ss` with what is found beside it: a year before or after, a fraction.
+pub(crate) fn rfc3164_prefix<'t>(
+    text: &'t [u8],
+    context: &TimeContext<'_>,
+) -> Option<(i64, bool, &'t [u8])> {
+    let mut parts = Parts::default();
+    let (month, rest) = month_name(text)?;
+    parts.month = month;
+    let rest = Step::Spaces.take(rest, &mut parts)?;
+    let rest = Step::Day.take(rest, &mut parts)?;
+    let mut rest = Step::Spaces.take(rest, &mut parts)?;
+    if let Some((year, after)) = digits(rest, 4..=4)
+        && after.first() == Some(&b' ')
+    {
+        parts.year = Some(year);
+        rest = &after[1..];
+    }
+    let (hour, rest) = digits(rest, 1..=2)?;
+    let (minute, rest) = digits(rest.strip_prefix(b":")?, 2..=2)?;
+    let (second, rest) = digits(rest.strip_prefix(b":")?, 2..=2)?;
+    (parts.hour, parts.minute, parts.second) = (hour, minute, second);
+    let mut rest = Step::OptionalFraction.take(rest, &mut parts)?;
+    if parts.year.is_none()
+        && let Some((year, after)) = rest.strip_prefix(b" ").and_then(|after| digits(after, 4..=4))
+        && (1990..2100).contains(&year)
+        && matches!(after.first(), Some(b' ' | b':'))
+    {
+        parts.year = Some(year);
+        rest = after;
+    }
+    Some((parts.resolve(context)?, parts.offset.is_some(), rest))
+}
+
+fn month_name(text: &[u8]) -> Option<(i64, &[u8])> {
+    const NAMES: [&[u8; 3]; 12] = [
+        b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec",
+    ];
+    let short = text.first_chunk::<3>()?.to_ascii_lowercase();
+    let month = NAMES.iter().position(|name| name.as_slice() == short.as_slice())?;
+    let letters = text.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+    Some((month as i64 + 1, &text[letters..]))
+}
+
+fn digits(text: &[u8], widths: std::ops::RangeInclusive<usize>) -> Option<(i64, &[u8])> {
+    let count = text.iter().take(*widths.end()).take_while(|b| b.is_ascii_digit()).count();
+    if count < *widths.start() {
+        return None;
+    }
+    let number = text[..count].iter().fold(0_i64, |n, b| n * 10 + i64::from(b - b'0'));
+    Some((number, &text[count..]))
+}
+
+fn fraction<'t>(text: &'t [u8], parts: &mut Parts) -> Option<&'t [u8]> {
+    let count = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    if count == 0 {
+        return None;
+    }
+    let mut nanos = 0;
+    for at in 0..9 {
+        let digit = text[..count].get(at).map_or(0, |b| i64::from(b - b'0'));
+        nanos = nanos * 10 + digit;
+    }
+    parts.nanos = nanos;
+    Some(&text[count..])
+}
+
+/// `Z`, `+02:00`, `+0200`, `+02`: seconds east of UTC and what follows.
+fn offset(text: &[u8]) -> Option<(i32, &[u8])> {
+    let (sign, rest) = match text.split_first()? {
+        (b'Z' | b'z', rest) => return Some((0, rest)),
+        (b'+', rest) => (1, rest),
+        (b'-', rest) => (-1, rest),
+        _ => return None,
+    };
+    let (hours, rest) = digits(rest, 2..=2)?;
+    let after = rest.strip_prefix(b":").unwrap_or(rest);
+    let (minutes, rest) = digits(after, 2..=2).unwrap_or((0, rest));
+    (hours <= 18 && minutes <= 59).then(|| (sign * (hours * 3600 + minutes * 60) as i32, rest))
+}
+
+fn unix(text: &[u8], units: i64) -> Option<i64> {
+    let (negative, digits_text) = match text.strip_prefix(b"-") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (whole, rest) = digits(digits_text, 1..=18)?;
+    let mut nanos = whole.checked_mul(NANOS / units)?;
+    if let Some(fraction_text) = rest.strip_prefix(b".") {
+        let mut parts = Parts::default();
+        let rest = fraction(fraction_text, &mut parts)?;
+        nanos = nanos.checked_add(parts.nanos / units)?;
+        if !rest.is_empty() {
+            return None;
+        }
+    } else if !rest.is_empty() {
+        return None;
+    }
+    Some(if negative { -nanos } else { nanos })
+}
+
+/// Appends the time in RFC 3339, UTC, with 3 digits of fraction, or 6 or 9 where they are needed.
+pub fn write_rfc3339(out: &mut Vec<u8>, unix_nanos: i64) {
+    let date = Date::of_days(unix_nanos.div_euclid(86_400 * NANOS));
+    let nanos_of_day = unix_nanos.rem_euclid(86_400 * NANOS);
+    let seconds = nanos_of_day / NANOS;
+    let nanos = nanos_of_day % NANOS;
+    number(out, date.year, 4);
+    out.push(b'-');
+    number(out, date.month, 2);
+    out.push(b'-');
+    number(out, date.day, 2);
+    out.push(b'T');
+    number(out, seconds / 3600, 2);
+    out.push(b':');
+    number(out, seconds / 60 % 60, 2);
+    out.push(b':');
+    number(out, seconds % 60, 2);
+    out.push(b'.');
+    if nanos % 1_000_000 == 0 {
+        number(out, nanos / 1_000_000, 3);
+    } else if nanos % 1_000 == 0 {
+        number(out, nanos / 1_000, 6);
+    } else {
+        number(out, nanos, 9);
+    }
+    out.push(b'Z');
+}
+
+fn number(out: &mut Vec<u8>, mut value: i64, width: usize) {
+    let start = out.len();
+    out.resize(start + width, b'0');
+    for slot in out[start..].iter_mut().rev() {
+        *slot = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(format: &str, text: &str, expected: Option<&str>) {
+        let zone = Zone::utc();
+        // 2026-11-28T12:00:00Z
+        let context = TimeContext { received_unix_nanos: 1_795_867_200 * NANOS, zone: &zone };
+        let got = TimeFormat::compile(format).unwrap().parse(text.as_bytes(), &context).map(|nanos| {
+            let mut out = Vec::new();
+            write_rfc3339(&mut out, nanos);
+            String::from_utf8(out).unwrap()
+        });
+        assert_eq!(got.as_deref(), expected, "{format} {text}");
+    }
+
+    #[test]
+    fn formats_read_what_they_name() {
+        check("rfc3339", "2026-11-28T01:49:46.123456+02:00", Some("2026-11-27T23:49:46.123456Z"));
+        check("rfc3339", "2026-11-28 01:49:46,5", Some("2026-11-28T01:49:46.500Z"));
+        check("rfc3339", "2026-02-30T00:00:00Z", None);
+        check("rfc3164", "Nov  8 01:02:03", Some("2026-11-08T01:02:03.000Z"));
+        check("rfc3164", "Feb 29 01:02:03", Some("2024-02-29T01:02:03.000Z"));
+        check("clf", "22/Nov/2026:18:21:01 +0900", Some("2026-11-22T09:21:01.000Z"));
+        check("apache_error", "Wed Oct 11 14:32:52.123456 2017", Some("2017-10-11T14:32:52.123456Z"));
+        check("unix", "1700000000.25", Some("2023-11-14T22:13:20.250Z"));
+        check("unix_ms", "1700000000250", Some("2023-11-14T22:13:20.250Z"));
+        check("%d/%m/%Y %I:%M:%S %p", "01/02/2026 12:00:01 AM", Some("2026-02-01T00:00:01.000Z"));
+        check("%Y-%m-%d %H:%M:%S %Z", "2026-01-01 00:00:00 CET", Some("2025-12-31T23:00:00.000Z"));
+        check("%Y%j", "2026032", Some("2026-02-01T00:00:00.000Z"));
+        check("%H:%M:%S,%f", "10:00:00,123", None);
+        assert!(TimeFormat::compile("%Q").is_err());
+    }
+
+    #[test]
+    fn a_missing_year_is_the_latest_that_is_not_far_ahead() {
+        let zone = Zone::utc();
+        let new_year = 1_798_761_600 * NANOS; // 2027-01-01T00:00:00Z
+        let format = TimeFormat::compile("rfc3164").unwrap();
+        for (text, received, year) in [
+            ("Dec 31 23:59:59", new_year + NANOS, 2026),
+            ("Jan  1 00:00:01", new_year - NANOS, 2027),
+            ("Jun 15 00:00:00", new_year, 2026),
+        ] {
+            let context = TimeContext { received_unix_nanos: received, zone: &zone };
+            let nanos = format.parse(text.as_bytes(), &context).unwrap();
+            assert_eq!(Date::of_days(nanos.div_euclid(86_400 * NANOS)).year, year, "{text}");
+        }
+    }
+
+    #[test]
+    fn zones_shift_and_survive_daylight_saving() {
+        let zone = Zone::parse("Europe/Berlin").unwrap();
+        let context = TimeContext { received_unix_nanos: 0, zone: &zone };
+        let format = TimeFormat::compile("%Y-%m-%d %H:%M:%S").unwrap();
+        let hour = |text: &str| format.parse(text.as_bytes(), &context).unwrap() / NANOS / 3600 % 24;
+        assert_eq!(hour("2026-01-15 12:00:00"), 11);
+        assert_eq!(hour("2026-07-15 12:00:00"), 10);
+        assert!(format.parse(b"2026-03-29 02:30:00", &context).is_some());
+        assert!(Zone::parse("Mars/Base").is_err());
+    }
+
+    #[test]
+    fn days_and_dates_are_inverse() {
+        for days in (-800_000..800_000).step_by(97) {
+            assert_eq!(Date::of_days(days).days(), days);
+        }
+    }
+}
