@@ -8,9 +8,9 @@
 //! Survives: SIGKILL anywhere (files that no commit names are never read), several processes
 //! committing at once.
 
-use crate::data_file::FileStatistics;
 use crate::delta::{
-    Action, Add, CommitInfo, Log, LogOptions, Metadata, Protocol, Remove, Snapshot, Txn,
+    Action, Add, CommitInfo, FileStatistics, Log, LogOptions, Metadata, Protocol, Remove, Snapshot,
+    TableFile, Txn,
 };
 use crate::directory::{Directory, unique};
 use crate::error::{CommitError, StoreError};
@@ -64,7 +64,7 @@ pub struct Table {
 pub(crate) struct FileEntry {
     /// Relative to the table.
     pub(crate) path: String,
-    pub(crate) add: Arc<Add>,
+    file: Arc<TableFile>,
 }
 
 impl Table {
@@ -190,7 +190,7 @@ impl Table {
     pub(crate) fn files(&self) -> Result<Vec<FileEntry>, StoreError> {
         let mut state = self.state();
         self.log.refresh(&mut state)?;
-        state.files.values().map(|add| self.entry(add)).collect()
+        state.files.values().map(entry).collect()
     }
 
     /// The files that were taken out of the table since, in milliseconds.
@@ -199,14 +199,6 @@ impl Table {
         let since = |at: Option<i64>| at.is_some_and(|at| at >= since_ms);
         let removed = state.removed.values().filter(|remove| since(remove.deletion_timestamp));
         removed.map(|remove| decode_path(&remove.path)).collect()
-    }
-
-    fn entry(&self, add: &Arc<Add>) -> Result<FileEntry, StoreError> {
-        let path = decode_path(&add.path);
-        if path.contains("://") || path.starts_with('/') {
-            return Err(StoreError::Unsupported("files outside of the table".into()));
-        }
-        Ok(FileEntry { path, add: add.clone() })
     }
 
     pub(crate) fn directory(&self) -> &Directory {
@@ -250,6 +242,14 @@ impl Table {
             Ok(()) | Err(_) => Ok(()),
         }
     }
+}
+
+fn entry(file: &Arc<TableFile>) -> Result<FileEntry, StoreError> {
+    let path = decode_path(&file.add.path);
+    if path.contains("://") || path.starts_with('/') {
+        return Err(StoreError::Unsupported("files outside of the table".into()));
+    }
+    Ok(FileEntry { path, file: file.clone() })
 }
 
 fn log(directory: &Directory, options: TableOptions) -> Log {
@@ -359,7 +359,8 @@ pub(crate) fn replace_actions(
     let mut actions =
         vec![Action { commit_info: Some(CommitInfo::now(operation)), ..Action::default() }];
     actions.extend(removed.iter().map(|entry| {
-        let remove = Remove { path: entry.add.path.clone(), deletion_timestamp, data_change };
+        let remove =
+            Remove { path: entry.path_in_log().to_owned(), deletion_timestamp, data_change };
         Action { remove: Some(remove), ..Action::default() }
     }));
     actions.extend(added.iter().map(|add| Action { add: Some(add.clone()), ..Action::default() }));
@@ -386,17 +387,22 @@ fn path_byte(digits: &[u8]) -> Option<u8> {
 }
 
 impl FileEntry {
-    pub(crate) fn statistics(&self) -> FileStatistics {
-        FileStatistics::of(&self.add)
+    pub(crate) fn statistics(&self) -> &FileStatistics {
+        self.file.statistics()
+    }
+
+    /// The path as the log has it.
+    pub(crate) fn path_in_log(&self) -> &str {
+        &self.file.add.path
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        u64::try_from(self.add.size).unwrap_or(0)
+        u64::try_from(self.file.add.size).unwrap_or(0)
     }
 
     /// The day of its rows, as `YYYY-MM-DD`.
     pub(crate) fn date(&self) -> Option<&str> {
-        self.add.partition_values.get(PARTITION_COLUMN)?.as_deref()
+        self.file.add.partition_values.get(PARTITION_COLUMN)?.as_deref()
     }
 }
 

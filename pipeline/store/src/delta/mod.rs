@@ -15,7 +15,9 @@ mod actions;
 mod checkpoint;
 mod log;
 mod snapshot;
+mod statistics;
 
 pub(crate) use actions::{Action, Add, CommitInfo, Format, Metadata, Protocol, Remove, Txn};
 pub(crate) use log::{Log, LogOptions};
-pub(crate) use snapshot::Snapshot;
+pub(crate) use snapshot::{Snapshot, TableFile};
+pub(crate) use statistics::FileStatistics;

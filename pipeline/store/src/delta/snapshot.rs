@@ -1,20 +1,35 @@
 //! The state of the table at a version: which files, which application versions, which schema.
 
 use super::actions::{Action, Add, Metadata, Protocol, Remove, Txn};
+use super::statistics::FileStatistics;
 use crate::error::StoreError;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Removed files stay in checkpoints for this long, as the protocol asks for, so that another
 /// engine's vacuum does not take a file from under a slow reader.
 const TOMBSTONE_MS: i64 = 7 * 24 * 3600 * 1000;
+
+/// A file of the table.
+#[derive(Debug)]
+pub(crate) struct TableFile {
+    pub(crate) add: Add,
+    /// Read once, when first asked for.
+    statistics: OnceLock<FileStatistics>,
+}
+
+impl TableFile {
+    pub(crate) fn statistics(&self) -> &FileStatistics {
+        self.statistics.get_or_init(|| FileStatistics::of(&self.add))
+    }
+}
 
 /// All that the log says, up to and including `version`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Snapshot {
     pub(crate) version: u64,
     /// By path.
-    pub(crate) files: BTreeMap<String, Arc<Add>>,
+    pub(crate) files: BTreeMap<String, Arc<TableFile>>,
     pub(crate) removed: BTreeMap<String, Remove>,
     /// By application id.
     pub(crate) txns: HashMap<String, Txn>,
@@ -44,7 +59,9 @@ impl Snapshot {
                     return Err(StoreError::Unsupported("deletion vectors".into()));
                 }
                 self.removed.remove(&add.path);
-                self.files.insert(add.path.clone(), Arc::new(add));
+                let path = add.path.clone();
+                let file = TableFile { add, statistics: OnceLock::new() };
+                self.files.insert(path, Arc::new(file));
             }
             if let Some(remove) = action.remove {
                 self.files.remove(&remove.path);
@@ -71,7 +88,7 @@ impl Snapshot {
         ];
         actions.extend(self.txns.values().map(|txn| Action { txn: Some(txn.clone()), ..action() }));
         actions.extend(
-            self.files.values().map(|add| Action { add: Some(Add::clone(add)), ..action() }),
+            self.files.values().map(|file| Action { add: Some(file.add.clone()), ..action() }),
         );
         actions.extend(
             self.removed

@@ -50,7 +50,10 @@ fn replace(
     added: &[crate::delta::Add],
 ) -> Result<(), CommitError> {
     table.commit_when(
-        |snapshot| match removed.iter().all(|entry| snapshot.files.contains_key(&entry.add.path)) {
+        |snapshot| match removed
+            .iter()
+            .all(|entry| snapshot.files.contains_key(entry.path_in_log()))
+        {
             true => Ok(()),
             false => Err(CommitError::Contended { attempts: 1 }),
         },

@@ -142,6 +142,9 @@ pub fn search(
 /// As [`search`].
 pub fn count(table: &Table, query: &Query, options: &SearchOptions) -> Result<u64, StoreError> {
     let scan = Scan::new(table, conjuncts(query, options), options)?;
+    if let Some(rows) = scan.rows_by_statistics() {
+        return Ok(rows);
+    }
     let matched = AtomicU64::new(0);
     scan.run(
         |_| true,

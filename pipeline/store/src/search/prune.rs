@@ -2,7 +2,7 @@
 //! largest values and bloom filters. It may say yes wrongly, never no.
 
 use super::predicate::{Predicate, Test};
-use crate::data_file::FileStatistics;
+use crate::delta::FileStatistics;
 use crate::schema::{COLUMNS, ColumnIndex, Kind};
 
 /// What is known of the values of a column in a file or a row group. `None` is not known.

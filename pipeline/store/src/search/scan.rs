@@ -31,6 +31,8 @@ pub(super) struct Scan<'t> {
     /// In the order in which they are read.
     files: Vec<(String, Times)>,
     files_in_table: u64,
+    /// As the log says; `None` if it does not.
+    rows_in_table: Option<u64>,
     opened: AtomicU64,
     skipped: AtomicU64,
     tested: AtomicU64,
@@ -52,11 +54,13 @@ impl<'t> Scan<'t> {
     ) -> Result<Self, StoreError> {
         let entries = table.files()?;
         let files_in_table = entries.len() as u64;
+        let rows_in_table = entries.iter().map(|entry| entry.statistics().num_records).sum();
         let mut files = Vec::new();
         for entry in entries {
             let known = entry.statistics();
-            if !options.prune || conjuncts.iter().all(|part| prune::may_match(part, &known)) {
-                files.push((entry.path, known.times(COLUMNS[schema::TIMESTAMP].name)));
+            if !options.prune || conjuncts.iter().all(|part| prune::may_match(part, known)) {
+                let times = known.times(COLUMNS[schema::TIMESTAMP].name);
+                files.push((entry.path, times));
             }
         }
         // Files of unknown times first: they may hold anything.
@@ -74,10 +78,16 @@ impl<'t> Scan<'t> {
             prune: options.prune,
             files,
             files_in_table,
+            rows_in_table,
             opened: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             tested: AtomicU64::new(0),
         })
+    }
+
+    /// The rows that match, if that can be known without reading them: all of them do.
+    pub(super) fn rows_by_statistics(&self) -> Option<u64> {
+        self.rows_in_table.filter(|_| self.prune && self.conjuncts.is_empty())
     }
 
     /// Hands out every row group with matching rows. `wanted` says whether rows of such times are
