@@ -62,11 +62,14 @@ fn outcome(parser: &mut Parser, number: usize, sample: &Sample) -> Outcome {
     let rule = &rules.rules[number];
     // A rule that goes on with a chain is seldom the innermost one itself.
     if parsed.rule != Some(number) && rule.then.is_none() {
-        differences.insert(0, Difference {
-            field: "logweir.rule".into(),
-            expected: Some(rule.id.clone().into()),
-            got: parsed.rule.map(|number| rules.rule_id(number).into()),
-        });
+        differences.insert(
+            0,
+            Difference {
+                field: "logweir.rule".into(),
+                expected: Some(rule.id.clone().into()),
+                got: parsed.rule.map(|number| rules.rule_id(number).into()),
+            },
+        );
     }
     Outcome {
         rule: rule.id.clone(),
@@ -85,7 +88,11 @@ fn dropped(rules: &RuleSet, disposition: Disposition) -> Option<String> {
     }
 }
 
-fn compare(event: &Map<String, Value>, field: &str, expected: &Option<Value>) -> Option<Difference> {
+fn compare(
+    event: &Map<String, Value>,
+    field: &str,
+    expected: &Option<Value>,
+) -> Option<Difference> {
     let got = event.get(field).filter(|value| !value.is_null());
     let equal = match (expected, got) {
         (None, None) => true,
@@ -103,14 +110,17 @@ fn same(field: &str, expected: &Value, got: &Value) -> bool {
         expected.sort_unstable();
         got.sort_unstable();
     }
-    expected == got || (expected.len() == 1 && got.len() == 1 && same_instant(&expected[0], &got[0]))
+    expected == got
+        || (expected.len() == 1 && got.len() == 1 && same_instant(&expected[0], &got[0]))
 }
 
 fn texts(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
         Value::Array(items) => items.iter().flat_map(texts).collect(),
-        Value::Number(number) if number.as_f64().is_some_and(|n| n.fract() == 0.0 && n.abs() < 9e15) => {
+        Value::Number(number)
+            if number.as_f64().is_some_and(|n| n.fract() == 0.0 && n.abs() < 9e15) =>
+        {
             vec![format!("{:.0}", number.as_f64().unwrap_or_default())]
         }
         other => vec![other.to_string()],
@@ -130,9 +140,8 @@ impl RuleSet {
 
     /// The rules that keep lines from being delivered, by id.
     pub fn dropping_rules(&self) -> impl Iterator<Item = &str> {
-        let drops = |action: &Option<Action>| {
-            matches!(action, Some(Action::Drop(_) | Action::Sample(_)))
-        };
+        let drops =
+            |action: &Option<Action>| matches!(action, Some(Action::Drop(_) | Action::Sample(_)));
         self.rules.iter().filter(move |rule| drops(&rule.action)).map(|rule| rule.id.as_str())
     }
 }
@@ -152,7 +161,12 @@ mod tests {
             ("event.type", json!(["start"]), json!("start"), true),
             ("event.type", json!(["a", "b"]), json!(["b", "a"]), false),
             ("related.ip", json!(["a", "b"]), json!(["b", "a"]), true),
-            ("@timestamp", json!("2026-01-01T01:00:00+01:00"), json!("2026-01-01T00:00:00.000Z"), true),
+            (
+                "@timestamp",
+                json!("2026-01-01T01:00:00+01:00"),
+                json!("2026-01-01T00:00:00.000Z"),
+                true,
+            ),
             ("@timestamp", json!("2026-01-01T01:00:00Z"), json!("2026-01-01T00:00:00.000Z"), false),
         ] {
             assert_eq!(same(field, &expected, &got), equal, "{field}: {expected} and {got}");

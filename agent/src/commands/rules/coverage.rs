@@ -1,0 +1,99 @@
+//! `rules coverage`: how many lines of a file which rule matches, and what no rule does.
+
+use crate::commands::lines::Lines;
+use crate::commands::parse::{LineArguments, LineSettings, RuleArguments, finish};
+use logweir_parsers::{Parser, RuleSet};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// How many unmatched lines are shown.
+const EXAMPLES_MAX: usize = 20;
+/// How much of each is shown.
+const EXAMPLE_CHARS_MAX: usize = 200;
+
+/// Count which rules match the lines of a file, and show lines that none does
+#[derive(Debug, clap::Args)]
+pub(crate) struct Coverage {
+    #[command(flatten)]
+    rules: RuleArguments,
+    #[command(flatten)]
+    line: LineArguments,
+    /// The lines; `-` is standard input
+    #[arg(default_value = "-", value_name = "FILE")]
+    file: PathBuf,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    lines: u64,
+    matched: u64,
+    by_rule: BTreeMap<usize, u64>,
+    unmatched: Vec<String>,
+}
+
+impl Coverage {
+    pub(super) fn execute(self) -> ExitCode {
+        let rules = match self.rules.load() {
+            Ok(rules) => rules,
+            Err(code) => return code,
+        };
+        let settings = match self.line.check(&rules) {
+            Ok(settings) => settings,
+            Err(code) => return code,
+        };
+        let counted = Lines::open(&self.file).and_then(|lines| count(lines, &rules, &settings));
+        finish(counted.map(|counts| print(&counts, &rules)), &self.file)
+    }
+}
+
+fn count(mut lines: Lines, rules: &Arc<RuleSet>, settings: &LineSettings) -> io::Result<Counts> {
+    let mut parser = Parser::new(rules.clone());
+    let mut counts = Counts::default();
+    let mut event = Vec::new();
+    while let Some(line) = lines.next_line()? {
+        event.clear();
+        let parsed = parser.parse(line.bytes, &settings.context(line.original_bytes), &mut event);
+        counts.lines += 1;
+        match parsed.rule {
+            Some(rule) => {
+                counts.matched += 1;
+                *counts.by_rule.entry(rule).or_default() += 1;
+            }
+            None if counts.unmatched.len() < EXAMPLES_MAX => {
+                counts.unmatched.push(excerpt(line.bytes));
+            }
+            None => {}
+        }
+    }
+    Ok(counts)
+}
+
+fn excerpt(line: &[u8]) -> String {
+    let line = &line[..line.len().min(4 * EXAMPLE_CHARS_MAX)];
+    String::from_utf8_lossy(line)
+        .chars()
+        .take(EXAMPLE_CHARS_MAX)
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect()
+}
+
+fn print(counts: &Counts, rules: &RuleSet) {
+    let mut rows: Vec<_> = counts.by_rule.iter().collect();
+    rows.sort_by_key(|(rule, count)| (std::cmp::Reverse(**count), **rule));
+    for (rule, count) in rows {
+        println!("{count:>10}  {}", rules.rule_id(*rule));
+    }
+    let unmatched = counts.lines - counts.matched;
+    if unmatched > 0 {
+        println!("{unmatched:>10}  (no rule)");
+    }
+    let share =
+        if counts.lines == 0 { 0.0 } else { counts.matched as f64 * 100.0 / counts.lines as f64 };
+    println!("{} of {} lines matched, {share:.1} %", counts.matched, counts.lines);
+    for line in &counts.unmatched {
+        println!("unmatched: {line}");
+    }
+}
