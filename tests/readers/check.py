@@ -8,6 +8,7 @@ import sys
 
 import duckdb
 from deltalake import DeltaTable
+from pyarrow.dataset import field
 
 
 def main(table: str, truth_path: str) -> None:
@@ -16,6 +17,7 @@ def main(table: str, truth_path: str) -> None:
     delta = DeltaTable(table)
     check_log(delta, truth)
     check_rows("deltalake", duckdb.from_arrow(delta.to_pyarrow_table()), truth)
+    check_filter(delta, truth)
     files = delta.file_uris()
     rows = duckdb.read_parquet(files, hive_partitioning=True)
     check_rows("duckdb", rows, truth)
@@ -25,11 +27,20 @@ def main(table: str, truth_path: str) -> None:
 def check_log(delta: DeltaTable, truth: dict) -> None:
     for app, position in truth["positions"].items():
         equal(f"position of {app}", delta.transaction_version(app), position)
-    names = [field.name for field in delta.schema().fields]
+    names = [column.name for column in delta.schema().fields]
     equal("partition columns", delta.metadata().partition_columns, ["date"])
     assert "source.ip" in names and "extra" in names, names
     by_statistics = sum(delta.get_add_actions(flatten=True).column("num_records").to_pylist())
     equal("rows by the log's statistics", by_statistics, truth["rows"])
+
+
+def check_filter(delta: DeltaTable, truth: dict) -> None:
+    """Files are skipped by the log's statistics here: also for columns that have none."""
+    failures = field("event.outcome") == "failure"
+    equal("filtered failures", delta.to_pyarrow_dataset().count_rows(filter=failures), truth["failures"])
+    host, rows = max(truth["by_host"].items(), key=lambda item: item[1])
+    found = delta.to_pyarrow_dataset().count_rows(filter=field("host.name") == host)
+    equal("filtered host", found, rows)
 
 
 def check_rows(engine: str, rows: duckdb.DuckDBPyRelation, truth: dict) -> None:

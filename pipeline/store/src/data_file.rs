@@ -21,11 +21,14 @@ pub(crate) const ROW_GROUP_ROWS: usize = 262_144;
 const ZSTD_LEVEL: i32 = 3;
 /// Chance that a bloom filter sends a search into a row group for nothing.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
-/// Statistics of texts longer than this are left out: they would make the log large.
+/// Texts are cut to about so many bytes in the statistics: they would make the log large.
 const STATISTICS_TEXT_MAX: usize = 64;
+/// Greater than what any text goes on with; put behind a cut text it makes an upper bound.
+const TEXT_MAX_END: char = char::MAX;
 
-/// Columns whose smallest and largest value are in the log.
-const STATISTICS: &[ColumnIndex] = &[
+/// Columns whose smallest and largest value are in the log. The table says so in its settings, else
+/// delta-rs takes a column without statistics for one without values.
+pub(crate) const STATISTICS: &[ColumnIndex] = &[
     schema::TIMESTAMP,
     schema::DATASET,
     schema::HOST_NAME,
@@ -186,10 +189,8 @@ impl Statistics {
             let (min, max) = match &statistics.range {
                 Some(Range::Long(min, max)) => (Value::from(*min), Value::from(*max)),
                 Some(Range::Time(min, max)) => (format_time(*min).into(), format_time(*max).into()),
-                Some(Range::Text(min, max)) if min.len().max(max.len()) <= STATISTICS_TEXT_MAX => {
-                    (min.as_str().into(), max.as_str().into())
-                }
-                _ => continue,
+                Some(Range::Text(min, max)) => (cut(min).into(), upper_bound(max).into()),
+                None => continue,
             };
             min_values.insert(name.into(), min);
             max_values.insert(name.into(), max);
@@ -201,6 +202,24 @@ impl Statistics {
             "nullCount": nulls,
         })
         .to_string()
+    }
+}
+
+/// The beginning of a text: not greater than it.
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(STATISTICS_TEXT_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// The text, or if it is long, a short one that is not smaller.
+fn upper_bound(text: &str) -> String {
+    let beginning = cut(text);
+    match beginning.len() == text.len() {
+        true => text.to_owned(),
+        false => format!("{beginning}{TEXT_MAX_END}"),
     }
 }
 
@@ -218,6 +237,20 @@ impl Range {
             (Self::Time(a, b), Self::Time(c, d)) => Self::Time(a.min(c), b.max(d)),
             (Self::Text(a, b), Self::Text(c, d)) => Self::Text(a.min(c), b.max(d)),
             (own, _) => own,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cut_texts_stay_bounds() {
+        let long = "é".repeat(50);
+        for text in ["", "a", &"a".repeat(64), &"a".repeat(65), &long] {
+            assert!(cut(text) <= text && text <= &*upper_bound(text), "{text}");
+            assert!(upper_bound(text).len() <= STATISTICS_TEXT_MAX + 4);
         }
     }
 }

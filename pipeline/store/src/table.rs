@@ -8,6 +8,7 @@
 //! Survives: SIGKILL anywhere (files that no commit names are never read), several processes
 //! committing at once.
 
+use crate::data_file::STATISTICS;
 use crate::delta::{
     Action, Add, CommitInfo, FileStatistics, Log, LogOptions, Metadata, Protocol, Remove, Snapshot,
     TableFile, Txn,
@@ -15,7 +16,7 @@ use crate::delta::{
 use crate::directory::{Directory, unique};
 use crate::error::{CommitError, StoreError};
 use crate::ledger::PartitionName;
-use crate::schema::{PARTITION_COLUMN, delta_fields};
+use crate::schema::{COLUMNS, PARTITION_COLUMN, delta_fields};
 use crate::time::now_us;
 use crate::writer::Batch;
 use serde_json::Value;
@@ -265,7 +266,7 @@ fn first_commit() -> Vec<Action> {
         format: crate::delta::Format { provider: "parquet".into(), options: BTreeMap::new() },
         schema_string: schema_string(delta_fields()),
         partition_columns: vec![PARTITION_COLUMN.into()],
-        configuration: BTreeMap::new(),
+        configuration: [(STATISTICS_SETTING.into(), statistics_setting())].into(),
         created_time: Some(now_us() / 1000),
     };
     vec![
@@ -273,6 +274,15 @@ fn first_commit() -> Vec<Action> {
         Action { protocol: Some(Protocol::WRITTEN), ..Action::default() },
         Action { metadata: Some(metadata), ..Action::default() },
     ]
+}
+
+/// Names the columns that have statistics.
+const STATISTICS_SETTING: &str = "delta.dataSkippingStatsColumns";
+
+/// In backquotes: the dots are part of the names.
+fn statistics_setting() -> String {
+    let names = STATISTICS.iter().map(|column| format!("`{}`", COLUMNS[*column].name));
+    names.collect::<Vec<_>>().join(",")
 }
 
 fn schema_string(fields: Vec<Value>) -> String {
