@@ -2,7 +2,6 @@
 //! 0 done, 1 failed or found something wrong, 2 wrong usage, 78 (`EX_CONFIG`) bad configuration.
 
 mod lines;
-mod lines;
 pub mod parse;
 pub mod rules;
 pub mod run;
