@@ -52,8 +52,25 @@ pub fn parse<'a>(line: &'a [u8], context: &TimeContext<'_>) -> Header<'a> {
     }
     match priority {
         Some(_) => without_time(line, rest, priority),
-        None => Header { message: line, ..Header::default() },
+        None => without_both(line),
     }
+}
+
+/// Neither priority nor time: `web1 sshd[12]: …` still names host, program and process, as some
+/// relays and files have it. Nothing less than the process id is taken for a sign.
+fn without_both(line: &[u8]) -> Header<'_> {
+    let mut header = Header { message: line, ..Header::default() };
+    if let Some((host, after)) = word(line)
+        && is_host(host)
+        && tag(after, &mut header)
+    {
+        if header.pid.is_some_and(|pid| pid.iter().all(u8::is_ascii_digit)) {
+            header.hostname = Some(host);
+        } else {
+            header = Header { message: line, ..Header::default() };
+        }
+    }
+    header
 }
 
 /// `<134>` and what follows.
@@ -109,7 +126,14 @@ fn after_time<'a>(time: HeaderTime, text: &'a [u8], mut header: Header<'a>) -> H
     header.hostname = host;
     let after = after.strip_prefix(b": ").unwrap_or(after);
     header.message = after;
-    tag(after, &mut header);
+    if !tag(after, &mut header)
+        && let (Some(host), Some((again, rest))) = (host, word(after))
+        && host == again
+    {
+        // A relay has put the host in front once more.
+        header.message = rest;
+        tag(rest, &mut header);
+    }
     header
 }
 
@@ -170,7 +194,19 @@ fn tag<'a>(text: &'a [u8], header: &mut Header<'a>) -> bool {
     header.program = Some(program);
     header.pid = pid.filter(|pid| !pid.is_empty());
     header.message = message.strip_prefix(b" ").unwrap_or(message);
+    solaris_id(header);
     true
+}
+
+/// Solaris puts `[ID 800047 auth.info] ` in front of the message.
+fn solaris_id(header: &mut Header<'_>) {
+    if let Some(rest) = header.message.strip_prefix(b"[ID ")
+        && let Some(close) = rest.iter().take(64).position(|b| *b == b']')
+        && rest[0].is_ascii_digit()
+    {
+        header.message_id = Some(&rest[..close]);
+        header.message = rest[close + 1..].trim_ascii_start();
+    }
 }
 
 fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -321,6 +357,9 @@ mod tests {
         check("<189>29: *Nov 22 10:00:00.000: %SYS-5-X: y", [nov, "", "", ""], "%SYS-5-X: y");
         check("2026-11-22T10:00:00+00:00 h postfix/smtpd[1]: -x", [nov, "h", "postfix/smtpd", "1"], "-x");
         check("<13>h app: x", ["", "h", "app", ""], "x");
+        check("web1 sshd[12]: x", ["", "web1", "sshd", "12"], "x");
+        check("Nov 22 10:00:00 h h sshd[12]: x", [nov, "h", "sshd", "12"], "x");
+        check("Nov 22 10:00:00 h sshd[12]: [ID 8 auth.info] x", [nov, "h", "sshd", "12"], "x");
         check("<13>app[7]: x", ["", "", "app", "7"], "x");
         check("<165>1 2026-11-22T10:00:00Z h app 8 ID [a@1 b=\"]\\\"\"] hi", [nov, "h", "app", "8"], "hi");
         check("<165>1 - - - - - -", ["", "", "", ""], "");
