@@ -10,6 +10,7 @@ use crate::data_file::FileWriter;
 use crate::delta::Add;
 use crate::error::StoreError;
 use crate::ledger::{Ledger, PartitionName, Saved, Verdict};
+use crate::rebuild::rebuild;
 use crate::record::Record;
 use crate::table::Table;
 use crate::time::now_us;
@@ -199,21 +200,31 @@ impl PartitionWriter {
     }
 }
 
-/// The ledger that is valid now. It may be replaced while it is read; then the table names another.
+/// The table's position of a partition, and the ledger that is valid now. One that is lost or damaged
+/// is made anew from the rows.
 pub(crate) fn load_ledger(
     table: &Table,
     name: &PartitionName,
 ) -> Result<(Option<i64>, Ledger), StoreError> {
-    let (position, id) = table.app_versions(name)?;
-    match Ledger::load(table.directory(), name.clone(), id) {
-        Err(error) if error.is_not_found() => {
-            let (position, later) = table.app_versions(name)?;
-            if later == id {
-                return Err(error);
-            }
-            Ledger::load(table.directory(), name.clone(), later).map(|ledger| (position, ledger))
+    let (mut position, mut id) = table.app_versions(name)?;
+    loop {
+        let error = match Ledger::load(table.directory(), name.clone(), id) {
+            Err(error @ StoreError::Damaged { .. }) => error,
+            Err(error) if error.is_not_found() => error,
+            other => return other.map(|ledger| (position, ledger)),
+        };
+        // It may have been replaced while it was read; then the table names another.
+        let (position_now, id_now) = table.app_versions(name)?;
+        if id_now == id {
+            tracing::warn!(
+                %error, partition = name.partition, topic = name.topic,
+                "the ledger is of no use; it is made anew from the table's rows, and what was missing \
+                 before cannot be told any more"
+            );
+            let sources = rebuild(table, name.partition)?;
+            return Ok((position, Ledger::of_sources(name.clone(), sources)));
         }
-        other => other.map(|ledger| (position, ledger)),
+        (position, id) = (position_now, id_now);
     }
 }
 

@@ -176,17 +176,36 @@ fn records_that_cannot_be_decoded_move_the_offset_and_nothing_else() {
 }
 
 #[test]
-fn a_damaged_ledger_is_refused_by_name() {
-    let directory = tempfile::tempdir().unwrap();
-    let table = open(directory.path());
-    let mut before = writer(&table, 0);
-    push(&mut before, 0, 0..10);
-    table.commit(vec![before.seal().unwrap()]).unwrap();
-    let folder = directory.path().join("_logweir/ledger/group/topic/0");
-    for file in std::fs::read_dir(folder).unwrap() {
-        std::fs::write(file.unwrap().path(), "garbage").unwrap();
+fn a_lost_or_damaged_ledger_is_made_anew_from_the_rows() {
+    let damages: [fn(&Path); 2] = [
+        |file| std::fs::write(file, "garbage").unwrap(),
+        |file| std::fs::remove_file(file).unwrap(),
+    ];
+    for damage in damages {
+        let directory = tempfile::tempdir().unwrap();
+        let table = open(directory.path());
+        let mut before = writer(&table, 0);
+        let mut other = writer(&table, 1);
+        push(&mut before, 0, 0..10);
+        push(&mut other, 1, 0..20);
+        table.commit(vec![before.seal().unwrap(), other.seal().unwrap()]).unwrap();
+        let folder = directory.path().join("_logweir/ledger/group/topic/0");
+        for file in std::fs::read_dir(folder).unwrap() {
+            damage(&file.unwrap().path());
+        }
+        let mut after = writer(&table, 0);
+        assert_eq!(after.position(), Some(10));
+        // The agent sends all again, and more.
+        for n in 0..15 {
+            after.push(10 + n, &record(0, n as u64));
+        }
+        table.commit(vec![after.seal().unwrap()]).unwrap();
+        assert_eq!(stored(&table), 35);
+        let sources = logweir_store::audit(&table, None, None).unwrap();
+        let known: Vec<_> = sources.iter().map(|s| (s.partition, s.rows, s.high_water)).collect();
+        assert_eq!((known.len(), known.contains(&(0, 15, 140))), (2, true), "{known:?}");
+        assert_eq!(sources.iter().filter(|source| source.is_complete()).count(), 1);
+        // From now on it is whole again.
+        assert_eq!(writer(&table, 0).position(), Some(25));
     }
-    let error = PartitionWriter::open(table, GROUP, TOPIC, 0).unwrap_err().to_string();
-    assert!(error.contains("_logweir/ledger/group/topic/0/"), "{error}");
-    assert!(error.contains("damaged"), "{error}");
 }

@@ -124,14 +124,7 @@ impl Ledger {
         name: PartitionName,
         id: Option<i64>,
     ) -> Result<Self, StoreError> {
-        let mut ledger = Self {
-            name,
-            sources: HashMap::new(),
-            touched: HashSet::new(),
-            parts: Vec::new(),
-            retired: Vec::new(),
-            forgotten: 0,
-        };
+        let mut ledger = Self::of_sources(name, HashMap::new());
         if let Some(id) = id {
             let (header, own, bytes) = ledger.read(directory, id)?;
             for part in header.parts {
@@ -144,6 +137,13 @@ impl Ledger {
             ledger.forgotten = header.forgotten;
         }
         Ok(ledger)
+    }
+
+    /// Takes sources that were found otherwise, because the files are of no use; all of it is written
+    /// at the next save.
+    pub(crate) fn of_sources(name: PartitionName, sources: HashMap<SourceId, Source>) -> Self {
+        let touched = sources.keys().copied().collect();
+        Self { name, sources, touched, parts: Vec::new(), retired: Vec::new(), forgotten: 0 }
     }
 
     fn read(

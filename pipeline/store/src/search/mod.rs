@@ -25,6 +25,8 @@ mod text;
 mod top;
 
 pub(crate) use file::DataFile;
+pub(crate) use predicate::{Predicate, Test, column_of, text_array};
+pub(crate) use scan::{Part, Scan};
 
 pub use compile::Query;
 pub use format::{Format, Formatter};
@@ -35,9 +37,7 @@ use crate::error::StoreError;
 use crate::schema;
 use crate::table::Table;
 use group::Groups;
-use predicate::{Predicate, Test};
 use row::Wanted;
-use scan::Scan;
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 type Times = Option<(i64, i64)>;
 
 /// The files that may hold matching rows, and the tests.
-pub(super) struct Scan<'t> {
+pub(crate) struct Scan<'t> {
     directory: &'t Directory,
     conjuncts: Vec<Predicate>,
     order: Order,
@@ -39,7 +39,7 @@ pub(super) struct Scan<'t> {
 }
 
 /// A row group with its rows that match.
-pub(super) struct Part<'s> {
+pub(crate) struct Part<'s> {
     file: &'s DataFile,
     file_at: usize,
     row_group: usize,
@@ -47,7 +47,7 @@ pub(super) struct Part<'s> {
 }
 
 impl<'t> Scan<'t> {
-    pub(super) fn new(
+    pub(crate) fn new(
         table: &'t Table,
         conjuncts: Vec<Predicate>,
         options: &SearchOptions,
@@ -92,7 +92,7 @@ impl<'t> Scan<'t> {
 
     /// Hands out every row group with matching rows. `wanted` says whether rows of such times are
     /// still of use.
-    pub(super) fn run(
+    pub(crate) fn run(
         &self,
         wanted: impl Fn(Times) -> bool + Sync,
         take: impl Fn(&Part<'_>) -> Result<(), StoreError> + Sync,
@@ -230,7 +230,7 @@ impl Part<'_> {
         Ok(found)
     }
 
-    pub(super) fn read(
+    pub(crate) fn read(
         &self,
         columns: &BTreeSet<ColumnIndex>,
         take: impl FnMut(&RecordBatch) -> Result<(), StoreError>,
