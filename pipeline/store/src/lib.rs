@@ -34,7 +34,7 @@ pub use maintenance::{
 };
 pub use search::{
     Format, Formatter, Order, Query, QueryError, Row, SearchOptions, SearchSummary, Value, count,
-    count_by, search,
+    count_by, search, visible,
 };
 pub use table::{Table, TableOptions};
 pub use time::{format_time, parse_time};

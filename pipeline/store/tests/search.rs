@@ -222,7 +222,7 @@ fn pruning_and_threads_change_the_work_and_not_the_answer() {
                     assert!(
                         summary.matched <= total && (!summary.exact || summary.matched == total)
                     );
-                    skipped += summary.files_skipped;
+                    skipped += summary.files_pruned;
                 }
             }
         }

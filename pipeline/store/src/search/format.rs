@@ -249,8 +249,10 @@ fn escaped(text: &str, escape: impl Fn(char) -> String) -> String {
     out
 }
 
-/// The text with what acts on a terminal made visible.
-fn visible(text: &str) -> String {
+/// The text with what acts on a terminal made visible. For whatever of an event is printed otherwise
+/// than by a [`Formatter`].
+#[must_use]
+pub fn visible(text: &str) -> String {
     escaped(text, |character| match character {
         '\n' => r"\n".into(),
         '\r' => r"\r".into(),

@@ -29,7 +29,7 @@ pub(crate) use predicate::{Predicate, Test, column_of, text_array};
 pub(crate) use scan::{Part, Scan};
 
 pub use compile::Query;
-pub use format::{Format, Formatter};
+pub use format::{Format, Formatter, visible};
 pub use row::{Row, Value};
 pub use syntax::QueryError;
 
@@ -91,9 +91,9 @@ pub struct SearchSummary {
     /// Files of the table.
     pub files: u64,
     /// Files that were not opened.
-    pub files_skipped: u64,
+    pub files_pruned: u64,
     /// Rows that were tested.
-    pub rows_tested: u64,
+    pub rows_scanned: u64,
 }
 
 /// Finds the rows that match and hands the first ones of them, in order, to `sink` until it breaks.

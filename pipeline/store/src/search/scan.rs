@@ -187,8 +187,8 @@ impl<'t> Scan<'t> {
         SearchSummary {
             exact: self.skipped.load(Ordering::Relaxed) == 0,
             files: self.files_in_table,
-            files_skipped: self.files_in_table - self.opened.load(Ordering::Relaxed),
-            rows_tested: self.tested.load(Ordering::Relaxed),
+            files_pruned: self.files_in_table - self.opened.load(Ordering::Relaxed),
+            rows_scanned: self.tested.load(Ordering::Relaxed),
             ..SearchSummary::default()
         }
     }
