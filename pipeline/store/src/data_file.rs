@@ -14,6 +14,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use serde_json::{Map, Value};
 use std::fs::File;
+use std::sync::Arc;
 
 /// Rows per row group: what a search skips or decodes at once. Larger ones compress hardly better.
 pub(crate) const ROW_GROUP_ROWS: usize = 262_144;
@@ -44,16 +45,20 @@ pub(crate) struct FileWriter<'a> {
     path: String,
     day: i32,
     file: File,
+    columns: Vec<ColumnIndex>,
     writer: ArrowWriter<File>,
     statistics: Statistics,
 }
 
 impl<'a> FileWriter<'a> {
-    /// Begins a file of the rows of a day. `name` goes into the file's name, for people.
+    /// Begins a file of rows of a day. `name` goes into the file's name, for people. `columns` are
+    /// those that the file has, in the table's order; `rows` bounds the size of its bloom filters.
     pub(crate) fn create(
         directory: &'a Directory,
         day: i32,
         name: &str,
+        columns: Vec<ColumnIndex>,
+        rows: usize,
     ) -> Result<Self, StoreError> {
         let folder = format!("{PARTITION_COLUMN}={}", format_date(day));
         directory.make(&folder)?;
@@ -62,15 +67,33 @@ impl<'a> FileWriter<'a> {
         let failed = |error| StoreError::parquet(&directory.path(&path), error);
         let target =
             file.try_clone().map_err(|e| StoreError::io("open", &directory.path(&path), e))?;
-        let writer = ArrowWriter::try_new(target, ARROW_SCHEMA.clone(), Some(properties()))
-            .map_err(failed)?;
-        Ok(Self { directory, path, day, file, writer, statistics: Statistics::default() })
+        let schema = Arc::new(ARROW_SCHEMA.project(&columns)?);
+        let writer =
+            ArrowWriter::try_new(target, schema, Some(properties(rows))).map_err(failed)?;
+        Ok(Self { directory, path, day, file, columns, writer, statistics: Statistics::default() })
     }
 
-    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), StoreError> {
+    /// Writes rows of a day as a file.
+    pub(crate) fn write_file(
+        directory: &'a Directory,
+        day: i32,
+        name: &str,
+        rows: &RecordBatch,
+    ) -> Result<Add, StoreError> {
+        // Most events have a third of the columns. One that no row has is left out: readers take it
+        // as absent, and the footer, which every search reads, is that much shorter.
+        let present = |column: &ColumnIndex| rows.column(*column).null_count() < rows.num_rows();
+        let columns = (0..COLUMNS.len()).filter(present).collect();
+        let mut file = Self::create(directory, day, name, columns, rows.num_rows())?;
+        file.write(rows)?;
+        file.finish(true)
+    }
+
+    /// `batch` has all columns of the table.
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), StoreError> {
         self.statistics.take(batch);
         self.writer
-            .write(batch)
+            .write(&batch.project(&self.columns)?)
             .map_err(|error| StoreError::parquet(&self.directory.path(&self.path), error))
     }
 
@@ -86,10 +109,10 @@ impl<'a> FileWriter<'a> {
         self.statistics.rows as u64
     }
 
-    /// Ends the file, durably; the action adds it to the table. `data_change` is false if its rows
-    /// were in the table before.
+    /// Ends the file; its name becomes durable with the commit. `data_change` is false if its rows were
+    /// in the table before.
     pub(crate) fn finish(self, data_change: bool) -> Result<Add, StoreError> {
-        let Self { directory, path, day, file, writer, statistics } = self;
+        let Self { directory, path, day, file, writer, statistics, .. } = self;
         writer.close().map_err(|error| StoreError::parquet(&directory.path(&path), error))?;
         let size = directory.seal(&path, &file)?;
         let partition = [(PARTITION_COLUMN.to_owned(), Some(format_date(day)))];
@@ -105,7 +128,13 @@ impl<'a> FileWriter<'a> {
     }
 }
 
-fn properties() -> WriterProperties {
+/// The folder of a file that this crate has written.
+pub(crate) fn folder_of(add: &Add) -> String {
+    add.path.rsplit_once('/').map_or_else(String::new, |(folder, _)| folder.to_owned())
+}
+
+fn properties(rows: usize) -> WriterProperties {
+    let distinct_max = rows.min(ROW_GROUP_ROWS) as u64;
     let path = |column: ColumnIndex| ColumnPath::from(COLUMNS[column].name);
     let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("a level that zstd has");
     let mut properties = WriterProperties::builder()
@@ -116,7 +145,7 @@ fn properties() -> WriterProperties {
     for &column in schema::BLOOM {
         properties = properties
             .set_column_bloom_filter_enabled(path(column), true)
-            .set_column_bloom_filter_max_ndv(path(column), ROW_GROUP_ROWS as u64)
+            .set_column_bloom_filter_max_ndv(path(column), distinct_max)
             .set_column_bloom_filter_fpp(path(column), BLOOM_FALSE_POSITIVES);
     }
     // Values that grow by little from row to row.

@@ -1,8 +1,10 @@
 //! The directory that holds the table: whole files, written once, and a put-if-absent.
 //!
-//! Owns durability: what `create` and `put_if_absent` have returned `Ok` for is on the disk, its name
-//! included, also after a power cut. Everything above speaks in paths relative to the table and could
-//! stand on an object store, which has the same operations.
+//! Owns durability. Once `put_if_absent` has returned `Ok`, its file is on the disk also after a power
+//! cut. Files that a log entry is going to name are `seal`ed or `put`, and their folders `sync`ed,
+//! before: syncing a folder once for several files halves the time of a commit. Everything above
+//! speaks in paths relative to the table and could stand on an object store, which has the same
+//! operations.
 //!
 //! Survives: SIGKILL between any two system calls leaves at most a file that nothing refers to.
 
@@ -75,16 +77,19 @@ impl Directory {
             .map_err(|e| StoreError::io("create", &path, e))
     }
 
-    /// Makes a created file and its name durable; returns its size in bytes.
+    /// Makes a created file durable, but for its name; returns its size in bytes.
     pub(crate) fn seal(&self, relative: &str, file: &File) -> Result<u64, StoreError> {
         let path = self.path(relative);
         file.sync_all().map_err(|e| StoreError::io("sync", &path, e))?;
-        let size = file.metadata().map_err(|e| StoreError::io("measure", &path, e))?.len();
-        sync_directory(path.parent().unwrap_or(&self.root))?;
-        Ok(size)
+        Ok(file.metadata().map_err(|e| StoreError::io("measure", &path, e))?.len())
     }
 
-    /// Writes a whole new file, durably.
+    /// Makes the names of the files in a folder durable.
+    pub(crate) fn sync(&self, folder: &str) -> Result<(), StoreError> {
+        sync_directory(&self.path(folder))
+    }
+
+    /// Writes a whole new file, durably but for its name.
     pub(crate) fn put(&self, relative: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let mut file = self.create(relative)?;
         file.write_all(bytes).map_err(|e| StoreError::io("write", &self.path(relative), e))?;

@@ -20,7 +20,7 @@ use crate::schema::{COLUMNS, PARTITION_COLUMN, delta_fields};
 use crate::time::now_us;
 use crate::writer::Batch;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -139,6 +139,8 @@ impl Table {
         if batches.is_empty() {
             return Ok(());
         }
+        let folders: BTreeSet<String> = batches.iter().flat_map(Batch::folders).collect();
+        folders.iter().try_for_each(|folder| self.directory.sync(folder))?;
         let actions = commit_actions(&batches);
         self.commit_when(|snapshot| check_positions(snapshot, &batches), || actions.clone())?;
         for path in batches.iter().flat_map(Batch::obsolete) {

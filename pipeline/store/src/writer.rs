@@ -6,7 +6,7 @@
 //! it builds on; after any error it is to be opened anew.
 
 use crate::columns::{Arrival, Columns};
-use crate::data_file::FileWriter;
+use crate::data_file::{FileWriter, folder_of};
 use crate::delta::Add;
 use crate::error::StoreError;
 use crate::ledger::{Ledger, PartitionName, Saved, Verdict};
@@ -151,7 +151,7 @@ impl PartitionWriter {
         self.oldest.map(|oldest| oldest.elapsed())
     }
 
-    /// Writes what is held into files, durably, and returns the batch to commit. The writer goes on
+    /// Writes what is held into files and returns the batch to commit. The writer goes on
     /// behind it, as if it were committed.
     ///
     /// # Errors
@@ -192,9 +192,7 @@ impl PartitionWriter {
         }
         let name = format!("part-{:05}", self.name.partition);
         for (day, rows) in self.columns.finish()? {
-            let mut file = FileWriter::create(self.table.directory(), day, &name)?;
-            file.write(&rows)?;
-            self.files.push(file.finish(true)?);
+            self.files.push(FileWriter::write_file(self.table.directory(), day, &name, &rows)?);
         }
         Ok(())
     }
@@ -269,6 +267,12 @@ impl Batch {
 
     pub(crate) fn files(&self) -> &[Add] {
         &self.files
+    }
+
+    /// Where its files are.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = String> + '_ {
+        let ledger = self.ledger.as_ref().map(|_| self.name.folder());
+        self.files.iter().map(folder_of).chain(ledger)
     }
 
     pub(crate) fn ledger_id(&self) -> Option<i64> {

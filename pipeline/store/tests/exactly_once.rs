@@ -189,10 +189,11 @@ fn a_lost_or_damaged_ledger_is_made_anew_from_the_rows() {
         push(&mut before, 0, 0..10);
         push(&mut other, 1, 0..20);
         table.commit(vec![before.seal().unwrap(), other.seal().unwrap()]).unwrap();
-        let folder = directory.path().join("_logweir/ledger/group/topic/0");
-        for file in std::fs::read_dir(folder).unwrap() {
-            damage(&file.unwrap().path());
-        }
+        let folder = directory.path().join("_logweir/ledger/group/topic");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+        files
+            .filter(|file| file.file_name().to_string_lossy().starts_with("0-"))
+            .for_each(|file| damage(&file.path()));
         let mut after = writer(&table, 0);
         assert_eq!(after.position(), Some(10));
         // The agent sends all again, and more.

@@ -1,6 +1,6 @@
 //! The ledger of a Kafka partition: what is known of each source in it.
 //!
-//! It is kept beside the table, in `_logweir/ledger/<group>/<topic>/<partition>/<id>.jsonl`, and
+//! It is kept beside the table, in `_logweir/ledger/<group>/<topic>/<partition>-<id>.jsonl`, and
 //! becomes valid together with the data: the Delta commit that adds the rows also sets the partition's
 //! ledger id. A crash between the two leaves a file that nothing refers to. Ids are random, so a
 //! worker that has lost its partition cannot overwrite the ledger of the one that has it now.
@@ -63,9 +63,9 @@ impl PartitionName {
         Some(Self { group, topic, partition })
     }
 
-    /// The folder of its ledger files.
+    /// The folder of its ledger files, and of those of the topic's other partitions.
     pub(crate) fn folder(&self) -> String {
-        format!("{LEDGER}/{}/{}/{}", encode(&self.group), encode(&self.topic), self.partition)
+        format!("{LEDGER}/{}/{}", encode(&self.group), encode(&self.topic))
     }
 }
 
@@ -159,7 +159,7 @@ impl Ledger {
     }
 
     fn path(&self, id: i64) -> String {
-        format!("{}/{id:016x}.jsonl", self.name.folder())
+        format!("{}/{}-{id:016x}.jsonl", self.name.folder(), self.name.partition)
     }
 
     /// Counts the event in its source and says whether it is to be stored.
@@ -323,10 +323,10 @@ mod tests {
     #[test]
     fn names_from_outside_choose_no_path() {
         for (group, expected) in [
-            ("logweir-ingest", "_logweir/ledger/logweir-ingest/t/0"),
-            ("../../etc", "_logweir/ledger/%2E.%2F..%2Fetc/t/0"),
-            ("..", "_logweir/ledger/%2E./t/0"),
-            ("a b%", "_logweir/ledger/a%20b%25/t/0"),
+            ("logweir-ingest", "_logweir/ledger/logweir-ingest/t"),
+            ("../../etc", "_logweir/ledger/%2E.%2F..%2Fetc/t"),
+            ("..", "_logweir/ledger/%2E./t"),
+            ("a b%", "_logweir/ledger/a%20b%25/t"),
         ] {
             assert_eq!(name(group).folder(), expected);
             assert_eq!(PartitionName::of_ledger_app(&name(group).ledger_app()), Some(name(group)));

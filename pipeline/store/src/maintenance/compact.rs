@@ -105,7 +105,13 @@ fn merge(
 ) -> Result<(), CommitError> {
     let mut merged = Vec::new();
     let mut out = Merger {
-        writer: FileWriter::create(table.directory(), day, "compact")?,
+        writer: FileWriter::create(
+            table.directory(),
+            day,
+            "compact",
+            (0..COLUMNS.len()).collect(),
+            SORTED_ROWS,
+        )?,
         held: Vec::new(),
         rows: 0,
         bytes: 0,

@@ -8,13 +8,13 @@ mod compact;
 
 pub use compact::{CompactOptions, CompactSummary, compact};
 
+use crate::data_file::folder_of;
 use crate::error::{CommitError, StoreError};
-use crate::ledger::{LEDGER, PartitionName};
 use crate::schema::PARTITION_COLUMN;
 use crate::table::{FileEntry, Table, replace_actions};
 use crate::time::now_us;
 use crate::writer::load_ledger;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 /// Files younger than this are never removed: a writer may be about to commit them, a search may be
@@ -49,6 +49,9 @@ fn replace(
     removed: &[FileEntry],
     added: &[crate::delta::Add],
 ) -> Result<(), CommitError> {
+    for folder in added.iter().map(folder_of) {
+        table.directory().sync(&folder)?;
+    }
     table.commit_when(
         |snapshot| match removed
             .iter()
@@ -83,9 +86,7 @@ pub fn vacuum(table: &Table, grace: Duration) -> Result<VacuumSummary, StoreErro
             sweep.folder(&folder.name, &kept)?;
         }
     }
-    for name in table.ledgers()? {
-        sweep.ledger(&name)?;
-    }
+    sweep.ledgers()?;
     sweep.folder("_logweir/tmp", &HashSet::new())?;
     Ok(sweep.summary)
 }
@@ -110,11 +111,13 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    fn ledger(&mut self, name: &PartitionName) -> Result<(), StoreError> {
-        let (_, ledger) = load_ledger(self.table, name)?;
-        let folder = name.folder();
-        debug_assert!(folder.starts_with(LEDGER));
-        self.folder(&folder, &ledger.files().collect())
+    fn ledgers(&mut self) -> Result<(), StoreError> {
+        let mut kept: BTreeMap<String, HashSet<String>> = BTreeMap::new();
+        for name in self.table.ledgers()? {
+            let (_, ledger) = load_ledger(self.table, &name)?;
+            kept.entry(name.folder()).or_default().extend(ledger.files());
+        }
+        kept.iter().try_for_each(|(folder, files)| self.folder(folder, files))
     }
 }
 
