@@ -4,14 +4,20 @@
 //! sides are counted apart from each other, so that the equation can be checked and does not hold
 //! by definition.
 
+use crate::source::syslog::Syslog;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Why an event did not go to the events' topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DropReason {
+pub(crate) enum DropReason {
     /// A line without a character.
     EmptyLine,
+    /// A rule says so.
+    Rule,
+    /// A rule delivers a sample only.
+    Sampled,
     /// Larger than Kafka takes; a copy is in the dead-letter topic.
     TooLarge,
     /// Refused by the broker; a copy is in the dead-letter topic.
@@ -29,8 +35,10 @@ pub enum DropReason {
 }
 
 /// All reasons, in the order of the counters.
-pub(crate) const DROP_REASONS: [DropReason; 8] = [
+pub(crate) const DROP_REASONS: [DropReason; 10] = [
     DropReason::EmptyLine,
+    DropReason::Rule,
+    DropReason::Sampled,
     DropReason::TooLarge,
     DropReason::Refused,
     DropReason::TruncatedUnacknowledged,
@@ -43,9 +51,11 @@ pub(crate) const DROP_REASONS: [DropReason; 8] = [
 impl DropReason {
     /// The word for it in counters, logs and dead letters.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::EmptyLine => "empty_line",
+            Self::Rule => "rule",
+            Self::Sampled => "sampled",
             Self::TooLarge => "too_large",
             Self::Refused => "refused",
             Self::TruncatedUnacknowledged => "truncated_unacknowledged",
@@ -69,11 +79,6 @@ impl Drops {
     #[must_use]
     pub(crate) fn total(&self) -> u64 {
         self.0.iter().sum()
-    }
-
-    #[must_use]
-    pub(crate) fn of(&self, reason: DropReason) -> u64 {
-        self.0[reason as usize]
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
@@ -188,6 +193,36 @@ impl Counts {
     }
 }
 
+/// What happened at the listeners of one syslog source besides messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ListenerSnapshot {
+    pub udp: Option<String>,
+    pub tcp: Option<String>,
+    pub connections_open: u64,
+    /// Closed at once, because there were too many.
+    pub connections_refused: u64,
+    /// Connections closed because their stream could not be followed.
+    pub framing_errors: u64,
+    /// Datagrams that the kernel threw away before the agent could read them.
+    pub kernel_drops: u64,
+}
+
+impl ListenerSnapshot {
+    pub(crate) fn of(syslog: &Syslog) -> Self {
+        let (udp, tcp) = syslog.addresses();
+        let statistics = syslog.statistics();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Self {
+            udp: udp.map(|address| address.to_string()),
+            tcp: tcp.map(|address| address.to_string()),
+            connections_open: count(&statistics.connections_open),
+            connections_refused: count(&statistics.connections_refused),
+            framing_errors: count(&statistics.framing_errors),
+            kernel_drops: count(&statistics.kernel_drops),
+        }
+    }
+}
+
 /// The state of the whole agent at a moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Snapshot {
@@ -204,5 +239,6 @@ pub struct Snapshot {
     pub checkpoint_errors: u64,
     #[serde(flatten)]
     pub counts: Counts,
+    pub listeners: Vec<ListenerSnapshot>,
     pub sources: Vec<SourceSnapshot>,
 }

@@ -3,18 +3,24 @@
 //! Start: take the state directory, load what is on disk, then begin to read. Stop: no more input,
 //! what is read goes out (within the grace), the checkpoint is written last.
 
-use crate::accounting::{Counts, Snapshot, SourceSnapshot};
+use crate::accounting::{Counts, ListenerSnapshot, Snapshot, SourceSnapshot};
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::config::{Config, SourceConfig};
+use crate::config::{Common, Config, FileConfig, SourceConfig};
 use crate::delivery::Courier;
 use crate::parsing::Rules;
 use crate::source::file::Discovery;
+use crate::source::spooled::SpoolTail;
+use crate::source::stdin::Stdin;
+use crate::source::syslog::Syslog;
 use crate::source::{Context, lane_snapshot};
 use crate::state_dir::{StateDir, StateDirError};
 use crate::sync::lock;
-use crate::workers::{Queue, Workers};
+use crate::workers::{Queue, Work, Workers};
 use logweir_document::{Diagnostic, render_all};
 use logweir_kafka::producer::ProducerError;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -35,7 +41,7 @@ pub enum AgentError {
     #[error(transparent)]
     Kafka(#[from] ProducerError),
     #[error("cannot start: {0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
 }
 
 /// A running agent.
@@ -43,11 +49,21 @@ pub enum AgentError {
 pub struct Agent {
     context: Arc<Context>,
     discovery: Discovery,
+    inputs: Arc<Inputs>,
     workers: Mutex<Option<Workers>>,
     keeper: Mutex<Option<JoinHandle<()>>>,
     stop: Arc<AtomicBool>,
     /// Last, so that the directory is free only when nothing is written there any more.
-    _state_dir: StateDir,
+    state_dir: StateDir,
+}
+
+/// The sources that go through spools.
+#[derive(Debug, Default)]
+struct Inputs {
+    syslog: Vec<Syslog>,
+    stdin: Option<Stdin>,
+    /// Spools of inputs that are not configured any more: what is left in them goes out.
+    orphans: Vec<Arc<SpoolTail>>,
 }
 
 impl Agent {
@@ -57,6 +73,11 @@ impl Agent {
     /// See [`AgentError`].
     pub fn start(config: Config) -> Result<Self, AgentError> {
         let rules = Rules::load(&config.rules).map_err(AgentError::Rules)?;
+        let unknown: Vec<Diagnostic> =
+            config.sources.iter().filter_map(|source| rules.check(source.common()).err()).collect();
+        if !unknown.is_empty() {
+            return Err(AgentError::Rules(unknown));
+        }
         let state_dir = StateDir::open(&config.state_dir)?;
         raise_file_limit();
         let checkpoint = Arc::new(Checkpoint::open(state_dir.path())?);
@@ -68,27 +89,53 @@ impl Agent {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             host_name: config.host_name,
         };
-        let context =
-            Arc::new(Context::new(agent, checkpoint, courier.clone(), queue.clone(), rules));
-        let workers = Workers::start(config.workers, &queue, &courier);
-        let mut files = Vec::new();
-        for source in config.sources {
-            match source {
-                SourceConfig::File(file) => files.push(file),
-                SourceConfig::Syslog(_) | SourceConfig::Stdin(_) => {}
-            }
-        }
+        let context = Arc::new(Context::new(
+            agent,
+            checkpoint,
+            courier.clone(),
+            queue.clone(),
+            rules.clone(),
+        ));
+        let spools = state_dir.path().join("spool");
+        let (inputs, files) = Inputs::start(&context, &spools, config.sources)?;
+        let inputs = Arc::new(inputs);
+        // Source ids must be in the checkpoint before anything is sent under them.
+        context.save_checkpoint();
+        let workers = Workers::start(config.workers, &queue, &courier, &rules);
         let discovery = Discovery::start(context.clone(), files);
         let stop = Arc::new(AtomicBool::new(false));
-        let keeper = keep(context.clone(), stop.clone(), config.checkpoint_interval);
+        let keeper =
+            keep(context.clone(), inputs.clone(), stop.clone(), config.checkpoint_interval);
         Ok(Self {
             context,
             discovery,
+            inputs,
             workers: Mutex::new(Some(workers)),
             keeper: Mutex::new(Some(keeper)),
             stop,
-            _state_dir: state_dir,
+            state_dir,
         })
+    }
+
+    /// Where state is kept.
+    #[must_use]
+    pub fn state_dir(&self) -> &Path {
+        self.state_dir.path()
+    }
+
+    /// Where syslog is listened for, per source: (UDP, TCP).
+    #[must_use]
+    pub fn syslog_addresses(&self) -> Vec<(Option<SocketAddr>, Option<SocketAddr>)> {
+        self.inputs.syslog.iter().map(Syslog::addresses).collect()
+    }
+
+    /// Whether there is nothing more to do: the only source was standard input, it has ended, and
+    /// all of it is acknowledged.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.discovery.is_unused()
+            && self.inputs.syslog.is_empty()
+            && self.inputs.stdin.as_ref().is_some_and(Stdin::is_finished)
     }
 
     /// The state of this moment.
@@ -99,6 +146,7 @@ impl Agent {
             let name = tail.path().display().to_string();
             lane_snapshot(&tail.route().lane, "file", name, Some(tail.end_offset()))
         }));
+        sources.extend(self.inputs.tails().map(|tail| tail.snapshot()));
         let mut counts: Counts = past;
         sources.iter().for_each(|source: &SourceSnapshot| counts.add(&source.counts));
         sources.sort_by(|a, b| (a.kind, &a.name, &a.id).cmp(&(b.kind, &b.name, &b.id)));
@@ -111,6 +159,7 @@ impl Agent {
             kafka_restarts: self.context.courier.restarts(),
             checkpoint_errors: self.context.checkpoint.errors(),
             counts,
+            listeners: self.inputs.syslog.iter().map(ListenerSnapshot::of).collect(),
             sources,
         }
     }
@@ -121,6 +170,7 @@ impl Agent {
         if self.stop.swap(true, Ordering::AcqRel) {
             return true;
         }
+        self.inputs.stop();
         self.discovery.stop();
         self.context.courier.begin_stop();
         if let Some(workers) = lock(&self.workers).take() {
@@ -131,7 +181,66 @@ impl Agent {
             let _ = keeper.join();
         }
         self.context.save_checkpoint();
+        self.inputs.tails().for_each(|tail| tail.spool().sync(true));
         all_out
+    }
+}
+
+impl Inputs {
+    /// Starts what goes through spools, and returns the file sources.
+    fn start(
+        context: &Arc<Context>,
+        spools: &Path,
+        sources: Vec<SourceConfig>,
+    ) -> io::Result<(Self, Vec<FileConfig>)> {
+        let mut inputs = Self::default();
+        let mut files = Vec::new();
+        for source in sources {
+            match source {
+                SourceConfig::File(file) => files.push(file),
+                SourceConfig::Syslog(syslog) => {
+                    inputs.syslog.push(Syslog::start(context, spools, syslog)?);
+                }
+                SourceConfig::Stdin(stdin) => {
+                    inputs.stdin = Some(Stdin::start(context, spools, &stdin)?);
+                }
+            }
+        }
+        inputs.adopt_orphans(context, spools)?;
+        Ok((inputs, files))
+    }
+
+    fn adopt_orphans(&mut self, context: &Context, spools: &Path) -> io::Result<()> {
+        let Ok(found) = std::fs::read_dir(spools) else { return Ok(()) };
+        let used: Vec<String> = self.tails().map(|tail| tail.spool().name().to_owned()).collect();
+        for name in found.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
+            if used.contains(&name) {
+                continue;
+            }
+            let kind = if name.starts_with("stdin") { "stdin" } else { "syslog" };
+            let bounds = (0, Duration::from_secs(1));
+            let tail = SpoolTail::open(context, spools, (kind, &name), &Common::default(), bounds)?;
+            if !tail.is_drained() {
+                tracing::info!(spool = name, "delivering what an earlier configuration left");
+            }
+            let work: Arc<dyn Work> = tail.clone();
+            context.queue.wake(&work);
+            self.orphans.push(tail);
+        }
+        Ok(())
+    }
+
+    fn tails(&self) -> impl Iterator<Item = &Arc<SpoolTail>> {
+        let syslog = self.syslog.iter().flat_map(Syslog::tails);
+        let stdin = self.stdin.iter().flat_map(Stdin::tails);
+        syslog.chain(stdin).chain(&self.orphans)
+    }
+
+    fn stop(&self) {
+        self.syslog.iter().for_each(Syslog::stop);
+        if let Some(stdin) = &self.stdin {
+            stdin.stop();
+        }
     }
 }
 
@@ -141,27 +250,34 @@ impl Drop for Agent {
     }
 }
 
-/// The thread that writes the checkpoint; less often if writing takes long.
-fn keep(context: Arc<Context>, stop: Arc<AtomicBool>, interval: Duration) -> JoinHandle<()> {
+/// The thread that syncs spools and writes the checkpoint; this less often if it takes long.
+fn keep(
+    context: Arc<Context>,
+    inputs: Arc<Inputs>,
+    stop: Arc<AtomicBool>,
+    interval: Duration,
+) -> JoinHandle<()> {
     let run = move || {
         let mut wait = interval;
         let mut last = Instant::now();
         while !stop.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(50).min(interval));
+            inputs.tails().for_each(|tail| tail.spool().sync(false));
             if last.elapsed() < wait {
                 continue;
             }
             let started = Instant::now();
+            let acked: Vec<u64> = inputs.tails().map(|tail| tail.acked_offset()).collect();
             context.save_checkpoint();
+            for (tail, acked) in inputs.tails().zip(acked) {
+                tail.spool().release(acked);
+            }
             context.sweep();
             wait = interval.max(started.elapsed() * 20);
             last = Instant::now();
         }
     };
-    std::thread::Builder::new()
-        .name("checkpoint".into())
-        .spawn(run)
-        .expect("a thread can be started")
+    std::thread::Builder::new().name("keeper".into()).spawn(run).expect("a thread can be started")
 }
 
 /// Each file that is read is an open one: as many are allowed as the system allows this process.

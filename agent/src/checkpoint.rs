@@ -238,11 +238,6 @@ impl Checkpoint {
         lock(&self.state).dormant.values().filter(|entry| wanted(entry)).cloned().collect()
     }
 
-    /// Remembers a source that is not there.
-    pub(crate) fn remember(&self, entry: Entry) {
-        lock(&self.state).dormant.insert(entry.source.clone(), entry);
-    }
-
     /// Follows a source from now on.
     pub(crate) fn track(&self, id: SourceId, source: Arc<dyn Tracked>) {
         lock(&self.state).tracked.insert(id, source);

@@ -15,10 +15,11 @@ mod limits;
 mod parsing;
 mod pipeline;
 mod source;
+mod spool;
 mod state_dir;
 mod sync;
 mod workers;
 
-pub use accounting::{Counts, Snapshot, SourceSnapshot};
+pub use accounting::{Counts, ListenerSnapshot, Snapshot, SourceSnapshot};
 pub use agent::{Agent, AgentError, STOP_GRACE};
 pub use config::Config;

@@ -1,58 +1,182 @@
 //! The door to the rule engine: what the agent knows about a line goes in, members of the event come
-//! out. Owns RUL-2 here: whatever the engine does, panic included, the line is in the event.
+//! out. Owns RUL-2 here: whatever the engine does, panic included, the line is in the event. Owns
+//! RUL-1: rules are replaced whole or not at all.
 
+use crate::accounting::DropReason;
 use crate::config::{Common, RulesConfig};
+use crate::sync::{read, write};
 use jiff::Timestamp;
-use logweir_document::Diagnostic;
+use logweir_document::{Diagnostic, nearest};
+use logweir_parsers::{Disposition, LineContext, Parser, RuleSet, Zone};
 use logweir_record::{ECS_VERSION, write_member, write_u64};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, RwLock};
 
 /// One line or message with what is known about it besides its bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Line<'l> {
     /// Where it begins in its source.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// Without its line end, cut at the length limit.
-    pub bytes: &'l [u8],
+    pub(crate) bytes: &'l [u8],
     /// The full length if it was cut.
-    pub original_bytes: Option<u64>,
+    pub(crate) original_bytes: Option<u64>,
     /// The address that it came from.
-    pub sender: Option<&'l [u8]>,
-    pub received_at: Timestamp,
+    pub(crate) sender: Option<&'l [u8]>,
+    pub(crate) received_at: Timestamp,
 }
 
-/// The rule packs of an agent.
+/// The rules in use, shared by all workers; cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Rules {}
+pub(crate) struct Rules {
+    current: Arc<RwLock<Arc<RuleSet>>>,
+}
 
 impl Rules {
-    /// Loads the packs.
+    /// Loads the packs; warnings are logged.
     ///
     /// # Errors
     /// Every fault of them.
-    pub(crate) fn load(_config: &RulesConfig) -> Result<Self, Vec<Diagnostic>> {
-        Ok(Self {})
+    pub(crate) fn load(config: &RulesConfig) -> Result<Self, Vec<Diagnostic>> {
+        let rules = load(config)?;
+        Ok(Self { current: Arc::new(RwLock::new(Arc::new(rules))) })
     }
 
-    /// The engine for one source.
-    #[must_use]
-    pub(crate) fn parser(&self, _common: &Common) -> LineParser {
-        LineParser {}
+    /// Loads the packs anew and puts them into use, if they have no fault; returns whether anything
+    /// differs.
+    ///
+    /// # Errors
+    /// Every fault of them; the rules in use stay.
+    pub(crate) fn reload(&self, config: &RulesConfig) -> Result<bool, Vec<Diagnostic>> {
+        let rules = load(config)?;
+        let mut current = write(&self.current);
+        let differs = rules.hash() != current.hash();
+        if differs {
+            *current = Arc::new(rules);
+        }
+        Ok(differs)
+    }
+
+    /// Whether a source's dataset is one that the rules know.
+    ///
+    /// # Errors
+    /// The fault, with the nearest name that they know.
+    pub(crate) fn check(&self, common: &Common) -> Result<(), Diagnostic> {
+        let Some(dataset) = &common.dataset else { return Ok(()) };
+        let rules = self.current();
+        if rules.pack_named(&dataset.name).is_some() {
+            return Ok(());
+        }
+        let near = nearest(&dataset.name, rules.pack_names());
+        let remedy = near.map_or_else(
+            || "`logweir-agent rules list` shows what there is; leave `dataset` out to have the rules found by the line".to_owned(),
+            |name| format!("did you mean `{name}`?"),
+        );
+        Err(dataset.unknown.clone().with_remedy(remedy))
+    }
+
+    /// The rules in use, how many there are and their digest.
+    pub(crate) fn describe(&self) -> (usize, String) {
+        let rules = self.current();
+        (rules.len(), rules.hash().to_owned())
+    }
+
+    fn current(&self) -> Arc<RuleSet> {
+        read(&self.current).clone()
     }
 }
 
-/// The engine as one source uses it.
+fn load(config: &RulesConfig) -> Result<RuleSet, Vec<Diagnostic>> {
+    let loaded = RuleSet::load(&config.directories, config.shipped)?;
+    for warning in loaded.warnings {
+        tracing::warn!("{}", warning.render(false).trim_end());
+    }
+    Ok(loaded.rules)
+}
+
+/// How the lines of one source are parsed.
+#[derive(Debug, Clone)]
+pub(crate) struct Selection {
+    /// The pack to try first, by a name of it.
+    dataset: Option<String>,
+    zone: Zone,
+}
+
+impl Selection {
+    pub(crate) fn of(common: &Common) -> Self {
+        let dataset = common.dataset.as_ref().map(|dataset| dataset.name.clone());
+        Self { dataset, zone: common.zone.clone() }
+    }
+}
+
+/// What became of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// A rule matched.
+    Parsed,
+    Unparsed,
+    /// A rule says that the line is not to be delivered; nothing was written.
+    Dropped(DropReason),
+}
+
+/// The engine of one worker.
 #[derive(Debug)]
-pub(crate) struct LineParser {}
+pub(crate) struct Engine {
+    rules: Rules,
+    parser: Parser,
+    pack: Option<usize>,
+}
 
-impl LineParser {
-    /// Appends the members of the event, without braces; returns whether a rule matched.
-    pub(crate) fn members(&self, line: &Line<'_>, out: &mut Vec<u8>) -> bool {
-        plain(line, out);
-        false
+impl Engine {
+    pub(crate) fn new(rules: &Rules) -> Self {
+        Self { rules: rules.clone(), parser: Parser::new(rules.current()), pack: None }
+    }
+
+    /// Gets ready for lines of a source; takes up rules that were replaced.
+    pub(crate) fn select(&mut self, selection: &Selection) {
+        let current = self.rules.current();
+        if !Arc::ptr_eq(&current, self.parser.rules()) {
+            self.parser = Parser::new(current);
+        }
+        let rules = self.parser.rules();
+        self.pack = selection.dataset.as_ref().and_then(|name| rules.pack_named(name));
+    }
+
+    /// Appends the members of the event, without braces.
+    pub(crate) fn members(
+        &mut self,
+        selection: &Selection,
+        line: &Line<'_>,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        let start = out.len();
+        let context = LineContext {
+            pack: self.pack,
+            received_unix_nanos: line.received_at.as_nanosecond() as i64,
+            zone: &selection.zone,
+            original_bytes: line.original_bytes,
+        };
+        let parser = &mut self.parser;
+        // The line is data from outside: a fault of the engine must not cost it or its neighbours.
+        let parsed = catch_unwind(AssertUnwindSafe(|| parser.parse(line.bytes, &context, out)));
+        match parsed {
+            Ok(parsed) => match parsed.disposition {
+                Disposition::Deliver if parsed.rule.is_some() => Outcome::Parsed,
+                Disposition::Deliver => Outcome::Unparsed,
+                Disposition::Drop(_) => Outcome::Dropped(DropReason::Rule),
+                Disposition::SampledOut => Outcome::Dropped(DropReason::Sampled),
+            },
+            Err(_) => {
+                self.parser = Parser::new(self.rules.current());
+                out.truncate(start);
+                plain(line, out);
+                Outcome::Unparsed
+            }
+        }
     }
 }
 
-/// The event of a line that nothing is known about.
+/// The event of a line that the engine failed on.
 fn plain(line: &Line<'_>, out: &mut Vec<u8>) {
     let received_at = format!("{:.3}", line.received_at);
     for key in ["@timestamp", "event.created"] {
@@ -62,9 +186,8 @@ fn plain(line: &Line<'_>, out: &mut Vec<u8>) {
     write_member(out, "ecs.version", ECS_VERSION.as_bytes());
     out.push(b',');
     write_member(out, "event.original", line.bytes);
-    out.extend_from_slice(
-        br#","event.kind":"event","event.dataset":"unparsed","tags":["unparsed""#,
-    );
+    out.extend_from_slice(br#","event.kind":"pipeline_error","event.dataset":"unparsed","#);
+    out.extend_from_slice(br#""tags":["unparsed""#);
     if let Some(length) = line.original_bytes {
         out.extend_from_slice(br#","truncated"],"logweir.original_bytes":"#);
         write_u64(out, length);

@@ -6,7 +6,7 @@
 
 use crate::accounting::{DropReason, Tally};
 use crate::delivery::Lane;
-use crate::parsing::{Line, LineParser};
+use crate::parsing::{Engine, Line, Outcome, Selection};
 use logweir_record::{Envelope, FIELD_OFFSET, FIELD_SOURCE, close_event, write_member, write_u64};
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(crate) struct Route {
     /// Where outcomes for the lane are addressed to.
     pub slot: u32,
     pub envelope: Envelope,
-    pub parser: LineParser,
+    pub selection: Selection,
 }
 
 /// Encoded events of one source, in order.
@@ -52,7 +52,7 @@ impl Batch {
     }
 
     /// Encodes one line.
-    pub(crate) fn push(&mut self, route: &Route, line: &Line<'_>) {
+    pub(crate) fn push(&mut self, engine: &mut Engine, route: &Route, line: &Line<'_>) {
         self.tally.read += 1;
         let start = self.bytes.len();
         route.envelope.open_event(&mut self.bytes);
@@ -60,7 +60,11 @@ impl Batch {
             write_member(&mut self.bytes, "log.source.address", sender);
             self.bytes.push(b',');
         }
-        let parsed = route.parser.members(line, &mut self.bytes);
+        let outcome = engine.members(&route.selection, line, &mut self.bytes);
+        if let Outcome::Dropped(reason) = outcome {
+            self.bytes.truncate(start);
+            return self.tally.dropped.add(reason, 1);
+        }
         close_event(&mut self.bytes, line.offset, self.prev);
         if self.bytes.len() - start > self.event_bytes_max {
             self.bytes.truncate(start);
@@ -78,7 +82,7 @@ impl Batch {
         self.spans.push((start, self.bytes.len()));
         self.prev = Some(line.offset);
         self.tally.sent += 1;
-        self.tally.parsed += u64::from(parsed);
+        self.tally.parsed += u64::from(outcome == Outcome::Parsed);
     }
 
     /// Counts a line that has nothing to say.
@@ -113,12 +117,6 @@ impl Batch {
     #[must_use]
     pub(crate) fn is_full(&self) -> bool {
         self.bytes.len() >= BATCH_BYTES_MAX || self.dead_letters.len() >= 64
-    }
-
-    /// Whether there is nothing to send and nothing to count.
-    #[must_use]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.tally == Tally::default()
     }
 
     /// The offset of the last event in it, or of the one before the batch.

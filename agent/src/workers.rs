@@ -5,6 +5,7 @@
 //! keep a small one waiting for long.
 
 use crate::delivery::{Courier, Lane, Position, Resume, ShipError, Shipment};
+use crate::parsing::{Engine, Line, Rules};
 use crate::pipeline::{Batch, Route};
 use crate::sync::lock;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
@@ -162,6 +163,7 @@ pub(crate) struct Worker<'c> {
     /// Reused from turn to turn.
     pub buffer: &'c mut Vec<u8>,
     pub batch: &'c mut Batch,
+    engine: &'c mut Engine,
 }
 
 /// Where a source goes on.
@@ -192,7 +194,13 @@ impl Worker<'_> {
 
     /// Begins a batch of `route` whose last event sent began at `prev`.
     pub(crate) fn begin(&mut self, route: &Route, prev: Option<u64>) {
+        self.engine.select(&route.selection);
         self.batch.begin(route, prev, self.courier.event_bytes_max());
+    }
+
+    /// Encodes one line into the batch.
+    pub(crate) fn push(&mut self, route: &Route, line: &Line<'_>) {
+        self.batch.push(self.engine, route, line);
     }
 
     /// Ships the batch, which ends at `end`; waits for Kafka as long as it takes.
@@ -220,13 +228,19 @@ pub(crate) struct Workers {
 
 impl Workers {
     #[must_use]
-    pub(crate) fn start(count: usize, queue: &Queue, courier: &Arc<Courier>) -> Self {
+    pub(crate) fn start(
+        count: usize,
+        queue: &Queue,
+        courier: &Arc<Courier>,
+        rules: &Rules,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let thread = |index: usize| {
             let (queue, courier, stop) = (queue.clone(), courier.clone(), stop.clone());
+            let engine = Engine::new(rules);
             std::thread::Builder::new()
                 .name(format!("worker-{index}"))
-                .spawn(move || serve(&queue, &courier, &stop))
+                .spawn(move || serve(&queue, &courier, &stop, engine))
                 .expect("a thread can be started")
         };
         let threads = (0..count.max(1)).map(thread).collect();
@@ -242,13 +256,14 @@ impl Workers {
     }
 }
 
-fn serve(queue: &Queue, courier: &Courier, stop: &AtomicBool) {
+fn serve(queue: &Queue, courier: &Courier, stop: &AtomicBool, mut engine: Engine) {
     let mut buffer = Vec::new();
     let mut batch = Batch::default();
     while !stop.load(Ordering::Acquire) {
         let Some(work) = queue.next() else { continue };
         work.readiness().begin();
-        let mut worker = Worker { courier, buffer: &mut buffer, batch: &mut batch };
+        let mut worker =
+            Worker { courier, buffer: &mut buffer, batch: &mut batch, engine: &mut engine };
         let turn = catch_unwind(AssertUnwindSafe(|| work.turn(&mut worker)));
         match turn {
             Ok(Turn::Idle) => {

@@ -61,7 +61,7 @@ fn run(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    while signal.recv_timeout(Duration::from_millis(200)).is_err() {}
+    while !agent.is_finished() && signal.recv_timeout(Duration::from_millis(200)).is_err() {}
     tracing::info!("stopping: sending what is read");
     let all_out = agent.stop(STOP_GRACE);
     let counts = agent.snapshot().counts;

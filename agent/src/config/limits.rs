@@ -8,7 +8,7 @@ const BURST_DEFAULT: Duration = Duration::from_secs(1);
 
 /// At most so much; for network inputs per listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub(crate) struct Limits {
     pub events_per_second: Option<u64>,
     pub bytes_per_second: Option<u64>,
     /// So much of unused rate may be spent at once.

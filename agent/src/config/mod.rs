@@ -9,7 +9,7 @@ mod sources;
 
 pub(crate) use limits::Limits;
 pub(crate) use sources::{
-    Common, FileConfig, ReadFrom, SourceConfig, StdinConfig, SyslogConfig,
+    Common, FileConfig, ReadFrom, SourceConfig, SpoolConfig, StdinConfig, SyslogConfig,
 };
 
 use logweir_document::{Diagnostic, Faults, Table, Value, parse};
@@ -42,7 +42,7 @@ pub struct Config {
 
 /// Where rule packs come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RulesConfig {
+pub(crate) struct RulesConfig {
     /// Searched for `*.yaml`, in this order; a rule overrides a shipped one of the same id.
     pub directories: Vec<PathBuf>,
     /// Whether the packs inside the program are used.

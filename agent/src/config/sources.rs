@@ -2,8 +2,8 @@
 
 use super::Limits;
 use crate::source::file::Glob;
-use jiff::tz::TimeZone;
-use logweir_document::{Faults, Node, Span, Table, Value};
+use logweir_document::{Diagnostic, Faults, Node, Span, Table, Value};
+use logweir_parsers::Zone;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -23,35 +23,65 @@ const IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(600);
 
 /// One source.
 #[derive(Debug, Clone)]
-pub enum SourceConfig {
+pub(crate) enum SourceConfig {
     File(FileConfig),
     Syslog(SyslogConfig),
     Stdin(StdinConfig),
 }
 
+impl SourceConfig {
+    pub(crate) fn common(&self) -> &Common {
+        match self {
+            Self::File(file) => &file.common,
+            Self::Syslog(syslog) => &syslog.common,
+            Self::Stdin(stdin) => &stdin.common,
+        }
+    }
+}
+
+/// The rules that a source asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Dataset {
+    pub(crate) name: String,
+    /// What to say if there are none; only known once the rules are loaded.
+    pub(crate) unknown: Diagnostic,
+}
+
 /// What every kind of source can be told.
 #[derive(Debug, Clone)]
-pub struct Common {
+pub(crate) struct Common {
     /// Only rules of this dataset are tried, and `event.dataset` is this where none matches.
-    pub dataset: Option<String>,
+    pub(crate) dataset: Option<Dataset>,
     /// Constant fields of every event, named `labels.…`.
     pub labels: Vec<(String, String)>,
     /// Where the clock stands whose times have no zone; by default this host's.
-    pub zone: TimeZone,
+    pub zone: Zone,
     pub limits: Limits,
     /// A longer line is cut, marked, and its length noted.
     pub line_bytes_max: usize,
 }
 
+impl Default for Common {
+    fn default() -> Self {
+        Self {
+            dataset: None,
+            labels: Vec::new(),
+            zone: local_zone(),
+            limits: Limits::default(),
+            line_bytes_max: LINE_BYTES_MAX_DEFAULT as usize,
+        }
+    }
+}
+
 /// Where to begin in a file that was there before the agent first looked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadFrom {
+pub(crate) enum ReadFrom {
     Beginning,
     End,
 }
 
 #[derive(Debug, Clone)]
-pub struct FileConfig {
+pub(crate) struct FileConfig {
     pub common: Common,
     pub paths: Vec<Glob>,
     /// A pattern without a slash is for the file's name.
@@ -62,7 +92,7 @@ pub struct FileConfig {
 
 /// The bounds of a spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpoolConfig {
+pub(crate) struct SpoolConfig {
     pub bytes_max: u64,
     pub sync_interval: Duration,
     /// How many spools the senders are spread over; each is a source of its own.
@@ -70,7 +100,7 @@ pub struct SpoolConfig {
 }
 
 #[derive(Debug, Clone)]
-pub struct SyslogConfig {
+pub(crate) struct SyslogConfig {
     pub common: Common,
     pub udp: Option<SocketAddr>,
     pub tcp: Option<SocketAddr>,
@@ -80,7 +110,7 @@ pub struct SyslogConfig {
 }
 
 #[derive(Debug, Clone)]
-pub struct StdinConfig {
+pub(crate) struct StdinConfig {
     pub common: Common,
     pub spool: SpoolConfig,
 }
@@ -179,9 +209,13 @@ impl Reader {
 }
 
 fn common(table: &mut Table<'_>, faults: &mut Faults) -> Common {
-    let dataset = table.string("dataset", faults).map(str::to_owned);
+    let dataset = table.string("dataset", faults).map(str::to_owned).map(|name| {
+        let span = table.node("dataset").map_or(table.span(), |node| node.span);
+        let message = format!("there are no rules for the dataset `{name}`");
+        Dataset { name, unknown: Diagnostic::at(faults.source(), span, message) }
+    });
     let labels = labels(table, faults);
-    let zone = zone(table, faults).unwrap_or_else(TimeZone::system);
+    let zone = zone(table, faults).unwrap_or_else(local_zone);
     let limits = Limits::read(table, faults);
     let line_bytes_max = match table.byte_size("line_bytes_max", faults) {
         Some(size) if !(64..=LINE_BYTES_MAX).contains(&size) => {
@@ -219,13 +253,18 @@ fn labels(table: &mut Table<'_>, faults: &mut Faults) -> Vec<(String, String)> {
     labels
 }
 
-fn zone(table: &mut Table<'_>, faults: &mut Faults) -> Option<TimeZone> {
+/// The zone of this host's clock.
+fn local_zone() -> Zone {
+    Zone::parse("local").unwrap_or_else(|_| Zone::utc())
+}
+
+fn zone(table: &mut Table<'_>, faults: &mut Faults) -> Option<Zone> {
     let name = table.string("zone", faults)?;
-    let zone = TimeZone::get(name).ok();
+    let zone = Zone::parse(name).ok();
     if zone.is_none() {
         let span = table.node("zone").map_or(table.span(), |node| node.span);
         faults.error(span, format!("`{name}` is no time zone")).remedy =
-            Some("give an IANA name such as `Europe/Berlin` or `UTC`".into());
+            Some("give an IANA name such as `Europe/Berlin`, `UTC`, `local` or `+02:00`".into());
     }
     zone
 }

@@ -4,16 +4,23 @@
 //! or a pipe goes into a spool first, and flows from there like a file.
 
 pub(crate) mod file;
+pub(crate) mod spooled;
+pub(crate) mod stdin;
+pub(crate) mod syslog;
 
 use crate::accounting::{Counts, SourceSnapshot};
 use crate::checkpoint::Checkpoint;
-use crate::config::Common;
+use crate::config::{Common, SpoolConfig};
 use crate::delivery::{Courier, Lane};
-use crate::parsing::Rules;
+use crate::parsing::{Rules, Selection};
 use crate::pipeline::Route;
+use crate::source::spooled::SpoolTail;
+use crate::spool::AppendError;
 use crate::sync::lock;
-use crate::workers::Queue;
+use crate::workers::{Queue, Work};
 use logweir_record::{Agent, Envelope};
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// What all sources of an agent share.
@@ -75,8 +82,7 @@ impl Context {
             .collect();
         let envelope = Envelope::new(&self.agent, lane.id(), &members);
         let slot = self.courier.register(&lane);
-        let parser = self.rules.parser(common);
-        Route { lane, slot, envelope, parser }
+        Route { lane, slot, envelope, selection: Selection::of(common) }
     }
 
     /// The source of `route` is not read any more; what it has on its way is waited for.
@@ -142,5 +148,59 @@ pub(crate) fn lane_snapshot(
         acked_offset,
         end_offset,
         counts,
+    }
+}
+
+/// The spools of one input, one per shard, each a source of its own.
+#[derive(Debug)]
+pub(crate) struct SpoolSet {
+    tails: Vec<Arc<SpoolTail>>,
+    queue: Queue,
+}
+
+impl SpoolSet {
+    /// # Errors
+    /// A spool cannot be opened.
+    pub(crate) fn open(
+        context: &Context,
+        directory: &Path,
+        (kind, name): (&'static str, &str),
+        common: &Common,
+        config: &SpoolConfig,
+    ) -> io::Result<Self> {
+        let bounds = (config.bytes_max / config.shards as u64, config.sync_interval);
+        let open = |shard: usize| {
+            let name = format!("{name}-{shard}");
+            SpoolTail::open(context, directory, (kind, &name), common, bounds)
+        };
+        let tails: Vec<_> = (0..config.shards).map(open).collect::<io::Result<_>>()?;
+        let set = Self { tails, queue: context.queue.clone() };
+        // What an earlier run left.
+        (0..set.tails.len()).for_each(|shard| set.wake(shard));
+        Ok(set)
+    }
+
+    pub(crate) fn tails(&self) -> &[Arc<SpoolTail>] {
+        &self.tails
+    }
+
+    /// Appends `count` encoded records to a shard, and has it served.
+    ///
+    /// # Errors
+    /// See [`crate::spool::Spool::append`].
+    pub(crate) fn append(
+        &self,
+        shard: usize,
+        records: &[u8],
+        count: u64,
+    ) -> Result<(), AppendError> {
+        self.tails[shard].spool().append(records, count)?;
+        self.wake(shard);
+        Ok(())
+    }
+
+    fn wake(&self, shard: usize) {
+        let work: Arc<dyn Work> = self.tails[shard].clone();
+        self.queue.wake(&work);
     }
 }

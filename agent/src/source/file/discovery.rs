@@ -37,6 +37,7 @@ type Tails = Arc<RwLock<HashMap<Key, Arc<FileTail>>>>;
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Discovery {
+    unused: bool,
     tails: Tails,
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -45,6 +46,7 @@ pub(crate) struct Discovery {
 impl Discovery {
     #[must_use]
     pub(crate) fn start(context: Arc<Context>, configs: Vec<FileConfig>) -> Self {
+        let unused = configs.is_empty();
         let tails = Tails::default();
         let stop = Arc::new(AtomicBool::new(false));
         let (notice_sender, notices) = unbounded();
@@ -62,7 +64,12 @@ impl Discovery {
             .name("discovery".into())
             .spawn(move || run(scanner, &notices, &stopped))
             .expect("a thread can be started");
-        Self { tails, stop, thread: Mutex::new(Some(thread)) }
+        Self { unused, tails, stop, thread: Mutex::new(Some(thread)) }
+    }
+
+    /// Whether no files are configured at all.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.unused
     }
 
     /// The files that are read.

@@ -8,7 +8,7 @@ const DEPTH_MAX: usize = 32;
 
 /// One pattern, taken apart by path components.
 #[derive(Debug, Clone)]
-pub struct Glob {
+pub(crate) struct Glob {
     text: String,
     whole: GlobMatcher,
     parts: Vec<Part>,
@@ -24,7 +24,7 @@ enum Part {
 impl Glob {
     /// # Errors
     /// What is wrong with the pattern.
-    pub fn new(text: &str) -> Result<Self, String> {
+    pub(crate) fn new(text: &str) -> Result<Self, String> {
         let matcher = |text: &str| {
             let glob =
                 GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build();
@@ -45,13 +45,13 @@ impl Glob {
     }
 
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// Whether the pattern is for `path`; one without a slash looks at the name only.
     #[must_use]
-    pub fn matches(&self, path: &Path) -> bool {
+    pub(crate) fn matches(&self, path: &Path) -> bool {
         if self.text.contains('/') {
             return self.whole.is_match(path);
         }
@@ -60,7 +60,7 @@ impl Glob {
 
     /// Calls `file` for every path that matches, and `directory` for every directory that was
     /// looked into. What cannot be read is passed over.
-    pub fn expand(&self, file: &mut dyn FnMut(PathBuf), directory: &mut dyn FnMut(&Path)) {
+    pub(crate) fn expand(&self, file: &mut dyn FnMut(PathBuf), directory: &mut dyn FnMut(&Path)) {
         descend(Path::new("/"), &self.parts, 0, file, directory);
     }
 }

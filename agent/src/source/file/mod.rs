@@ -14,3 +14,4 @@ mod tail;
 
 pub(crate) use discovery::Discovery;
 pub(crate) use glob::Glob;
+pub(crate) use lines::cut;

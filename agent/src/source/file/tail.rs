@@ -282,7 +282,7 @@ impl FileTail {
             let kept = cut(bytes, line_bytes_max);
             let original_bytes = (kept.len() < bytes.len()).then_some(bytes.len() as u64);
             let line = Line { offset, bytes: kept, original_bytes, sender: None, received_at };
-            worker.batch.push(&self.route, &line);
+            worker.push(&self.route, &line);
         }
         let consumed = lines.consumed();
         let nul_bytes = lines.nul_bytes();
@@ -340,7 +340,7 @@ impl FileTail {
             sender: None,
             received_at: Timestamp::now(),
         };
-        worker.batch.push(&self.route, &line);
+        worker.push(&self.route, &line);
         worker.batch.cover(next - position.offset, 0);
         let guard = guard_at(&self.file, next)?;
         let end = Position { offset: next, prev: worker.batch.prev(), guard };

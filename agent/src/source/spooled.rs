@@ -1,0 +1,207 @@
+//! A spool being read: messages flow from it as lines do from a file.
+
+use crate::accounting::{DropReason, SourceSnapshot};
+use crate::checkpoint::{Content, Entry, Tracked};
+use crate::config::Common;
+use crate::delivery::{Guard, Lane, Position};
+use crate::parsing::Line;
+use crate::pipeline::Route;
+use crate::source::Context;
+use crate::spool::{Found, Spool, decode};
+use crate::sync::lock;
+use crate::workers::{Readiness, Rewind, Turn, Work, Worker};
+use logweir_record::SourceId;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How much is read at once; a record that is larger is read with a larger buffer.
+const CHUNK_BYTES: usize = 128 << 10;
+/// How long a spool rests after it could not be read.
+const REST_AFTER_ERROR: Duration = Duration::from_secs(5);
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct SpoolTail {
+    kind: &'static str,
+    spool: Arc<Spool>,
+    route: Route,
+    position: Mutex<Position>,
+    readiness: Readiness,
+}
+
+impl SpoolTail {
+    /// Opens the spool `name` under `parent` and goes on where the checkpoint says.
+    ///
+    /// # Errors
+    /// The spool cannot be opened.
+    pub(crate) fn open(
+        context: &Context,
+        parent: &Path,
+        (kind, name): (&'static str, &str),
+        common: &Common,
+        (bytes_max, sync_interval): (u64, Duration),
+    ) -> io::Result<Arc<Self>> {
+        let entry = context.checkpoint.claim(|entry| {
+            matches!(&entry.content, Content::Spool { name: known } if known == name)
+                .then_some(entry.offset)
+        });
+        let id = entry.as_ref().and_then(Entry::source_id).unwrap_or_else(|| {
+            let (agent, salt) = (context.agent.id.as_bytes(), context.salt.as_bytes());
+            SourceId::derive(&[b"spool", agent, salt, name.as_bytes()])
+        });
+        let mut position = entry.as_ref().map_or_else(Position::default, |entry| entry.position());
+        let directory = parent.join(name);
+        let spool =
+            Arc::new(Spool::open(&directory, name, position.offset, bytes_max, sync_interval)?);
+        position.offset = spool.first_from(position.offset);
+        let partition = entry.and_then(|entry| entry.partition);
+        let lane = Arc::new(Lane::new(id, position, partition));
+        let route = context.route(lane, kind, &[], common);
+        let tail = Arc::new(Self {
+            kind,
+            spool,
+            route,
+            position: Mutex::new(position),
+            readiness: Readiness::default(),
+        });
+        context.checkpoint.track(id, tail.clone());
+        Ok(tail)
+    }
+
+    pub(crate) fn spool(&self) -> &Arc<Spool> {
+        &self.spool
+    }
+
+    /// Up to where Kafka has acknowledged.
+    pub(crate) fn acked_offset(&self) -> u64 {
+        self.route.lane.acked().offset
+    }
+
+    /// Whether everything in the spool is acknowledged.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.acked_offset() >= self.spool.end()
+    }
+
+    /// The spool's books with those of its lane: a message counts as read when it was accepted.
+    pub(crate) fn snapshot(&self) -> SourceSnapshot {
+        let drops = self.spool.drops();
+        let name = self.spool.name().to_owned();
+        let end = Some(self.spool.end());
+        let mut snapshot = super::lane_snapshot(&self.route.lane, self.kind, name, end);
+        // Asked after the lane, so that it is never behind what the lane has read.
+        let waiting = self.spool.appended().saturating_sub(snapshot.counts.read);
+        snapshot.counts.read += waiting + drops.total();
+        snapshot.counts.held += waiting;
+        for (word, count) in drops.by_word() {
+            *snapshot.counts.dropped.entry(word).or_default() += count;
+        }
+        snapshot
+    }
+}
+
+impl Tracked for SpoolTail {
+    fn entry(&self) -> Entry {
+        let content = Content::Spool { name: self.spool.name().to_owned() };
+        Entry::new(self.route.lane.id(), self.route.lane.progress(), content)
+    }
+}
+
+impl Work for SpoolTail {
+    fn turn(&self, worker: &mut Worker<'_>) -> Turn {
+        let position = &mut *lock(&self.position);
+        match worker.rewind(&self.route.lane) {
+            Rewind::Onward => {}
+            Rewind::To(acked) => *position = acked,
+            Rewind::NotYet => return Turn::Later(Duration::from_millis(50)),
+        }
+        self.chunk(position, worker).unwrap_or_else(|error| {
+            tracing::warn!(spool = self.spool.name(), %error, "the spool cannot be read; it is tried again");
+            Turn::Later(REST_AFTER_ERROR)
+        })
+    }
+
+    fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+}
+
+impl SpoolTail {
+    fn chunk(&self, position: &mut Position, worker: &mut Worker<'_>) -> io::Result<Turn> {
+        let mut buffer = std::mem::take(worker.buffer);
+        buffer.resize(CHUNK_BYTES.max(buffer.len()), 0);
+        let turn = loop {
+            match self.spool.read(position.offset, &mut buffer) {
+                Ok(None) => break Ok(Turn::Idle),
+                Err(error) => break Err(error),
+                Ok(Some(piece)) => {
+                    let data = &buffer[..piece.length];
+                    let taken = self.encode(position, worker, data, piece.offset, piece.last);
+                    if taken > 0 {
+                        let offset = piece.offset + taken as u64;
+                        break Ok(self.ship(position, worker, offset));
+                    }
+                    if piece.length < buffer.len() {
+                        // Cannot be: records are appended whole. Rest, rather than spin.
+                        break Ok(Turn::Later(REST_AFTER_ERROR));
+                    }
+                    // A record that is larger than the buffer.
+                    buffer.resize(buffer.len() * 2, 0);
+                }
+            }
+        };
+        *worker.buffer = buffer;
+        turn
+    }
+
+    /// Encodes the messages in `data`, which begins at `offset`; returns how much of it was taken.
+    fn encode(
+        &self,
+        position: &Position,
+        worker: &mut Worker<'_>,
+        data: &[u8],
+        offset: u64,
+        last: bool,
+    ) -> usize {
+        worker.begin(&self.route, position.prev);
+        let mut at = 0;
+        while at < data.len() && !worker.batch.is_full() {
+            match decode(data, at, last) {
+                Found::Incomplete => break,
+                Found::Damaged { end } => {
+                    tracing::error!(
+                        spool = self.spool.name(),
+                        offset = offset + at as u64,
+                        bytes = end - at,
+                        "the spool is damaged here; what cannot be read is skipped"
+                    );
+                    worker.batch.skip(DropReason::SpoolDamaged);
+                    at = end;
+                }
+                Found::Message { message, end } => {
+                    let line = Line {
+                        offset: offset + at as u64,
+                        bytes: message.bytes,
+                        original_bytes: message.original_bytes.map(u64::from),
+                        sender: Some(message.sender).filter(|sender| !sender.is_empty()),
+                        received_at: message.received_at,
+                    };
+                    worker.push(&self.route, &line);
+                    at = end;
+                }
+            }
+        }
+        worker.batch.cover(at as u64, 0);
+        at
+    }
+
+    fn ship(&self, position: &mut Position, worker: &mut Worker<'_>, offset: u64) -> Turn {
+        let end = Position { offset, prev: worker.batch.prev(), guard: Guard::default() };
+        if worker.ship(&self.route, end).is_err() {
+            return Turn::Later(Duration::from_millis(50));
+        }
+        *position = end;
+        if offset < self.spool.end() { Turn::More } else { Turn::Idle }
+    }
+}

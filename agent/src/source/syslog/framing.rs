@@ -1,0 +1,327 @@
+//! Messages out of a TCP stream: RFC 6587's two framings, decided anew for each message.
+//!
+//! Digits, a space and `<` begin a counted message; everything else goes up to a line end. Memory
+//! follows what was received, never what was claimed: of a message longer than the limit the
+//! beginning is kept, the rest is counted and thrown away as it comes.
+
+use crate::source::file::cut;
+
+/// More digits than this are no length of a message.
+const COUNT_DIGITS_MAX: usize = 7;
+/// More digits than this are no count at all, but a line.
+const DIGITS_MAX: usize = 20;
+
+/// A message out of the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Framed {
+    pub(crate) bytes: Vec<u8>,
+    /// The full length, if the message was cut or its end never came.
+    pub(crate) original_bytes: Option<u32>,
+}
+
+/// The stream cannot be followed any further; the connection has to be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FramingError {
+    #[error("a count of more than {COUNT_DIGITS_MAX} digits")]
+    CountTooLong,
+    #[error("a count that begins with 0")]
+    LeadingZero,
+}
+
+/// Cuts one stream into messages.
+#[derive(Debug)]
+pub(crate) struct Framer {
+    bytes_max: usize,
+    counted: bool,
+    /// What has come and is not used up; it begins at a message's beginning, unless `long` is set.
+    buffer: Vec<u8>,
+    /// How much of the buffer has been searched for a line end.
+    searched: usize,
+    long: Option<Long>,
+}
+
+/// A message over the limit whose end has not come yet.
+#[derive(Debug)]
+struct Long {
+    kept: Vec<u8>,
+    length: usize,
+    /// What is still to come of a counted message; `None` in a line.
+    left: Option<usize>,
+}
+
+/// How a message begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beginning {
+    /// Not known before more has come.
+    Unknown,
+    Line,
+    Counted {
+        header: usize,
+        length: usize,
+    },
+}
+
+impl Framer {
+    /// `bytes_max` is how much of a message is kept; `counted` allows counted messages.
+    pub(crate) fn new(bytes_max: usize, counted: bool) -> Self {
+        Self { bytes_max, counted, buffer: Vec::new(), searched: 0, long: None }
+    }
+
+    /// Takes what was received and hands out the messages that are whole.
+    ///
+    /// # Errors
+    /// The stream cannot be followed; messages before the error have been handed out.
+    pub(crate) fn push(
+        &mut self,
+        received: &[u8],
+        out: &mut dyn FnMut(Framed),
+    ) -> Result<(), FramingError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.extend_from_slice(received);
+        let mut at = 0;
+        let outcome = loop {
+            match self.step(&buffer[at..], out) {
+                Ok(0) => break Ok(()),
+                Ok(used) => {
+                    at += used;
+                    self.searched = 0;
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        buffer.drain(..at);
+        self.buffer = buffer;
+        outcome
+    }
+
+    /// The stream has ended: hands out what is left.
+    pub(crate) fn finish(&mut self, out: &mut dyn FnMut(Framed)) {
+        let rest = std::mem::take(&mut self.buffer);
+        self.searched = 0;
+        if let Some(long) = self.long.take() {
+            return out(Framed { bytes: long.kept, original_bytes: Some(long.length as u32) });
+        }
+        match self.beginning(&rest) {
+            Ok(Beginning::Counted { header, length }) if rest.len() > header => {
+                let bytes = cut(&rest[header..], self.bytes_max).to_vec();
+                out(Framed { bytes, original_bytes: Some(length as u32) });
+            }
+            Ok(Beginning::Line | Beginning::Unknown) if !trimmed(&rest).is_empty() => {
+                out(Framed { bytes: trimmed(&rest).to_vec(), original_bytes: None });
+            }
+            _ => {}
+        }
+    }
+
+    /// Uses up the beginning of `rest`; returns how much, 0 when more has to come first.
+    fn step(&mut self, rest: &[u8], out: &mut dyn FnMut(Framed)) -> Result<usize, FramingError> {
+        if rest.is_empty() {
+            return Ok(0);
+        }
+        if let Some(long) = self.long.take() {
+            return Ok(self.step_long(long, rest, out));
+        }
+        // Line ends between messages: some senders end counted messages with one, too.
+        if is_end(rest[0]) || rest[0] == b'\r' {
+            return Ok(1);
+        }
+        match self.beginning(rest)? {
+            Beginning::Unknown => Ok(0),
+            Beginning::Line => Ok(self.step_line(rest, out)),
+            Beginning::Counted { header, length } => {
+                Ok(self.step_counted(rest, header, length, out))
+            }
+        }
+    }
+
+    fn beginning(&self, rest: &[u8]) -> Result<Beginning, FramingError> {
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if !self.counted || digits == 0 || digits > DIGITS_MAX {
+            return Ok(Beginning::Line);
+        }
+        match &rest[digits..] {
+            [] | [b' '] => Ok(Beginning::Unknown),
+            [b' ', b'<', ..] if rest[0] == b'0' => Err(FramingError::LeadingZero),
+            [b' ', b'<', ..] if digits > COUNT_DIGITS_MAX => Err(FramingError::CountTooLong),
+            [b' ', b'<', ..] => {
+                let length = rest[..digits]
+                    .iter()
+                    .fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'));
+                Ok(Beginning::Counted { header: digits + 1, length })
+            }
+            _ => Ok(Beginning::Line),
+        }
+    }
+
+    fn step_counted(
+        &mut self,
+        rest: &[u8],
+        header: usize,
+        length: usize,
+        out: &mut dyn FnMut(Framed),
+    ) -> usize {
+        let kept = length.min(self.bytes_max);
+        let Some(bytes) = rest.get(header..header + kept) else { return 0 };
+        if kept < length {
+            let kept = cut(&rest[header..], self.bytes_max).to_vec();
+            self.long = Some(Long { kept, length, left: Some(length - self.bytes_max) });
+        } else if !trimmed(bytes).is_empty() {
+            out(Framed { bytes: trimmed(bytes).to_vec(), original_bytes: None });
+        }
+        header + kept
+    }
+
+    fn step_line(&mut self, rest: &[u8], out: &mut dyn FnMut(Framed)) -> usize {
+        let end = rest[self.searched..].iter().position(|byte| is_end(*byte));
+        if let Some(end) = end {
+            let end = self.searched + end;
+            let line = trimmed(&rest[..end]);
+            let kept = cut(line, self.bytes_max);
+            let original_bytes = (kept.len() < line.len()).then_some(line.len() as u32);
+            out(Framed { bytes: kept.to_vec(), original_bytes });
+            return end + 1;
+        }
+        self.searched = rest.len();
+        // One byte more, because it may be the carriage return of the line end.
+        if rest.len() <= self.bytes_max + 1 {
+            return 0;
+        }
+        let kept = cut(rest, self.bytes_max).to_vec();
+        self.long = Some(Long { kept, length: rest.len(), left: None });
+        rest.len()
+    }
+
+    fn step_long(&mut self, mut long: Long, rest: &[u8], out: &mut dyn FnMut(Framed)) -> usize {
+        let (used, ended) = match long.left {
+            Some(left) => {
+                let used = left.min(rest.len());
+                long.left = Some(left - used);
+                (used, left == used)
+            }
+            None => match rest.iter().position(|byte| is_end(*byte)) {
+                Some(end) => {
+                    long.length = long.length.saturating_add(end);
+                    (end + 1, true)
+                }
+                None => {
+                    long.length = long.length.saturating_add(rest.len());
+                    (rest.len(), false)
+                }
+            },
+        };
+        if ended {
+            let length = u32::try_from(long.length).unwrap_or(u32::MAX);
+            out(Framed { bytes: long.kept, original_bytes: Some(length) });
+        } else {
+            self.long = Some(long);
+        }
+        used
+    }
+}
+
+/// A line feed, or the zero byte that some senders use instead.
+fn is_end(byte: u8) -> bool {
+    byte == b'\n' || byte == 0
+}
+
+/// Without line ends behind.
+pub(crate) fn trimmed(bytes: &[u8]) -> &[u8] {
+    let last = bytes.iter().rposition(|byte| !is_end(*byte) && *byte != b'\r');
+    &bytes[..last.map_or(0, |last| last + 1)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: usize = 16;
+
+    /// The messages of a stream, `~` and the length behind those that were cut.
+    fn frame(stream: &[u8], step: usize) -> (Vec<String>, Option<FramingError>) {
+        let mut framer = Framer::new(MAX, true);
+        let mut messages = Vec::new();
+        let mut take = |framed: Framed| {
+            let mut text = String::from_utf8_lossy(&framed.bytes).into_owned();
+            if let Some(length) = framed.original_bytes {
+                text.push_str(&format!("~{length}"));
+            }
+            messages.push(text);
+        };
+        let mut error = None;
+        for piece in stream.chunks(step) {
+            if let Err(found) = framer.push(piece, &mut take) {
+                error = Some(found);
+                break;
+            }
+            assert!(framer.buffer.len() <= MAX + DIGITS_MAX + step, "{}", framer.buffer.len());
+        }
+        if error.is_none() {
+            framer.finish(&mut take);
+        }
+        (messages, error)
+    }
+
+    #[test]
+    fn each_message_is_framed_as_it_begins_however_the_stream_is_cut() {
+        let rows: &[(&str, &[&str], Option<FramingError>)] = &[
+            ("", &[], None),
+            ("<1>a\n<2>b\n", &["<1>a", "<2>b"], None),
+            ("<1>a\r\n\r\n\n<2>b", &["<1>a", "<2>b"], None),
+            ("<1>a\0<2>b\0", &["<1>a", "<2>b"], None),
+            ("4 <1>a4 <2>b", &["<1>a", "<2>b"], None),
+            ("4 <1>a\n5 <2>b\n", &["<1>a", "<2>b"], None),
+            ("5 <1>\na4 <2>b", &["<1>\na", "<2>b"], None),
+            ("4 <1>a<2>b\n4 <3>c<4>d\n", &["<1>a", "<2>b", "<3>c", "<4>d"], None),
+            // Over the limit of 16 bytes: cut, and the next one is whole.
+            ("<1>0123456789abcdef\n<2>b\n", &["<1>0123456789abc~19", "<2>b"], None),
+            ("20 <1>0123456789abcdefg4 <2>b", &["<1>0123456789abc~20", "<2>b"], None),
+            ("<1>0123456789abc\r\n<2>b\n", &["<1>0123456789abc", "<2>b"], None),
+            // The end never came.
+            ("9 <1>a", &["<1>a~9"], None),
+            ("99 <1>0123456789abcdefg", &["<1>0123456789abc~99"], None),
+            ("<1>0123456789abcdefg", &["<1>0123456789abc~20"], None),
+            ("9 ", &["9 "], None),
+            ("9", &["9"], None),
+            // No counts, but lines.
+            ("2026-11-28 x\n", &["2026-11-28 x"], None),
+            ("42 apples\n4 <1>a", &["42 apples", "<1>a"], None),
+            ("12<34>x\n", &["12<34>x"], None),
+            ("-1 <1>a\n", &["-1 <1>a"], None),
+            ("123456789012345678901 <\n", &["1234567890123456~23"], None),
+            // Counts that cannot be meant.
+            ("4 <1>a0 <2>b", &["<1>a"], Some(FramingError::LeadingZero)),
+            ("007 <1>abcd", &[], Some(FramingError::LeadingZero)),
+            ("12345678 <1>a", &[], Some(FramingError::CountTooLong)),
+            ("99999999999 <1>a", &[], Some(FramingError::CountTooLong)),
+        ];
+        for (stream, messages, error) in rows {
+            for step in [1, 2, 3, 7, 1000] {
+                let expected: Vec<String> = messages.iter().map(|m| (*m).to_owned()).collect();
+                assert_eq!(frame(stream.as_bytes(), step), (expected, *error), "{stream:?} {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn memory_follows_what_came_not_what_was_claimed() {
+        let mut framer = Framer::new(MAX, true);
+        let mut count = 0;
+        framer.push(b"9999999 <1>", &mut |_| count += 1).unwrap();
+        assert!(framer.buffer.capacity() < 1000);
+        for _ in 0..9_999 {
+            framer.push(&[b'x'; 1000], &mut |_| count += 1).unwrap();
+            assert!(framer.buffer.capacity() < 10_000, "{}", framer.buffer.capacity());
+        }
+        assert_eq!(count, 0);
+        framer.push(&[b'x'; 1000], &mut |_| count += 1).unwrap();
+        assert_eq!(count, 1);
+    }
+
+    #[test]
+    fn without_counts_a_count_is_text() {
+        let mut framer = Framer::new(MAX, false);
+        let mut messages = Vec::new();
+        framer.push(b"4 <1>a\nb\n", &mut |framed| messages.push(framed.bytes)).unwrap();
+        assert_eq!(messages, [b"4 <1>a".to_vec(), b"b".to_vec()]);
+    }
+}
