@@ -4,7 +4,7 @@
 //! says syslog goes to `syslog_loose`, whose message is taken from the original line (it trims).
 //! A line that is no syslog has no header: everything is message. Nothing is ever cut off silently.
 
-use crate::time::{TimeContext, rfc3164_prefix, rfc3339_prefix};
+use crate::time::{TimeContext, rfc3164_prefix, rfc3339_prefix, unix_seconds};
 
 /// What stands in front of the message.
 #[derive(Debug, Clone, Default)]
@@ -17,7 +17,7 @@ pub struct Header<'a> {
     pub pid: Option<&'a [u8]>,
     pub message_id: Option<&'a [u8]>,
     pub structured_data: Option<&'a [u8]>,
-    /// 1 for RFC 5424, else 0.
+    /// That of RFC 5424, of which 1 is the only one so far (255 stands for all above); else 0.
     pub version: u8,
     pub message: &'a [u8],
 }
@@ -44,11 +44,15 @@ pub fn parse<'a>(line: &'a [u8], context: &TimeContext<'_>) -> Header<'a> {
     {
         return header;
     }
-    // Cisco writes a sequence number, and a mark for a clock that is not set, before the time.
-    let counted = priority.and_then(|_| sequence_number(rest)).unwrap_or(rest);
-    let marked = counted.strip_prefix(b"*").or(counted.strip_prefix(b".")).unwrap_or(counted);
-    if let Some((time, after)) = timestamp(marked, context) {
+    // Some devices leave a space behind the priority.
+    let start = if priority.is_some() { rest.strip_prefix(b" ").unwrap_or(rest) } else { rest };
+    if let Some((time, after)) = timestamp(start, context) {
         return after_time(time, after, Header { priority, message: after, ..Header::default() });
+    }
+    if priority.is_some()
+        && let Some(header) = cisco(start, priority, context).or_else(|| epoch(start, priority))
+    {
+        return header;
     }
     match priority {
         Some(_) => without_time(line, rest, priority),
@@ -82,10 +86,67 @@ fn priority(line: &[u8]) -> Option<(u8, &[u8])> {
     (plain && number <= 191).then(|| (number, &rest[end + 1..]))
 }
 
-fn sequence_number(text: &[u8]) -> Option<&[u8]> {
-    let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
-    let rest = text.get(digits..)?.strip_prefix(b":")?;
-    (1..=12).contains(&digits).then(|| rest.trim_ascii_start())
+/// What Cisco's systems write behind the priority, each part in front of a colon: a sequence number,
+/// the host, a second number, a task, the time (marked `*` or `.` where the clock is not set) or how
+/// long the system is up; then `%FACILITY-SEVERITY-MNEMONIC`, by which it is told from all else.
+fn cisco<'a>(
+    text: &'a [u8],
+    priority: Option<u8>,
+    context: &TimeContext<'_>,
+) -> Option<Header<'a>> {
+    const PARTS_MAX: usize = 5;
+    let mut header = Header { priority, ..Header::default() };
+    let mut numbered = false;
+    let mut rest = text;
+    for _ in 0..PARTS_MAX {
+        let unmarked = rest.strip_prefix(b"*").or(rest.strip_prefix(b".")).unwrap_or(rest);
+        if header.timestamp.is_none()
+            && let Some((time, after)) = dated(unmarked, context)
+        {
+            header.timestamp = Some(time);
+            rest = after.strip_prefix(b":")?.trim_ascii_start();
+        } else {
+            let (part, after) = word(rest)?;
+            let part = part.strip_suffix(b":").filter(|part| !part.is_empty())?;
+            if part.iter().all(|b| b.is_ascii_digit() || *b == b':') {
+                numbered = true;
+            } else if header.hostname.is_none() && is_host(part) {
+                header.hostname = Some(part);
+            }
+            rest = after.trim_ascii_start();
+        }
+        if rest.first() == Some(&b'%') {
+            header.message = rest;
+            return (numbered || header.timestamp.is_some()).then_some(header);
+        }
+    }
+    // A time, and a text without a mnemonic, behind one number.
+    let time = header.timestamp.filter(|_| header.hostname.is_none());
+    time.map(|_| Header { message: rest, ..header })
+}
+
+/// `1 1700000000.25 host text`, as Meraki's devices write it, the version or not.
+fn epoch(text: &[u8], priority: Option<u8>) -> Option<Header<'_>> {
+    let (version, rest) = match text.strip_prefix(b"1 ") {
+        Some(rest) => (1, rest),
+        None => (0, text),
+    };
+    let (stamp, rest) = word(rest)?;
+    let whole = stamp.iter().take_while(|b| b.is_ascii_digit()).count();
+    if whole != 10 {
+        return None;
+    }
+    let unix_nanos = unix_seconds(stamp)?;
+    let (hostname, message) = word(rest).filter(|(host, _)| is_host(host))?;
+    let timestamp = Some(HeaderTime { unix_nanos, zone_known: true });
+    Some(Header {
+        priority,
+        timestamp,
+        hostname: Some(hostname),
+        version,
+        message,
+        ..Header::default()
+    })
 }
 
 fn timestamp<'a>(text: &'a [u8], context: &TimeContext<'_>) -> Option<(HeaderTime, &'a [u8])> {
@@ -104,6 +165,12 @@ fn timestamp<'a>(text: &'a [u8], context: &TimeContext<'_>) -> Option<(HeaderTim
     let time = HeaderTime { unix_nanos, zone_known };
     // Something has to follow the time, or there is no telling what the line is.
     matches!(rest.first(), Some(b' ' | b':')).then_some((time, rest))
+}
+
+/// A date by the month's name, also with the year in front of it.
+fn dated<'a>(text: &'a [u8], context: &TimeContext<'_>) -> Option<(HeaderTime, &'a [u8])> {
+    let (unix_nanos, zone_known, rest) = rfc3164_prefix(text, context)?;
+    Some((HeaderTime { unix_nanos, zone_known }, rest))
 }
 
 /// Host, program and process id behind the time.
@@ -216,7 +283,10 @@ fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Names, addresses, and what relays make of them; not a program with its colon.
 fn is_host(word: &[u8]) -> bool {
-    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'@' | b'/' | b'%' | b'[' | b']');
+    let plain = |b: &u8| {
+        b.is_ascii_alphanumeric()
+            || matches!(b, b'.' | b'-' | b'_' | b':' | b'@' | b'/' | b'%' | b'[' | b']' | 0x80..)
+    };
     if !word.iter().all(plain) || word.first() == Some(&b'%') {
         return false;
     }
@@ -228,14 +298,14 @@ fn is_host(word: &[u8]) -> bool {
     }
 }
 
-/// `1 2026-11-28T01:49:46Z host app pid msgid [data] message` behind the priority.
-fn rfc5424<'a>(rest: &'a [u8], priority: Option<u8>, context: &TimeContext<'_>) -> Option<Header<'a>> {
-    let rest = rest.strip_prefix(b"1 ")?;
-    let field = |text: &'a [u8]| -> Option<(Option<&'a [u8]>, &'a [u8])> {
-        let end = text.iter().position(|b| *b == b' ').unwrap_or(text.len());
-        let value = &text[..end];
-        (end > 0).then(|| ((value != b"-").then_some(value), text.get(end + 1..).unwrap_or_default()))
-    };
+/// `1 2026-11-28T01:49:46Z host app pid msgid [data] message` behind the priority. Where host and time
+/// are there and the rest is not, as devices write it, all behind the host is message.
+fn rfc5424<'a>(
+    rest: &'a [u8],
+    priority: Option<u8>,
+    context: &TimeContext<'_>,
+) -> Option<Header<'a>> {
+    let (version, rest) = version(rest)?;
     let (stamp, rest) = field(rest)?;
     let timestamp = match stamp {
         None => None,
@@ -246,22 +316,38 @@ fn rfc5424<'a>(rest: &'a [u8], priority: Option<u8>, context: &TimeContext<'_>) 
         }
     };
     let (hostname, rest) = field(rest)?;
+    let begun =
+        Header { priority, timestamp, hostname, version, message: rest, ..Header::default() };
+    match rfc5424_fields(rest, &begun) {
+        None if timestamp.is_some() && hostname.is_some() => Some(begun),
+        whole => whole,
+    }
+}
+
+fn rfc5424_fields<'a>(rest: &'a [u8], begun: &Header<'a>) -> Option<Header<'a>> {
     let (program, rest) = field(rest)?;
     let (pid, rest) = field(rest)?;
     let (message_id, rest) = field(rest)?;
     let (structured_data, rest) = structured_data(rest)?;
     let message = rest.strip_prefix(b"\xef\xbb\xbf").unwrap_or(rest);
-    Some(Header {
-        priority,
-        timestamp,
-        hostname,
-        program,
-        pid,
-        message_id,
-        structured_data,
-        version: 1,
-        message,
-    })
+    Some(Header { program, pid, message_id, structured_data, message, ..begun.clone() })
+}
+
+/// One to three digits, the first of them no zero, and a space.
+fn version(text: &[u8]) -> Option<(u8, &[u8])> {
+    let digits = text.iter().take(4).take_while(|b| b.is_ascii_digit()).count();
+    if !(1..=3).contains(&digits) || text[0] == b'0' {
+        return None;
+    }
+    let number = text[..digits].iter().fold(0_u16, |n, b| n * 10 + u16::from(b - b'0'));
+    Some((u8::try_from(number).unwrap_or(u8::MAX), text[digits..].strip_prefix(b" ")?))
+}
+
+/// Up to the next space; `-` says that there is none.
+fn field(text: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
+    let end = memchr::memchr(b' ', text).unwrap_or(text.len());
+    let value = &text[..end];
+    (end > 0).then(|| ((value != b"-").then_some(value), text.get(end + 1..).unwrap_or_default()))
 }
 
 /// `-`, or elements in brackets in which `\"`, `\\` and `\]` are escapes.
@@ -355,14 +441,30 @@ mod tests {
         check("Nov 22 10:00:00 10.0.0.1 : %ASA-6-1: x", [nov, "10.0.0.1", "", ""], "%ASA-6-1: x");
         check("Nov 22 2026 10:00:00: %ASA-6-1: x", [nov, "", "", ""], "%ASA-6-1: x");
         check("<189>29: *Nov 22 10:00:00.000: %SYS-5-X: y", [nov, "", "", ""], "%SYS-5-X: y");
-        check("2026-11-22T10:00:00+00:00 h postfix/smtpd[1]: -x", [nov, "h", "postfix/smtpd", "1"], "-x");
+        check(
+            "2026-11-22T10:00:00+00:00 h postfix/smtpd[1]: -x",
+            [nov, "h", "postfix/smtpd", "1"],
+            "-x",
+        );
         check("<13>h app: x", ["", "h", "app", ""], "x");
         check("web1 sshd[12]: x", ["", "web1", "sshd", "12"], "x");
         check("Nov 22 10:00:00 h h sshd[12]: x", [nov, "h", "sshd", "12"], "x");
         check("Nov 22 10:00:00 h sshd[12]: [ID 8 auth.info] x", [nov, "h", "sshd", "12"], "x");
         check("<13>app[7]: x", ["", "", "app", "7"], "x");
-        check("<165>1 2026-11-22T10:00:00Z h app 8 ID [a@1 b=\"]\\\"\"] hi", [nov, "h", "app", "8"], "hi");
+        check(
+            "<165>1 2026-11-22T10:00:00Z h app 8 ID [a@1 b=\"]\\\"\"] hi",
+            [nov, "h", "app", "8"],
+            "hi",
+        );
         check("<165>1 - - - - - -", ["", "", "", ""], "");
+        check("<165>1 2026-11-22T10:00:00Z h LEEF:1.0|a b", [nov, "h", "", ""], "LEEF:1.0|a b");
+        check(
+            "<189>7: h: 29: .Nov 22 10:00:00 UTC: %SYS-5-X: y",
+            [nov, "h", "", ""],
+            "%SYS-5-X: y",
+        );
+        check("<189>h: 2026 Nov 22 10:00:00.0: %SYS-5-X: y", [nov, "h", "", ""], "%SYS-5-X: y");
+        check("<134>1 1795341600.0 h flows a=b", [nov, "h", "", ""], "flows a=b");
     }
 
     #[test]

@@ -227,7 +227,9 @@ impl Step {
                 (rest.len() < text.len()).then_some(rest)
             }
             Self::Year => number(4..=4, |p, n| p.year = Some(n)),
-            Self::ShortYear => number(2..=2, |p, n| p.year = Some(if n < 69 { 2000 + n } else { 1900 + n })),
+            Self::ShortYear => {
+                number(2..=2, |p, n| p.year = Some(if n < 69 { 2000 + n } else { 1900 + n }))
+            }
             Self::Month => number(1..=2, |p, n| p.month = n),
             Self::Day => {
                 let (value, rest) = digits(text.trim_ascii_start(), 1..=2)?;
@@ -279,8 +281,10 @@ fn zone_name<'t>(text: &'t [u8], parts: &mut Parts) -> Option<&'t [u8]> {
         parts.offset = Some(seconds);
         return Some(rest);
     }
-    let length =
-        text.iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'+' | b'-')).count();
+    let length = text
+        .iter()
+        .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'+' | b'-'))
+        .count();
     let name = std::str::from_utf8(&text[..length]).ok().filter(|name| !name.is_empty())?;
     // Abbreviations are ambiguous over the world; these are what servers write.
     parts.offset = match name {
@@ -399,7 +403,8 @@ impl Parts {
     fn date(&self, year: i64) -> Option<Date> {
         if let Some(day) = self.day_of_year {
             let first = Date::new(year, 1, 1)?.days();
-            return Some(Date::of_days(first + day - 1)).filter(|date| date.year == year && day > 0);
+            return Some(Date::of_days(first + day - 1))
+                .filter(|date| date.year == year && day > 0);
         }
         if self.month == 0 && self.day == 0 {
             return None;
@@ -427,7 +432,9 @@ fn rfc3339(text: &[u8]) -> Option<(Parts, &[u8])> {
             .then(|| i64::from(pair[0] - b'0') * 10 + i64::from(pair[1] - b'0'))
     };
     let byte = |at: usize| text.get(at).copied();
-    let (Some(b'-' | b'/'), Some(b'-' | b'/'), Some(b'T' | b't' | b' ' | b'_')) = (byte(4), byte(7), byte(10)) else {
+    let (Some(b'-' | b'/'), Some(b'-' | b'/'), Some(b'T' | b't' | b' ' | b'_')) =
+        (byte(4), byte(7), byte(10))
+    else {
         return None;
     };
     parts.year = Some(two(0)? * 100 + two(2)?);
@@ -441,7 +448,8 @@ fn rfc3339(text: &[u8]) -> Option<(Parts, &[u8])> {
         parts.second = two(17)?;
         rest = Step::OptionalFraction.take(&text[19..], &mut parts)?;
     }
-    let after_space = rest.strip_prefix(b" ").filter(|after| matches!(after.first(), Some(b'+' | b'-')));
+    let after_space =
+        rest.strip_prefix(b" ").filter(|after| matches!(after.first(), Some(b'+' | b'-')));
     if let Some((seconds, after)) = offset(rest).or_else(|| offset(after_space?)) {
         parts.offset = Some(seconds);
         rest = after;
@@ -449,42 +457,68 @@ fn rfc3339(text: &[u8]) -> Option<(Parts, &[u8])> {
     Some((parts, rest))
 }
 
-/// `Mmm dd hh:mm:ss` with what is found beside it: a year before or after, a fraction.
+/// `Mmm dd hh:mm:ss` with what is found beside it: a year in front, in the middle or behind, a
+/// fraction, and a zone's abbreviation that a colon or a year follows (a host may be called `EST`).
 pub(crate) fn rfc3164_prefix<'t>(
     text: &'t [u8],
     context: &TimeContext<'_>,
 ) -> Option<(i64, bool, &'t [u8])> {
     let mut parts = Parts::default();
+    let text = take_year(text, &mut parts).unwrap_or(text);
     let (month, rest) = month_name(text)?;
     parts.month = month;
     let rest = Step::Spaces.take(rest, &mut parts)?;
     let rest = Step::Day.take(rest, &mut parts)?;
-    let mut rest = Step::Spaces.take(rest, &mut parts)?;
-    if let Some((year, after)) = digits(rest, 4..=4)
-        && after.first() == Some(&b' ')
-    {
-        parts.year = Some(year);
-        rest = &after[1..];
-    }
+    let rest = Step::Spaces.take(rest, &mut parts)?;
+    let rest = take_year(rest, &mut parts).unwrap_or(rest);
     let (hour, rest) = digits(rest, 1..=2)?;
     let (minute, rest) = digits(rest.strip_prefix(b":")?, 2..=2)?;
     let (second, rest) = digits(rest.strip_prefix(b":")?, 2..=2)?;
     (parts.hour, parts.minute, parts.second) = (hour, minute, second);
-    let mut rest = Step::OptionalFraction.take(rest, &mut parts)?;
-    if parts.year.is_none()
-        && let Some((year, after)) = rest.strip_prefix(b" ").and_then(|after| digits(after, 4..=4))
-        && (1990..2100).contains(&year)
-        && matches!(after.first(), Some(b' ' | b':'))
-    {
-        parts.year = Some(year);
-        rest = after;
-    }
+    let rest = Step::OptionalFraction.take(rest, &mut parts)?;
+    let rest = take_trailing_year(rest, &mut parts)
+        .or_else(|| take_abbreviation(rest, &mut parts))
+        .unwrap_or(rest);
     Some((parts.resolve(context)?, parts.offset.is_some(), rest))
+}
+
+/// `2026 ` in front of what follows.
+fn take_year<'t>(text: &'t [u8], parts: &mut Parts) -> Option<&'t [u8]> {
+    let (year, after) = digits(text, 4..=4)?;
+    let rest = after.strip_prefix(b" ")?;
+    parts.year = Some(year);
+    Some(rest)
+}
+
+/// ` 2026` behind the time.
+fn take_trailing_year<'t>(text: &'t [u8], parts: &mut Parts) -> Option<&'t [u8]> {
+    let (year, after) = digits(text.strip_prefix(b" ")?, 4..=4)?;
+    let fits = parts.year.is_none()
+        && (1990..2100).contains(&year)
+        && matches!(after.first(), Some(b' ' | b':'));
+    fits.then(|| {
+        parts.year = Some(year);
+        after
+    })
+}
+
+/// ` CEST:` or ` CEST 2026` behind the time.
+fn take_abbreviation<'t>(text: &'t [u8], parts: &mut Parts) -> Option<&'t [u8]> {
+    let word = text.strip_prefix(b" ")?;
+    let letters = word.iter().take(5).take_while(|b| b.is_ascii_uppercase()).count();
+    let after = word.get(letters..).filter(|_| (3..=4).contains(&letters))?;
+    let mut found = Parts { year: parts.year, ..Parts::default() };
+    let rest =
+        if after.first() == Some(&b':') { after } else { take_trailing_year(after, &mut found)? };
+    zone_name(&word[..letters], &mut found)?;
+    (parts.year, parts.offset) = (found.year, Some(found.offset?));
+    Some(rest)
 }
 
 fn month_name(text: &[u8]) -> Option<(i64, &[u8])> {
     const NAMES: [&[u8; 3]; 12] = [
-        b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec",
+        b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov",
+        b"dec",
     ];
     let short = text.first_chunk::<3>()?.to_ascii_lowercase();
     let month = NAMES.iter().position(|name| name.as_slice() == short.as_slice())?;
@@ -526,7 +560,12 @@ fn offset(text: &[u8]) -> Option<(i32, &[u8])> {
     let (hours, rest) = digits(rest, 2..=2)?;
     let after = rest.strip_prefix(b":").unwrap_or(rest);
     let (minutes, rest) = digits(after, 2..=2).unwrap_or((0, rest));
-    (hours <= 18 && minutes <= 59).then(|| (sign * (hours * 3600 + minutes * 60) as i32, rest))
+    (hours <= 23 && minutes <= 59).then(|| (sign * (hours * 3600 + minutes * 60) as i32, rest))
+}
+
+/// Seconds since 1970, with a fraction or not, as nanoseconds.
+pub(crate) fn unix_seconds(text: &[u8]) -> Option<i64> {
+    unix(text, 1)
 }
 
 fn unix(text: &[u8], units: i64) -> Option<i64> {
@@ -594,11 +633,12 @@ mod tests {
         let zone = Zone::utc();
         // 2026-11-28T12:00:00Z
         let context = TimeContext { received_unix_nanos: 1_795_867_200 * NANOS, zone: &zone };
-        let got = TimeFormat::compile(format).unwrap().parse(text.as_bytes(), &context).map(|nanos| {
-            let mut out = Vec::new();
-            write_rfc3339(&mut out, nanos);
-            String::from_utf8(out).unwrap()
-        });
+        let got =
+            TimeFormat::compile(format).unwrap().parse(text.as_bytes(), &context).map(|nanos| {
+                let mut out = Vec::new();
+                write_rfc3339(&mut out, nanos);
+                String::from_utf8(out).unwrap()
+            });
         assert_eq!(got.as_deref(), expected, "{format} {text}");
     }
 
@@ -610,7 +650,11 @@ mod tests {
         check("rfc3164", "Nov  8 01:02:03", Some("2026-11-08T01:02:03.000Z"));
         check("rfc3164", "Feb 29 01:02:03", Some("2024-02-29T01:02:03.000Z"));
         check("clf", "22/Nov/2026:18:21:01 +0900", Some("2026-11-22T09:21:01.000Z"));
-        check("apache_error", "Wed Oct 11 14:32:52.123456 2017", Some("2017-10-11T14:32:52.123456Z"));
+        check(
+            "apache_error",
+            "Wed Oct 11 14:32:52.123456 2017",
+            Some("2017-10-11T14:32:52.123456Z"),
+        );
         check("unix", "1700000000.25", Some("2023-11-14T22:13:20.250Z"));
         check("unix_ms", "1700000000250", Some("2023-11-14T22:13:20.250Z"));
         check("%d/%m/%Y %I:%M:%S %p", "01/02/2026 12:00:01 AM", Some("2026-02-01T00:00:01.000Z"));
@@ -641,7 +685,8 @@ mod tests {
         let zone = Zone::parse("Europe/Berlin").unwrap();
         let context = TimeContext { received_unix_nanos: 0, zone: &zone };
         let format = TimeFormat::compile("%Y-%m-%d %H:%M:%S").unwrap();
-        let hour = |text: &str| format.parse(text.as_bytes(), &context).unwrap() / NANOS / 3600 % 24;
+        let hour =
+            |text: &str| format.parse(text.as_bytes(), &context).unwrap() / NANOS / 3600 % 24;
         assert_eq!(hour("2026-01-15 12:00:00"), 11);
         assert_eq!(hour("2026-07-15 12:00:00"), 10);
         assert!(format.parse(b"2026-03-29 02:30:00", &context).is_some());

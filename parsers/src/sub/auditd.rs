@@ -8,8 +8,23 @@ use super::{FieldSink, SubValue};
 
 /// Fields whose unquoted values are hexadecimal (audit-userspace's `lib/fieldtab` names most).
 const ENCODED: [&[u8]; 17] = [
-    b"proctitle", b"comm", b"exe", b"cwd", b"name", b"cmd", b"acct", b"key", b"data", b"path", b"dir",
-    b"file", b"vm", b"root_dir", b"saddr_path", b"grp", b"ocomm",
+    b"proctitle",
+    b"comm",
+    b"exe",
+    b"cwd",
+    b"name",
+    b"cmd",
+    b"acct",
+    b"key",
+    b"data",
+    b"path",
+    b"dir",
+    b"file",
+    b"vm",
+    b"root_dir",
+    b"saddr_path",
+    b"grp",
+    b"ocomm",
 ];
 
 /// The keys are `type`, `timestamp`, `sequence`, `node`, and each field's own name.
@@ -49,7 +64,9 @@ fn pairs(text: &[u8], arguments: bool, sink: &mut dyn FieldSink) {
     let mut rest = text;
     loop {
         rest = trim_separators(rest);
-        let Some(equals) = rest.iter().position(|b| matches!(b, b'=' | b' ' | b'\x1d')) else { return };
+        let Some(equals) = rest.iter().position(|b| matches!(b, b'=' | b' ' | b'\x1d')) else {
+            return;
+        };
         if rest[equals] != b'=' {
             // A word of prose, such as `avc:  denied  { read } for`.
             rest = &rest[equals + 1..];
@@ -105,8 +122,10 @@ fn decode(text: &[u8]) -> SubValue<'_> {
         return SubValue::Text(text);
     }
     let nibble = |b: u8| (b as char).to_digit(16).unwrap_or(0) as u8;
-    let bytes: Vec<u8> = text.chunks_exact(2).map(|pair| nibble(pair[0]) << 4 | nibble(pair[1])).collect();
-    let readable = bytes.iter().all(|b| *b == 0 || *b == b'\t' || *b == b'\n' || (*b >= 0x20 && *b != 0x7f));
+    let bytes: Vec<u8> =
+        text.chunks_exact(2).map(|pair| nibble(pair[0]) << 4 | nibble(pair[1])).collect();
+    let readable =
+        bytes.iter().all(|b| *b == 0 || *b == b'\t' || *b == b'\n' || (*b >= 0x20 && *b != 0x7f));
     if !readable {
         return SubValue::Text(text);
     }
@@ -126,13 +145,33 @@ mod tests {
             "node=h type=EXECVE msg=audit(1700000000.123:45): argc=2 a0=\"ls\" a1=2F746D702F6120 exe=\"/bin/ls\" key=(null)\x1dUID=\"root\"",
             parse,
             true,
-            &["node=h", "type=EXECVE", "timestamp=1700000000.123", "sequence=45", "argc=2", "a0=ls", "a1=/tmp/a", "exe=/bin/ls", "key=(null)", "UID=root"],
+            &[
+                "node=h",
+                "type=EXECVE",
+                "timestamp=1700000000.123",
+                "sequence=45",
+                "argc=2",
+                "a0=ls",
+                "a1=/tmp/a",
+                "exe=/bin/ls",
+                "key=(null)",
+                "UID=root",
+            ],
         );
         check(
             "type=USER_LOGIN msg=audit(1.2:3): pid=1 msg='op=login acct=\"root\" exe=\"/usr/sbin/sshd\" res=failed'",
             parse,
             true,
-            &["type=USER_LOGIN", "timestamp=1.2", "sequence=3", "pid=1", "op=login", "acct=root", "exe=/usr/sbin/sshd", "res=failed"],
+            &[
+                "type=USER_LOGIN",
+                "timestamp=1.2",
+                "sequence=3",
+                "pid=1",
+                "op=login",
+                "acct=root",
+                "exe=/usr/sbin/sshd",
+                "res=failed",
+            ],
         );
         check(
             "audit(1.2:3): avc:  denied  { read } for  pid=7 proctitle=6C73002D6C",

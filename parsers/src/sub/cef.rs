@@ -77,7 +77,13 @@ fn next_key(text: &[u8], from: usize) -> Option<(usize, usize)> {
     loop {
         let equals = at + unescaped(&text[at..], b'=')?;
         let before = &text[from..equals];
-        let word = before.iter().rev().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'[' | b']')).count();
+        let word = before
+            .iter()
+            .rev()
+            .take_while(|b| {
+                b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'[' | b']')
+            })
+            .count();
         let start = equals - word;
         if word > 0 && start > from && text[start - 1] == b' ' {
             return Some((start, equals));
@@ -120,9 +126,17 @@ mod tests {
             parse,
             true,
             &[
-                "cef.version=0", "cef.device.vendor=Sec|urity", "cef.device.product=tm",
-                "cef.device.version=1.0", "cef.device.event_class_id=100", "cef.name=worm stopped",
-                "cef.severity=10", "src=10.0.0.1", "msg=a = b c", "cs1Label=Rule Name", "cs1=my rule",
+                "cef.version=0",
+                "cef.device.vendor=Sec|urity",
+                "cef.device.product=tm",
+                "cef.device.version=1.0",
+                "cef.device.event_class_id=100",
+                "cef.name=worm stopped",
+                "cef.severity=10",
+                "src=10.0.0.1",
+                "msg=a = b c",
+                "cs1Label=Rule Name",
+                "cs1=my rule",
                 "label.Rule Name=my rule",
             ],
         );

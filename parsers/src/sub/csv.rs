@@ -93,7 +93,12 @@ mod tests {
     #[test]
     fn columns_are_named_quoted_and_skipped() {
         let columns = |names: &str| names.split(',').map(str::to_owned).collect();
-        let comma = CsvOptions { separator: b',', quote: Some(b'"'), columns: columns("a,_,b,c"), collapse: false };
+        let comma = CsvOptions {
+            separator: b',',
+            quote: Some(b'"'),
+            columns: columns("a,_,b,c"),
+            collapse: false,
+        };
         check(
             r#"1,x,"two, ""2""",,end"#,
             |i, s| parse(i, &comma, s),
@@ -101,7 +106,8 @@ mod tests {
             &["a=1", "b=two, \"2\"", "c="],
         );
         check("only", |i, s| parse(i, &comma, s), false, &[]);
-        let space = CsvOptions { separator: b' ', quote: None, columns: columns("a,b"), collapse: true };
+        let space =
+            CsvOptions { separator: b' ', quote: None, columns: columns("a,b"), collapse: true };
         check("1   2", |i, s| parse(i, &space, s), true, &["a=1", "b=2"]);
     }
 }

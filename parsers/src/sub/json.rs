@@ -153,7 +153,9 @@ impl<'t> Reader<'t> {
                 if (0xd800..0xdc00).contains(&code) && self.text[self.at..].starts_with(b"\\u") {
                     self.at += 2;
                     let low = self.hex4()?;
-                    code = 0x10000 + ((code - 0xd800) << 10) + low.checked_sub(0xdc00).filter(|n| *n < 0x400)?;
+                    code = 0x10000
+                        + ((code - 0xd800) << 10)
+                        + low.checked_sub(0xdc00).filter(|n| *n < 0x400)?;
                 }
                 let c = char::from_u32(code).unwrap_or('\u{fffd}');
                 out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());

@@ -118,7 +118,10 @@ fn spaced_end(input: &[u8], start: usize, options: &KvOptions) -> usize {
             word = at + 1;
         } else if *byte == options.key_value_separator && word > start && at > word {
             let key = &input[word..at];
-            if key.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'[' | b']')) {
+            if key
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'[' | b']'))
+            {
                 let mut end = word;
                 while end > start && options.pair_separators.contains(&input[end - 1]) {
                     end -= 1;
@@ -167,7 +170,12 @@ mod tests {
             true,
             &["act=blocked", "msg=a b = c", "src=1.2.3.4", "last=x y"],
         );
-        let comma = KvOptions { pair_separators: b", ".to_vec(), key_value_separator: b':', trim: b"<>".to_vec(), ..plain.clone() };
+        let comma = KvOptions {
+            pair_separators: b", ".to_vec(),
+            key_value_separator: b':',
+            trim: b"<>".to_vec(),
+            ..plain.clone()
+        };
         check("to:<a@b>, relay:none", |i, s| parse(i, &comma, s), true, &["to=a@b", "relay=none"]);
         check("no pairs here", |i, s| parse(i, &plain, s), false, &[]);
         check("a=\"open", |i, s| parse(i, &plain, s), true, &["a=\"open"]);

@@ -53,13 +53,29 @@ mod tests {
 
     #[test]
     fn both_versions_are_taken_apart() {
-        let header = ["leef.vendor=V", "leef.product=P", "leef.product_version=1", "leef.event_id=E"];
+        let header =
+            ["leef.vendor=V", "leef.product=P", "leef.product_version=1", "leef.event_id=E"];
         let with = |version: &'static str, rest: &[&'static str]| {
             [&[version], header.as_slice(), rest].concat()
         };
-        check("LEEF:1.0|V|P|1|E|src=1.1.1.1\tmsg=a b", parse, true, &with("leef.version=1.0", &["src=1.1.1.1", "msg=a b"]));
-        check("LEEF:2.0|V|P|1|E|^|src=1.1.1.1^x=y", parse, true, &with("leef.version=2.0", &["src=1.1.1.1", "x=y"]));
-        check("LEEF:2.0|V|P|1|E|x09|src=a\tx=y", parse, true, &with("leef.version=2.0", &["src=a", "x=y"]));
+        check(
+            "LEEF:1.0|V|P|1|E|src=1.1.1.1\tmsg=a b",
+            parse,
+            true,
+            &with("leef.version=1.0", &["src=1.1.1.1", "msg=a b"]),
+        );
+        check(
+            "LEEF:2.0|V|P|1|E|^|src=1.1.1.1^x=y",
+            parse,
+            true,
+            &with("leef.version=2.0", &["src=1.1.1.1", "x=y"]),
+        );
+        check(
+            "LEEF:2.0|V|P|1|E|x09|src=a\tx=y",
+            parse,
+            true,
+            &with("leef.version=2.0", &["src=a", "x=y"]),
+        );
         check("LEEF:1.0|V", parse, false, &[]);
     }
 }
