@@ -8,12 +8,14 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::config::{Common, Config, FileConfig, SourceConfig};
 use crate::delivery::Courier;
 use crate::parsing::Rules;
+use crate::reload;
 use crate::source::file::Discovery;
 use crate::source::spooled::SpoolTail;
 use crate::source::stdin::Stdin;
 use crate::source::syslog::Syslog;
 use crate::source::{Context, lane_snapshot};
 use crate::state_dir::{StateDir, StateDirError};
+use crate::status::StatusSocket;
 use crate::sync::lock;
 use crate::workers::{Queue, Work, Workers};
 use logweir_document::{Diagnostic, render_all};
@@ -47,14 +49,20 @@ pub enum AgentError {
 /// A running agent.
 #[derive(Debug)]
 pub struct Agent {
-    context: Arc<Context>,
-    discovery: Discovery,
-    inputs: Arc<Inputs>,
+    parts: Arc<Parts>,
     workers: Mutex<Option<Workers>>,
-    keeper: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     stop: Arc<AtomicBool>,
     /// Last, so that the directory is free only when nothing is written there any more.
     state_dir: StateDir,
+}
+
+/// What the threads of an agent share.
+#[derive(Debug)]
+struct Parts {
+    context: Arc<Context>,
+    discovery: Discovery,
+    inputs: Inputs,
 }
 
 /// The sources that go through spools.
@@ -73,8 +81,11 @@ impl Agent {
     /// See [`AgentError`].
     pub fn start(config: Config) -> Result<Self, AgentError> {
         let rules = Rules::load(&config.rules).map_err(AgentError::Rules)?;
-        let unknown: Vec<Diagnostic> =
-            config.sources.iter().filter_map(|source| rules.check(source.common()).err()).collect();
+        let unknown: Vec<Diagnostic> = config
+            .sources
+            .iter()
+            .filter_map(|source| rules.check(source.common()).err().map(|fault| *fault))
+            .collect();
         if !unknown.is_empty() {
             return Err(AgentError::Rules(unknown));
         }
@@ -89,29 +100,24 @@ impl Agent {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             host_name: config.host_name,
         };
-        let context = Arc::new(Context::new(
-            agent,
-            checkpoint,
-            courier.clone(),
-            queue.clone(),
-            rules.clone(),
-        ));
+        let context = Arc::new(Context::new(agent, checkpoint, courier.clone(), queue.clone()));
         let spools = state_dir.path().join("spool");
         let (inputs, files) = Inputs::start(&context, &spools, config.sources)?;
-        let inputs = Arc::new(inputs);
         // Source ids must be in the checkpoint before anything is sent under them.
         context.save_checkpoint();
         let workers = Workers::start(config.workers, &queue, &courier, &rules);
         let discovery = Discovery::start(context.clone(), files);
+        let parts = Arc::new(Parts { context, discovery, inputs });
         let stop = Arc::new(AtomicBool::new(false));
-        let keeper =
-            keep(context.clone(), inputs.clone(), stop.clone(), config.checkpoint_interval);
+        let mut threads = vec![
+            keep(parts.clone(), stop.clone(), config.checkpoint_interval),
+            answer(parts.clone(), StatusSocket::bind(state_dir.path())?, stop.clone()),
+        ];
+        threads.extend(reload::start(rules, config.rules, stop.clone()));
         Ok(Self {
-            context,
-            discovery,
-            inputs,
+            parts,
             workers: Mutex::new(Some(workers)),
-            keeper: Mutex::new(Some(keeper)),
+            threads: Mutex::new(threads),
             stop,
             state_dir,
         })
@@ -126,21 +132,50 @@ impl Agent {
     /// Where syslog is listened for, per source: (UDP, TCP).
     #[must_use]
     pub fn syslog_addresses(&self) -> Vec<(Option<SocketAddr>, Option<SocketAddr>)> {
-        self.inputs.syslog.iter().map(Syslog::addresses).collect()
+        self.parts.inputs.syslog.iter().map(Syslog::addresses).collect()
     }
 
     /// Whether there is nothing more to do: the only source was standard input, it has ended, and
     /// all of it is acknowledged.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.discovery.is_unused()
-            && self.inputs.syslog.is_empty()
-            && self.inputs.stdin.as_ref().is_some_and(Stdin::is_finished)
+        self.parts.discovery.is_unused()
+            && self.parts.inputs.syslog.is_empty()
+            && self.parts.inputs.stdin.as_ref().is_some_and(Stdin::is_finished)
     }
 
     /// The state of this moment.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
+        self.parts.snapshot()
+    }
+
+    /// Stops: no more input, then what is read goes out, at most `grace` long. Returns whether all
+    /// of it did; what did not is read again at the next start.
+    pub fn stop(&self, grace: Duration) -> bool {
+        if self.stop.swap(true, Ordering::AcqRel) {
+            return true;
+        }
+        let Parts { context, discovery, inputs } = &*self.parts;
+        inputs.stop();
+        discovery.stop();
+        context.courier.begin_stop();
+        if let Some(workers) = lock(&self.workers).take() {
+            workers.stop();
+        }
+        let all_out = context.courier.stop(grace);
+        for thread in lock(&self.threads).drain(..) {
+            let _ = thread.join();
+        }
+        context.save_checkpoint();
+        inputs.tails().for_each(|tail| tail.spool().sync(true));
+        all_out
+    }
+}
+
+impl Parts {
+    /// The state of this moment.
+    fn snapshot(&self) -> Snapshot {
         let (past, mut sources) = self.context.retired();
         sources.extend(self.discovery.tails().iter().map(|tail| {
             let name = tail.path().display().to_string();
@@ -162,27 +197,6 @@ impl Agent {
             listeners: self.inputs.syslog.iter().map(ListenerSnapshot::of).collect(),
             sources,
         }
-    }
-
-    /// Stops: no more input, then what is read goes out, at most `grace` long. Returns whether all
-    /// of it did; what did not is read again at the next start.
-    pub fn stop(&self, grace: Duration) -> bool {
-        if self.stop.swap(true, Ordering::AcqRel) {
-            return true;
-        }
-        self.inputs.stop();
-        self.discovery.stop();
-        self.context.courier.begin_stop();
-        if let Some(workers) = lock(&self.workers).take() {
-            workers.stop();
-        }
-        let all_out = self.context.courier.stop(grace);
-        if let Some(keeper) = lock(&self.keeper).take() {
-            let _ = keeper.join();
-        }
-        self.context.save_checkpoint();
-        self.inputs.tails().for_each(|tail| tail.spool().sync(true));
-        all_out
     }
 }
 
@@ -251,13 +265,9 @@ impl Drop for Agent {
 }
 
 /// The thread that syncs spools and writes the checkpoint; this less often if it takes long.
-fn keep(
-    context: Arc<Context>,
-    inputs: Arc<Inputs>,
-    stop: Arc<AtomicBool>,
-    interval: Duration,
-) -> JoinHandle<()> {
+fn keep(parts: Arc<Parts>, stop: Arc<AtomicBool>, interval: Duration) -> JoinHandle<()> {
     let run = move || {
+        let Parts { context, inputs, .. } = &*parts;
         let mut wait = interval;
         let mut last = Instant::now();
         while !stop.load(Ordering::Acquire) {
@@ -277,7 +287,21 @@ fn keep(
             last = Instant::now();
         }
     };
-    std::thread::Builder::new().name("keeper".into()).spawn(run).expect("a thread can be started")
+    thread("keeper", run)
+}
+
+/// The thread that answers at the status socket.
+fn answer(parts: Arc<Parts>, socket: StatusSocket, stop: Arc<AtomicBool>) -> JoinHandle<()> {
+    thread("status", move || {
+        while !stop.load(Ordering::Acquire) {
+            socket.answer(&|| parts.snapshot());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    })
+}
+
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    std::thread::Builder::new().name(name.into()).spawn(run).expect("a thread can be started")
 }
 
 /// Each file that is read is an open one: as many are allowed as the system allows this process.

@@ -14,9 +14,11 @@ mod delivery;
 mod limits;
 mod parsing;
 mod pipeline;
+mod reload;
 mod source;
 mod spool;
 mod state_dir;
+mod status;
 mod sync;
 mod workers;
 

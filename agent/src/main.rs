@@ -15,6 +15,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(commands::run::Run),
+    Status(commands::status::Status),
     Parse(commands::parse::Parse),
     Rules(commands::rules::Rules),
 }
@@ -22,6 +23,7 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(run) => run.execute(),
+        Command::Status(status) => status.execute(),
         Command::Parse(parse) => parse.execute(),
         Command::Rules(rules) => rules.execute(),
     }

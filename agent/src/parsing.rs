@@ -61,7 +61,7 @@ impl Rules {
     ///
     /// # Errors
     /// The fault, with the nearest name that they know.
-    pub(crate) fn check(&self, common: &Common) -> Result<(), Diagnostic> {
+    pub(crate) fn check(&self, common: &Common) -> Result<(), Box<Diagnostic>> {
         let Some(dataset) = &common.dataset else { return Ok(()) };
         let rules = self.current();
         if rules.pack_named(&dataset.name).is_some() {
@@ -72,7 +72,7 @@ impl Rules {
             || "`logweir-agent rules list` shows what there is; leave `dataset` out to have the rules found by the line".to_owned(),
             |name| format!("did you mean `{name}`?"),
         );
-        Err(dataset.unknown.clone().with_remedy(remedy))
+        Err(Box::new(dataset.unknown.clone().with_remedy(remedy)))
     }
 
     /// The rules in use, how many there are and their digest.

@@ -8,7 +8,7 @@ use crate::delivery::{Courier, Lane, Position, Resume, ShipError, Shipment};
 use crate::parsing::{Engine, Line, Rules};
 use crate::pipeline::{Batch, Route};
 use crate::sync::lock;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -149,10 +149,7 @@ impl Queue {
                 nap = nap.min(first.0 - now);
             }
         }
-        match self.receiver.recv_timeout(nap) {
-            Ok(work) => Some(work),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.receiver.recv_timeout(nap).ok()
     }
 }
 

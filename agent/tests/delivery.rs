@@ -12,7 +12,9 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -27,6 +29,8 @@ struct Stage {
     kafka_extra: String,
     source_extra: String,
     glob: &'static str,
+    /// Instead of the files.
+    sources: Option<String>,
 }
 
 impl Stage {
@@ -40,6 +44,7 @@ impl Stage {
             kafka_extra: String::new(),
             source_extra: String::new(),
             glob: "*.log",
+            sources: None,
         }
     }
 
@@ -57,19 +62,24 @@ impl Stage {
         self.append(name, &range.map(|n| format!("line {n}\n")).collect::<String>());
     }
 
-    fn start(&self) -> Agent {
-        let yaml = format!(
-            "agent: {{state_dir: '{0}/state', checkpoint_interval: 100ms, workers: 2}}\n\
-             kafka: {{bootstrap.servers: '{1}', linger.ms: 5{2}}}\n\
-             rules: {{shipped: false}}\n\
-             sources:\n  - {{type: file, paths: ['{0}/{3}'], rotate_wait: 500ms{4}}}\n",
-            self.directory.path().display(),
+    fn yaml(&self) -> String {
+        let directory = self.directory.path().display();
+        let files = format!(
+            "- {{type: file, paths: ['{directory}/{}'], rotate_wait: 500ms{}}}",
+            self.glob, self.source_extra
+        );
+        format!(
+            "agent: {{state_dir: '{directory}/state', checkpoint_interval: 100ms, workers: 2}}\n\
+             kafka: {{bootstrap.servers: '{}', linger.ms: 5{}}}\n\
+             rules: {{shipped: false}}\nsources:\n  {}\n",
             self.kafka.bootstrap_servers(),
             self.kafka_extra,
-            self.glob,
-            self.source_extra,
-        );
-        let (config, _) = Config::from_yaml("test.yaml", &yaml).unwrap();
+            self.sources.as_ref().unwrap_or(&files),
+        )
+    }
+
+    fn start(&self) -> Agent {
+        let (config, _) = Config::from_yaml("test.yaml", &self.yaml()).unwrap();
         Agent::start(config).unwrap()
     }
 
@@ -136,7 +146,7 @@ fn expected(range: std::ops::Range<u32>) -> Vec<String> {
     range.map(|n| format!("line {n}")).collect()
 }
 
-fn wait_for(agent: &Agent, what: &str, reached: impl Fn(&Snapshot) -> bool) -> Snapshot {
+fn wait_for(agent: &Agent, what: &str, mut reached: impl FnMut(&Snapshot) -> bool) -> Snapshot {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let snapshot = agent.snapshot();
@@ -344,7 +354,8 @@ fn an_event_that_kafka_does_not_take_becomes_a_dead_letter_and_its_neighbours_ar
     stage.append("a.log", &format!("line 0\n{large}\nline 1\n"));
     let agent = stage.start();
     let snapshot = wait_for(&agent, "all three", |snapshot| {
-        snapshot.counts.delivered == 2 && snapshot.counts.held == 0
+        snapshot.counts.delivered == 2
+            && snapshot.counts.held == 0
             && snapshot.sources.iter().all(|source| source.acked_offset == source.end_offset)
     });
     assert_eq!(snapshot.counts.dropped["too_large"], 1);
@@ -407,4 +418,230 @@ fn compressed_and_excluded_files_are_not_read() {
     wait_delivered(&agent, 10);
     assert_eq!(all_lines(&stage.events()), expected(0..10));
     assert!(Path::new(&agent.snapshot().sources[0].name).ends_with("a.log"));
+}
+
+fn addresses(agent: &Agent) -> (SocketAddr, SocketAddr) {
+    let (udp, tcp) = agent.syslog_addresses()[0];
+    (udp.unwrap(), tcp.unwrap())
+}
+
+fn syslog(extra: &str) -> Stage {
+    let mut stage = Stage::new();
+    stage.sources = Some(format!(
+        "- {{type: syslog, udp: '127.0.0.1:0', tcp: '127.0.0.1:0', spool: {{bytes_max: 4MiB}}{extra}}}"
+    ));
+    stage
+}
+
+fn messages(events: &[Value]) -> Vec<String> {
+    let mut lines: Vec<String> = table(events).into_values().flatten().collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn messages_of_both_protocols_and_framings_arrive_with_their_senders_address() {
+    let stage = syslog("");
+    let agent = stage.start();
+    let (udp, tcp) = addresses(&agent);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut stream = TcpStream::connect(tcp).unwrap();
+    let mut wanted = Vec::new();
+    for n in 0..100 {
+        let texts =
+            [format!("<13>udp {n:03}"), format!("<13>line {n:03}"), format!("<13>counted {n:03}")];
+        socket.send_to(texts[0].as_bytes(), udp).unwrap();
+        let counted = &texts[2];
+        write!(stream, "{}\n{} {counted}", texts[1], counted.len()).unwrap();
+        wanted.extend(texts);
+    }
+    write!(stream, "<13>the last one has no end").unwrap();
+    wanted.push("<13>the last one has no end".into());
+    drop(stream);
+    wait_delivered(&agent, 301);
+    let events = stage.events();
+    wanted.sort();
+    assert_eq!(messages(&events), wanted);
+    for event in &events {
+        assert_eq!(event["log.source.address"], "127.0.0.1");
+        assert_eq!(event["input.type"], "syslog");
+    }
+}
+
+#[test]
+fn what_was_accepted_while_kafka_was_away_survives_a_restart() {
+    let mut stage = syslog("");
+    let agent = stage.start();
+    let (_, tcp) = addresses(&agent);
+    stage.kafka.broker_down(1).unwrap();
+    let mut stream = TcpStream::connect(tcp).unwrap();
+    for n in 0..1000 {
+        writeln!(stream, "<13>message {n:04}").unwrap();
+    }
+    drop(stream);
+    wait_for(&agent, "all in the spool", |snapshot| snapshot.counts.read == 1000);
+    agent.stop(Duration::ZERO);
+    drop(agent);
+    stage.kafka.broker_up(1).unwrap();
+    // The listener is configured no more; its spool is delivered all the same.
+    stage.sources = Some("- {type: file, paths: [/nowhere]}".into());
+    let agent = stage.start();
+    let snapshot = wait_delivered(&agent, 1000);
+    assert_eq!((snapshot.counts.read, snapshot.counts.held), (1000, 0));
+    let wanted: Vec<String> = (0..1000).map(|n| format!("<13>message {n:04}")).collect();
+    assert_eq!(messages(&stage.events()), wanted);
+}
+
+#[test]
+fn a_full_spool_makes_tcp_wait_and_costs_udp_messages_that_are_counted() {
+    let stage = syslog(", line_bytes_max: 4KiB");
+    stage.kafka.broker_down(1).unwrap();
+    let agent = stage.start();
+    let (udp, tcp) = addresses(&agent);
+    let text = "x".repeat(4000);
+    let mut stream = TcpStream::connect(tcp).unwrap();
+    let writer = std::thread::spawn(move || {
+        for n in 0..3000 {
+            writeln!(stream, "<13>{n:04} {text}").unwrap();
+        }
+    });
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut sent = 0;
+    wait_for(&agent, "a datagram that finds no room", |snapshot| {
+        socket.send_to(format!("<13>udp {sent}").as_bytes(), udp).unwrap();
+        sent += 1;
+        snapshot.counts.dropped.contains_key("spool_full")
+    });
+    assert!(!writer.is_finished());
+    stage.kafka.broker_up(1).unwrap();
+    writer.join().unwrap();
+    let snapshot = wait_for(&agent, "all of it", |snapshot| {
+        snapshot.counts.held == 0 && snapshot.counts.delivered >= 3000
+    });
+    assert_eq!(snapshot.counts.dropped.keys().collect::<Vec<_>>(), [&"spool_full"]);
+    assert!(snapshot.counts.read <= 3000 + sent);
+}
+
+#[test]
+fn a_limited_udp_sender_loses_what_is_over_the_limit_and_a_tcp_sender_waits() {
+    let stage = syslog(", limits: {events_per_second: 50, burst: 1s}");
+    let agent = stage.start();
+    let (udp, tcp) = addresses(&agent);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    wait_for(&agent, "a datagram over the limit", |snapshot| {
+        socket.send_to(b"<13>x", udp).unwrap();
+        snapshot.counts.dropped.contains_key("rate_limit")
+    });
+    let mut stream = TcpStream::connect(tcp).unwrap();
+    for n in 0..20 {
+        writeln!(stream, "<13>tcp {n:02}").unwrap();
+    }
+    drop(stream);
+    let arrived = |stage: &Stage| {
+        let texts = messages(&stage.events());
+        texts.iter().filter(|text| text.contains("tcp")).count()
+    };
+    wait_for(&agent, "the messages over tcp", |_| arrived(&stage) == 20);
+}
+
+#[test]
+fn a_stream_that_cannot_be_followed_is_closed_and_counted_and_others_go_on() {
+    let stage = syslog(", connections_max: 1");
+    let agent = stage.start();
+    let (_, tcp) = addresses(&agent);
+    let mut bad = TcpStream::connect(tcp).unwrap();
+    bad.write_all(b"<13>whole\n99999999999 <13>").unwrap();
+    wait_for(&agent, "the closed stream", |snapshot| {
+        snapshot.listeners[0].framing_errors == 1 && snapshot.listeners[0].connections_open == 0
+    });
+    let mut good = TcpStream::connect(tcp).unwrap();
+    writeln!(good, "<13>good").unwrap();
+    wait_delivered(&agent, 2);
+    let _refused = TcpStream::connect(tcp).unwrap();
+    wait_for(&agent, "the connection over the limit", |snapshot| {
+        snapshot.listeners[0].connections_refused == 1
+    });
+    assert_eq!(messages(&stage.events()), ["<13>good", "<13>whole"]);
+}
+
+/// The agent as a process.
+fn process(stage: &Stage) -> Command {
+    let path = stage.path("agent.yaml");
+    fs::write(&path, stage.yaml()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logweir-agent"));
+    command.args(["run", "--config", path.to_str().unwrap()]);
+    command
+}
+
+#[test]
+fn standard_input_is_delivered_to_its_end_and_then_the_agent_ends() {
+    let mut stage = Stage::new();
+    stage.sources = Some("- {type: stdin}".into());
+    for run in 0..2 {
+        let mut child = process(&stage).stdin(Stdio::piped()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        for n in run * 500..(run + 1) * 500 {
+            writeln!(input, "line {n}").unwrap();
+        }
+        drop(input);
+        assert!(child.wait().unwrap().success());
+    }
+    let events = stage.events();
+    assert_eq!(all_lines(&events), expected(0..1000));
+    assert_eq!(table(&events).len(), 1, "both runs are one source");
+}
+
+#[test]
+fn an_agent_killed_at_any_moment_loses_nothing_and_repeats_only_what_is_recognised() {
+    let stage = Stage::new();
+    let mut count = 0;
+    for kill in 0..8 {
+        let mut child = process(&stage).spawn().unwrap();
+        let already = stage.events().len();
+        let deadline = Instant::now() + PATIENCE;
+        while stage.events().len() <= already {
+            assert!(Instant::now() < deadline, "nothing arrives");
+            stage.lines(&format!("{}.log", kill % 3), count..count + 100);
+            count += 100;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let agent = stage.start();
+    wait_for(&agent, "the rest", |snapshot| {
+        snapshot.counts.held == 0
+            && !snapshot.sources.is_empty()
+            && snapshot.sources.iter().all(|source| source.acked_offset == source.end_offset)
+            && all_lines(&stage.events()).len() >= count as usize
+    });
+    assert_eq!(all_lines(&stage.events()), expected(0..count));
+}
+
+#[test]
+fn the_status_is_what_the_agent_knows() {
+    let stage = Stage::new();
+    stage.lines("a.log", 0..10);
+    let mut child = process(&stage).spawn().unwrap();
+    let status = |format: &str| {
+        Command::new(env!("CARGO_BIN_EXE_logweir-agent"))
+            .args(["status", "--config", stage.path("agent.yaml").to_str().unwrap()])
+            .args(["--format", format])
+            .output()
+            .unwrap()
+    };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        assert!(Instant::now() < deadline, "no status");
+        let output = status("json");
+        let Ok(value) = serde_json::from_slice::<Value>(&output.stdout) else { continue };
+        if value["delivered"] == 10 {
+            assert_eq!((&value["read"], &value["held"]), (&Value::from(10), &Value::from(0)));
+            break;
+        }
+    }
+    let text = String::from_utf8(status("text").stdout).unwrap();
+    assert!(text.contains("read 10  delivered 10  held 0"), "{text}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(status("json").status.code(), Some(1));
 }

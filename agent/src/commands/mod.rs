@@ -5,3 +5,29 @@ mod lines;
 pub mod parse;
 pub mod rules;
 pub mod run;
+pub mod status;
+
+use crate::Config;
+use logweir_document::{Diagnostic, render_all};
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The exit code of a faulty configuration, as systemd's `RestartPreventExitStatus=78` knows it.
+const EXIT_CONFIG: u8 = 78;
+
+/// Prints faults and warnings for a person.
+fn show(faults: &[Diagnostic]) {
+    eprint!("{}", render_all(faults, std::io::stderr().is_terminal()));
+}
+
+/// Prints every fault of a configuration.
+fn report_faults(faults: &[Diagnostic]) -> ExitCode {
+    show(faults);
+    ExitCode::from(EXIT_CONFIG)
+}
+
+/// The state directory that a configuration names.
+fn state_dir_of(config: &Path) -> Result<PathBuf, Vec<Diagnostic>> {
+    Config::load(config).map(|(config, _)| config.state_dir)
+}

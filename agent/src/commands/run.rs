@@ -1,14 +1,11 @@
 //! `logweir-agent run`: the agent until a signal.
 
+use super::{report_faults, show};
 use crate::{Agent, AgentError, Config, STOP_GRACE};
-use logweir_document::{Diagnostic, render_all};
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-
-/// The exit code of a faulty configuration, as systemd's `RestartPreventExitStatus=78` knows it.
-const EXIT_CONFIG: u8 = 78;
 
 /// Read the configured sources and deliver to Kafka until a signal
 #[derive(Debug, clap::Args)]
@@ -25,16 +22,9 @@ impl Run {
                 show(&warnings);
                 run(config)
             }
-            Err(faults) => {
-                show(&faults);
-                ExitCode::from(EXIT_CONFIG)
-            }
+            Err(faults) => report_faults(&faults),
         }
     }
-}
-
-fn show(faults: &[Diagnostic]) {
-    eprint!("{}", render_all(faults, std::io::stderr().is_terminal()));
 }
 
 fn run(config: Config) -> ExitCode {
@@ -52,10 +42,7 @@ fn run(config: Config) -> ExitCode {
     }
     let agent = match Agent::start(config) {
         Ok(agent) => agent,
-        Err(AgentError::Rules(faults)) => {
-            show(&faults);
-            return ExitCode::from(EXIT_CONFIG);
-        }
+        Err(AgentError::Rules(faults)) => return report_faults(&faults),
         Err(error) => {
             eprintln!("logweir-agent: {error}");
             return ExitCode::FAILURE;

@@ -159,7 +159,9 @@ fn topic_name(node: &logweir_document::Node, faults: &mut Faults) -> Option<Stri
     let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     match node.text() {
         Some(text)
-            if text.len() <= 249 && text.chars().all(legal) && text.trim_matches('.') != "" =>
+            if text.len() <= 249
+                && text.chars().all(legal)
+                && !text.trim_matches('.').is_empty() =>
         {
             Some(text.to_owned())
         }

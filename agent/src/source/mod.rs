@@ -12,7 +12,7 @@ use crate::accounting::{Counts, SourceSnapshot};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Common, SpoolConfig};
 use crate::delivery::{Courier, Lane};
-use crate::parsing::{Rules, Selection};
+use crate::parsing::Selection;
 use crate::pipeline::Route;
 use crate::source::spooled::SpoolTail;
 use crate::spool::AppendError;
@@ -32,7 +32,6 @@ pub(crate) struct Context {
     pub checkpoint: Arc<Checkpoint>,
     pub courier: Arc<Courier>,
     pub queue: Queue,
-    pub rules: Rules,
     retired: Mutex<Retired>,
 }
 
@@ -60,10 +59,9 @@ impl Context {
         checkpoint: Arc<Checkpoint>,
         courier: Arc<Courier>,
         queue: Queue,
-        rules: Rules,
     ) -> Self {
         let salt = checkpoint.salt();
-        Self { agent, salt, checkpoint, courier, queue, rules, retired: Mutex::default() }
+        Self { agent, salt, checkpoint, courier, queue, retired: Mutex::default() }
     }
 
     /// The way of a new source. `kind` is its `input.type`, `members` are further constant fields.

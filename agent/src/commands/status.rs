@@ -1,0 +1,94 @@
+//! `logweir-agent status`: what a running agent has read, delivered, holds and dropped.
+
+use super::{report_faults, state_dir_of};
+use crate::status::ask;
+use clap::ValueEnum;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Ask the running agent how it is
+#[derive(Debug, clap::Args)]
+pub struct Status {
+    /// The configuration of the agent; only its state directory is used
+    #[arg(long, value_name = "FILE", default_value = "/etc/logweir/agent.yaml")]
+    config: PathBuf,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    /// The snapshot as the agent gives it
+    Json,
+}
+
+impl Status {
+    pub fn execute(self) -> ExitCode {
+        let state_dir = match state_dir_of(&self.config) {
+            Ok(state_dir) => state_dir,
+            Err(faults) => return report_faults(&faults),
+        };
+        match ask(&state_dir) {
+            Ok(text) if self.format == Format::Json => println!("{text}"),
+            Ok(text) => match serde_json::from_str::<Value>(&text) {
+                Ok(status) => print!("{}", table(&status)),
+                Err(error) => {
+                    eprintln!("logweir-agent: the agent's answer is damaged: {error}");
+                    return ExitCode::FAILURE;
+                }
+            },
+            Err(error) => {
+                eprintln!(
+                    "logweir-agent: no agent answers in `{}`: {error}; is it running, and may this \
+                     user enter the directory?",
+                    state_dir.display()
+                );
+                return ExitCode::FAILURE;
+            }
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+fn table(status: &Value) -> String {
+    let count = |of: &Value, name: &str| of[name].as_u64().unwrap_or(0);
+    let drops = |of: &Value| {
+        let reasons = of["dropped"].as_object().into_iter().flatten();
+        let list: Vec<String> =
+            reasons.map(|(reason, count)| format!("{reason} {count}")).collect();
+        if list.is_empty() { "0".to_owned() } else { list.join(", ") }
+    };
+    let mut out = format!(
+        "agent {} ({})  kafka {}\nread {}  delivered {}  held {}  parsed {}  unparsed {}  dropped {}\n",
+        text(&status["agent_name"]),
+        text(&status["agent_id"]),
+        text(&status["kafka"]),
+        count(status, "read"),
+        count(status, "delivered"),
+        count(status, "held"),
+        count(status, "parsed"),
+        count(status, "unparsed"),
+        drops(status),
+    );
+    for source in status["sources"].as_array().into_iter().flatten() {
+        let behind = count(source, "end_offset").saturating_sub(count(source, "acked_offset"));
+        out.push_str(&format!(
+            "{:7} {}  read {}  delivered {}  held {}  dropped {}  behind {behind} bytes\n",
+            text(&source["kind"]),
+            text(&source["name"]),
+            count(source, "read"),
+            count(source, "delivered"),
+            count(source, "held"),
+            drops(source),
+        ));
+    }
+    out
+}
+
+/// A text without anything that could steer a terminal: file names come from outside.
+fn text(value: &Value) -> String {
+    let text = value.as_str().unwrap_or_default();
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

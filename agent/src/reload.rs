@@ -1,0 +1,84 @@
+//! Rules that change while the agent runs: compiled aside, put into use whole, or not at all.
+
+use crate::config::RulesConfig;
+use crate::parsing::Rules;
+use logweir_document::render_all;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+/// How often the directories are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+const NAP: Duration = Duration::from_millis(100);
+
+/// What a change shows in: names, sizes and times of the files.
+type Look = Vec<(String, u64, Option<SystemTime>)>;
+
+/// Looks at the rule directories until `stop`; without directories there is nothing to do.
+pub(crate) fn start(
+    rules: Rules,
+    config: RulesConfig,
+    stop: Arc<AtomicBool>,
+) -> Option<JoinHandle<()>> {
+    if config.directories.is_empty() {
+        return None;
+    }
+    let run = move || {
+        let mut loaded = look(&config);
+        let mut waited = Duration::ZERO;
+        while !stop.load(Ordering::Acquire) {
+            std::thread::sleep(NAP);
+            waited += NAP;
+            if waited < LOOK_INTERVAL {
+                continue;
+            }
+            waited = Duration::ZERO;
+            let now = look(&config);
+            if now != loaded {
+                // What is still being written is loaded, and fails or not, and is looked at again
+                // when it has changed once more.
+                loaded = now;
+                reload(&rules, &config);
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("rules".into()).spawn(run);
+    Some(thread.expect("a thread can be started"))
+}
+
+fn reload(rules: &Rules, config: &RulesConfig) {
+    match rules.reload(config) {
+        Ok(true) => {
+            let (count, hash) = rules.describe();
+            tracing::info!(rules = count, hash, "changed rules are in use");
+        }
+        Ok(false) => {}
+        Err(faults) => {
+            let (count, hash) = rules.describe();
+            tracing::error!(
+                kept_rules = count,
+                kept_hash = hash,
+                "the changed rules have faults; the rules in use stay\n{}",
+                render_all(&faults, false)
+            );
+        }
+    }
+}
+
+fn look(config: &RulesConfig) -> Look {
+    let mut look: Look =
+        config.directories.iter().flat_map(|directory| look_into(directory)).collect();
+    look.sort();
+    look
+}
+
+fn look_into(directory: &Path) -> Look {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Look::new() };
+    let entry = |entry: std::fs::DirEntry| {
+        let metadata = std::fs::metadata(entry.path()).ok()?;
+        Some((entry.path().display().to_string(), metadata.len(), metadata.modified().ok()))
+    };
+    entries.filter_map(Result::ok).filter_map(entry).collect()
+}
