@@ -9,10 +9,15 @@
 //! Survives: SIGKILL between any two system calls leaves at most a file that nothing refers to.
 
 use crate::error::StoreError;
+use bytes::Bytes;
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::io::{ErrorKind, Write as _};
+use std::io::{BufReader, ErrorKind, Read, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Where half-written log entries live until they get their name.
@@ -131,9 +136,13 @@ impl Directory {
         fs::read(&path).map_err(|e| StoreError::io("read", &path, e))
     }
 
-    pub(crate) fn open(&self, relative: &str) -> Result<File, StoreError> {
+    /// Opens a file for reading anywhere in it, by any number of threads at once.
+    pub(crate) fn open(&self, relative: &str) -> Result<ReadFile, StoreError> {
         let path = self.path(relative);
-        File::open(&path).map_err(|e| StoreError::io("open", &path, e))
+        let failed = |e| StoreError::io("open", &path, e);
+        let file = File::open(&path).map_err(failed)?;
+        let bytes = file.metadata().map_err(failed)?.len();
+        Ok(ReadFile { file: Arc::new(file), bytes })
     }
 
     /// Removes a file; one that is not there is fine.
@@ -177,6 +186,56 @@ impl Directory {
             }
         }
         Ok(listed)
+    }
+}
+
+/// An open file without a position of its own. (Clones of a [`File`] share one position, so two
+/// threads that seek and read would read each other's bytes.)
+#[derive(Debug, Clone)]
+pub(crate) struct ReadFile {
+    file: Arc<File>,
+    bytes: u64,
+}
+
+impl Length for ReadFile {
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl ChunkReader for ReadFile {
+    type T = BufReader<ReadFrom>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        Ok(BufReader::new(ReadFrom { file: self.file.clone(), at: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let remaining = self.bytes.saturating_sub(start);
+        if length as u64 > remaining {
+            return Err(ParquetError::EOF(format!(
+                "{length} bytes from {start} on, in a file of {} bytes",
+                self.bytes
+            )));
+        }
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, start)?;
+        Ok(bytes.into())
+    }
+}
+
+/// Reads on from some place in a file.
+#[derive(Debug)]
+pub(crate) struct ReadFrom {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for ReadFrom {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
     }
 }
 

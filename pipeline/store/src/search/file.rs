@@ -4,7 +4,7 @@
 
 use super::predicate::Predicate;
 use super::prune::{self, Known};
-use crate::directory::Directory;
+use crate::directory::{Directory, ReadFile};
 use crate::error::StoreError;
 use crate::schema::{COLUMNS, ColumnIndex, Kind};
 use arrow_array::RecordBatch;
@@ -17,7 +17,6 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::PathBuf;
 
 /// Rows that are decoded at once.
@@ -26,7 +25,7 @@ const BATCH_ROWS: usize = 8192;
 /// An open file.
 pub(crate) struct DataFile {
     path: PathBuf,
-    file: File,
+    file: ReadFile,
     metadata: ArrowReaderMetadata,
     /// For each column of the table: which root and which leaf of the file it is, if any.
     places: Vec<Option<Place>>,
@@ -134,7 +133,7 @@ impl DataFile {
         let projection = ProjectionMask::roots(self.metadata.parquet_schema(), roots);
         let all = selected.count_set_bits() == selected.len();
         let mut builder = self
-            .builder()?
+            .builder()
             .with_row_groups(vec![row_group])
             .with_projection(projection)
             .with_batch_size(BATCH_ROWS);
@@ -148,9 +147,8 @@ impl DataFile {
         Ok(())
     }
 
-    fn builder(&self) -> Result<ParquetRecordBatchReaderBuilder<File>, StoreError> {
-        let file = self.file.try_clone().map_err(|e| StoreError::io("open", &self.path, e))?;
-        Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone()))
+    fn builder(&self) -> ParquetRecordBatchReaderBuilder<ReadFile> {
+        ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
     }
 
     fn failed(&self, error: ParquetError) -> StoreError {
@@ -213,8 +211,63 @@ impl Known for RowGroup<'_> {
     fn bloom_has(&self, column: ColumnIndex, text: &str) -> Option<bool> {
         let place = self.file.places[column]?;
         // A filter that cannot be read excludes nothing; reading the rows will tell the error.
-        let builder = self.file.builder().ok()?;
-        let filter = builder.get_row_group_column_bloom_filter(self.at, place.leaf).ok()??;
+        let filter =
+            self.file.builder().get_row_group_column_bloom_filter(self.at, place.leaf).ok()??;
         Some(filter.check(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columns::{Arrival, Columns};
+    use crate::data_file::FileWriter;
+    use crate::record::Record;
+    use crate::schema;
+    use arrow_array::cast::AsArray as _;
+
+    #[test]
+    fn threads_read_different_row_groups_of_one_file_at_once() {
+        const ROW_GROUPS: usize = 40;
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = Directory::at(temporary.path().to_str().unwrap()).unwrap();
+        let columns = (0..COLUMNS.len()).collect();
+        let mut writer = FileWriter::create(&directory, 0, "test", columns, 1000).unwrap();
+        for row_group in 0..ROW_GROUPS {
+            let mut columns = Columns::new();
+            for row in 0..500 {
+                let payload = format!(
+                    r#"{{"logweir.source":"{}","log.offset":{row},"message":"{row_group} {row}"}}"#,
+                    "0".repeat(32)
+                );
+                let arrival = Arrival { partition: 0, kafka_offset: row, now_us: 0 };
+                columns.append(&Record::decode(payload.as_bytes()).unwrap(), arrival);
+            }
+            writer.write_row_group(&columns.finish().unwrap()[0].1).unwrap();
+        }
+        let path = writer.finish(true).unwrap().path;
+        let file = DataFile::open(&directory, &path).unwrap();
+        assert_eq!(file.row_groups(), ROW_GROUPS);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let file = &file;
+                scope.spawn(move || {
+                    for n in 0..ROW_GROUPS {
+                        let row_group = (n * 7 + thread * 11) % ROW_GROUPS;
+                        let all = BooleanBuffer::new_set(500);
+                        let mut row = 0;
+                        file.read(row_group, &BTreeSet::from([schema::MESSAGE]), &all, |batch| {
+                            for text in batch.column(0).as_string::<i32>() {
+                                assert_eq!(text, Some(&*format!("{row_group} {row}")));
+                                row += 1;
+                            }
+                            Ok(())
+                        })
+                        .unwrap();
+                        assert_eq!(row, 500);
+                    }
+                });
+            }
+        });
     }
 }

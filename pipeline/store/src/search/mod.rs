@@ -18,6 +18,7 @@ mod format;
 mod group;
 mod predicate;
 mod prune;
+mod queue;
 mod row;
 mod scan;
 mod syntax;

@@ -3,6 +3,7 @@
 use super::file::DataFile;
 use super::predicate::{Predicate, column_of, unfit};
 use super::prune;
+use super::queue::{Job, Opening, Queue};
 use super::row::{Row, Wanted};
 use super::top::Place;
 use super::{Order, SearchOptions, SearchSummary};
@@ -15,8 +16,8 @@ use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array as _, RecordBatch};
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
 use std::collections::BTreeSet;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// Smallest and largest time, in microseconds; `None`: not known.
 type Times = Option<(i64, i64)>;
@@ -35,7 +36,15 @@ pub(crate) struct Scan<'t> {
     rows_in_table: Option<u64>,
     opened: AtomicU64,
     skipped: AtomicU64,
-    tested: AtomicU64,
+    scanned: AtomicU64,
+}
+
+/// A row group of an open file.
+struct Unit {
+    file: Arc<DataFile>,
+    /// In the scan's list.
+    file_at: usize,
+    row_group: usize,
 }
 
 /// A row group with its rows that match.
@@ -81,7 +90,7 @@ impl<'t> Scan<'t> {
             rows_in_table,
             opened: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
-            tested: AtomicU64::new(0),
+            scanned: AtomicU64::new(0),
         })
     }
 
@@ -97,24 +106,22 @@ impl<'t> Scan<'t> {
         wanted: impl Fn(Times) -> bool + Sync,
         take: impl Fn(&Part<'_>) -> Result<(), StoreError> + Sync,
     ) -> Result<(), StoreError> {
-        let next = AtomicUsize::new(0);
+        let queue = Queue::new(self.files.len());
         let failure = Mutex::new(None);
         let work = || {
-            loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some((_, times)) = self.files.get(at) else { return };
-                if !wanted(*times) {
-                    self.skipped.fetch_add(1, Ordering::Relaxed);
-                    continue;
-                }
-                if let Err(error) = self.file(at, &wanted, &take) {
-                    next.store(self.files.len(), Ordering::Relaxed);
+            while let Some(job) = queue.next() {
+                let outcome = match job {
+                    Job::Open(opening) => self.open(opening, &wanted),
+                    Job::Test(unit) => self.test(&unit, &wanted, &take),
+                };
+                if let Err(error) = outcome {
+                    queue.stop();
                     failure.lock().unwrap_or_else(|lock| lock.into_inner()).get_or_insert(error);
                 }
             }
         };
         std::thread::scope(|scope| {
-            for _ in 1..self.threads.min(self.files.len()) {
+            for _ in 1..self.threads {
                 scope.spawn(work);
             }
             work();
@@ -122,37 +129,52 @@ impl<'t> Scan<'t> {
         failure.into_inner().unwrap_or_else(|lock| lock.into_inner()).map_or(Ok(()), Err)
     }
 
-    fn file(
+    /// Opens a file and queues its row groups that may hold rows.
+    fn open(
         &self,
-        at: usize,
-        wanted: &(impl Fn(Times) -> bool + Sync),
-        take: &(impl Fn(&Part<'_>) -> Result<(), StoreError> + Sync),
+        opening: Opening<'_, Unit>,
+        wanted: &impl Fn(Times) -> bool,
     ) -> Result<(), StoreError> {
-        let file = DataFile::open(self.directory, &self.files[at].0)?;
+        let file_at = opening.file;
+        let (path, times) = &self.files[file_at];
+        if !wanted(*times) {
+            self.skipped.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        let file = Arc::new(DataFile::open(self.directory, path)?);
         self.opened.fetch_add(1, Ordering::Relaxed);
         let times = |row_group: &usize| file.numbers(*row_group, schema::TIMESTAMP);
-        let mut row_groups: Vec<usize> = (0..file.row_groups()).collect();
+        let may_match = |at: &usize| !self.prune || file.may_match(*at, &self.conjuncts);
+        let mut row_groups: Vec<usize> = (0..file.row_groups()).filter(may_match).collect();
         match self.order {
             Order::NewestFirst => {
                 row_groups.sort_by_key(|at| times(at).map(|(_, newest)| std::cmp::Reverse(newest)));
             }
             Order::OldestFirst => row_groups.sort_by_key(|at| times(at).map(|(oldest, _)| oldest)),
         }
-        for row_group in row_groups {
-            if self.prune && !file.may_match(row_group, &self.conjuncts) {
-                continue;
-            }
-            if !wanted(times(&row_group)) {
-                self.skipped.fetch_add(1, Ordering::Relaxed);
-                continue;
-            }
-            self.tested.fetch_add(file.rows(row_group) as u64, Ordering::Relaxed);
-            let selected = file.matching(row_group, &self.conjuncts)?;
-            if selected.count_set_bits() > 0 {
-                take(&Part { file: &file, file_at: at, row_group, selected })?;
-            }
-        }
+        let unit = |row_group| Unit { file: file.clone(), file_at, row_group };
+        opening.opened(row_groups.into_iter().map(unit));
         Ok(())
+    }
+
+    /// Tests the rows of a row group.
+    fn test(
+        &self,
+        unit: &Unit,
+        wanted: &impl Fn(Times) -> bool,
+        take: &impl Fn(&Part<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let Unit { file, file_at, row_group } = unit;
+        if !wanted(file.numbers(*row_group, schema::TIMESTAMP)) {
+            self.skipped.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        self.scanned.fetch_add(file.rows(*row_group) as u64, Ordering::Relaxed);
+        let selected = file.matching(*row_group, &self.conjuncts)?;
+        match selected.count_set_bits() {
+            0 => Ok(()),
+            _ => take(&Part { file, file_at: *file_at, row_group: *row_group, selected }),
+        }
     }
 
     /// The whole rows of some places, in the order of the places.
@@ -188,7 +210,7 @@ impl<'t> Scan<'t> {
             exact: self.skipped.load(Ordering::Relaxed) == 0,
             files: self.files_in_table,
             files_pruned: self.files_in_table - self.opened.load(Ordering::Relaxed),
-            rows_scanned: self.tested.load(Ordering::Relaxed),
+            rows_scanned: self.scanned.load(Ordering::Relaxed),
             ..SearchSummary::default()
         }
     }
