@@ -23,6 +23,7 @@ mod matcher;
 mod pattern;
 mod rule;
 pub mod samples;
+pub mod span;
 pub mod sub;
 pub mod time;
 mod transform;

@@ -1,0 +1,274 @@
+//! From the syntax tree of `regex-syntax` to operations.
+
+use super::bytes::ByteSet;
+use super::first::First;
+use super::{NO_MAX, Op, Program, Start, Take};
+use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
+
+/// The rules that people write take 10 to 40; what is larger is better served by an automaton.
+const OPS_MAX: usize = 1024;
+
+/// `None` if the pattern has no place here.
+pub(super) fn program(hir: &Hir) -> Option<Program> {
+    let mut compiler = Compiler::default();
+    compiler.hir(hir)?;
+    compiler.push(Op::Match)?;
+    let groups = hir.properties().explicit_captures_len() + 1;
+    compiler.finish(hir, groups * 2)
+}
+
+#[derive(Default)]
+struct Compiler {
+    ops: Vec<Op>,
+    sets: Vec<ByteSet>,
+    literals: Vec<u8>,
+}
+
+impl Compiler {
+    fn here(&self) -> u16 {
+        self.ops.len() as u16
+    }
+
+    fn push(&mut self, op: Op) -> Option<usize> {
+        if self.ops.len() >= OPS_MAX {
+            return None;
+        }
+        self.ops.push(op);
+        Some(self.ops.len() - 1)
+    }
+
+    /// A split whose branches are not known yet.
+    fn push_split(&mut self) -> Option<usize> {
+        self.push(Op::Split { one: 0, other: 0, one_first: 0, other_first: 0 })
+    }
+
+    fn set_split(&mut self, at: usize, greedy: bool, inside: u16, behind: u16) {
+        let (one, other) = if greedy { (inside, behind) } else { (behind, inside) };
+        self.ops[at] = Op::Split { one, other, one_first: 0, other_first: 0 };
+    }
+
+    fn set(&mut self, set: ByteSet) -> u16 {
+        let known = self.sets.iter().position(|known| *known == set);
+        known.unwrap_or_else(|| {
+            self.sets.push(set);
+            self.sets.len() - 1
+        }) as u16
+    }
+
+    fn hir(&mut self, hir: &Hir) -> Option<()> {
+        match hir.kind() {
+            HirKind::Empty => {}
+            HirKind::Literal(literal) => {
+                let at = u32::try_from(self.literals.len()).ok()?;
+                let len = u16::try_from(literal.0.len()).ok()?;
+                self.literals.extend_from_slice(&literal.0);
+                self.push(Op::Literal { at, len })?;
+            }
+            HirKind::Class(_) => {
+                let set = set_of(hir)?;
+                let set = self.set(set);
+                self.push(Op::One { set })?;
+            }
+            HirKind::Look(look) => {
+                let known = matches!(
+                    look,
+                    Look::Start
+                        | Look::End
+                        | Look::StartLF
+                        | Look::EndLF
+                        | Look::WordAscii
+                        | Look::WordAsciiNegate
+                );
+                known.then_some(())?;
+                self.push(Op::Look(*look))?;
+            }
+            HirKind::Repetition(repetition) => self.repetition(repetition)?,
+            HirKind::Capture(capture) => {
+                let slot = u16::try_from(capture.index.checked_mul(2)?).ok()?;
+                self.push(Op::Save { slot })?;
+                self.hir(&capture.sub)?;
+                self.push(Op::Save { slot: slot.checked_add(1)? })?;
+            }
+            HirKind::Concat(parts) => {
+                for part in parts {
+                    self.hir(part)?;
+                }
+            }
+            HirKind::Alternation(branches) => self.alternation(branches)?,
+        }
+        Some(())
+    }
+
+    fn alternation(&mut self, branches: &[Hir]) -> Option<()> {
+        let mut jumps = Vec::new();
+        let (last, others) = branches.split_last()?;
+        for branch in others {
+            let split = self.push_split()?;
+            let inside = self.here();
+            self.hir(branch)?;
+            jumps.push(self.push(Op::Jump { to: 0 })?);
+            let behind = self.here();
+            self.set_split(split, true, inside, behind);
+        }
+        self.hir(last)?;
+        let to = self.here();
+        for jump in jumps {
+            self.ops[jump] = Op::Jump { to };
+        }
+        Some(())
+    }
+
+    fn repetition(&mut self, repetition: &Repetition) -> Option<()> {
+        let (min, max) = (repetition.min, repetition.max);
+        if let Some(set) = set_of(&repetition.sub) {
+            let set = self.set(set);
+            let min = u16::try_from(min).ok().filter(|min| *min < NO_MAX)?;
+            let max = match max {
+                Some(max) => u16::try_from(max).ok().filter(|max| *max < NO_MAX)?,
+                None => NO_MAX,
+            };
+            let greedy = repetition.greedy;
+            self.push(Op::Span { set, next: 0, min, max, take: Take::Search, greedy })?;
+            return Some(());
+        }
+        // A turn of the loop that takes nothing has a meaning of its own in automata.
+        let empty = repetition.sub.properties().minimum_len().is_none_or(|len| len == 0);
+        if empty && max.is_none_or(|max| max > 1) {
+            return None;
+        }
+        for _ in 0..min {
+            self.hir(&repetition.sub)?;
+        }
+        match max {
+            None => self.endless(repetition),
+            Some(max) => self.optional(repetition, max.checked_sub(min)?),
+        }
+    }
+
+    /// `L: split(in, out); in: x; jump L; out:`
+    fn endless(&mut self, repetition: &Repetition) -> Option<()> {
+        let split = self.push_split()?;
+        let inside = self.here();
+        self.hir(&repetition.sub)?;
+        self.push(Op::Jump { to: split as u16 })?;
+        let behind = self.here();
+        self.set_split(split, repetition.greedy, inside, behind);
+        Some(())
+    }
+
+    /// `count` times `split(in, out); in: x` with one `out` for all.
+    fn optional(&mut self, repetition: &Repetition, count: u32) -> Option<()> {
+        let mut splits = Vec::new();
+        for _ in 0..count {
+            let split = self.push_split()?;
+            splits.push((split, self.here()));
+            self.hir(&repetition.sub)?;
+        }
+        let behind = self.here();
+        for (split, inside) in splits {
+            self.set_split(split, repetition.greedy, inside, behind);
+        }
+        Some(())
+    }
+
+    /// Resolves what depends on what follows.
+    fn finish(mut self, hir: &Hir, slots: usize) -> Option<Program> {
+        let mut firsts = vec![First::of(&self.ops, &self.literals, &self.sets, 0)];
+        for at in 0..self.ops.len() {
+            match self.ops[at] {
+                Op::Span { set, min, max, greedy, .. } => {
+                    let next = self.first(&mut firsts, at + 1);
+                    let take =
+                        self.take(&self.sets[usize::from(set)], &firsts[next], at + 1, greedy);
+                    let next = next as u16;
+                    self.ops[at] = Op::Span { set, next, min, max, take, greedy };
+                }
+                Op::Split { one, other, .. } => {
+                    let one_first = self.first(&mut firsts, usize::from(one)) as u16;
+                    let other_first = self.first(&mut firsts, usize::from(other)) as u16;
+                    self.ops[at] = Op::Split { one, other, one_first, other_first };
+                }
+                _ => {}
+            }
+        }
+        let start = self.start(hir);
+        Some(Program {
+            ops: self.ops.into(),
+            sets: self.sets.into(),
+            firsts: firsts.into(),
+            literals: self.literals.into(),
+            slots,
+            start,
+        })
+    }
+
+    fn first(&self, firsts: &mut Vec<First>, at: usize) -> usize {
+        let first = First::of(&self.ops, &self.literals, &self.sets, at);
+        firsts.iter().position(|known| *known == first).unwrap_or_else(|| {
+            firsts.push(first);
+            firsts.len() - 1
+        })
+    }
+
+    /// Whatever is given back of the longest run begins with a byte of the run; if what follows
+    /// cannot, there is only the longest. If nothing but the match follows, the first choice is it.
+    fn take(&self, set: &ByteSet, next: &First, at: usize, greedy: bool) -> Take {
+        if !next.open && !next.bytes.overlaps(set) {
+            return Take::Longest;
+        }
+        match (self.matches_at_once(at), greedy) {
+            (true, true) => Take::Longest,
+            (true, false) => Take::Shortest,
+            (false, _) => Take::Search,
+        }
+    }
+
+    fn matches_at_once(&self, at: usize) -> bool {
+        let mut at = at;
+        loop {
+            match self.ops[at] {
+                Op::Match => return true,
+                Op::Save { .. } => at += 1,
+                // Only alternations jump forward, loops jump to a split.
+                Op::Jump { to } => at = usize::from(to),
+                _ => return false,
+            }
+        }
+    }
+
+    fn start(&self, hir: &Hir) -> Start {
+        if hir.properties().look_set_prefix().contains(Look::Start) {
+            return Start::Text;
+        }
+        let leading = self.ops.iter().find(|op| !matches!(op, Op::Save { .. }));
+        match leading {
+            Some(Op::Span { set, max: NO_MAX, .. }) => Start::Run(*set),
+            _ => Start::Any,
+        }
+    }
+}
+
+/// The bytes of what is one byte long.
+fn set_of(hir: &Hir) -> Option<ByteSet> {
+    let mut set = ByteSet::default();
+    match hir.kind() {
+        HirKind::Literal(literal) => match *literal.0 {
+            [byte] => set = ByteSet::of(byte),
+            _ => return None,
+        },
+        HirKind::Class(Class::Bytes(class)) => {
+            for range in class.iter() {
+                set.insert_range(range.start(), range.end());
+            }
+        }
+        HirKind::Class(Class::Unicode(class)) => {
+            for range in class.iter() {
+                let (low, high) = (u8::try_from(range.start()), u8::try_from(range.end()));
+                let (Ok(low), Ok(high @ ..=0x7f)) = (low, high) else { return None };
+                set.insert_range(low, high);
+            }
+        }
+        _ => return None,
+    }
+    Some(set)
+}

@@ -1,0 +1,179 @@
+//! Span programs: patterns as a few operations on runs of bytes, for matching with captures.
+//!
+//! ```text
+//! ^Accepted (\S+) for (.*) from   ─►  Start · Literal · Save · Span(\S, 1..) · Save · Literal · …
+//! ```
+//!
+//! An automaton of a log pattern takes tens of kilobytes; with a thousand of them live, most steps
+//! miss the cache. A span program takes some hundred bytes. Most spans are *deterministic*: what
+//! follows cannot begin with a byte of the run, so the longest run is the only one. The others are
+//! backtracked in the order of preference of the pattern, which is leftmost-first by definition.
+//!
+//! Owns one promise: what is said of a text is what `regex::bytes` says, with the same slots; or it
+//! is [`Outcome::OutOfFuel`], and the caller asks `regex`. The fuel is linear in the text's length.
+//! What has no place here (classes beyond bytes, loops over what may be empty, very large programs)
+//! does not compile.
+
+mod bytes;
+mod compile;
+mod first;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use bytes::ByteSet;
+use first::First;
+use regex_syntax::hir::{Hir, Look};
+
+/// A compiled pattern.
+#[derive(Debug, Clone)]
+pub struct Program {
+    ops: Box<[Op]>,
+    sets: Box<[ByteSet]>,
+    /// What can begin at the places where a choice is made.
+    firsts: Box<[First]>,
+    literals: Box<[u8]>,
+    slots: usize,
+    start: Start,
+}
+
+/// What became of a search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Match,
+    NoMatch,
+    /// Too many steps for the text's length; nothing is said about it.
+    OutOfFuel,
+}
+
+/// Working space of a search, to be used again for any program.
+#[derive(Debug, Clone, Default)]
+pub struct Scratch {
+    slots: Vec<usize>,
+    frames: Vec<run::Frame>,
+}
+
+impl Program {
+    /// Compiles `pattern` as the engine compiles its rules: bytes, ASCII classes, `.` is any byte.
+    /// `None`: there is no such program, or `pattern` is no regex.
+    #[must_use]
+    pub fn compile(pattern: &str) -> Option<Self> {
+        let hir = regex_syntax::ParserBuilder::new()
+            .unicode(false)
+            .utf8(false)
+            .dot_matches_new_line(true)
+            .build()
+            .parse(pattern)
+            .ok()?;
+        Self::of(&hir)
+    }
+
+    /// Compiles what `regex-syntax` made of a pattern.
+    #[must_use]
+    pub fn of(hir: &Hir) -> Option<Self> {
+        compile::program(hir)
+    }
+
+    /// Two for each group, the whole match included.
+    #[must_use]
+    pub fn slots_len(&self) -> usize {
+        self.slots
+    }
+
+    /// The program's size in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + size_of_val(&*self.ops)
+            + size_of_val(&*self.sets)
+            + size_of_val(&*self.firsts)
+            + self.literals.len()
+    }
+
+    /// Searches `haystack`. On a match, `slots` holds the starts and ends of the groups, numbered as
+    /// in `regex::bytes`: 0 and 1 for the whole match, then two for each group, `None` for a group
+    /// that took no part. Slots that do not fit in are not told; on anything but a match, `slots` is
+    /// left as it was.
+    pub fn captures(
+        &self,
+        haystack: &[u8],
+        slots: &mut [Option<usize>],
+        scratch: &mut Scratch,
+    ) -> Outcome {
+        let outcome = run::search(self, haystack, scratch);
+        if outcome == Outcome::Match {
+            let found = scratch.slots.iter().map(|at| (*at != UNSET).then_some(*at));
+            for (slot, at) in slots.iter_mut().zip(found.chain(std::iter::repeat(None))) {
+                *slot = at;
+            }
+        }
+        outcome
+    }
+}
+
+/// A slot of a group that took no part; no text is so long.
+const UNSET: usize = usize::MAX;
+
+/// Where a match may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// At the start of the text only.
+    Text,
+    /// Wherever the first of `firsts` allows.
+    Any,
+    /// So, and the program begins with an unbounded run of this set: an attempt that failed at the
+    /// start of a run also fails everywhere within it.
+    Run(u16),
+}
+
+/// One operation; the next one follows, unless another is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Op {
+    /// These bytes of the program's literals.
+    Literal {
+        at: u32,
+        len: u16,
+    },
+    One {
+        set: u16,
+    },
+    /// Between `min` and `max` bytes of the set.
+    Span {
+        set: u16,
+        /// What follows, as one of the program's firsts.
+        next: u16,
+        min: u16,
+        /// [`NO_MAX`]: any number.
+        max: u16,
+        take: Take,
+        greedy: bool,
+    },
+    Save {
+        slot: u16,
+    },
+    /// First one, then the other, each if it can begin here (places among the program's firsts).
+    Split {
+        one: u16,
+        other: u16,
+        one_first: u16,
+        other_first: u16,
+    },
+    Jump {
+        to: u16,
+    },
+    Look(Look),
+    Match,
+}
+
+const NO_MAX: u16 = u16::MAX;
+
+/// How much of a run is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Take {
+    /// All, and never less.
+    Longest,
+    /// The least, and never more.
+    Shortest,
+    /// What lets the rest match, in the order of preference.
+    Search,
+}
