@@ -1,6 +1,5 @@
 //! Which packs a line belongs to, without trying all of them.
 
-use crate::header::Header;
 use crate::matcher::glob;
 use crate::rule::Pack;
 use rustc_hash::FxHashMap;
@@ -54,16 +53,16 @@ impl Dispatch {
     }
 
     /// Calls `visit` with the packs that fit, in the order in which they are tried, until it returns
-    /// `true`. A pack may be named twice.
+    /// `true`. A pack may be named twice. Those for any syslog line are not among them.
     pub(crate) fn visit(
         &self,
         packs: &[Pack],
-        header: &Header<'_>,
+        program: Option<&[u8]>,
+        message: &[u8],
         mut visit: impl FnMut(usize) -> bool,
     ) {
-        let message = header.message;
         let mut pack = |number: &u32| visit(*number as usize);
-        if let Some(program) = header.program {
+        if let Some(program) = program {
             if self.programs.get(program).is_some_and(|list| list.iter().any(&mut pack)) {
                 return;
             }
@@ -100,11 +99,11 @@ impl Dispatch {
                     && signature.regex.is_match(message)
             })
         };
-        if self.signatures.iter().filter(signed).any(&mut pack) {
-            return;
-        }
-        if header.timestamp.is_some() || header.priority.is_some() {
-            let _ = self.syslog.iter().any(&mut pack);
-        }
+        let _ = self.signatures.iter().filter(signed).any(&mut pack);
+    }
+
+    /// The packs for any line that has a syslog header.
+    pub(crate) fn syslog(&self) -> &[u32] {
+        &self.syslog
     }
 }

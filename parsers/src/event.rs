@@ -1,13 +1,14 @@
-//! One event while it is being made: a table of values indexed by field, and its way into JSON.
+//! One event while it is being made: a table of values indexed by field.
 //!
 //! Everything is reused from line to line: values point into the line, into an arena of bytes that
-//! transforms wrote, or to constants that were rendered when the rules were loaded.
+//! transforms wrote, or to constants that were rendered when the rules were loaded. How the table
+//! becomes JSON is in [`crate::write`].
 
-use crate::ecs::Kind;
 use crate::fields::{FieldId, FieldTable, Relation};
-use logweir_record::{write_escaped, write_u64};
+use crate::ip::is_ip;
+use crate::rule::Part;
+use logweir_record::write_u64;
 use std::io::Write as _;
-use std::net::IpAddr;
 
 /// Where a text stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +24,12 @@ pub(crate) enum Text {
 pub(crate) enum Value {
     Absent,
     Text(Text),
+    /// A text that is known to be an IP address.
+    Address(Text),
     /// Rendered at load, by its number.
     Constant(u32),
+    /// Part of the rule's block of constant members; written with it.
+    InBlock,
     Integer(i64),
     Float(f64),
     Boolean(bool),
@@ -48,14 +53,32 @@ pub(crate) struct Constant {
     pub(crate) json: Vec<u8>,
 }
 
+/// What values refer to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'v> {
+    pub(crate) line: &'v [u8],
+    pub(crate) constants: &'v [Constant],
+}
+
+/// See [`Event::mark`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    order: usize,
+    changes: usize,
+    arena: usize,
+    items: usize,
+    extras: usize,
+}
+
 /// The table.
 #[derive(Debug, Default)]
 pub(crate) struct Event {
     values: Vec<(Value, Option<Origin>)>,
+    /// Every field that has or had a value, once.
     order: Vec<FieldId>,
-    pub(crate) arena: Vec<u8>,
+    arena: Vec<u8>,
     items: Vec<Text>,
-    /// Fields that no rule names: (key, value), as sub-parsers keep them under a prefix.
+    /// Fields that no rule names: (name, value), as sub-parsers keep them under a prefix.
     extras: Vec<(Text, Value)>,
     related: Vec<(Relation, Text)>,
     /// What each change replaced, for [`Event::reset`].
@@ -63,6 +86,7 @@ pub(crate) struct Event {
 }
 
 impl Event {
+    /// Empties the table and makes it fit for `fields` fields.
     pub(crate) fn clear(&mut self, fields: usize) {
         for field in self.order.drain(..) {
             if let Some(value) = self.values.get_mut(field.index()) {
@@ -116,6 +140,20 @@ impl Event {
         *slot = (value, Some(origin));
     }
 
+    /// Every field that has or had a value, in the order in which they got one.
+    pub(crate) fn fields(&self) -> &[FieldId] {
+        &self.order
+    }
+
+    /// The fields that no rule names.
+    pub(crate) fn extras(&self) -> &[(Text, Value)] {
+        &self.extras
+    }
+
+    pub(crate) fn related(&self) -> &[(Relation, Text)] {
+        &self.related
+    }
+
     /// Copies bytes that stand nowhere else.
     pub(crate) fn store(&mut self, bytes: &[u8]) -> Text {
         let start = self.arena.len() as u32;
@@ -123,18 +161,17 @@ impl Event {
         Text::Arena { start, end: self.arena.len() as u32 }
     }
 
-    pub(crate) fn store_list<'t>(&mut self, texts: impl Iterator<Item = &'t [u8]>) -> Value {
-        let start = self.items.len() as u32;
-        for text in texts {
-            let text = self.store(text);
-            self.items.push(text);
-        }
-        Value::List { start, end: self.items.len() as u32 }
+    /// Where the next item of a list that is being made will stand.
+    pub(crate) fn list_start(&self) -> u32 {
+        self.items.len() as u32
     }
 
-    pub(crate) fn list_of(&mut self, texts: &[Text]) -> Value {
-        let start = self.items.len() as u32;
-        self.items.extend_from_slice(texts);
+    pub(crate) fn push_item(&mut self, text: Text) {
+        self.items.push(text);
+    }
+
+    /// What was pushed since [`Event::list_start`] gave `start`.
+    pub(crate) fn list_since(&self, start: u32) -> Value {
         Value::List { start, end: self.items.len() as u32 }
     }
 
@@ -158,11 +195,31 @@ impl Event {
         }
     }
 
-    /// Appends the value as text; `false` if there is none.
-    pub(crate) fn write_text(&self, view: View<'_>, field: FieldId, out: &mut Vec<u8>) -> bool {
+    /// A field's value as text; `scratch` takes it if it stands nowhere as such.
+    pub(crate) fn text<'b>(
+        &'b self,
+        view: View<'b>,
+        field: FieldId,
+        scratch: &'b mut Vec<u8>,
+    ) -> Option<&'b [u8]> {
         match self.get(field) {
-            Value::Absent => return false,
-            Value::Text(text) => out.extend_from_slice(self.bytes(view.line, text)),
+            Value::Absent | Value::InBlock => None,
+            Value::Text(text) | Value::Address(text) => Some(self.bytes(view.line, text)),
+            Value::Constant(number) => Some(&view.constants[number as usize].text),
+            other => {
+                scratch.clear();
+                self.write_text(view, other, scratch);
+                Some(scratch)
+            }
+        }
+    }
+
+    fn write_text(&self, view: View<'_>, value: Value, out: &mut Vec<u8>) {
+        match value {
+            Value::Absent | Value::InBlock => {}
+            Value::Text(text) | Value::Address(text) => {
+                out.extend_from_slice(self.bytes(view.line, text));
+            }
             Value::Constant(number) => out.extend_from_slice(&view.constants[number as usize].text),
             Value::Integer(number) => write_i64(out, number),
             Value::Float(number) => write_f64(out, number),
@@ -177,7 +234,21 @@ impl Event {
                 }
             }
         }
-        true
+    }
+
+    /// Renders a template into `out`; `None` if one of its fields has no value.
+    pub(crate) fn render(&self, view: View<'_>, parts: &[Part], out: &mut Vec<u8>) -> Option<()> {
+        out.clear();
+        for part in parts {
+            match part {
+                Part::Text(literal) => out.extend_from_slice(literal),
+                Part::Field(field) => match self.get(*field) {
+                    Value::Absent | Value::InBlock => return None,
+                    value => self.write_text(view, value, out),
+                },
+            }
+        }
+        Some(())
     }
 
     /// Fills `X.ip` or `X.domain` from `X.address`, moves an `X.ip` that is no address there, and
@@ -187,245 +258,59 @@ impl Event {
         while let Some(&id) = self.order.get(at) {
             at += 1;
             let field = fields.get(id);
-            let Value::Text(text) = self.get(id) else { continue };
-            if let Some(end) = field.endpoint {
-                let is_ip = is_ip(self.bytes(line, text));
-                if id == end.ip && !is_ip {
-                    self.set(id, Value::Absent, Origin::Rule);
-                    self.fill(end.address, text);
-                    self.fill(end.domain, text);
+            if field.endpoint.is_none() && field.relation.is_none() {
+                continue;
+            }
+            let text = match self.get(id) {
+                Value::Text(text) => text,
+                Value::Address(text) => {
+                    self.relate(line, Relation::Ip, text);
                     continue;
                 }
+                _ => continue,
+            };
+            if let Some(end) = field.endpoint {
+                let is_ip = is_ip(self.bytes(line, text));
                 if id == end.address {
-                    self.fill(if is_ip { end.ip } else { end.domain }, text);
+                    if is_ip {
+                        self.fill(end.ip, Value::Address(text));
+                    } else {
+                        self.fill(end.domain, Value::Text(text));
+                    }
+                } else if is_ip {
+                    self.values[id.index()].0 = Value::Address(text);
+                } else {
+                    self.set(id, Value::Absent, Origin::Rule);
+                    self.fill(end.address, Value::Text(text));
+                    self.fill(end.domain, Value::Text(text));
+                    continue;
                 }
             }
             if let Some(relation) = field.relation {
-                self.relate(line, relation, text);
+                let fits = relation != Relation::Ip || is_ip(self.bytes(line, text));
+                if fits {
+                    self.relate(line, relation, text);
+                }
             }
         }
     }
 
-    fn fill(&mut self, field: FieldId, text: Text) {
+    fn fill(&mut self, field: FieldId, value: Value) {
         if self.get(field) == Value::Absent {
-            self.set(field, Value::Text(text), Origin::Rule);
+            self.set(field, value, Origin::Rule);
         }
     }
 
     fn relate(&mut self, line: &[u8], relation: Relation, text: Text) {
         let bytes = self.bytes(line, text);
-        if bytes.is_empty() || relation == Relation::Ip && !is_ip(bytes) {
-            return;
-        }
         let known = self
             .related
             .iter()
             .any(|(other, known)| *other == relation && self.bytes(line, *known) == bytes);
-        if !known {
+        if !known && !bytes.is_empty() {
             self.related.push((relation, text));
         }
     }
-
-    /// Appends every emitted field as `"name":value,`.
-    pub(crate) fn write(&self, view: View<'_>, fields: &FieldTable, out: &mut Vec<u8>) {
-        for id in &self.order {
-            let field = fields.get(*id);
-            if field.emitted {
-                self.write_field(view, &field.key, field.kind, self.get(*id), out);
-            }
-        }
-        for (name, value) in &self.extras {
-            let mut key = vec![b'"'];
-            write_escaped(&mut key, self.bytes(view.line, *name));
-            key.extend_from_slice(b"\":");
-            self.write_field(view, &key, crate::ecs::Type::TEXT, *value, out);
-        }
-        self.write_related(view.line, out);
-    }
-
-    fn write_field(
-        &self,
-        view: View<'_>,
-        key: &[u8],
-        kind: crate::ecs::Type,
-        value: Value,
-        out: &mut Vec<u8>,
-    ) {
-        let before = out.len();
-        out.extend_from_slice(key);
-        let written = match value {
-            Value::Constant(number) => {
-                out.extend_from_slice(&view.constants[number as usize].json);
-                true
-            }
-            Value::List { start, end } => self.write_list(view.line, kind.kind, start, end, out),
-            single => {
-                if kind.list {
-                    out.push(b'[');
-                }
-                let written = self.write_single(view.line, kind.kind, single, out);
-                if kind.list {
-                    out.push(b']');
-                }
-                written
-            }
-        };
-        if written {
-            out.push(b',');
-        } else {
-            out.truncate(before);
-        }
-    }
-
-    fn write_list(&self, line: &[u8], kind: Kind, start: u32, end: u32, out: &mut Vec<u8>) -> bool {
-        out.push(b'[');
-        let mut any = false;
-        for item in self.items(start, end) {
-            let before = out.len();
-            if any {
-                out.push(b',');
-            }
-            if self.write_single(line, kind, Value::Text(*item), out) {
-                any = true;
-            } else {
-                out.truncate(before);
-            }
-        }
-        out.push(b']');
-        any
-    }
-
-    /// `false` if the value cannot be written as `kind`.
-    fn write_single(&self, line: &[u8], kind: Kind, value: Value, out: &mut Vec<u8>) -> bool {
-        let text = match value {
-            Value::Text(text) => self.bytes(line, text),
-            Value::Time(nanos) => {
-                out.push(b'"');
-                crate::time::write_rfc3339(out, nanos);
-                out.push(b'"');
-                return true;
-            }
-            Value::Integer(number) if matches!(kind, Kind::Integer | Kind::Float) => {
-                write_i64(out, number);
-                return true;
-            }
-            Value::Float(number) if kind == Kind::Float && number.is_finite() => {
-                write_f64(out, number);
-                return true;
-            }
-            Value::Float(number) if kind == Kind::Integer && number.is_finite() => {
-                write_i64(out, number as i64);
-                return true;
-            }
-            Value::Boolean(truth) if kind == Kind::Boolean => {
-                out.extend_from_slice(if truth { b"true" } else { b"false" });
-                return true;
-            }
-            Value::Integer(number) => return quoted(out, |out| write_i64(out, number)),
-            Value::Float(number) => return quoted(out, |out| write_f64(out, number)),
-            Value::Boolean(truth) => {
-                return quoted(out, |out| {
-                    out.extend_from_slice(if truth { b"true" } else { b"false" });
-                });
-            }
-            Value::Absent | Value::Constant(_) | Value::List { .. } => return false,
-        };
-        write_typed(kind, text, out)
-    }
-
-    fn write_related(&self, line: &[u8], out: &mut Vec<u8>) {
-        let lists = [
-            (Relation::Ip, "\"related.ip\":["),
-            (Relation::User, "\"related.user\":["),
-            (Relation::Host, "\"related.hosts\":["),
-            (Relation::Hash, "\"related.hash\":["),
-        ];
-        for (relation, key) in lists {
-            let mut any = false;
-            for (_, text) in self.related.iter().filter(|(other, _)| *other == relation) {
-                out.extend_from_slice(if any { b"," } else { key.as_bytes() });
-                out.push(b'"');
-                write_escaped(out, self.bytes(line, *text));
-                out.push(b'"');
-                any = true;
-            }
-            if any {
-                out.extend_from_slice(b"],");
-            }
-        }
-    }
-}
-
-/// What values refer to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct View<'v> {
-    pub(crate) line: &'v [u8],
-    pub(crate) constants: &'v [Constant],
-}
-
-/// See [`Event::mark`].
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Mark {
-    order: usize,
-    changes: usize,
-    arena: usize,
-    items: usize,
-    extras: usize,
-}
-
-/// Writes a text as a JSON value of `kind`; `false` if it is none.
-pub(crate) fn write_typed(kind: Kind, text: &[u8], out: &mut Vec<u8>) -> bool {
-    match kind {
-        Kind::Text | Kind::Date => quoted(out, |out| write_escaped(out, text)),
-        Kind::Ip => is_ip(text) && quoted(out, |out| out.extend_from_slice(text)),
-        Kind::Integer => match integer(text) {
-            Some(number) => {
-                write_i64(out, number);
-                true
-            }
-            None => false,
-        },
-        Kind::Float => match std::str::from_utf8(text).ok().and_then(|t| t.trim().parse::<f64>().ok()) {
-            Some(number) if number.is_finite() => {
-                write_f64(out, number);
-                true
-            }
-            _ => false,
-        },
-        Kind::Boolean => {
-            let truth = match text {
-                b"true" | b"True" | b"TRUE" | b"yes" | b"Yes" | b"1" | b"on" => "true",
-                b"false" | b"False" | b"FALSE" | b"no" | b"No" | b"0" | b"off" => "false",
-                _ => return false,
-            };
-            out.extend_from_slice(truth.as_bytes());
-            true
-        }
-        Kind::Object => false,
-    }
-}
-
-/// A whole number in decimal; a fraction of zeros is allowed (`200.0`).
-pub(crate) fn integer(text: &[u8]) -> Option<i64> {
-    let text = std::str::from_utf8(text).ok()?.trim();
-    if let Ok(number) = text.parse() {
-        return Some(number);
-    }
-    let number: f64 = text.parse().ok()?;
-    (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64)
-}
-
-pub(crate) fn is_ip(text: &[u8]) -> bool {
-    let plausible = (2..=45).contains(&text.len())
-        && text.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b'.' | b':'));
-    plausible && std::str::from_utf8(text).is_ok_and(|text| text.parse::<IpAddr>().is_ok())
-}
-
-fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> bool {
-    out.push(b'"');
-    write(out);
-    out.push(b'"');
-    true
 }
 
 pub(crate) fn write_i64(out: &mut Vec<u8>, number: i64) {
@@ -435,7 +320,7 @@ pub(crate) fn write_i64(out: &mut Vec<u8>, number: i64) {
     write_u64(out, number.unsigned_abs());
 }
 
-fn write_f64(out: &mut Vec<u8>, number: f64) {
+pub(crate) fn write_f64(out: &mut Vec<u8>, number: f64) {
     // Writing to a vector cannot fail.
     let _ = write!(out, "{number}");
 }

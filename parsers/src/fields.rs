@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 /// A field's number within a rule set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FieldId(pub(crate) u32);
+pub(crate) struct FieldId(pub(crate) u32);
 
 impl FieldId {
     pub(crate) fn index(self) -> usize {
@@ -59,6 +59,11 @@ impl FieldTable {
 
     pub(crate) fn len(&self) -> usize {
         self.fields.len()
+    }
+
+    /// The number of the field of this name, if a rule has named it.
+    pub(crate) fn find(&self, name: &[u8]) -> Option<FieldId> {
+        std::str::from_utf8(name).ok().and_then(|name| self.by_name.get(name)).copied()
     }
 
     /// The number of `name`, given now if it has none yet. `kind` overrides the ECS type for names

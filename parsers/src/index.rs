@@ -12,10 +12,11 @@
 //! A hit is compared with the whole literal, so a candidate really holds it. The pieces are looked
 //! for lazily: only when the next candidate by beginning stands behind a rule that they could find.
 
-use crate::pattern::PREFIX_BYTES;
 use regex_syntax::hir::{Hir, HirKind, Look, literal::Extractor};
 use rustc_hash::FxHashMap;
 
+/// Shorter beginnings tell too little apart.
+const PREFIX_BYTES: usize = 3;
 /// The bytes of a piece.
 const GRAM: usize = 4;
 /// A literal of so many bytes holds a whole piece at every alignment.
@@ -38,6 +39,25 @@ pub(crate) struct Need {
 impl Need {
     pub(crate) fn of(hir: &Hir) -> Self {
         Self { prefixes: prefixes(hir), holds: holds(hir).filter(|any| shortest(any) >= GRAM) }
+    }
+
+    /// What a text must hold for any of several patterns to match it.
+    pub(crate) fn any_of<'n>(needs: impl Iterator<Item = &'n Self> + Clone) -> Self {
+        let all = |part: fn(&'n Self) -> Option<&'n Vec<Vec<u8>>>| {
+            let lists: Option<Vec<_>> = needs.clone().map(part).collect();
+            let literals: Vec<Vec<u8>> = lists?.into_iter().flatten().cloned().collect();
+            (!literals.is_empty()).then_some(literals)
+        };
+        let long_prefixes =
+            |need: &'n Self| need.prefixes.as_ref().filter(|any| shortest(any) >= GRAM);
+        let prefixes = all(|need| need.prefixes.as_ref());
+        // What a text begins with it also holds.
+        let holds = match prefixes {
+            Some(_) => all(|need| need.holds.as_ref()),
+            None => needs.clone().map(|need| need.holds.as_ref().or(long_prefixes(need)).cloned())
+                .collect::<Option<Vec<_>>>().map(|lists| lists.concat()).filter(|any| !any.is_empty()),
+        };
+        Self { prefixes, holds }
     }
 
     /// Whether `text` holds what it must; exact about literals, so cheap to ask before a regex.

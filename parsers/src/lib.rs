@@ -18,6 +18,8 @@ mod fields;
 mod grok;
 pub mod header;
 mod index;
+mod ip;
+mod json;
 mod loader;
 mod matcher;
 mod pattern;
@@ -27,6 +29,7 @@ pub mod span;
 pub mod sub;
 pub mod time;
 mod transform;
+mod write;
 
 pub use ecs::{Kind, Type, names as ecs_names, type_of as ecs_type};
 pub use engine::{Attempt, Disposition, LineContext, Parsed, Parser, write_event};

@@ -9,10 +9,11 @@
 use crate::ecs::Type;
 use crate::fields::type_named;
 use crate::grok;
+use crate::index::Need;
 use logweir_document::nearest;
 use memchr::memmem::Finder;
 use regex::bytes::{Regex, RegexBuilder};
-use regex_syntax::hir::{Hir, HirKind, Look, literal::Extractor};
+use regex_syntax::hir::{Hir, HirKind};
 use std::collections::BTreeMap;
 
 /// The most that a pattern may compile to; a rule in ASCII needs a tenth of it.
@@ -22,8 +23,6 @@ const SIZE_MAX_UNICODE: usize = 1 << 20;
 const NESTING_MAX: u32 = 100;
 /// How deep grok names may refer to each other.
 const GROK_DEPTH_MAX: usize = 16;
-/// Shorter prefixes tell too little apart.
-pub(crate) const PREFIX_BYTES: usize = 3;
 
 /// What is wrong with a pattern, and where: characters from its beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,9 +60,9 @@ pub(crate) struct Pattern {
     pub(crate) regex: Regex,
     /// For each of [`Expanded::captures`], its group in the regex.
     pub(crate) groups: Vec<usize>,
-    /// If every match begins at the start of the text with one of these.
-    pub(crate) prefixes: Option<Vec<Vec<u8>>>,
-    /// A literal that every match holds.
+    /// What a text must hold for it to match.
+    pub(crate) need: Need,
+    /// The longest literal that every match holds.
     pub(crate) required: Option<Finder<'static>>,
 }
 
@@ -111,20 +110,9 @@ pub(crate) fn compile(expanded: &Expanded, unicode: bool) -> Result<Pattern, Pat
         .build()
         .parse(&expanded.regex)
         .ok();
-    let prefixes = hir.as_ref().and_then(prefixes);
+    let need = hir.as_ref().map(Need::of).unwrap_or_default();
     let required = hir.as_ref().and_then(required);
-    Ok(Pattern { regex, groups, prefixes, required })
-}
-
-fn prefixes(hir: &Hir) -> Option<Vec<Vec<u8>>> {
-    if !hir.properties().look_set_prefix().contains(Look::Start) {
-        return None;
-    }
-    let sequence = Extractor::new().extract(hir);
-    let literals: Vec<Vec<u8>> =
-        sequence.literals()?.iter().map(|literal| literal.as_bytes().to_vec()).collect();
-    let useful = literals.iter().all(|literal| literal.len() >= PREFIX_BYTES);
-    (useful && !literals.is_empty()).then_some(literals)
+    Ok(Pattern { regex, groups, need, required })
 }
 
 fn required(hir: &Hir) -> Option<Finder<'static>> {
@@ -384,9 +372,9 @@ mod tests {
     #[test]
     fn literals_are_found() {
         let pattern = |text: &str| compile(&expand(text, &BTreeMap::new()).unwrap(), false).unwrap();
-        let prefixes = pattern("^(?:Accepted|Failed) x").prefixes.unwrap();
+        let prefixes = pattern("^(?:Accepted|Failed) x").need.prefixes.unwrap();
         assert!(prefixes.iter().all(|p| p.starts_with(b"Acc") || p.starts_with(b"Fai")), "{prefixes:?}");
-        assert!(pattern("abc").prefixes.is_none());
+        assert!(pattern("abc").need.prefixes.is_none());
         assert_eq!(pattern(r"\d+ connection (?<a>\S+)").required.unwrap().needle(), b" connection ");
     }
 }

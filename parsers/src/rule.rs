@@ -4,7 +4,8 @@ use crate::ecs::{Kind, Type};
 use crate::event::Constant;
 use crate::fields::{FieldId, FieldTable};
 use crate::matcher::Matcher;
-use crate::pattern::{PREFIX_BYTES, Pattern};
+use crate::index::{LiteralIndex, Need};
+use crate::pattern::Pattern;
 use crate::sub::{CsvOptions, KvOptions};
 use crate::time::{TimeFormat, Zone};
 use crate::transform::Transform;
@@ -17,6 +18,8 @@ use rustc_hash::FxHashMap;
 pub(crate) struct Rule {
     pub(crate) id: String,
     pub(crate) pack: usize,
+    /// The number of its first pattern among those of all rules.
+    pub(crate) first_pattern: usize,
     /// Tried in order; empty: the rule has no pattern.
     pub(crate) patterns: Vec<(Pattern, Vec<FieldId>)>,
     pub(crate) on: On,
@@ -24,13 +27,15 @@ pub(crate) struct Rule {
     pub(crate) when: Vec<Condition>,
     pub(crate) then: Option<Then>,
     pub(crate) maps: Vec<ValueMap>,
-    /// The rule's own, then those of the pack for other fields.
+    /// Constants that nothing else in the rule concerns.
+    pub(crate) block: Block,
+    /// The rule's other ones, then those of the pack for other fields.
     pub(crate) sets: Vec<(FieldId, SetValue)>,
     pub(crate) transforms: Vec<(FieldId, Vec<Transform>)>,
     pub(crate) times: Vec<TimeRule>,
     pub(crate) action: Option<Action>,
     pub(crate) null_values: Vec<Vec<u8>>,
-    /// `"logweir.rule":"…"`, ready to be written.
+    /// `"logweir.rule":"…",`, ready to be written.
     pub(crate) member: Vec<u8>,
     pub(crate) samples: Vec<Sample>,
 }
@@ -132,78 +137,51 @@ pub struct Sample {
     pub place: (String, usize),
 }
 
-/// Rules that are tried in order, found by the first bytes of the text.
+/// Rules that are tried in order.
 #[derive(Debug, Default)]
 pub(crate) struct RuleList {
-    pub(crate) rules: Vec<usize>,
-    /// For rules whose patterns all begin with literals: first bytes → positions in `rules`.
-    by_prefix: FxHashMap<[u8; PREFIX_BYTES], Vec<u32>>,
-    /// Positions of the others.
-    others: Vec<u32>,
+    rules: Vec<usize>,
+    index: LiteralIndex,
 }
 
 impl RuleList {
     pub(crate) fn new(numbers: Vec<usize>, rules: &[Rule]) -> Self {
-        let mut list = Self { rules: numbers, ..Self::default() };
-        for (position, number) in list.rules.iter().enumerate() {
-            let position = position as u32;
-            let Some(keys) = prefix_keys(&rules[*number]) else {
-                list.others.push(position);
-                continue;
-            };
-            for key in keys {
-                let positions = list.by_prefix.entry(key).or_default();
-                if positions.last() != Some(&position) {
-                    positions.push(position);
-                }
-            }
+        let needs: Vec<Need> = numbers.iter().map(|number| rules[*number].need()).collect();
+        Self { rules: numbers, index: LiteralIndex::new(&needs) }
+    }
+
+    /// Calls `visit` with the rules that may match `text`, in order, until it returns `true`;
+    /// returns whether it did. `found` is working space.
+    pub(crate) fn visit(
+        &self,
+        text: &[u8],
+        found: &mut Vec<u32>,
+        mut visit: impl FnMut(usize) -> bool,
+    ) -> bool {
+        self.index.visit(text, found, |position| visit(self.rules[position as usize]))
+    }
+}
+
+impl Rule {
+    /// What the message must hold for the rule to match.
+    fn need(&self) -> Need {
+        if self.on != On::Message {
+            return Need::default();
         }
-        list
-    }
-
-    /// The rules that may match `text`, in order.
-    pub(crate) fn candidates<'l>(&'l self, text: &[u8]) -> impl Iterator<Item = usize> + 'l {
-        let keyed: &[u32] = text
-            .first_chunk::<PREFIX_BYTES>()
-            .and_then(|key| self.by_prefix.get(key))
-            .map_or(&[], Vec::as_slice);
-        Merge { left: keyed, right: &self.others }.map(|position| self.rules[position as usize])
+        Need::any_of(self.patterns.iter().map(|(pattern, _)| &pattern.need))
     }
 }
 
-fn prefix_keys(rule: &Rule) -> Option<Vec<[u8; PREFIX_BYTES]>> {
-    if rule.patterns.is_empty() || rule.on != On::Message {
-        return None;
-    }
-    let mut keys = Vec::new();
-    for (pattern, _) in &rule.patterns {
-        for prefix in pattern.prefixes.as_ref()? {
-            keys.push(*prefix.first_chunk()?);
-        }
-    }
-    Some(keys)
-}
-
-/// Two ascending lists as one.
-struct Merge<'l> {
-    left: &'l [u32],
-    right: &'l [u32],
-}
-
-impl Iterator for Merge<'_> {
-    type Item = u32;
-
-    fn next(&mut self) -> Option<u32> {
-        let from = match (self.left.first(), self.right.first()) {
-            (Some(left), Some(right)) if left < right => &mut self.left,
-            (Some(_), None) => &mut self.left,
-            (_, Some(_)) => &mut self.right,
-            (None, None) => return None,
-        };
-        let (first, rest) = from.split_first()?;
-        *from = rest;
-        Some(*first)
-    }
+/// The members that are the same for every event of a rule, in one piece of JSON.
+#[derive(Debug, Default)]
+pub(crate) struct Block {
+    /// `"name":value,` for each.
+    pub(crate) members: Vec<u8>,
+    pub(crate) fields: Vec<FieldId>,
+    /// Whether the fields have to be marked as set, because something else may look at them.
+    pub(crate) marked: bool,
+    /// Whether `event.dataset`, `event.module` and `event.kind` are among them.
+    pub(crate) complete: bool,
 }
 
 /// A pack: which lines are its, and its rules.
@@ -247,8 +225,23 @@ pub struct RuleSet {
     pub(crate) chains: Vec<RuleList>,
     pub(crate) drop_reasons: Vec<String>,
     pub(crate) header: HeaderFields,
+    pub(crate) words: Words,
+    /// How many patterns all rules have.
+    pub(crate) pattern_count: usize,
     pub(crate) dispatch: crate::dispatch::Dispatch,
     pub(crate) hash: String,
+}
+
+/// Constants of the engine itself, by their numbers.
+#[derive(Debug, Clone)]
+pub(crate) struct Words {
+    /// `event` of `event.kind`.
+    pub(crate) event: u32,
+    /// `unparsed` of `event.dataset`.
+    pub(crate) unparsed: u32,
+    /// By their codes.
+    pub(crate) severities: Vec<u32>,
+    pub(crate) facilities: Vec<u32>,
 }
 
 /// The fields that the syslog header fills.
@@ -271,6 +264,11 @@ pub(crate) struct HeaderFields {
 }
 
 impl HeaderFields {
+    /// Whether a header fills `field`.
+    pub(crate) fn has(&self, field: FieldId) -> bool {
+        field != self.kind && field != self.dataset && field != self.module && field <= self.module
+    }
+
     pub(crate) fn new(fields: &mut FieldTable) -> Self {
         let mut field = |name: &str| fields.intern(name, None);
         Self {

@@ -1,5 +1,6 @@
 //! Transforms of one text into another; a text that a transform cannot work on stays as it is.
 
+use crate::event::{write_f64, write_i64};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -40,45 +41,70 @@ pub(crate) const NAMES: [(&str, Transform); 10] = [
 ];
 
 impl Transform {
-    /// The new text; `None` if it stays. `split`, `first` and `last` concern lists and are the
-    /// engine's.
-    pub(crate) fn apply(&self, text: &[u8]) -> Option<Vec<u8>> {
-        let scaled = |factor: f64| {
-            let number: f64 = std::str::from_utf8(text).ok()?.trim().parse().ok()?;
-            let scaled = number * factor;
-            let whole = (scaled - scaled.round()).abs() < 1e-6 && scaled.abs() < 9e15;
-            Some(if whole { format!("{}", scaled.round() as i64) } else { format!("{scaled}") }.into_bytes())
-        };
+    /// Appends the new text to `out`; `false` if the text stays as it is, and then `out` may hold
+    /// anything. `split`, `first` and `last` concern lists and are the engine's.
+    pub(crate) fn apply(&self, text: &[u8], out: &mut Vec<u8>) -> bool {
         match self {
-            Self::Lowercase => text.iter().any(u8::is_ascii_uppercase).then(|| text.to_ascii_lowercase()),
-            Self::Uppercase => text.iter().any(u8::is_ascii_lowercase).then(|| text.to_ascii_uppercase()),
-            Self::Trim => Some(text.trim_ascii().to_vec()),
-            Self::UrlDecode => url_decode(text),
-            Self::Base64Decode => STANDARD.decode(text).ok(),
-            Self::HexDecode => hex_decode(text),
-            Self::Basename => text.rsplit(|b| matches!(b, b'/' | b'\\')).next().map(<[u8]>::to_vec),
-            Self::StripPrefix(prefix) => text.strip_prefix(prefix.as_slice()).map(<[u8]>::to_vec),
-            Self::StripSuffix(suffix) => text.strip_suffix(suffix.as_slice()).map(<[u8]>::to_vec),
-            Self::Replace(from, to) => replace(text, from, to),
-            Self::Multiply(factor) => scaled(*factor),
-            Self::Divide(divisor) => scaled(1.0 / divisor),
-            Self::Integer(base) => {
-                let digits = std::str::from_utf8(text).ok()?.trim();
-                let digits = digits.strip_prefix("0x").or(digits.strip_prefix("0X")).unwrap_or(digits);
-                i64::from_str_radix(digits, *base).ok().map(|number| number.to_string().into_bytes())
+            Self::Lowercase => out.extend(text.iter().map(u8::to_ascii_lowercase)),
+            Self::Uppercase => out.extend(text.iter().map(u8::to_ascii_uppercase)),
+            Self::Trim => out.extend_from_slice(text.trim_ascii()),
+            Self::UrlDecode => return url_decode(text, out),
+            Self::Base64Decode => return STANDARD.decode_vec(text, out).is_ok(),
+            Self::HexDecode => return hex_decode(text, out),
+            Self::Basename => {
+                let name = text.rsplit(|b| matches!(b, b'/' | b'\\')).next();
+                out.extend_from_slice(name.unwrap_or(text));
             }
-            Self::Duration => duration_nanos(text).map(|nanos| nanos.to_string().into_bytes()),
-            Self::Split(_) | Self::First | Self::Last => None,
+            Self::StripPrefix(prefix) => {
+                let Some(rest) = text.strip_prefix(prefix.as_slice()) else { return false };
+                out.extend_from_slice(rest);
+            }
+            Self::StripSuffix(suffix) => {
+                let Some(rest) = text.strip_suffix(suffix.as_slice()) else { return false };
+                out.extend_from_slice(rest);
+            }
+            Self::Replace(from, to) => replace(text, from, to, out),
+            Self::Multiply(factor) => return scale(text, *factor, out),
+            Self::Divide(divisor) => return scale(text, 1.0 / divisor, out),
+            Self::Integer(base) => return from_base(text, *base, out),
+            Self::Duration => match duration_nanos(text) {
+                Some(nanos) => write_i64(out, nanos),
+                None => return false,
+            },
+            Self::Split(_) | Self::First | Self::Last => return false,
         }
+        true
     }
 }
 
-fn url_decode(text: &[u8]) -> Option<Vec<u8>> {
-    if !text.contains(&b'%') {
-        return None;
+fn scale(text: &[u8], factor: f64, out: &mut Vec<u8>) -> bool {
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.trim().parse::<f64>().ok());
+    let Some(scaled) = number.map(|number| number * factor).filter(|number| number.is_finite()) else {
+        return false;
+    };
+    let whole = (scaled - scaled.round()).abs() < 1e-6 && scaled.abs() < 9e15;
+    if whole {
+        write_i64(out, scaled.round() as i64);
+    } else {
+        write_f64(out, scaled);
     }
+    true
+}
+
+fn from_base(text: &[u8], base: u32, out: &mut Vec<u8>) -> bool {
+    let Ok(digits) = std::str::from_utf8(text).map(str::trim) else { return false };
+    let digits = digits.strip_prefix("0x").or(digits.strip_prefix("0X")).unwrap_or(digits);
+    match i64::from_str_radix(digits, base) {
+        Ok(number) => {
+            write_i64(out, number);
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+fn url_decode(text: &[u8], out: &mut Vec<u8>) -> bool {
     let digit = |at: usize| text.get(at).and_then(|b| (*b as char).to_digit(16));
-    let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     while at < text.len() {
         if text[at] == b'%'
@@ -91,25 +117,24 @@ fn url_decode(text: &[u8]) -> Option<Vec<u8>> {
             at += 1;
         }
     }
-    Some(out)
+    true
 }
 
-fn hex_decode(text: &[u8]) -> Option<Vec<u8>> {
+fn hex_decode(text: &[u8], out: &mut Vec<u8>) -> bool {
     if text.is_empty() || !text.len().is_multiple_of(2) {
-        return None;
+        return false;
     }
-    text.chunks_exact(2)
-        .map(|pair| {
-            let high = (pair[0] as char).to_digit(16)?;
-            let low = (pair[1] as char).to_digit(16)?;
-            Some((high << 4 | low) as u8)
-        })
-        .collect()
+    let digit = |byte: u8| (byte as char).to_digit(16);
+    text.chunks_exact(2).all(|pair| match (digit(pair[0]), digit(pair[1])) {
+        (Some(high), Some(low)) => {
+            out.push((high << 4 | low) as u8);
+            true
+        }
+        _ => false,
+    })
 }
 
-fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
-    memchr::memmem::find(text, from)?;
-    let mut out = Vec::with_capacity(text.len());
+fn replace(text: &[u8], from: &[u8], to: &[u8], out: &mut Vec<u8>) {
     let mut start = 0;
     for at in memchr::memmem::find_iter(text, from) {
         out.extend_from_slice(&text[start..at]);
@@ -117,7 +142,6 @@ fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
         start = at + from.len();
     }
     out.extend_from_slice(&text[start..]);
-    Some(out)
 }
 
 /// `1h2m3s`, `1d 2h`, `00:05:10`, `5:10`, `1.5s`, `250ms` in nanoseconds.
@@ -160,11 +184,14 @@ mod tests {
     #[test]
     fn each_transform_does_its_work_or_leaves_the_text() {
         let check = |transform: Transform, text: &str, expected: Option<&str>| {
-            let got = transform.apply(text.as_bytes()).map(|b| String::from_utf8(b).unwrap());
+            let mut out = Vec::new();
+            let done = transform.apply(text.as_bytes(), &mut out);
+            let got = done.then(|| String::from_utf8(out).unwrap());
             assert_eq!(got.as_deref(), expected, "{transform:?} {text}");
         };
         check(Transform::Lowercase, "TCP", Some("tcp"));
-        check(Transform::Lowercase, "tcp", None);
+        check(Transform::StripPrefix(b"x-".to_vec()), "y", None);
+        check(Transform::HexDecode, "6x", None);
         check(Transform::Trim, " a ", Some("a"));
         check(Transform::UrlDecode, "a%20b%", Some("a b%"));
         check(Transform::Base64Decode, "aGk=", Some("hi"));

@@ -1,11 +1,11 @@
 //! What grows while the files are read, and the rule set that it becomes.
 
-use super::pack;
+use super::{blocks, pack};
 use crate::dispatch::Dispatch;
 use crate::ecs::Type;
 use crate::event::Constant;
 use crate::fields::{FieldId, FieldTable};
-use crate::rule::{HeaderFields, Pack, Rule, RuleList, RuleSet, SetValue};
+use crate::rule::{HeaderFields, Pack, Rule, RuleList, RuleSet, SetValue, Words};
 use logweir_document::{Diagnostic, Document, Faults, Span};
 use rustc_hash::FxHashMap;
 
@@ -22,6 +22,8 @@ pub(super) struct Builder {
     /// The numbers of each pack's rules, and of each chain's.
     pack_rules: Vec<Vec<usize>>,
     chains: Vec<Vec<usize>>,
+    /// (pack, chain) → the chain's number, so that a later file of the same pack adds to its chains.
+    chain_numbers: FxHashMap<(String, String), usize>,
     /// Where each rule id was given: (rule, file, line).
     ids: FxHashMap<String, (usize, String, usize)>,
     faults: Vec<Diagnostic>,
@@ -42,6 +44,7 @@ impl Default for Builder {
             packs: Vec::new(),
             pack_rules: Vec::new(),
             chains: Vec::new(),
+            chain_numbers: FxHashMap::default(),
             ids: FxHashMap::default(),
             faults: Vec::new(),
             hasher: blake3::Hasher::new(),
@@ -68,15 +71,18 @@ impl Builder {
         self.pack_rules.push(rules);
     }
 
-    /// Reserves numbers for chains, so that rules may name chains that come later.
-    pub(super) fn reserve_chains(&mut self, count: usize) -> usize {
-        let first = self.chains.len();
-        self.chains.resize(first + count, Vec::new());
-        first
+    /// The number of a pack's chain, so that rules may name chains that come later.
+    pub(super) fn chain(&mut self, pack: &str, name: &str) -> usize {
+        let next = self.chains.len();
+        let number = *self.chain_numbers.entry((pack.to_owned(), name.to_owned())).or_insert(next);
+        if number == next {
+            self.chains.push(Vec::new());
+        }
+        number
     }
 
     pub(super) fn fill_chain(&mut self, chain: usize, rules: Vec<usize>) {
-        self.chains[chain] = rules;
+        self.chains[chain].extend(rules);
     }
 
     /// Takes a rule in. One whose id another file has given replaces that one where it stands and
@@ -130,7 +136,24 @@ impl Builder {
         }
     }
 
-    pub(super) fn finish(self) -> (RuleSet, Vec<Diagnostic>) {
+    pub(super) fn finish(mut self) -> (RuleSet, Vec<Diagnostic>) {
+        let words = self.words();
+        let mut pattern_count = 0;
+        for rule in &mut self.rules {
+            rule.first_pattern = pattern_count;
+            pattern_count += rule.patterns.len();
+        }
+        let pack_constants: Vec<_> = self.packs.iter().map(|pack| pack.constants).collect();
+        let chained = self.chains.iter().flatten().copied().collect();
+        blocks::build(
+            &mut self.rules,
+            &pack_constants,
+            &chained,
+            &self.constants,
+            &self.fields,
+            &self.header,
+            &words,
+        );
         let mut packs = self.packs;
         for (pack, numbers) in packs.iter_mut().zip(self.pack_rules) {
             pack.list = RuleList::new(numbers, &self.rules);
@@ -146,9 +169,35 @@ impl Builder {
             chains,
             drop_reasons: self.drop_reasons,
             header: self.header,
+            words,
+            pattern_count,
             dispatch,
             hash: self.hasher.finalize().to_hex()[..32].to_owned(),
         };
         (rules, self.faults)
     }
+
+    fn words(&mut self) -> Words {
+        let mut word = |text: &str| {
+            let value = serde_json::Value::String(text.to_owned());
+            self.constant(&value, Type::TEXT)
+        };
+        Words {
+            event: word("event"),
+            unparsed: word("unparsed"),
+            severities: SEVERITIES.iter().map(|name| word(name)).collect(),
+            facilities: FACILITIES.iter().map(|name| word(name)).collect(),
+        }
+    }
 }
+
+/// Names of the codes of RFC 5424, table 2.
+const SEVERITIES: [&str; 8] =
+    ["Emergency", "Alert", "Critical", "Error", "Warning", "Notice", "Informational", "Debug"];
+
+/// Names of the codes of RFC 5424, table 1, by their usual short forms.
+const FACILITIES: [&str; 24] = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
+    "ftp", "ntp", "security", "console", "solaris-cron", "local0", "local1", "local2", "local3",
+    "local4", "local5", "local6", "local7",
+];

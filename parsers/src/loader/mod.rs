@@ -2,6 +2,7 @@
 //!
 //! A file that comes later may replace rules of an earlier one by their ids; everything else adds.
 
+mod blocks;
 mod builder;
 mod pack;
 mod rule;

@@ -32,14 +32,20 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
     let patterns = fragments(&mut table, faults);
     let applies = applies(&mut table, &patterns, faults);
     let chain_names = chain_names(root);
-    let first_chain = builder.reserve_chains(chain_names.len());
+    let chains = chain_names
+        .into_iter()
+        .map(|chain| {
+            let number = builder.chain(&name, &chain);
+            (chain, number)
+        })
+        .collect();
     let number = builder.next_pack();
     let mut context = PackContext {
         number,
         vendor,
         patterns,
         null_values,
-        chains: chain_names.iter().enumerate().map(|(n, c)| (c.clone(), first_chain + n)).collect(),
+        chains,
         sets: Vec::new(),
         times: None,
     };

@@ -6,7 +6,7 @@ use crate::fields::{FieldId, check_name};
 use crate::matcher::Matcher;
 use crate::pattern::{self, PatternFault};
 use crate::rule::{
-    Action, Condition, Form, On, Part, Rule, Sample, SetValue, SubParse, Test, Then, TimeRule,
+    Action, Block, Condition, Form, On, Part, Rule, Sample, SetValue, SubParse, Test, Then, TimeRule,
     ValueMap,
 };
 use crate::sub::{CsvOptions, KvOptions};
@@ -16,6 +16,9 @@ use logweir_document::{Faults, Node, Span, Style, Table, Value, nearest};
 use rustc_hash::FxHashMap;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
+
+/// The engine keeps one bit for each.
+const TRANSFORMS_MAX: usize = 64;
 
 /// What a rule takes from its pack.
 pub(super) struct PackContext<'n> {
@@ -113,16 +116,18 @@ impl Reader<'_, '_, '_, '_> {
         table.finish(self.faults);
         let mut member = b"\"logweir.rule\":\"".to_vec();
         logweir_record::write_escaped(&mut member, id.as_bytes());
-        member.push(b'"');
+        member.extend_from_slice(b"\",");
         Some(Rule {
             id,
             pack: self.context.number,
+            first_pattern: 0,
             patterns,
             on,
             parse,
             when,
             then,
             maps,
+            block: Block::default(),
             sets,
             transforms,
             times,
@@ -474,6 +479,10 @@ impl Reader<'_, '_, '_, '_> {
             };
             let steps = items.iter().filter_map(|item| self.transform(item)).collect();
             transforms.push((field, steps));
+        }
+        if transforms.len() > TRANSFORMS_MAX {
+            let message = format!("more than {TRANSFORMS_MAX} fields with transforms in one rule");
+            self.faults.error(table.span(), message).remedy = Some("split the rule".into());
         }
         transforms
     }

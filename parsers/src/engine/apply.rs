@@ -1,0 +1,265 @@
+//! What follows from a match: maps, constants, transforms, times, actions.
+
+use super::Disposition;
+use super::run::Run;
+use crate::event::{Event, Origin, Value, View};
+use crate::fields::FieldId;
+use crate::rule::{Action, Part, Rule, SetValue, TimeRule, ValueMap};
+use crate::time::{TimeContext, TimeFormat};
+use crate::transform::Transform;
+use std::sync::OnceLock;
+
+impl Run<'_, '_, '_> {
+    /// Everything but the block, in the order that docs/rules.md names.
+    pub(super) fn apply(&mut self, rule: &Rule) {
+        self.transform_fields(rule, true);
+        for map in &rule.maps {
+            self.map(map);
+        }
+        for (field, value) in &rule.sets {
+            if self.state.event.is_set_by_rule(*field) {
+                continue;
+            }
+            let value = match value {
+                SetValue::Constant(number) => Some(Value::Constant(*number)),
+                SetValue::Template(parts) => self.template(parts),
+            };
+            if let Some(value) = value {
+                self.state.event.set(*field, value, Origin::Rule);
+            }
+        }
+        self.transform_fields(rule, false);
+        for time in &rule.times {
+            self.read_time(time);
+        }
+    }
+
+    /// Runs the transforms of the fields that have a value by now (`early`), or of the others.
+    fn transform_fields(&mut self, rule: &Rule, early: bool) {
+        if rule.transforms.is_empty() {
+            return;
+        }
+        let mut done = if early { 0 } else { self.state.transformed };
+        for (at, (field, steps)) in rule.transforms.iter().enumerate() {
+            let bit = 1_u64 << (at % 64);
+            if early {
+                if self.state.event.get(*field) == Value::Absent {
+                    continue;
+                }
+                done |= bit;
+            } else if done & bit != 0 {
+                continue;
+            }
+            steps.iter().for_each(|step| self.transform(*field, step));
+        }
+        self.state.transformed = done;
+    }
+
+    fn map(&mut self, map: &ValueMap) {
+        let view = View { line: self.line, constants: &self.rules.constants };
+        let value = self.state.event.text(view, map.from, &mut self.state.scratch);
+        let Some(value) = value else {
+            if let Some(default) = map.default.filter(|_| map.from != map.into) {
+                self.fill(map.into, default);
+            }
+            return;
+        };
+        let among = || map.others.iter().find(|(matcher, _)| matcher.matches(value));
+        let found = map.exact.get(value).copied().or_else(|| among().map(|(_, number)| *number));
+        let Some(number) = found.or(map.default) else { return };
+        if map.from == map.into {
+            self.state.event.set(map.into, Value::Constant(number), Origin::Rule);
+        } else {
+            self.fill(map.into, number);
+        }
+    }
+
+    fn fill(&mut self, field: FieldId, constant: u32) {
+        if !self.state.event.is_set_by_rule(field) {
+            self.state.event.set(field, Value::Constant(constant), Origin::Rule);
+        }
+    }
+
+    fn template(&mut self, parts: &[Part]) -> Option<Value> {
+        // One field alone needs no copy.
+        if let [Part::Field(field)] = parts {
+            return match self.state.event.get(*field) {
+                Value::Absent | Value::InBlock => None,
+                value => Some(value),
+            };
+        }
+        let view = View { line: self.line, constants: &self.rules.constants };
+        self.state.event.render(view, parts, &mut self.state.scratch)?;
+        Some(Value::Text(self.state.event.store(&self.state.scratch)))
+    }
+
+    fn transform(&mut self, field: FieldId, step: &Transform) {
+        let view = View { line: self.line, constants: &self.rules.constants };
+        let (scratch, out) = (&mut self.state.scratch, &mut self.state.other_scratch);
+        let event = &mut self.state.event;
+        let changed = match (event.get(field), step) {
+            (Value::List { start, end }, Transform::First) => {
+                event.items(start, end).first().map(|text| Value::Text(*text))
+            }
+            (Value::List { start, end }, Transform::Last) => {
+                event.items(start, end).last().map(|text| Value::Text(*text))
+            }
+            (Value::List { start, end }, step) => Some(each(event, view, step, start..end, out)),
+            (_, step) => {
+                let Some(text) = event.text(view, field, scratch) else { return };
+                out.clear();
+                match step {
+                    Transform::Split(separator) => {
+                        out.extend_from_slice(text);
+                        Some(split(event, out, separator))
+                    }
+                    step => step.apply(text, out).then(|| Value::Text(event.store(out))),
+                }
+            }
+        };
+        if let Some(value) = changed {
+            event.set(field, value, Origin::Rule);
+        }
+    }
+
+    fn read_time(&mut self, time: &TimeRule) {
+        let view = View { line: self.line, constants: &self.rules.constants };
+        if self.state.event.render(view, &time.from, &mut self.state.scratch).is_none() {
+            return;
+        }
+        let context = TimeContext {
+            received_unix_nanos: self.time.received_unix_nanos,
+            zone: time.zone.as_ref().unwrap_or(self.time.zone),
+        };
+        let text = self.state.scratch.trim_ascii();
+        let found = time.formats.iter().find_map(|format| format.parse(text, &context));
+        match found {
+            Some(nanos) => self.state.event.set(time.into, Value::Time(nanos), Origin::Rule),
+            None if time.into == self.rules.header.timestamp => self.forget_text_as_time(),
+            None => {}
+        }
+    }
+
+    /// A timestamp that is none must not be written as one.
+    fn forget_text_as_time(&mut self) {
+        let field = self.rules.header.timestamp;
+        if matches!(self.state.event.get(field), Value::Text(_)) {
+            let of_header = self.header.timestamp.map(|time| Value::Time(time.unix_nanos));
+            self.state.event.set(field, of_header.unwrap_or(Value::Absent), Origin::Rule);
+        }
+    }
+
+    /// What the rule's action says; `None`: deliver.
+    pub(super) fn act(&mut self, rule: Option<usize>) -> Option<Disposition> {
+        match self.rules.rules[rule?].action.as_ref()? {
+            Action::Drop(reason) => Some(Disposition::Drop(*reason)),
+            Action::Sample(of) => {
+                self.state.samples_seen += 1;
+                (!self.state.samples_seen.is_multiple_of(*of)).then_some(Disposition::SampledOut)
+            }
+            Action::Mask { fields, hash } => {
+                fields.iter().for_each(|field| self.mask(*field, *hash));
+                None
+            }
+        }
+    }
+
+    /// Hides a field, and remembers where its text stands in the line.
+    fn mask(&mut self, field: FieldId, hash: bool) {
+        let view = View { line: self.line, constants: &self.rules.constants };
+        let Some(text) = self.state.event.text(view, field, &mut self.state.scratch) else { return };
+        if text.is_empty() {
+            return;
+        }
+        let places = memchr::memmem::find_iter(self.line, text);
+        self.state.masked.extend(places.map(|at| (at, at + text.len())));
+        let hidden = if hash {
+            blake3::hash(text).to_hex()[..16].to_owned()
+        } else {
+            "redacted".to_owned()
+        };
+        let text = self.state.event.store(hidden.as_bytes());
+        self.state.event.set(field, Value::Text(text), Origin::Rule);
+    }
+
+    /// What every event has.
+    pub(super) fn finish(&mut self, pack: Option<usize>, rule: Option<usize>) {
+        let complete = rule.is_some_and(|number| self.rules.rules[number].block.complete);
+        if !complete {
+            self.finish_constants(pack);
+        }
+        if matches!(self.state.event.get(self.rules.header.timestamp), Value::Text(_)) {
+            self.read_captured_time();
+        }
+        self.state.event.derive(self.line, &self.rules.fields);
+    }
+
+    fn finish_constants(&mut self, pack: Option<usize>) {
+        let (fields, words) = (self.rules.header, &self.rules.words);
+        let (event, unparsed) = (words.event, words.unparsed);
+        match pack {
+            Some(pack) => {
+                for (field, constant) in self.rules.packs[pack].constants {
+                    self.fill(field, constant);
+                }
+            }
+            None => self.fill(fields.dataset, unparsed),
+        }
+        self.fill(fields.kind, event);
+    }
+
+    /// Captured without a `time`: the usual forms are tried.
+    fn read_captured_time(&mut self) {
+        static FORMATS: OnceLock<Vec<TimeFormat>> = OnceLock::new();
+        let compile = |name: &&str| TimeFormat::compile(name).ok();
+        let formats = FORMATS
+            .get_or_init(|| ["rfc3339", "rfc3164", "clf"].iter().filter_map(compile).collect());
+        let field = self.rules.header.timestamp;
+        let view = View { line: self.line, constants: &self.rules.constants };
+        let text = self.state.event.text(view, field, &mut self.state.scratch).unwrap_or_default();
+        let found = formats.iter().find_map(|format| format.parse(text, &self.time));
+        match found {
+            Some(nanos) => self.state.event.set(field, Value::Time(nanos), Origin::Rule),
+            None => self.forget_text_as_time(),
+        }
+    }
+}
+
+/// A list with every item transformed; `out` is working space.
+fn each(
+    event: &mut Event,
+    view: View<'_>,
+    step: &Transform,
+    items: std::ops::Range<u32>,
+    out: &mut Vec<u8>,
+) -> Value {
+    let first = event.list_start();
+    for at in items {
+        let item = event.items(at, at + 1)[0];
+        out.clear();
+        let new = if step.apply(event.bytes(view.line, item), out) { event.store(out) } else { item };
+        event.push_item(new);
+    }
+    event.list_since(first)
+}
+
+/// The parts of `text` without the blanks around them and without empty ones.
+fn split(event: &mut Event, text: &[u8], separator: &[u8]) -> Value {
+    let first = event.list_start();
+    let mut start = 0;
+    let push = |event: &mut Event, part: &[u8]| {
+        let part = part.trim_ascii();
+        if !part.is_empty() {
+            let text = event.store(part);
+            event.push_item(text);
+        }
+    };
+    if !separator.is_empty() {
+        for at in memchr::memmem::find_iter(text, separator) {
+            push(event, &text[start..at]);
+            start = at + separator.len();
+        }
+    }
+    push(event, &text[start..]);
+    event.list_since(first)
+}

@@ -1,0 +1,254 @@
+//! Running the rules on lines.
+//!
+//! A line is taken apart as syslog, the packs that fit are tried in order, and the first rule that
+//! matches fills the event; then the event is written as JSON members into the caller's buffer.
+//! Parsing never fails: what no rule matches is written with its original text and the tag
+//! `unparsed`. A [`Parser`] belongs to one thread and reuses everything from line to line: once it
+//! has seen lines of every kind, it allocates nothing.
+
+mod apply;
+mod keys;
+mod run;
+
+use crate::event::{Event, Value, View};
+use crate::header::{self, Header};
+use crate::json::write_string;
+use crate::pattern::Pattern;
+use crate::rule::RuleSet;
+use crate::time::{TimeContext, Zone, write_rfc3339};
+use base64::Engine as _;
+use logweir_record::{ECS_VERSION, write_u64};
+use regex::bytes::CaptureLocations;
+use run::Run;
+use std::sync::Arc;
+
+/// How deep chains may lead to chains.
+const CHAIN_DEPTH_MAX: usize = 4;
+
+/// What is known of a line beside its text.
+#[derive(Debug, Clone, Copy)]
+pub struct LineContext<'c> {
+    /// The pack that the user named for this source, see [`RuleSet::pack_named`].
+    pub pack: Option<usize>,
+    /// When the line was read: nanoseconds since 1970.
+    pub received_unix_nanos: i64,
+    /// For times without a zone.
+    pub zone: &'c Zone,
+    /// The length of the line before it was cut, if it was.
+    pub original_bytes: Option<u64>,
+}
+
+/// What became of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parsed {
+    /// The rule that matched, by its number.
+    pub rule: Option<usize>,
+    /// The pack that the line belongs to, by its number.
+    pub pack: Option<usize>,
+    pub disposition: Disposition,
+}
+
+/// Whether the event is to be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    Deliver,
+    /// A rule drops it; see [`RuleSet::drop_reason`]. Nothing was written.
+    Drop(usize),
+    /// A rule delivers only a sample, and this is none. Nothing was written.
+    SampledOut,
+}
+
+/// One rule that was tried, for `rules explain`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    pub rule: usize,
+    pub matched: bool,
+    /// Why not.
+    pub reason: &'static str,
+}
+
+/// Parses lines with one rule set; one per thread.
+#[derive(Debug)]
+pub struct Parser {
+    rules: Arc<RuleSet>,
+    state: State,
+}
+
+/// What is reused from line to line.
+#[derive(Debug, Default)]
+struct State {
+    event: Event,
+    /// By the patterns' numbers, made when first needed.
+    locations: Vec<Option<CaptureLocations>>,
+    /// Where the captures of the last match stand, in the order of the pattern's captures.
+    spans: Vec<Option<(usize, usize)>>,
+    /// Candidates, for each level of chains.
+    found: [Vec<u32>; CHAIN_DEPTH_MAX + 1],
+    /// Packs that were tried.
+    tried: Vec<usize>,
+    scratch: Vec<u8>,
+    other_scratch: Vec<u8>,
+    /// Where masked texts stand in the line.
+    masked: Vec<(usize, usize)>,
+    /// Which transforms of the rule have run, by bit.
+    transformed: u64,
+    samples_seen: u64,
+    created: Created,
+    trace: Option<Vec<Attempt>>,
+}
+
+/// `event.created` as it was written last: lines of a chunk share their time of reading.
+#[derive(Debug, Default)]
+struct Created {
+    unix_nanos: i64,
+    text: Vec<u8>,
+}
+
+impl Parser {
+    #[must_use]
+    pub fn new(rules: Arc<RuleSet>) -> Self {
+        let mut state = State::default();
+        state.locations.resize_with(rules.pattern_count, || None);
+        Self { rules, state }
+    }
+
+    #[must_use]
+    pub fn rules(&self) -> &Arc<RuleSet> {
+        &self.rules
+    }
+
+    /// Appends the members of the event of `line` to `out`, without braces: `"a":1,"b":"…"`.
+    pub fn parse(&mut self, line: &[u8], context: &LineContext<'_>, out: &mut Vec<u8>) -> Parsed {
+        let Self { rules, state } = self;
+        let rules: &RuleSet = rules;
+        state.event.clear(rules.fields.len());
+        let time = TimeContext { received_unix_nanos: context.received_unix_nanos, zone: context.zone };
+        let mut run = Run { rules, state, line, header: header::parse(line, &time), time, depth: 0 };
+        let (pack, rule) = run.find(context.pack);
+        if let Some(disposition) = run.act(rule) {
+            return Parsed { rule, pack, disposition };
+        }
+        run.finish(pack, rule);
+        let header = run.header;
+        state.write(rules, line, context, &header, rule, out);
+        Parsed { rule, pack, disposition: Disposition::Deliver }
+    }
+
+    /// As [`Parser::parse`], and which rules were tried.
+    pub fn explain(
+        &mut self,
+        line: &[u8],
+        context: &LineContext<'_>,
+        out: &mut Vec<u8>,
+    ) -> (Parsed, Vec<Attempt>) {
+        self.state.trace = Some(Vec::new());
+        let parsed = self.parse(line, context, out);
+        (parsed, self.state.trace.take().unwrap_or_default())
+    }
+}
+
+/// Appends `{`, the event's members and `}`: an event as it stands without an agent's envelope.
+pub fn write_event(
+    parser: &mut Parser,
+    line: &[u8],
+    context: &LineContext<'_>,
+    out: &mut Vec<u8>,
+) -> Parsed {
+    let before = out.len();
+    out.push(b'{');
+    let parsed = parser.parse(line, context, out);
+    if parsed.disposition == Disposition::Deliver {
+        out.push(b'}');
+    } else {
+        out.truncate(before);
+    }
+    parsed
+}
+
+impl State {
+    /// Whether the pattern matches; where its captures stand is then in `spans`.
+    fn search(&mut self, number: usize, pattern: &Pattern, text: &[u8]) -> bool {
+        if pattern.required.as_ref().is_some_and(|part| part.find(text).is_none()) {
+            return false;
+        }
+        let locations =
+            self.locations[number].get_or_insert_with(|| pattern.regex.capture_locations());
+        if pattern.regex.captures_read(locations, text).is_none() {
+            return false;
+        }
+        self.spans.clear();
+        self.spans.extend(pattern.groups.iter().map(|group| locations.get(*group)));
+        true
+    }
+
+    fn write(
+        &mut self,
+        rules: &RuleSet,
+        line: &[u8],
+        context: &LineContext<'_>,
+        header: &Header<'_>,
+        rule: Option<usize>,
+        out: &mut Vec<u8>,
+    ) {
+        if self.event.get(rules.header.timestamp) == Value::Absent {
+            out.extend_from_slice(b"\"@timestamp\":\"");
+            write_rfc3339(out, context.received_unix_nanos);
+            out.extend_from_slice(b"\",");
+        }
+        self.event.write(View { line, constants: &rules.constants }, &rules.fields, out);
+        if let Some(number) = rule {
+            out.extend_from_slice(&rules.rules[number].block.members);
+            out.extend_from_slice(&rules.rules[number].member);
+        }
+        self.write_original(line, header, out);
+        match (rule, context.original_bytes) {
+            (Some(_), None) => {}
+            (Some(_), Some(_)) => out.extend_from_slice(b",\"tags\":[\"truncated\"]"),
+            (None, Some(_)) => out.extend_from_slice(b",\"tags\":[\"unparsed\",\"truncated\"]"),
+            (None, None) => out.extend_from_slice(b",\"tags\":[\"unparsed\"]"),
+        }
+        if let Some(bytes) = context.original_bytes {
+            out.extend_from_slice(b",\"logweir.original_bytes\":");
+            write_u64(out, bytes);
+        }
+        self.write_created(context.received_unix_nanos, out);
+    }
+
+    fn write_original(&mut self, line: &[u8], header: &Header<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\"event.original\":");
+        if !self.masked.is_empty() {
+            self.scratch.clear();
+            self.scratch.extend_from_slice(line);
+            for (start, end) in self.masked.drain(..) {
+                self.scratch[start..end].fill(b'*');
+            }
+            write_string(out, &self.scratch);
+            return;
+        }
+        write_string(out, line);
+        if header.message.len() < line.len() && !header.message.is_empty() {
+            out.extend_from_slice(b",\"message\":");
+            write_string(out, header.message);
+        }
+        if !line.is_ascii() && std::str::from_utf8(line).is_err() {
+            let encoded = base64::engine::general_purpose::STANDARD.encode(line);
+            out.extend_from_slice(b",\"logweir.original_base64\":\"");
+            out.extend_from_slice(encoded.as_bytes());
+            out.push(b'"');
+        }
+    }
+
+    fn write_created(&mut self, unix_nanos: i64, out: &mut Vec<u8>) {
+        let created = &mut self.created;
+        if created.unix_nanos != unix_nanos || created.text.is_empty() {
+            created.unix_nanos = unix_nanos;
+            created.text.clear();
+            created.text.extend_from_slice(b",\"event.created\":\"");
+            write_rfc3339(&mut created.text, unix_nanos);
+            created.text.extend_from_slice(b"\",\"ecs.version\":\"");
+            created.text.extend_from_slice(ECS_VERSION.as_bytes());
+            created.text.push(b'"');
+        }
+        out.extend_from_slice(&created.text);
+    }
+}

@@ -1,0 +1,280 @@
+//! One line on its way through the rules.
+
+use super::keys::Keys;
+use super::{Attempt, CHAIN_DEPTH_MAX, State};
+use crate::event::{Origin, Text, Value, View};
+use crate::fields::FieldId;
+use crate::header::Header;
+use crate::rule::{Form, On, Rule, RuleList, RuleSet, SubParse, Test};
+use crate::sub;
+use crate::time::TimeContext;
+use crate::write::integer;
+
+/// What rules see of a message at most; regex time is line length times pattern size.
+const RULE_BYTES_MAX: usize = 16 << 10;
+
+pub(super) struct Run<'r, 'p, 'l> {
+    pub(super) rules: &'r RuleSet,
+    pub(super) state: &'p mut State,
+    pub(super) line: &'l [u8],
+    pub(super) header: Header<'l>,
+    pub(super) time: TimeContext<'l>,
+    pub(super) depth: usize,
+}
+
+/// A text that a rule looks at: a part of the line or of the given text, or a copy.
+enum Input<'t> {
+    Slice(&'t [u8]),
+    Copy(Vec<u8>),
+}
+
+impl Input<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Slice(slice) => slice,
+            Self::Copy(copy) => copy,
+        }
+    }
+}
+
+impl<'l> Run<'_, '_, 'l> {
+    /// The pack of the line and the first rule that matches.
+    ///
+    /// A date in front of a line may be an application's own and not syslog's: before the packs for
+    /// any syslog line, and at the end, the line is tried as a whole if there was no priority.
+    pub(super) fn find(&mut self, wanted: Option<usize>) -> (Option<usize>, Option<usize>) {
+        let doubtful = self.header.priority.is_none() && self.header.message.len() < self.line.len();
+        self.fill_header();
+        let first = match self.find_specific(wanted) {
+            (pack, Some(rule)) => return (pack, Some(rule)),
+            (pack, None) => pack,
+        };
+        if doubtful {
+            let header = std::mem::replace(
+                &mut self.header,
+                Header { message: self.line, ..Header::default() },
+            );
+            self.state.event.clear(self.rules.fields.len());
+            if let (pack, Some(rule)) = self.find_specific(wanted) {
+                return (pack, Some(rule));
+            }
+            self.header = header;
+            self.fill_header();
+        }
+        let rules = self.rules;
+        let has_header = self.header.timestamp.is_some() || self.header.priority.is_some();
+        let general = if has_header { rules.dispatch.syslog() } else { &[] };
+        for pack in general {
+            let pack = *pack as usize;
+            if let Some(rule) = self.try_list(&rules.packs[pack].list, self.header.message) {
+                return (Some(pack), Some(rule));
+            }
+        }
+        (first, None)
+    }
+
+    /// As [`Run::find`], without the packs for any syslog line.
+    fn find_specific(&mut self, wanted: Option<usize>) -> (Option<usize>, Option<usize>) {
+        let rules = self.rules;
+        let (program, message) = (self.header.program, self.header.message);
+        let mut first = wanted;
+        let mut matched = None;
+        self.state.tried.clear();
+        let mut visit = |pack: usize| {
+            if self.state.tried.contains(&pack) {
+                return false;
+            }
+            self.state.tried.push(pack);
+            first = first.or(Some(pack));
+            matched = self.try_list(&rules.packs[pack].list, message).map(|rule| (pack, rule));
+            matched.is_some()
+        };
+        if !wanted.is_some_and(&mut visit) {
+            rules.dispatch.visit(&rules.packs, program, message, visit);
+        }
+        match matched {
+            Some((pack, rule)) => (Some(pack), Some(rule)),
+            None => (first, None),
+        }
+    }
+
+    fn fill_header(&mut self) {
+        let fields = self.rules.header;
+        if let Some(time) = self.header.timestamp {
+            self.set_header(fields.timestamp, Value::Time(time.unix_nanos));
+        }
+        let texts = [
+            (fields.hostname, self.header.hostname),
+            (fields.program, self.header.program),
+            (fields.message_id, self.header.message_id),
+            (fields.structured_data, self.header.structured_data),
+        ];
+        for (field, text) in texts {
+            if let Some(text) = text.filter(|text| !text.is_empty() && *text != b"-") {
+                let value = Value::Text(self.place(text));
+                self.set_header(field, value);
+            }
+        }
+        if let Some(pid) = self.header.pid.and_then(integer) {
+            self.set_header(fields.pid, Value::Integer(pid));
+        }
+        if let Some(priority) = self.header.priority {
+            let words = &self.rules.words;
+            let (facility, severity) = (usize::from(priority >> 3), usize::from(priority & 7));
+            self.set_header(fields.priority, Value::Integer(i64::from(priority)));
+            self.set_header(fields.facility_code, Value::Integer(facility as i64));
+            self.set_header(fields.severity_code, Value::Integer(severity as i64));
+            self.set_header(fields.severity_name, Value::Constant(words.severities[severity]));
+            if let Some(name) = words.facilities.get(facility) {
+                self.set_header(fields.facility_name, Value::Constant(*name));
+            }
+        }
+    }
+
+    fn set_header(&mut self, field: FieldId, value: Value) {
+        self.state.event.set(field, value, Origin::Header);
+    }
+
+    /// A slice of the line by its place; a copy if it is none.
+    pub(super) fn place(&mut self, text: &[u8]) -> Text {
+        let base = self.line.as_ptr() as usize;
+        let start = (text.as_ptr() as usize).wrapping_sub(base);
+        if start.checked_add(text.len()).is_some_and(|end| end <= self.line.len()) {
+            Text::Line { start: start as u32, end: (start + text.len()) as u32 }
+        } else {
+            self.state.event.store(text)
+        }
+    }
+
+    /// The innermost rule that matches, from `list` or the chains that it leads to.
+    fn try_list(&mut self, list: &RuleList, text: &[u8]) -> Option<usize> {
+        let text = &text[..text.len().min(RULE_BYTES_MAX)];
+        let mut found = std::mem::take(&mut self.state.found[self.depth]);
+        let mut innermost = None;
+        list.visit(text, &mut found, |number| {
+            innermost = self.try_rule(number, text);
+            innermost.is_some()
+        });
+        self.state.found[self.depth] = found;
+        innermost
+    }
+
+    fn try_rule(&mut self, number: usize, text: &[u8]) -> Option<usize> {
+        let rule = &self.rules.rules[number];
+        let mark = self.state.event.mark();
+        let reason = self.mismatch(rule, text);
+        if let Some(trace) = &mut self.state.trace {
+            let attempt =
+                Attempt { rule: number, matched: reason.is_none(), reason: reason.unwrap_or("") };
+            trace.push(attempt);
+        }
+        if reason.is_some() {
+            self.state.event.reset(mark);
+            return None;
+        }
+        let innermost = self.follow(rule, text).unwrap_or(number);
+        if innermost == number && rule.block.marked {
+            for field in &rule.block.fields {
+                self.state.event.set(*field, Value::InBlock, Origin::Rule);
+            }
+        }
+        self.apply(rule);
+        Some(innermost)
+    }
+
+    /// The innermost rule that matches in the chain that `rule` leads to.
+    fn follow(&mut self, rule: &Rule, text: &[u8]) -> Option<usize> {
+        let then = rule.then.as_ref().filter(|_| self.depth < CHAIN_DEPTH_MAX)?;
+        let on = then.field.map_or(On::Message, On::Field);
+        let input = self.input(on, text)?;
+        let list = &self.rules.chains[then.chain];
+        self.depth += 1;
+        let found = self.try_list(list, input.bytes());
+        self.depth -= 1;
+        found
+    }
+
+    /// Why the rule does not match; `None` if it does. Fields are set on the way.
+    fn mismatch(&mut self, rule: &Rule, text: &[u8]) -> Option<&'static str> {
+        if !rule.patterns.is_empty() && !self.match_patterns(rule, text) {
+            return Some("the pattern does not match");
+        }
+        for parse in &rule.parse {
+            if !self.sub_parse(rule, parse, text) && !parse.optional {
+                return Some("the text does not have the form of `parse`");
+            }
+        }
+        for condition in &rule.when {
+            let view = View { line: self.line, constants: &self.rules.constants };
+            let value = self.state.event.text(view, condition.field, &mut self.state.scratch);
+            let fits = match &condition.test {
+                Test::Exists => value.is_some(),
+                Test::Absent => value.is_none(),
+                Test::AnyOf(matchers) => {
+                    value.is_some_and(|value| matchers.iter().any(|matcher| matcher.matches(value)))
+                }
+            };
+            if !fits {
+                return Some("a condition of `when` fails");
+            }
+        }
+        None
+    }
+
+    fn match_patterns(&mut self, rule: &Rule, text: &[u8]) -> bool {
+        let Some(input) = self.input(rule.on, text) else { return false };
+        let on = &input.bytes()[..input.bytes().len().min(RULE_BYTES_MAX)];
+        for (at, (pattern, fields)) in rule.patterns.iter().enumerate() {
+            if !self.state.search(rule.first_pattern + at, pattern, on) {
+                continue;
+            }
+            for (at, field) in fields.iter().enumerate() {
+                let Some((start, end)) = self.state.spans[at] else { continue };
+                let value = &on[start..end];
+                if value.is_empty() || rule.null_values.iter().any(|null| null == value) {
+                    continue;
+                }
+                let text = self.place(value);
+                self.state.event.set(*field, Value::Text(text), Origin::Rule);
+            }
+            return true;
+        }
+        false
+    }
+
+    fn sub_parse(&mut self, rule: &Rule, parse: &SubParse, text: &[u8]) -> bool {
+        let Some(input) = self.input(parse.on, text) else { return false };
+        let input = input.bytes();
+        let mut keys = Keys { run: self, rule, parse, count: 0 };
+        match &parse.form {
+            Form::Json => sub::json::parse(input, &mut keys),
+            Form::Kv(options) => sub::kv::parse(input, options, &mut keys),
+            Form::Csv(options) => sub::csv::parse(input, options, &mut keys),
+            Form::Cef => sub::cef::parse(input, &mut keys),
+            Form::Leef => sub::leef::parse(input, &mut keys),
+            Form::Xml => sub::xml::parse(input, &mut keys),
+            Form::Auditd => sub::auditd::parse(input, &mut keys),
+        }
+    }
+
+    /// The text that a rule names; no copy if it stands in the line.
+    fn input<'t>(&mut self, on: On, text: &'t [u8]) -> Option<Input<'t>>
+    where
+        'l: 't,
+    {
+        match on {
+            On::Message => Some(Input::Slice(text)),
+            On::Line => Some(Input::Slice(self.line)),
+            On::Field(field) => match self.state.event.get(field) {
+                Value::Text(Text::Line { start, end }) => {
+                    Some(Input::Slice(&self.line[start as usize..end as usize]))
+                }
+                _ => {
+                    let view = View { line: self.line, constants: &self.rules.constants };
+                    let value = self.state.event.text(view, field, &mut self.state.scratch)?;
+                    Some(Input::Copy(value.to_vec()))
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Addresses: whether a text is one.
+
+use std::net::Ipv6Addr;
+
+/// The longest that an address can be written, IPv4 in IPv6 included.
+const BYTES_MAX: usize = 45;
+
+/// An IPv4 address in four decimal numbers without leading zeros, or an IPv6 address, without
+/// brackets and zone.
+pub(crate) fn is_ip(text: &[u8]) -> bool {
+    is_ipv4(text) || is_ipv6(text)
+}
+
+fn is_ipv4(text: &[u8]) -> bool {
+    if !(7..=15).contains(&text.len()) {
+        return false;
+    }
+    let mut parts = 0;
+    let mut rest = text;
+    loop {
+        let digits = rest.iter().take(4).take_while(|byte| byte.is_ascii_digit()).count();
+        let number = rest[..digits].iter().fold(0, |n, digit| n * 10 + u32::from(digit - b'0'));
+        let leading_zero = digits > 1 && rest[0] == b'0';
+        if !(1..=3).contains(&digits) || number > 255 || leading_zero {
+            return false;
+        }
+        parts += 1;
+        rest = &rest[digits..];
+        match (parts, rest.first()) {
+            (4, None) => return true,
+            (1..=3, Some(b'.')) => rest = &rest[1..],
+            _ => return false,
+        }
+    }
+}
+
+fn is_ipv6(text: &[u8]) -> bool {
+    let plausible = (2..=BYTES_MAX).contains(&text.len())
+        && text.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b'.' | b':'))
+        && text.contains(&b':');
+    plausible && std::str::from_utf8(text).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::IpAddr;
+
+    #[test]
+    fn addresses_are_those_of_the_standard_library() {
+        for text in [
+            "", "1", "1.2.3.4", "0.0.0.0", "255.255.255.255", "256.1.1.1", "1.2.3", "1.2.3.4.5", "01.2.3.4",
+            "1.2.3.04", "1..2.3", "1.2.3.4 ", "a.b.c.d", "::", "::1", "fe80::1", "2001:db8::7:1", "::ffff:1.2.3.4",
+            "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8:9", "12345::", "::1%eth0", "[::1]", "1.2.3.4:80", "1234.1.1.1",
+        ] {
+            assert_eq!(is_ip(text.as_bytes()), text.parse::<IpAddr>().is_ok(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Finds the constants of each rule that nothing else concerns, and renders them in one piece.
+//!
+//! A constant may go into the block if no capture, map, template, condition, transform or time of
+//! any rule that could take part can see or set its field. Whatever stays behind is set one by one.
+
+use crate::event::Constant;
+use crate::fields::{FieldId, FieldTable};
+use crate::rule::{Action, HeaderFields, On, Part, Rule, SetValue, Words};
+use rustc_hash::FxHashSet;
+
+/// Moves constants from `sets` into the block of every rule. `packs` gives `event.dataset` and
+/// `event.module` of each pack; `chained` the rules that stand in chains.
+pub(super) fn build(
+    rules: &mut [Rule],
+    packs: &[[(FieldId, u32); 2]],
+    chained: &FxHashSet<usize>,
+    constants: &[Constant],
+    fields: &FieldTable,
+    header: &HeaderFields,
+    words: &Words,
+) {
+    let mut looked_at = FxHashSet::default();
+    let mut set_by_outer = FxHashSet::default();
+    for rule in rules.iter() {
+        look(rule, &mut looked_at);
+        if rule.then.is_some() {
+            set_by_outer.extend(filled(rule));
+        }
+    }
+    for (number, rule) in rules.iter_mut().enumerate() {
+        // What a chain's rules set comes first, so nothing of the outer rule is certain.
+        if rule.then.is_some() {
+            continue;
+        }
+        let in_chain = chained.contains(&number);
+        let own: FxHashSet<FieldId> = filled(rule).collect();
+        let free = |id: FieldId| {
+            let field = fields.get(id);
+            field.emitted
+                && field.relation.is_none()
+                && field.endpoint.is_none()
+                && !field.name.starts_with("related.")
+                && !looked_at.contains(&id)
+                && !own.contains(&id)
+                && !(in_chain && set_by_outer.contains(&id))
+                && !header.has(id)
+        };
+        let mut certain: Vec<(FieldId, u32)> = Vec::new();
+        rule.sets.retain(|(field, value)| match value {
+            SetValue::Constant(number) if free(*field) => {
+                certain.push((*field, *number));
+                false
+            }
+            _ => true,
+        });
+        let of_every_event = [packs[rule.pack][0], packs[rule.pack][1], (header.kind, words.event)];
+        let left = |field: &FieldId| rule.sets.iter().any(|(known, _)| known == field);
+        rule.block.complete = of_every_event.iter().all(|(field, _)| free(*field) && !left(field));
+        if rule.block.complete {
+            for (field, constant) in of_every_event {
+                if !certain.iter().any(|(known, _)| *known == field) {
+                    certain.push((field, constant));
+                }
+            }
+        }
+        rule.block.marked = in_chain || rule.parse.iter().any(|parse| parse.rest.is_some());
+        for (field, constant) in certain {
+            rule.block.fields.push(field);
+            rule.block.members.extend_from_slice(&fields.get(field).key);
+            rule.block.members.extend_from_slice(&constants[constant as usize].json);
+            rule.block.members.push(b',');
+        }
+    }
+}
+
+/// The fields that something reads.
+fn look(rule: &Rule, out: &mut FxHashSet<FieldId>) {
+    let mut on = |on: &On| {
+        if let On::Field(field) = on {
+            out.insert(*field);
+        }
+    };
+    on(&rule.on);
+    rule.parse.iter().for_each(|parse| on(&parse.on));
+    out.extend(rule.when.iter().map(|condition| condition.field));
+    out.extend(rule.maps.iter().map(|map| map.from));
+    out.extend(rule.transforms.iter().map(|(field, _)| *field));
+    out.extend(rule.then.iter().filter_map(|then| then.field));
+    if let Some(Action::Mask { fields, .. }) = &rule.action {
+        out.extend(fields);
+    }
+    let templates = rule.sets.iter().filter_map(|(_, value)| match value {
+        SetValue::Template(parts) => Some(parts),
+        SetValue::Constant(_) => None,
+    });
+    for part in templates.chain(rule.times.iter().map(|time| &time.from)).flatten() {
+        if let Part::Field(field) = part {
+            out.insert(*field);
+        }
+    }
+}
+
+/// The fields that a rule fills from the line.
+fn filled(rule: &Rule) -> impl Iterator<Item = FieldId> + '_ {
+    let captured = rule.patterns.iter().flat_map(|(_, fields)| fields.iter().copied());
+    let parsed = rule.parse.iter().flat_map(|parse| parse.fields.values().copied().flatten());
+    let mapped = rule.maps.iter().map(|map| map.into);
+    let times = rule.times.iter().map(|time| time.into);
+    captured.chain(parsed).chain(mapped).chain(times)
+}
