@@ -7,7 +7,6 @@ use crate::accounting::{Counts, ListenerSnapshot, Snapshot, SourceSnapshot};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::config::{Common, Config, FileConfig, SourceConfig};
 use crate::delivery::Courier;
-use crate::parsing::Rules;
 use crate::reload;
 use crate::source::file::Discovery;
 use crate::source::spooled::SpoolTail;
@@ -18,7 +17,6 @@ use crate::state_dir::{StateDir, StateDirError};
 use crate::status::StatusSocket;
 use crate::sync::lock;
 use crate::workers::{Queue, Work, Workers};
-use logweir_document::{Diagnostic, render_all};
 use logweir_kafka::producer::ProducerError;
 use std::io;
 use std::net::SocketAddr;
@@ -34,8 +32,6 @@ pub const STOP_GRACE: Duration = Duration::from_secs(10);
 /// Why the agent does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    #[error("{}", render_all(.0, false))]
-    Rules(Vec<Diagnostic>),
     #[error(transparent)]
     StateDir(#[from] StateDirError),
     #[error(transparent)]
@@ -80,15 +76,6 @@ impl Agent {
     /// # Errors
     /// See [`AgentError`].
     pub fn start(config: Config) -> Result<Self, AgentError> {
-        let rules = Rules::load(&config.rules).map_err(AgentError::Rules)?;
-        let unknown: Vec<Diagnostic> = config
-            .sources
-            .iter()
-            .filter_map(|source| rules.check(source.common()).err().map(|fault| *fault))
-            .collect();
-        if !unknown.is_empty() {
-            return Err(AgentError::Rules(unknown));
-        }
         let state_dir = StateDir::open(&config.state_dir)?;
         raise_file_limit();
         let checkpoint = Arc::new(Checkpoint::open(state_dir.path())?);
@@ -105,7 +92,7 @@ impl Agent {
         let (inputs, files) = Inputs::start(&context, &spools, config.sources)?;
         // Source ids must be in the checkpoint before anything is sent under them.
         context.save_checkpoint();
-        let workers = Workers::start(config.workers, &queue, &courier, &rules);
+        let workers = Workers::start(config.workers, &queue, &courier, &config.rules);
         let discovery = Discovery::start(context.clone(), files);
         let parts = Arc::new(Parts { context, discovery, inputs });
         let stop = Arc::new(AtomicBool::new(false));
@@ -113,7 +100,7 @@ impl Agent {
             keep(parts.clone(), stop.clone(), config.checkpoint_interval),
             answer(parts.clone(), StatusSocket::bind(state_dir.path())?, stop.clone()),
         ];
-        threads.extend(reload::start(rules, config.rules, stop.clone()));
+        threads.extend(reload::start(config.rules, config.rules_from, stop.clone()));
         Ok(Self {
             parts,
             workers: Mutex::new(Some(workers)),

@@ -33,13 +33,14 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Loads the packs; warnings are logged.
+    /// Loads the packs; returns the warnings about them, too.
     ///
     /// # Errors
     /// Every fault of them.
-    pub(crate) fn load(config: &RulesConfig) -> Result<Self, Vec<Diagnostic>> {
-        let rules = load(config)?;
-        Ok(Self { current: Arc::new(RwLock::new(Arc::new(rules))) })
+    pub(crate) fn load(config: &RulesConfig) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let loaded = RuleSet::load(&config.directories, config.shipped)?;
+        let current = Arc::new(RwLock::new(Arc::new(loaded.rules)));
+        Ok((Self { current }, loaded.warnings))
     }
 
     /// Loads the packs anew and puts them into use, if they have no fault; returns whether anything
@@ -48,7 +49,7 @@ impl Rules {
     /// # Errors
     /// Every fault of them; the rules in use stay.
     pub(crate) fn reload(&self, config: &RulesConfig) -> Result<bool, Vec<Diagnostic>> {
-        let rules = load(config)?;
+        let rules = RuleSet::load(&config.directories, config.shipped)?.rules;
         let mut current = write(&self.current);
         let differs = rules.hash() != current.hash();
         if differs {
@@ -84,14 +85,6 @@ impl Rules {
     fn current(&self) -> Arc<RuleSet> {
         read(&self.current).clone()
     }
-}
-
-fn load(config: &RulesConfig) -> Result<RuleSet, Vec<Diagnostic>> {
-    let loaded = RuleSet::load(&config.directories, config.shipped)?;
-    for warning in loaded.warnings {
-        tracing::warn!("{}", warning.render(false).trim_end());
-    }
-    Ok(loaded.rules)
 }
 
 /// How the lines of one source are parsed.

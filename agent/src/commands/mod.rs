@@ -7,10 +7,8 @@ pub mod rules;
 pub mod run;
 pub mod status;
 
-use crate::Config;
 use logweir_document::{Diagnostic, render_all};
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The exit code of a faulty configuration, as systemd's `RestartPreventExitStatus=78` knows it.
@@ -25,9 +23,4 @@ fn show(faults: &[Diagnostic]) {
 fn report_faults(faults: &[Diagnostic]) -> ExitCode {
     show(faults);
     ExitCode::from(EXIT_CONFIG)
-}
-
-/// The state directory that a configuration names.
-fn state_dir_of(config: &Path) -> Result<PathBuf, Vec<Diagnostic>> {
-    Config::load(config).map(|(config, _)| config.state_dir)
 }

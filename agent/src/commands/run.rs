@@ -1,7 +1,7 @@
 //! `logweir-agent run`: the agent until a signal.
 
 use super::{report_faults, show};
-use crate::{Agent, AgentError, Config, STOP_GRACE};
+use crate::{Agent, Config, STOP_GRACE};
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,7 +42,6 @@ fn run(config: Config) -> ExitCode {
     }
     let agent = match Agent::start(config) {
         Ok(agent) => agent,
-        Err(AgentError::Rules(faults)) => return report_faults(&faults),
         Err(error) => {
             eprintln!("logweir-agent: {error}");
             return ExitCode::FAILURE;

@@ -1,6 +1,7 @@
 //! `logweir-agent status`: what a running agent has read, delivered, holds and dropped.
 
-use super::{report_faults, state_dir_of};
+use super::report_faults;
+use crate::Config;
 use crate::status::ask;
 use clap::ValueEnum;
 use serde_json::Value;
@@ -26,7 +27,7 @@ enum Format {
 
 impl Status {
     pub fn execute(self) -> ExitCode {
-        let state_dir = match state_dir_of(&self.config) {
+        let state_dir = match Config::state_dir_in(&self.config) {
             Ok(state_dir) => state_dir,
             Err(faults) => return report_faults(&faults),
         };

@@ -12,6 +12,7 @@ pub(crate) use sources::{
     Common, FileConfig, ReadFrom, SourceConfig, SpoolConfig, StdinConfig, SyslogConfig,
 };
 
+use crate::parsing::Rules;
 use logweir_document::{Diagnostic, Faults, Table, Value, parse};
 use logweir_kafka::properties::{Properties, Role};
 use logweir_record::TOPIC_EVENTS;
@@ -36,7 +37,9 @@ pub struct Config {
     pub(crate) checkpoint_interval: Duration,
     pub(crate) kafka: Properties,
     pub(crate) topic: String,
-    pub(crate) rules: RulesConfig,
+    pub(crate) rules: Rules,
+    /// Where the rules come from, for when they change.
+    pub(crate) rules_from: RulesConfig,
     pub(crate) sources: Vec<SourceConfig>,
 }
 
@@ -55,11 +58,7 @@ impl Config {
     /// # Errors
     /// Every fault of it.
     pub fn load(path: &Path) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let remedy = "name an existing file with --config, readable by this user";
-            vec![Diagnostic::of_file(&name, format!("cannot be read: {error}")).with_remedy(remedy)]
-        })?;
+        let (name, text) = read(path)?;
         Self::from_yaml(&name, &text)
     }
 
@@ -79,12 +78,24 @@ impl Config {
         }
     }
 
+    /// The state directory that a configuration file names, whatever else is in it.
+    ///
+    /// # Errors
+    /// The file cannot be read or is no YAML.
+    pub(crate) fn state_dir_in(path: &Path) -> Result<PathBuf, Vec<Diagnostic>> {
+        let (name, text) = read(path)?;
+        let document = parse(&name, &text).map_err(|fault| vec![*fault])?;
+        let named = document.root.get("agent").and_then(|agent| agent.get("state_dir"));
+        Ok(named.and_then(|node| node.text()).unwrap_or(STATE_DIR_DEFAULT).into())
+    }
+
     fn sections(mut root: Table<'_>, faults: &mut Faults) -> Option<Self> {
         let agent = AgentSection::read(&mut root, faults);
         let kafka = kafka(&mut root, faults);
-        let rules = rules(&mut root, faults);
+        let rules_from = rules(&mut root, faults);
         let sources = sources(&mut root, faults);
         root.finish(faults);
+        let rules = load_rules(&rules_from, sources.as_deref().unwrap_or_default(), faults);
         let (kafka, topic) = kafka?;
         Some(Self {
             name: agent.name,
@@ -94,9 +105,45 @@ impl Config {
             checkpoint_interval: agent.checkpoint_interval,
             kafka,
             topic,
-            rules,
+            rules: rules?,
+            rules_from,
             sources: sources?,
         })
+    }
+}
+
+fn read(path: &Path) -> Result<(String, String), Vec<Diagnostic>> {
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => {
+            let remedy = "name an existing file with --config, readable by this user";
+            let fault = Diagnostic::of_file(&name, format!("cannot be read: {error}"));
+            Err(vec![fault.with_remedy(remedy)])
+        }
+    }
+}
+
+/// Loads the rules and looks whether there are some for every dataset that is asked for.
+fn load_rules(from: &RulesConfig, sources: &[SourceConfig], faults: &mut Faults) -> Option<Rules> {
+    let found = RulesConfig {
+        directories: from.directories.iter().filter(|path| path.is_dir()).cloned().collect(),
+        shipped: from.shipped,
+    };
+    match Rules::load(&found) {
+        Ok((rules, warnings)) => {
+            warnings.into_iter().for_each(|warning| faults.push(warning));
+            for source in sources {
+                if let Err(fault) = rules.check(source.common()) {
+                    faults.push(*fault);
+                }
+            }
+            Some(rules)
+        }
+        Err(list) => {
+            list.into_iter().for_each(|fault| faults.push(fault));
+            None
+        }
     }
 }
 
@@ -232,7 +279,6 @@ sources:
   - type: file
     paths: ['/var/log/*.log']
     exclude: ['*.gz']
-    dataset: nginx.access
     read_from: end
     labels: {env: prod}
     zone: Europe/Berlin
@@ -277,6 +323,7 @@ sources:
   - {type: syslog, udp: '127.0.0.1:5514'}
   - {type: stdin, zone: Mars/Base}
   - {type: stdin, labels: {'a b': 1}}
+  - {type: file, paths: [/x], dataset: no.such.thing}
 topic: x
 ";
         let shown = faults(text);
@@ -299,7 +346,8 @@ topic: x
             "`Mars/Base` is no time zone",
             "a second source reads standard input",
             "`a b` is no name for a label",
-            "agent.yaml:14:1: error: unknown key `topic`",
+            "agent.yaml:14:41: error: there are no rules for the dataset `no.such.thing`",
+            "agent.yaml:15:1: error: unknown key `topic`",
         ] {
             assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
         }
