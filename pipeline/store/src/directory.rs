@@ -293,6 +293,31 @@ mod tests {
     }
 
     #[test]
+    fn threads_read_one_file_each_at_its_own_place() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = Directory::at(temporary.path().to_str().unwrap()).unwrap();
+        let numbers: Vec<u8> = (0..10_000u64).flat_map(u64::to_le_bytes).collect();
+        directory.put("numbers", &numbers).unwrap();
+        let file = directory.open("numbers").unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let file = file.clone();
+                scope.spawn(move || {
+                    for n in 0..20_000u64 {
+                        let number = (n * 7 + thread * 2500) % 10_000;
+                        let mut read = [0; 8];
+                        file.get_read(number * 8).unwrap().read_exact(&mut read).unwrap();
+                        let bytes = file.get_bytes(number * 8, 8).unwrap();
+                        assert_eq!((&read[..], &bytes[..]), (&number.to_le_bytes()[..], &read[..]));
+                    }
+                });
+            }
+        });
+        assert!(file.get_bytes(79_999, 8).is_err());
+        assert!(file.get_bytes(u64::MAX, 8).is_err());
+    }
+
+    #[test]
     fn unique_numbers_differ() {
         let numbers: std::collections::HashSet<u64> = (0..1000).map(|_| unique()).collect();
         assert_eq!(numbers.len(), 1000);
