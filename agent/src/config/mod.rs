@@ -346,7 +346,7 @@ topic: x
             "`Mars/Base` is no time zone",
             "a second source reads standard input",
             "`a b` is no name for a label",
-            "agent.yaml:14:41: error: there are no rules for the dataset `no.such.thing`",
+            "agent.yaml:14:40: error: there are no rules for the dataset `no.such.thing`",
             "agent.yaml:15:1: error: unknown key `topic`",
         ] {
             assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
