@@ -1,9 +1,13 @@
 //! Exactly once: whatever is killed when, each event is one row, and each offset moves with its rows.
 
 use logweir_record::SourceId;
-use logweir_store::{CommitError, PartitionWriter, Pushed, Table, TableOptions};
+use logweir_store::{
+    CommitError, CompactOptions, PartitionWriter, Pushed, Query, SearchOptions, Table,
+    TableOptions, compact, count,
+};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const GROUP: &str = "group";
 const TOPIC: &str = "topic";
@@ -40,8 +44,7 @@ fn push(
 }
 
 fn stored(table: &Table) -> u64 {
-    let query = logweir_store::Query::parse("").unwrap();
-    logweir_store::count(table, &query, &Default::default()).unwrap()
+    count(table, &Query::parse("").unwrap(), &SearchOptions::default()).unwrap()
 }
 
 #[test]
@@ -209,4 +212,46 @@ fn a_lost_or_damaged_ledger_is_made_anew_from_the_rows() {
         // From now on it is whole again.
         assert_eq!(writer(&table, 0).position(), Some(25));
     }
+}
+
+#[test]
+fn searches_see_whole_commits_while_others_write_and_compact() {
+    const COMMITS: i64 = 60;
+    const ROWS: i64 = 5;
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path());
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let table = open(directory.path());
+            let mut writer = writer(&table, 0);
+            for round in 0..COMMITS {
+                push(&mut writer, 0, round * ROWS..(round + 1) * ROWS);
+                table.commit(vec![writer.seal().unwrap()]).unwrap();
+            }
+            done.store(true, Ordering::Release);
+        });
+        let compactor = scope.spawn(|| {
+            let table = open(directory.path());
+            let options = CompactOptions { files_min: 3, ..CompactOptions::default() };
+            let mut compacted = 0;
+            while !done.load(Ordering::Acquire) {
+                compacted += compact(&table, &options).unwrap().files_before;
+            }
+            compacted
+        });
+        let table = open(directory.path());
+        let lines = Query::parse("line").unwrap();
+        let mut before = 0;
+        while !done.load(Ordering::Acquire) {
+            let now = count(&table, &lines, &SearchOptions::default()).unwrap();
+            assert!(now >= before && now.is_multiple_of(ROWS as u64), "{now} after {before}");
+            before = now;
+        }
+        assert!(compactor.join().unwrap() > 0, "nothing was compacted meanwhile");
+    });
+    let table = open(directory.path());
+    let lines = Query::parse("line").unwrap();
+    let rows = count(&table, &lines, &SearchOptions::default()).unwrap();
+    assert_eq!(rows, (COMMITS * ROWS) as u64);
 }
