@@ -2,7 +2,7 @@
 
 use crate::oracle::Event;
 use crate::process::run_to_end;
-use crate::wait::DEADLINE;
+use crate::wait::{DEADLINE, wait};
 use futures_executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -11,10 +11,12 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const REQUEST: Duration = Duration::from_secs(30);
+/// For a question that is asked again when there was no answer.
+const ANSWER: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(100);
 
 /// A topic on a cluster or broker.
@@ -24,7 +26,7 @@ pub struct Topic {
     pub bootstrap: String,
     pub partitions: i32,
     /// Only asks; one for all questions, because connecting takes longer than an answer.
-    client: Arc<BaseConsumer>,
+    client: Arc<Mutex<BaseConsumer>>,
 }
 
 impl std::fmt::Debug for Topic {
@@ -55,7 +57,13 @@ impl Topic {
             ],
         );
         assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
-        let client = Arc::new(client(bootstrap));
+        Self::open(bootstrap, name, partitions)
+    }
+
+    /// A topic that exists.
+    #[must_use]
+    pub fn open(bootstrap: &str, name: &str, partitions: i32) -> Self {
+        let client = Arc::new(Mutex::new(client(bootstrap)));
         Self { name: name.to_owned(), bootstrap: bootstrap.to_owned(), partitions, client }
     }
 
@@ -75,7 +83,8 @@ impl Topic {
         let mut assignment = TopicPartitionList::new();
         let mut remaining = 0;
         for partition in 0..self.partitions {
-            let (first, end) = self.ends(partition).expect("the cluster answers");
+            let what = format!("the ends of partition {partition}");
+            let (first, end) = wait(&what, DEADLINE, || self.ends(partition));
             assignment
                 .add_partition_offset(&self.name, partition, Offset::Offset(first as i64))
                 .expect("an offset is valid");
@@ -135,8 +144,15 @@ impl Topic {
 
     /// First offset and the one behind the last.
     fn ends(&self, partition: i32) -> Option<(usize, usize)> {
-        let (first, end) = self.client.fetch_watermarks(&self.name, partition, REQUEST).ok()?;
-        Some((usize::try_from(first).ok()?, usize::try_from(end).ok()?))
+        let mut asking = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        match asking.fetch_watermarks(&self.name, partition, ANSWER) {
+            Ok((first, end)) => Some((usize::try_from(first).ok()?, usize::try_from(end).ok()?)),
+            Err(_) => {
+                // It remembers who led the partition, and would go on asking a dead node.
+                *asking = client(&self.bootstrap);
+                None
+            }
+        }
     }
 }
 
