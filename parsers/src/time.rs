@@ -573,7 +573,9 @@ fn unix(text: &[u8], units: i64) -> Option<i64> {
         Some(rest) => (true, rest),
         None => (false, text),
     };
-    let (whole, rest) = digits(digits_text, 1..=18)?;
+    let length = digits_text.iter().take_while(|b| b.is_ascii_digit()).count();
+    let whole: i64 = std::str::from_utf8(&digits_text[..length]).ok()?.parse().ok()?;
+    let rest = &digits_text[length..];
     let mut nanos = whole.checked_mul(NANOS / units)?;
     if let Some(fraction_text) = rest.strip_prefix(b".") {
         let mut parts = Parts::default();
@@ -656,6 +658,8 @@ mod tests {
             Some("2017-10-11T14:32:52.123456Z"),
         );
         check("unix", "1700000000.25", Some("2023-11-14T22:13:20.250Z"));
+        check("unix_ns", "1700000000250000000", Some("2023-11-14T22:13:20.250Z"));
+        check("unix_ns", "99999999999999999999", None);
         check("unix_ms", "1700000000250", Some("2023-11-14T22:13:20.250Z"));
         check("%d/%m/%Y %I:%M:%S %p", "01/02/2026 12:00:01 AM", Some("2026-02-01T00:00:01.000Z"));
         check("%Y-%m-%d %H:%M:%S %Z", "2026-01-01 00:00:00 CET", Some("2025-12-31T23:00:00.000Z"));
