@@ -8,7 +8,7 @@
 //!
 //! Files are taken newest first by two threads; as soon as enough rows are known that are newer than
 //! anything unread, the rest is not read. Bounded: one row group's worth of bits, one decoded batch per
-//! thread, and a place (24 bytes) per row up to the limit; whole rows are read a page at a time, on
+//! thread, and a place (32 bytes) per row up to the limit; whole rows are read a page at a time, on
 //! their way to the sink.
 
 mod compile;
@@ -45,7 +45,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use top::{Found, Top};
 
 /// Rows that are held whole at a time.
-const PAGE_ROWS: usize = 1000;
+const PAGE_ROWS: usize = 10_000;
 
 /// Which end of time comes first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
