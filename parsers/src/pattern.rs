@@ -10,10 +10,12 @@ use crate::ecs::Type;
 use crate::fields::type_named;
 use crate::grok;
 use crate::index::Need;
+use crate::span::Program;
 use logweir_document::nearest;
 use memchr::memmem::Finder;
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::hir::{Hir, HirKind};
+use std::sync::OnceLock;
 use std::collections::BTreeMap;
 
 /// The most that a pattern may compile to; a rule in ASCII needs a tenth of it.
@@ -55,9 +57,15 @@ pub(crate) struct Expanded {
 }
 
 /// A compiled pattern.
-#[derive(Debug, Clone)]
+///
+/// What runs is the span program, if the pattern has one; the regex, tens of kilobytes of tables, is
+/// made again when it is first needed.
+#[derive(Debug)]
 pub(crate) struct Pattern {
-    pub(crate) regex: Regex,
+    pub(crate) program: Option<Program>,
+    source: String,
+    unicode: bool,
+    regex: OnceLock<Regex>,
     /// For each of [`Expanded::captures`], its group in the regex.
     pub(crate) groups: Vec<usize>,
     /// What a text must hold for it to match.
@@ -90,13 +98,7 @@ pub(crate) fn compile(expanded: &Expanded, unicode: bool) -> Result<Pattern, Pat
             PatternFault::new(0, last, "the syntax is that of the Rust crate `regex`")
         }
     };
-    let regex = RegexBuilder::new(&expanded.regex)
-        .unicode(unicode)
-        .dot_matches_new_line(true)
-        .size_limit(if unicode { SIZE_MAX_UNICODE } else { SIZE_MAX })
-        .nest_limit(NESTING_MAX)
-        .build()
-        .map_err(fault)?;
+    let regex = build(&expanded.regex, unicode).map_err(fault)?;
     let groups = (0..expanded.captures.len())
         .map(|n| {
             let name = format!("g{n}");
@@ -112,7 +114,30 @@ pub(crate) fn compile(expanded: &Expanded, unicode: bool) -> Result<Pattern, Pat
         .ok();
     let need = hir.as_ref().map(Need::of).unwrap_or_default();
     let required = hir.as_ref().and_then(required);
-    Ok(Pattern { regex, groups, need, required })
+    let program = hir.as_ref().filter(|_| !unicode).and_then(Program::of);
+    let cell = OnceLock::new();
+    if program.is_none() {
+        let _ = cell.set(regex);
+    }
+    let source = expanded.regex.clone();
+    Ok(Pattern { program, source, unicode, regex: cell, groups, need, required })
+}
+
+fn build(source: &str, unicode: bool) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(source)
+        .unicode(unicode)
+        .dot_matches_new_line(true)
+        .size_limit(if unicode { SIZE_MAX_UNICODE } else { SIZE_MAX })
+        .nest_limit(NESTING_MAX)
+        .build()
+}
+
+impl Pattern {
+    pub(crate) fn regex(&self) -> &Regex {
+        self.regex.get_or_init(|| {
+            build(&self.source, self.unicode).expect("it was built when the rules were loaded")
+        })
+    }
 }
 
 fn required(hir: &Hir) -> Option<Finder<'static>> {
@@ -328,7 +353,7 @@ mod tests {
     fn check(pattern: &str, text: &str, expected: &[(&str, &str)]) {
         let expanded = expand(pattern, &BTreeMap::new()).unwrap();
         let compiled = compile(&expanded, false).unwrap_or_else(|f| panic!("{pattern}: {f:?}"));
-        let found = compiled.regex.captures(text.as_bytes());
+        let found = compiled.regex().captures(text.as_bytes());
         let got: Vec<(String, String)> = found
             .map(|captures| {
                 let with = |(capture, group): (&Capture, &usize)| {

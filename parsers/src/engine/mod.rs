@@ -15,6 +15,7 @@ use crate::header::{self, Header};
 use crate::json::write_string;
 use crate::pattern::Pattern;
 use crate::rule::RuleSet;
+use crate::span::{Outcome, Scratch};
 use crate::time::{TimeContext, Zone, write_rfc3339};
 use base64::Engine as _;
 use logweir_record::{ECS_VERSION, write_u64};
@@ -78,7 +79,9 @@ pub struct Parser {
 #[derive(Debug, Default)]
 struct State {
     event: Event,
-    /// By the patterns' numbers, made when first needed.
+    slots: Vec<Option<usize>>,
+    span_scratch: Scratch,
+    /// By the patterns' numbers, made when a regex is first needed.
     locations: Vec<Option<CaptureLocations>>,
     /// Where the captures of the last match stand, in the order of the pattern's captures.
     spans: Vec<Option<(usize, usize)>>,
@@ -171,9 +174,30 @@ impl State {
         if pattern.required.as_ref().is_some_and(|part| part.find(text).is_none()) {
             return false;
         }
-        let locations =
-            self.locations[number].get_or_insert_with(|| pattern.regex.capture_locations());
-        if pattern.regex.captures_read(locations, text).is_none() {
+        let outcome = match &pattern.program {
+            Some(program) => {
+                self.slots.resize(program.slots_len(), None);
+                program.captures(text, &mut self.slots, &mut self.span_scratch)
+            }
+            None => Outcome::OutOfFuel,
+        };
+        match outcome {
+            Outcome::NoMatch => false,
+            Outcome::Match => {
+                let slots = &self.slots;
+                let span = |group: &usize| Some((slots[2 * group]?, slots[2 * group + 1]?));
+                self.spans.clear();
+                self.spans.extend(pattern.groups.iter().map(span));
+                true
+            }
+            Outcome::OutOfFuel => self.search_by_regex(number, pattern, text),
+        }
+    }
+
+    fn search_by_regex(&mut self, number: usize, pattern: &Pattern, text: &[u8]) -> bool {
+        let regex = pattern.regex();
+        let locations = self.locations[number].get_or_insert_with(|| regex.capture_locations());
+        if regex.captures_read(locations, text).is_none() {
             return false;
         }
         self.spans.clear();
