@@ -111,7 +111,12 @@ fn value(text: &[u8]) -> (Quoted<'_>, usize) {
 }
 
 fn is_encoded(key: &[u8], arguments: bool) -> bool {
-    let argument = || key.len() > 1 && key[0] == b'a' && key[1..].iter().all(u8::is_ascii_digit);
+    // `a1`, and `a1[0]` where an argument is long.
+    let argument = || {
+        let number = key.strip_prefix(b"a").unwrap_or_default();
+        let plain = |b: &u8| b.is_ascii_digit() || matches!(b, b'[' | b']');
+        number.first().is_some_and(u8::is_ascii_digit) && number.iter().all(plain)
+    };
     ENCODED.contains(&key) || (arguments && argument())
 }
 
@@ -178,6 +183,20 @@ mod tests {
             parse,
             true,
             &["timestamp=1.2", "sequence=3", "pid=7", "proctitle=ls -l"],
+        );
+        check(
+            "type=EXECVE msg=audit(1.2:3): argc=2 a1_len=4 a1[0]=61622063 a1[1]=64",
+            parse,
+            true,
+            &[
+                "type=EXECVE",
+                "timestamp=1.2",
+                "sequence=3",
+                "argc=2",
+                "a1_len=4",
+                "a1[0]=ab c",
+                "a1[1]=64",
+            ],
         );
         check("type=X nothing", parse, false, &[]);
     }

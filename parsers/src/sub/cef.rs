@@ -15,6 +15,9 @@ const HEADER: [&[u8]; 7] = [
     b"cef.severity",
 ];
 
+/// The format has some twenty fields with a label.
+const LABELS_MAX: usize = 64;
+
 /// `CEF:` may stand behind other text.
 pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
     let Some(start) = memchr::memmem::find(input, b"CEF:") else { return false };
@@ -54,8 +57,8 @@ fn extension(text: &[u8], sink: &mut dyn FieldSink) {
         let end = next.map_or(text.len(), |(start, _)| start);
         let value = unescape(text[value_start..end].trim_ascii());
         if let Some(of) = key.strip_suffix(b"Label") {
-            if let SubValue::Text(label) = &value {
-                labels.push((of, label.to_vec()));
+            if labels.len() < LABELS_MAX {
+                labels.push((of, bytes_of(&value).to_vec()));
             }
         } else {
             values.push((key, value.clone()));
@@ -68,6 +71,14 @@ fn extension(text: &[u8], sink: &mut dyn FieldSink) {
         if let Some((_, label)) = labels.iter().find(|(of, _)| *of == key) {
             sink.field(&[b"label.", label.as_slice()].concat(), value);
         }
+    }
+}
+
+fn bytes_of<'v>(value: &'v SubValue<'_>) -> &'v [u8] {
+    match value {
+        SubValue::Text(text) => text,
+        SubValue::Owned(text) => text,
+        _ => b"",
     }
 }
 

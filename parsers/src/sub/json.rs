@@ -5,6 +5,8 @@ use super::{FieldSink, SubValue};
 
 const DEPTH_MAX: usize = 32;
 const ITEMS_MAX: usize = 256;
+/// Longer keys are no names; each field carries all of its path, so the path has to be short.
+const PATH_BYTES_MAX: usize = 512;
 
 /// `input` has to be one object, with nothing but white space around it.
 pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
@@ -60,6 +62,9 @@ impl<'t> Reader<'t> {
                 SubValue::Owned(key) => self.path.extend_from_slice(&key),
                 _ => return None,
             }
+            if self.path.len() > PATH_BYTES_MAX {
+                return None;
+            }
             self.expect(b':')?;
             self.space();
             if self.peek()? == b'{' {
@@ -108,7 +113,14 @@ impl<'t> Reader<'t> {
         if let Ok(number) = text.parse() {
             return Some(SubValue::Integer(number));
         }
-        text.parse().ok().map(SubValue::Float)
+        let number: f64 = text.parse().ok()?;
+        let whole = !text.contains(['.', 'e', 'E']);
+        // What a number cannot hold stays as it was written.
+        Some(if whole || !number.is_finite() {
+            SubValue::Text(&self.text[start..self.at])
+        } else {
+            SubValue::Float(number)
+        })
     }
 
     fn string(&mut self) -> Option<SubValue<'t>> {
@@ -237,6 +249,14 @@ mod tests {
             &["a=#1", "b.c=x\ny", "b.d=[#1,z]", "e=null", "f=?true", "g=#1.5", "h=[{\"i\":2}]"],
         );
         check(r#"{"k":"\u00e9\ud83d\ude00"}"#, parse, true, &["k=é😀"]);
+        check(
+            r#"{"a":18446744073709551615,"b":1e999,"c":-1}"#,
+            parse,
+            true,
+            &["a=18446744073709551615", "b=1e999", "c=#-1"],
+        );
+        let long = format!("{{\"{}\":1}}", "k".repeat(600));
+        assert!(!parse(long.as_bytes(), &mut super::Nowhere));
         for broken in ["", "{", "[1]", "{\"a\":}", "{\"a\":1}x", "{a:1}", "{\"a\":tru}"] {
             check(broken, parse, false, &[]);
         }

@@ -139,8 +139,7 @@ fn spaced_end(input: &[u8], start: usize, options: &KvOptions) -> usize {
 
 fn trim<'t>(text: &'t [u8], bytes: &[u8]) -> &'t [u8] {
     let mut text = text;
-    while let Some((first, rest)) = text.split_first().filter(|(b, _)| bytes.contains(b)) {
-        let _ = first;
+    while let Some((_, rest)) = text.split_first().filter(|(b, _)| bytes.contains(b)) {
         text = rest;
     }
     while let Some((_, rest)) = text.split_last().filter(|(b, _)| bytes.contains(b)) {

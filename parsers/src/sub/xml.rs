@@ -4,6 +4,8 @@
 use super::{FieldSink, SubValue};
 
 const DEPTH_MAX: usize = 32;
+/// Longer names are none; each field carries all of its path, so names have to be short.
+const NAME_BYTES_MAX: usize = 128;
 
 /// `input` begins with `<` and is well-formed enough to be followed to its end.
 pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
@@ -17,6 +19,15 @@ pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
             rest = after;
             continue;
         }
+        if let Some(inner) = rest.strip_prefix(CDATA) {
+            let Some(end) = memchr::memmem::find(inner, b"]]>") else { return false };
+            if path.is_empty() {
+                return false;
+            }
+            emit(&path, None, SubValue::Text(&inner[..end]), sink);
+            rest = &inner[end + 3..];
+            continue;
+        }
         let Some(end) = tag_end(rest) else { return false };
         let tag = &rest[1..end];
         rest = &rest[end + 1..];
@@ -25,7 +36,7 @@ pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
                 return false;
             }
             if !text.is_empty() {
-                emit(&path, None, text, sink);
+                emit(&path, None, unescape(text), sink);
             }
             path.pop();
             continue;
@@ -42,6 +53,8 @@ pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
     }
     opened && path.is_empty()
 }
+
+const CDATA: &[u8] = b"<![CDATA[";
 
 /// Behind a declaration or a comment.
 fn skipped(text: &[u8]) -> Option<&[u8]> {
@@ -75,7 +88,7 @@ fn open(tag: &[u8], path: &mut Vec<Vec<u8>>, sink: &mut dyn FieldSink) -> bool {
     let end = tag.iter().position(u8::is_ascii_whitespace).unwrap_or(tag.len());
     let name = &tag[..end];
     let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':');
-    if name.is_empty() || !name.iter().all(plain) {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.iter().all(plain) {
         return false;
     }
     path.push(name.to_vec());
@@ -86,13 +99,13 @@ fn open(tag: &[u8], path: &mut Vec<Vec<u8>>, sink: &mut dyn FieldSink) -> bool {
         let Some((quote, inner)) = after.split_first() else { break };
         let Some(close) = memchr::memchr(*quote, inner) else { break };
         let value = &inner[..close];
-        if key == b"Name" && name == b"Data" {
+        if key == b"Name" && name == b"Data" && value.len() <= NAME_BYTES_MAX {
             // The name of a datum stands for its element.
             if let Some(last) = path.last_mut() {
                 *last = [b"Data\0", value].concat();
             }
         } else if !key.starts_with(b"xmlns") {
-            emit(path, Some(key), value, sink);
+            emit(path, Some(key), unescape(value), sink);
         }
         rest = inner[close + 1..].trim_ascii_start();
     }
@@ -104,7 +117,7 @@ fn same_name(open: Option<&Vec<u8>>, close: &[u8]) -> bool {
     open.is_some_and(|open| open == close || (close == b"Data" && open.starts_with(b"Data\0")))
 }
 
-fn emit(path: &[Vec<u8>], attribute: Option<&[u8]>, text: &[u8], sink: &mut dyn FieldSink) {
+fn emit(path: &[Vec<u8>], attribute: Option<&[u8]>, value: SubValue<'_>, sink: &mut dyn FieldSink) {
     let mut key: Vec<u8> = Vec::new();
     let names = path.iter().skip(1).map(|name| name.strip_prefix(b"Data\0").unwrap_or(name));
     for name in names.chain(attribute) {
@@ -116,23 +129,21 @@ fn emit(path: &[Vec<u8>], attribute: Option<&[u8]>, text: &[u8], sink: &mut dyn 
     if key.is_empty() {
         key.extend_from_slice(b"text");
     }
-    sink.field(&key, unescape(text));
+    sink.field(&key, value);
 }
 
+/// Replaces the five named entities and numbered characters; what is none of them stays.
 fn unescape(text: &[u8]) -> SubValue<'_> {
-    let text = text.strip_prefix(b"<![CDATA[").and_then(|t| t.strip_suffix(b"]]>")).unwrap_or(text);
     if !text.contains(&b'&') {
         return SubValue::Text(text);
     }
-    const ENTITIES: [(&[u8], u8); 5] =
-        [(b"&amp;", b'&'), (b"&lt;", b'<'), (b"&gt;", b'>'), (b"&quot;", b'"'), (b"&apos;", b'\'')];
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
-        match ENTITIES.iter().find(|(entity, _)| rest.starts_with(entity)) {
-            Some((entity, byte)) => {
-                out.push(*byte);
-                rest = &rest[entity.len()..];
+        match entity(rest) {
+            Some((character, length)) => {
+                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                rest = &rest[length..];
             }
             None => {
                 out.push(*first);
@@ -141,6 +152,28 @@ fn unescape(text: &[u8]) -> SubValue<'_> {
         }
     }
     SubValue::Owned(out)
+}
+
+/// The character that `&…;` at the start of `text` stands for, and the length of that.
+fn entity(text: &[u8]) -> Option<(char, usize)> {
+    let inner = text.strip_prefix(b"&")?;
+    let end = inner.iter().take(10).position(|b| *b == b';')?;
+    let character = match &inner[..end] {
+        b"amp" => '&',
+        b"lt" => '<',
+        b"gt" => '>',
+        b"quot" => '"',
+        b"apos" => '\'',
+        [b'#', b'x' | b'X', digits @ ..] => numbered(digits, 16)?,
+        [b'#', digits @ ..] => numbered(digits, 10)?,
+        _ => return None,
+    };
+    Some((character, end + 2))
+}
+
+fn numbered(digits: &[u8], radix: u32) -> Option<char> {
+    let code = u32::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok()?;
+    char::from_u32(code)
 }
 
 #[cfg(test)]
@@ -156,6 +189,12 @@ mod tests {
             parse,
             true,
             &["System.Provider.Name=P", "System.EventID=4625", "EventData.TargetUserName=a&b"],
+        );
+        check(
+            "<e><m>a&#10;b&#x41;&x;</m><d><![CDATA[<p> & </p>]]></d></e>",
+            parse,
+            true,
+            &["m=a\nbA&x;", "d=<p> & </p>"],
         );
         for broken in ["", "text", "<a>", "<a></b>", "<a", "< a></ a>"] {
             check(broken, parse, false, &[]);
