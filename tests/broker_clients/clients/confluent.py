@@ -7,8 +7,8 @@ from . import HEARTBEAT_INTERVAL_MS, SESSION_TIMEOUT_MS
 
 
 def create_topic(bootstrap, topic, partitions):
-    created = admin(bootstrap).create_topics([NewTopic(topic, partitions, 1)])
-    created[topic].result(30)
+    client = admin(bootstrap)
+    client.create_topics([NewTopic(topic, partitions, 1)])[topic].result(30)
 
 
 def partitions(bootstrap, topic):
@@ -63,16 +63,19 @@ def member(bootstrap, group, topic, report):
 def committed(bootstrap, group, topic, partitions):
     wanted = [TopicPartition(topic, partition) for partition in range(partitions)]
     asked = ConsumerGroupTopicPartitions(group, wanted)
-    answer = admin(bootstrap).list_consumer_group_offsets([asked])[group].result(30)
+    client = admin(bootstrap)
+    answer = client.list_consumer_group_offsets([asked])[group].result(30)
     return {part.partition: part.offset for part in answer.topic_partitions if part.offset >= 0}
 
 
 def members(bootstrap, group):
-    listed = admin(bootstrap).list_consumer_groups().result(30).valid
+    client = admin(bootstrap)
+    listed = client.list_consumer_groups().result(30).valid
     if group not in [one.group_id for one in listed]:
         raise RuntimeError(f"{group} is not listed: {listed}")
-    return len(admin(bootstrap).describe_consumer_groups([group])[group].result(30).members)
+    return len(client.describe_consumer_groups([group])[group].result(30).members)
 
 
 def admin(bootstrap):
+    """To be kept in a variable: its futures fail when it is dropped before they are done."""
     return AdminClient({"bootstrap.servers": bootstrap})
