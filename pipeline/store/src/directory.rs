@@ -69,6 +69,9 @@ impl Directory {
                 break;
             }
         }
+        // The root's own name. Its parent may be somebody else's and closed to us; then whoever made
+        // the root has to see to it.
+        let _ = self.root.parent().map(sync_directory);
         Ok(())
     }
 

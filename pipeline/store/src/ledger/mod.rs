@@ -227,7 +227,8 @@ impl Ledger {
 
     fn forget(&mut self, now_us: i64) {
         let known = self.sources.len();
-        self.sources.retain(|_, source| now_us - source.last_seen_us <= FORGET_AFTER_US);
+        self.sources
+            .retain(|_, source| now_us.saturating_sub(source.last_seen_us) <= FORGET_AFTER_US);
         if self.sources.len() > SOURCES_MAX {
             let mut seen: Vec<i64> = self.sources.values().map(|s| s.last_seen_us).collect();
             let surplus = seen.len() - SOURCES_MAX;

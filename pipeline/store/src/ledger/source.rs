@@ -136,7 +136,7 @@ impl Source {
         let before = match (place.prev, gap.after) {
             (Some(prev), after) if after.is_none_or(|after| prev > after) => Some(prev),
             // The event does not say what came before it; until it is known, all of it is missing.
-            (None, Some(after)) if after + 1 < place.offset => Some(place.offset - 1),
+            (None, Some(after)) if after.saturating_add(1) < place.offset => Some(place.offset - 1),
             _ => None,
         }
         .map(|last| Gap { from: gap.from.min(last), until: place.offset, last, ..gap });
