@@ -19,7 +19,7 @@ const IDLE_MAX: Duration = Duration::from_secs(600);
 /// A client that takes nothing for so long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often the limits of all logs are enforced.
-const RETENTION_INTERVAL: Duration = Duration::from_secs(10);
+const RETENTION_INTERVAL: Duration = Duration::from_secs(5);
 /// The keeping thread looks at least so often whether it is to end.
 const KEEP_INTERVAL_MAX: Duration = Duration::from_secs(1);
 /// Below this the keeping thread would do nothing but sync.
