@@ -47,7 +47,12 @@ pub fn parse<'a>(line: &'a [u8], context: &TimeContext<'_>) -> Header<'a> {
     // Some devices leave a space behind the priority.
     let start = if priority.is_some() { rest.strip_prefix(b" ").unwrap_or(rest) } else { rest };
     if let Some((time, after)) = timestamp(start, context) {
-        return after_time(time, after, Header { priority, message: after, ..Header::default() });
+        let header =
+            after_time(time, after, Header { priority, message: after, ..Header::default() });
+        if priority.is_none() && is_of_application(start, &header) {
+            return Header { timestamp: header.timestamp, message: line, ..Header::default() };
+        }
+        return header;
     }
     if priority.is_some()
         && let Some(header) = cisco(start, priority, context).or_else(|| epoch(start, priority))
@@ -204,6 +209,23 @@ fn after_time<'a>(time: HeaderTime, text: &'a [u8], mut header: Header<'a>) -> H
     header
 }
 
+/// Whether a line without a priority, which begins with a time in the form of RFC 3339, is not
+/// syslog's. Applications begin lines so, too: `2026-11-28T01:49:46Z INFO …`. Syslog has a zone, a host
+/// that looks like one, and a program, but for messages of the daemon itself and of Cisco.
+fn is_of_application(line: &[u8], header: &Header<'_>) -> bool {
+    if !line.first().is_some_and(u8::is_ascii_digit) {
+        return false;
+    }
+    let named = header.hostname.is_none_or(|host| !host.iter().all(u8::is_ascii_digit));
+    let told = header.program.is_some()
+        || header.hostname.is_some_and(|host| host.contains(&b'.'))
+        || [&b"%"[..], b"message repeated", b"last message repeated"]
+            .iter()
+            .any(|begin| header.message.starts_with(begin));
+    let zone_known = header.timestamp.is_some_and(|time| time.zone_known);
+    !(zone_known && named && told)
+}
+
 /// A priority and then no time that is known.
 fn without_time<'a>(line: &'a [u8], rest: &'a [u8], priority: Option<u8>) -> Header<'a> {
     let mut header = Header { priority, message: rest, ..Header::default() };
@@ -229,6 +251,9 @@ fn tag<'a>(text: &'a [u8], header: &mut Header<'a>) -> bool {
         return false;
     }
     let program = &text[..end];
+    if is_level(program) {
+        return false;
+    }
     let mut rest = &text[end..];
     if let Some(inner) = rest.strip_prefix(b"(")
         && let Some(close) = inner.iter().take(64).position(|b| *b == b')')
@@ -281,19 +306,38 @@ fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     (end > 0).then(|| (&text[..end], &text[end + 1..]))
 }
 
+/// What applications and container runtimes write where syslog has its host.
+fn is_level(word: &[u8]) -> bool {
+    const LEVELS: [&[u8]; 12] = [
+        b"info",
+        b"warn",
+        b"warning",
+        b"error",
+        b"debug",
+        b"trace",
+        b"notice",
+        b"fatal",
+        b"severe",
+        b"critical",
+        b"stdout",
+        b"stderr",
+    ];
+    (4..=8).contains(&word.len()) && LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word))
+}
+
 /// Names, addresses, and what relays make of them; not a program with its colon.
 fn is_host(word: &[u8]) -> bool {
     let plain = |b: &u8| {
         b.is_ascii_alphanumeric()
             || matches!(b, b'.' | b'-' | b'_' | b':' | b'@' | b'/' | b'%' | b'[' | b']' | 0x80..)
     };
-    if !word.iter().all(plain) || word.first() == Some(&b'%') {
+    if !word.iter().all(plain) || word.first() == Some(&b'%') || is_level(word) {
         return false;
     }
     match word.last() {
         Some(b':') => false,
         // `prog[12]` is no host, `[::1]` is one.
-        Some(b']') => word.first() == Some(&b'['),
+        Some(b']') => word.first() == Some(&b'[') && word.contains(&b':'),
         _ => true,
     }
 }
@@ -481,6 +525,29 @@ mod tests {
         ] {
             check(line, ["", "", "", ""], line);
         }
+    }
+
+    #[test]
+    fn times_of_applications_leave_the_line_whole() {
+        let nov = "2026-11-22T10:00:00.000Z";
+        for line in [
+            "2026-11-22T10:00:00Z INFO foo: bar",
+            "2026-11-22T10:00:00Z  INFO foo::bar: baz",
+            "2026-11-22T10:00:00Z [INFO] foo: bar",
+            "2026-11-22T10:00:00Z ERROR: bar",
+            "2026-11-22T10:00:00Z stdout F hello",
+            "2026-11-22T10:00:00,000 x [main] c.e.App: x",
+            "2026-11-22T10:00:00Z 0 [Note] InnoDB: ready",
+            "2026-11-22T10:00:00Z I NETWORK [initandlisten] x",
+            "2026-11-22T10:00:00Z Starting server",
+        ] {
+            check(line, [nov, "", "", ""], line);
+        }
+        let line = "2026-11-22T10:00:00Z h message repeated 2 times: [x]";
+        check(line, [nov, "h", "", ""], "message repeated 2 times: [x]");
+        let line = "2026-11-22T10:00:00+00:00 10.1.1.1 %ASA-6-1: x";
+        check(line, [nov, "10.1.1.1", "", ""], "%ASA-6-1: x");
+        check("Nov 22 10:00:00 ERROR app: x", [nov, "", "", ""], "ERROR app: x");
     }
 
     #[test]
