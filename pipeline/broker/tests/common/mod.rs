@@ -25,18 +25,18 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// For what must happen: a test that waits longer has failed.
-pub const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
-pub fn config(directory: &Path) -> BrokerConfig {
+pub(crate) fn config(directory: &Path) -> BrokerConfig {
     BrokerConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)), directory.to_owned())
 }
 
-pub fn start(directory: &Path) -> Broker {
+pub(crate) fn start(directory: &Path) -> Broker {
     Broker::start(config(directory)).expect("the broker starts")
 }
 
 /// Asks until there is an answer.
-pub fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
         if let Some(answer) = ask() {
@@ -51,24 +51,28 @@ pub fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 
 /// One connection.
 #[derive(Debug)]
-pub struct Wire {
-    pub stream: TcpStream,
+pub(crate) struct Wire {
+    pub(crate) stream: TcpStream,
     correlation_id: i32,
 }
 
 impl Wire {
-    pub fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("connected");
         stream.set_read_timeout(Some(DEADLINE)).expect("a time-out");
         Self { stream, correlation_id: 0 }
     }
 
     /// Sends a request and reads its answer.
-    pub fn call<Q: Request>(&mut self, version: i16, request: &Q) -> Q::Response {
+    pub(crate) fn call<Q: Request>(&mut self, version: i16, request: &Q) -> Q::Response {
         self.try_call(version, request).expect("an answer")
     }
 
-    pub fn try_call<Q: Request>(&mut self, version: i16, request: &Q) -> io::Result<Q::Response> {
+    pub(crate) fn try_call<Q: Request>(
+        &mut self,
+        version: i16,
+        request: &Q,
+    ) -> io::Result<Q::Response> {
         self.send(version, request)?;
         let mut answer = self.receive()?;
         let key = ApiKey::try_from(Q::KEY).expect("an api key");
@@ -79,13 +83,13 @@ impl Wire {
         Ok(response)
     }
 
-    pub fn send<Q: Request>(&mut self, version: i16, request: &Q) -> io::Result<()> {
+    pub(crate) fn send<Q: Request>(&mut self, version: i16, request: &Q) -> io::Result<()> {
         self.correlation_id += 1;
         self.stream.write_all(&encode(version, self.correlation_id, request))
     }
 
     /// The next answer without its length.
-    pub fn receive(&mut self) -> io::Result<Bytes> {
+    pub(crate) fn receive(&mut self) -> io::Result<Bytes> {
         let mut length = [0; 4];
         self.stream.read_exact(&mut length)?;
         let mut answer = vec![0; u32::from_be_bytes(length) as usize];
@@ -95,7 +99,7 @@ impl Wire {
 }
 
 /// A whole request, its length first.
-pub fn encode<Q: Request>(version: i16, correlation_id: i32, request: &Q) -> Vec<u8> {
+pub(crate) fn encode<Q: Request>(version: i16, correlation_id: i32, request: &Q) -> Vec<u8> {
     let key = ApiKey::try_from(Q::KEY).expect("an api key");
     let mut bytes = BytesMut::new();
     bytes.put_i32(0);
@@ -114,16 +118,16 @@ pub fn encode<Q: Request>(version: i16, correlation_id: i32, request: &Q) -> Vec
     bytes.to_vec()
 }
 
-pub fn text(text: &str) -> StrBytes {
+pub(crate) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
-pub fn topic_name(name: &str) -> TopicName {
+pub(crate) fn topic_name(name: &str) -> TopicName {
     TopicName(text(name))
 }
 
 /// The error code of creating a topic.
-pub fn try_create(
+pub(crate) fn try_create(
     address: SocketAddr,
     topic: &str,
     partitions: i32,
@@ -141,7 +145,7 @@ pub fn try_create(
     Wire::connect(address).call(5, &request).topics[0].error_code
 }
 
-pub fn create(address: SocketAddr, topic: &str, partitions: i32) {
+pub(crate) fn create(address: SocketAddr, topic: &str, partitions: i32) {
     assert_eq!(try_create(address, topic, partitions, &[]), 0);
 }
 
@@ -149,7 +153,7 @@ pub fn create(address: SocketAddr, topic: &str, partitions: i32) {
 
 /// Counts what was acknowledged.
 #[derive(Debug, Default, Clone)]
-pub struct Acknowledged {
+pub(crate) struct Acknowledged {
     count: Arc<AtomicU64>,
     faults: Arc<Mutex<Vec<String>>>,
 }
@@ -170,18 +174,21 @@ impl ProducerContext for Acknowledged {
 }
 
 impl Acknowledged {
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::Acquire)
     }
 
-    pub fn faults(&self) -> Vec<String> {
+    pub(crate) fn faults(&self) -> Vec<String> {
         self.faults.lock().unwrap().clone()
     }
 }
 
-pub type TestProducer = ThreadedProducer<Acknowledged>;
+pub(crate) type TestProducer = ThreadedProducer<Acknowledged>;
 
-pub fn producer(address: SocketAddr, settings: &[(&str, &str)]) -> (TestProducer, Acknowledged) {
+pub(crate) fn producer(
+    address: SocketAddr,
+    settings: &[(&str, &str)],
+) -> (TestProducer, Acknowledged) {
     let acknowledged = Acknowledged::default();
     let config = client(address, settings);
     let producer = ThreadedProducer::from_config_and_context(&config, acknowledged.clone());
@@ -189,7 +196,7 @@ pub fn producer(address: SocketAddr, settings: &[(&str, &str)]) -> (TestProducer
 }
 
 /// Hands a record to the producer, waiting while its queue is full.
-pub fn send(producer: &TestProducer, topic: &str, partition: i32, payload: &str) {
+pub(crate) fn send(producer: &TestProducer, topic: &str, partition: i32, payload: &str) {
     let mut record = BaseRecord::<(), str>::to(topic).partition(partition).payload(payload);
     wait("room in the producer's queue", || {
         match producer.send(std::mem::replace(&mut record, BaseRecord::to(topic))) {
@@ -205,7 +212,7 @@ pub fn send(producer: &TestProducer, topic: &str, partition: i32, payload: &str)
 }
 
 /// Produces the numbers of the range to a partition and waits until all are acknowledged.
-pub fn produce(
+pub(crate) fn produce(
     address: SocketAddr,
     topic: &str,
     partition: i32,
@@ -221,7 +228,7 @@ pub fn produce(
     assert_eq!(acknowledged.count(), numbers.end - numbers.start);
 }
 
-pub fn client(address: SocketAddr, settings: &[(&str, &str)]) -> ClientConfig {
+pub(crate) fn client(address: SocketAddr, settings: &[(&str, &str)]) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", address.to_string())
@@ -234,7 +241,7 @@ pub fn client(address: SocketAddr, settings: &[(&str, &str)]) -> ClientConfig {
 }
 
 /// A member of a group.
-pub fn member(
+pub(crate) fn member(
     address: SocketAddr,
     group: &str,
     topic: &str,
@@ -255,7 +262,7 @@ pub fn member(
 }
 
 /// The offsets and numbers in a partition, from `from` until there are `count`.
-pub fn read(
+pub(crate) fn read(
     address: SocketAddr,
     topic: &str,
     partition: i32,
@@ -282,7 +289,7 @@ pub fn read(
 }
 
 /// The number in a record.
-pub fn number(message: &BorrowedMessage<'_>) -> u64 {
+pub(crate) fn number(message: &BorrowedMessage<'_>) -> u64 {
     let payload = message.payload().expect("a payload");
     std::str::from_utf8(payload).expect("text").parse().expect("a number")
 }
