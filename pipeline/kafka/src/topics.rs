@@ -31,13 +31,17 @@ pub struct TopicSpec {
 pub enum Outcome {
     Created,
     /// It was there already; each difference as (setting, wanted, found).
-    Exists { differences: Vec<(String, String, String)> },
+    Exists {
+        differences: Vec<(String, String, String)>,
+    },
 }
 
 /// The cluster could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
-    #[error("cannot reach the cluster: {0}; check `bootstrap.servers` and that a broker runs there")]
+    #[error(
+        "cannot reach the cluster: {0}; check `bootstrap.servers` and that a broker runs there"
+    )]
     Unreachable(KafkaError),
     #[error("cannot create topic `{topic}`: {reason}")]
     Refused { topic: String, reason: String },
@@ -108,8 +112,7 @@ impl Topics {
         for (name, value) in &spec.config {
             topic = topic.set(name, value);
         }
-        let refused =
-            |reason: String| TopicError::Refused { topic: spec.name.clone(), reason };
+        let refused = |reason: String| TopicError::Refused { topic: spec.name.clone(), reason };
         let results = block_on(self.admin.create_topics([&topic], &options()))
             .map_err(|error| refused(error.to_string()))?;
         match results.into_iter().next() {
@@ -144,5 +147,7 @@ impl Topics {
 }
 
 fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT))
+    AdminOptions::new()
+        .request_timeout(Some(REQUEST_TIMEOUT))
+        .operation_timeout(Some(REQUEST_TIMEOUT))
 }

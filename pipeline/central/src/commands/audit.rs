@@ -45,9 +45,9 @@ impl AuditCommand {
     }
 }
 
-/// Whether the ledger knows of no hole.
+/// Whether the ledger can prove that nothing is missing.
 pub fn complete(sources: &[SourceAudit]) -> bool {
-    sources.iter().all(|source| source.gaps.is_empty())
+    sources.iter().all(SourceAudit::is_complete)
 }
 
 /// The audit for people: a row a source, the gaps below theirs, and the verdict.
@@ -86,10 +86,21 @@ pub fn text(sources: &[SourceAudit]) -> String {
             ));
         }
     }
+    for source in sorted.iter().filter(|source| source.unchained > 0) {
+        out.push_str(&format!(
+            "    {}: {} events do not name the one before them; what is missing there is not known\n",
+            printable(&source.path),
+            source.unchained
+        ));
+    }
     let rows: u64 = sorted.iter().map(|source| source.rows).sum();
     let duplicates: u64 = sorted.iter().map(|source| source.duplicates).sum();
     let gaps: usize = sorted.iter().map(|source| source.gaps.len()).sum();
-    let verdict = if gaps == 0 { "nothing is missing".into() } else { format!("{gaps} gaps") };
+    let verdict = match gaps {
+        0 if complete(sources) => "nothing is missing".into(),
+        0 => "completeness is not proved".into(),
+        _ => format!("{gaps} gaps"),
+    };
     out.push_str(&format!(
         "{} sources, {rows} events, {duplicates} duplicates dropped: {verdict}\n",
         sorted.len()
@@ -109,6 +120,8 @@ fn json(source: &SourceAudit) -> serde_json::Value {
         "received": source.received,
         "rows": source.rows,
         "duplicates": source.duplicates,
+        "unchained": source.unchained,
+        "complete": source.is_complete(),
         "newest_event": source.newest_event.map(format_time),
         "first_seen": format_time(source.first_seen),
         "last_seen": format_time(source.last_seen),

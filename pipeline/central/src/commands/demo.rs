@@ -78,8 +78,8 @@ fn start_logging(directory: &std::path::Path) -> Result<PathBuf> {
     std::fs::create_dir_all(directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
     let path = directory.join("demo.messages");
-    let mut file = std::fs::File::create(&path)
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    let mut file =
+        std::fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     writeln!(file, "logweir demo {}", env!("CARGO_PKG_VERSION"))?;
     let filter = EnvFilter::try_from_env("LOGWEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let _ = tracing_subscriber::fmt()

@@ -6,7 +6,7 @@ use clap::Args;
 use jiff::Timestamp;
 use logweir_store::{
     Format, Formatter, Order, Query, SearchOptions, Table, TableOptions, count, count_by,
-    parse_time, search,
+    parse_time, search, visible,
 };
 use std::io::{IsTerminal as _, Write as _};
 use std::ops::ControlFlow;
@@ -67,15 +67,19 @@ impl SearchCommand {
         let time = |text: &Option<String>, option: &str| -> Result<Option<i64>> {
             let Some(text) = text else { return Ok(None) };
             parse_time(text, now_us).map(Some).ok_or_else(|| {
-                anyhow!("{option} `{text}` is no time; write 15m, 2h, 7d (ago), 2026-11-28 or RFC 3339")
+                anyhow!(
+                    "{option} `{text}` is no time; write 15m, 2h, 7d (ago), 2026-11-28 or RFC 3339"
+                )
             })
         };
+        let format: Format = self.format.parse().map_err(|_| anyhow!("unknown format"))?;
+        let formatter = Formatter::new(format, &self.fields, std::io::stdout().is_terminal());
         let options = SearchOptions {
             since: time(&self.since, "--since")?,
             until: time(&self.until, "--until")?,
             limit: self.limit,
             order: if self.oldest_first { Order::OldestFirst } else { Order::NewestFirst },
-            columns: self.fields.clone(),
+            columns: formatter.fields().to_vec(),
             ..SearchOptions::default()
         };
         let location = store_location(self.store.as_deref())?;
@@ -86,37 +90,45 @@ impl SearchCommand {
             return Ok(ExitCode::SUCCESS);
         }
         if let Some(field) = &self.count_by {
-            for (value, count) in count_by(&table, &query, &options, field)?.iter().take(self.limit) {
-                println!("{count:>10}  {}", if value.is_empty() { "–" } else { value });
+            for (value, count) in count_by(&table, &query, &options, field)?.iter().take(self.limit)
+            {
+                println!(
+                    "{count:>10}  {}",
+                    if value.is_empty() { "–".into() } else { visible(value) }
+                );
             }
             return Ok(ExitCode::SUCCESS);
         }
-        self.print(&table, &query, &options)
+        print_events(&table, &query, &options, formatter)
     }
+}
 
-    fn print(&self, table: &Table, query: &Query, options: &SearchOptions) -> Result<ExitCode> {
-        let format: Format = self.format.parse().map_err(|_| anyhow!("unknown format"))?;
-        let terminal = std::io::stdout().is_terminal();
-        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-        let mut formatter = Formatter::new(format, &self.fields, terminal);
-        let mut shown = 0_usize;
-        let mut written = formatter.header(&mut out);
-        let summary = search(table, query, options, &mut |row| {
-            shown += 1;
-            if written.is_ok() {
-                written = formatter.row(&mut out, &row);
-            }
-            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        // A reader that has seen enough (`| head`) is no error.
-        if written.and_then(|()| formatter.finish(&mut out)).and_then(|()| out.flush()).is_err() {
-            return Ok(ExitCode::SUCCESS);
+fn print_events(
+    table: &Table,
+    query: &Query,
+    options: &SearchOptions,
+    mut formatter: Formatter,
+) -> Result<ExitCode> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut written = formatter.header(&mut out);
+    let summary = search(table, query, options, &mut |row| {
+        if written.is_ok() {
+            written = formatter.row(&mut out, &row);
         }
-        if terminal || std::io::stderr().is_terminal() {
-            let more = if summary.exact { "" } else { ", there may be more (--limit)" };
-            eprintln!("{shown} events{more}; read {} of {} files",
-                summary.files - summary.files_pruned, summary.files);
-        }
-        Ok(ExitCode::SUCCESS)
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    // A reader that has seen enough (`| head`) is no error.
+    if written.and_then(|()| formatter.finish(&mut out)).and_then(|()| out.flush()).is_err() {
+        return Ok(ExitCode::SUCCESS);
     }
+    if std::io::stderr().is_terminal() {
+        let more = if summary.exact { "" } else { ", there may be more (--limit)" };
+        eprintln!(
+            "{} events{more}; read {} of {} files",
+            summary.shown,
+            summary.files - summary.files_pruned,
+            summary.files
+        );
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -60,8 +60,7 @@ impl TopicsCommand {
 
 impl Create {
     fn run(self) -> Result<ExitCode> {
-        let properties =
-            kafka_properties(&self.bootstrap_server, &self.property, Role::Consumer)?;
+        let properties = kafka_properties(&self.bootstrap_server, &self.property, Role::Consumer)?;
         let topics = Topics::connect(&properties.client_config())?;
         let brokers = topics.brokers()? as u32;
         let replication_factor = self.replication_factor.unwrap_or(brokers.clamp(1, 3));
@@ -74,7 +73,8 @@ impl Create {
         let mut differ = false;
         for spec in self.specs(replication_factor) {
             let outcome = topics.ensure(&spec).with_context(|| format!("topic `{}`", spec.name))?;
-            differ |= matches!(&outcome, Outcome::Exists { differences } if !differences.is_empty());
+            differ |=
+                matches!(&outcome, Outcome::Exists { differences } if !differences.is_empty());
             print_outcome(&spec, &outcome);
         }
         if differ {

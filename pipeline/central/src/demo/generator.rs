@@ -2,12 +2,12 @@
 //! time, at a steady rate, into one file that is rotated by renaming.
 
 use anyhow::{Context as _, Result};
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,15 +17,18 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 const STEP: Duration = Duration::from_millis(50);
 
 const USERS: [&str; 6] = ["root", "admin", "alice", "bob", "deploy", "postgres"];
-const PATHS: [&str; 6] = ["/", "/login", "/api/v1/orders", "/wp-login.php", "/static/app.js", "/.env"];
-const AGENTS: [&str; 3] =
-    ["Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "curl/8.5.0", "zgrab/0.x"];
+const PATHS: [&str; 6] =
+    ["/", "/login", "/api/v1/orders", "/wp-login.php", "/static/app.js", "/.env"];
+const AGENTS: [&str; 3] = [
+    "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "curl/8.5.0",
+    "zgrab/0.x",
+];
 
 /// A thread that writes until it is stopped.
 #[derive(Debug)]
-pub struct Generator {
+pub(super) struct Generator {
     stop: Arc<AtomicBool>,
-    written: Arc<AtomicU64>,
     thread: JoinHandle<Result<()>>,
 }
 
@@ -34,11 +37,10 @@ impl Generator {
     ///
     /// # Errors
     /// The file cannot be opened.
-    pub fn start(path: &Path, rate: u32) -> Result<Self> {
+    pub(super) fn start(path: &Path, rate: u32) -> Result<Self> {
         let mut output = Output::open(path.to_owned())?;
         let stop = Arc::new(AtomicBool::new(false));
-        let written = Arc::new(AtomicU64::new(0));
-        let (stopped, counter) = (stop.clone(), written.clone());
+        let stopped = stop.clone();
         let thread = std::thread::Builder::new().name("generator".into()).spawn(move || {
             let started = Instant::now();
             let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ u64::from(std::process::id()));
@@ -51,22 +53,16 @@ impl Generator {
                     lines += 1;
                 }
                 output.write(text.as_bytes())?;
-                counter.store(lines, Ordering::Relaxed);
                 std::thread::park_timeout(STEP);
             }
             Ok(())
         })?;
-        Ok(Self { stop, written, thread })
-    }
-
-    #[must_use]
-    pub fn written(&self) -> u64 {
-        self.written.load(Ordering::Relaxed)
+        Ok(Self { stop, thread })
     }
 
     /// # Errors
     /// The file could not be written.
-    pub fn stop(self) -> Result<()> {
+    pub(super) fn stop(self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
         self.thread.join().unwrap_or(Ok(()))
@@ -119,7 +115,7 @@ impl Random {
 
 fn line(random: &mut Random, out: &mut String) {
     use std::fmt::Write as _;
-    let now = Timestamp::now().to_zoned(TimeZone::UTC);
+    let now = Timestamp::now();
     let iso = now.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00");
     let (a, b) = (random.below(254) + 1, random.below(254) + 1);
     let port = random.below(60_000) + 1024;
@@ -145,7 +141,10 @@ fn line(random: &mut Random, out: &mut String) {
             out,
             "{iso} demo-web1 CRON[{pid}]: (root) CMD (test -x /usr/sbin/anacron || run-parts /etc/cron.hourly)"
         ),
-        6 => writeln!(out, "{iso} demo-web1 systemd[1]: Started session-{pid}.scope - Session {pid} of User {user}."),
+        6 => writeln!(
+            out,
+            "{iso} demo-web1 systemd[1]: Started session-{pid}.scope - Session {pid} of User {user}."
+        ),
         _ => writeln!(
             out,
             "192.0.2.{a} - - [{}] \"GET {} HTTP/1.1\" {} {port} \"-\" \"{}\"",

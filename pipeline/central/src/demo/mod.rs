@@ -94,7 +94,10 @@ impl Demo {
         }
         let text = agent_config(&bootstrap, &directory, &options.logs, syslog);
         let agent = Agent::start(agent_settings(&text)?).context("the agent does not start")?;
-        notes.push(format!("kafka protocol on {bootstrap}, table in {}", directory.join("table").display()));
+        notes.push(format!(
+            "kafka protocol on {bootstrap}, table in {}",
+            directory.join("table").display()
+        ));
         if let Some(address) = syslog {
             notes.push(format!("syslog on {address}, UDP and TCP"));
         }
@@ -113,13 +116,13 @@ impl Demo {
         let (stored, duplicates, undecodable) = self.ingest.statistics().totals();
         let sources = audit(self.ingest.table(), None, None)?;
         Ok(Figures {
-            read: agent.read,
-            parsed: agent.parsed,
-            unparsed: agent.unparsed,
-            in_kafka: agent.delivered,
+            read: agent.counts.read,
+            parsed: agent.counts.parsed,
+            unparsed: agent.counts.unparsed,
+            in_kafka: agent.counts.delivered,
             stored,
-            lag: agent.delivered.saturating_sub(stored + duplicates + undecodable),
-            dropped: agent.dropped_total(),
+            lag: agent.counts.delivered.saturating_sub(stored + duplicates + undecodable),
+            dropped: agent.counts.dropped_total(),
             missing: sources.iter().map(|source| source.gaps.len() as u64).sum(),
             sources: agent.sources.len(),
         })
@@ -133,24 +136,26 @@ impl Demo {
         if let Some(generator) = self.generator {
             generator.stop()?;
         }
-        let last = self.agent.stop(DRAIN_MAX)?;
+        self.agent.stop(DRAIN_MAX);
+        let last = self.agent.snapshot();
+        let counts = &last.counts;
         let deadline = Instant::now() + DRAIN_MAX;
         let statistics = self.ingest.statistics().clone();
         let arrived = || {
             let (stored, duplicates, undecodable) = statistics.totals();
             (stored, stored + duplicates + undecodable)
         };
-        while arrived().1 < last.delivered && Instant::now() < deadline {
+        while arrived().1 < counts.delivered && Instant::now() < deadline {
             std::thread::park_timeout(DRAIN_STEP);
             let (stored, all) = arrived();
             screen.show(Figures {
-                read: last.read,
-                parsed: last.parsed,
-                unparsed: last.unparsed,
-                in_kafka: last.delivered,
+                read: counts.read,
+                parsed: counts.parsed,
+                unparsed: counts.unparsed,
+                in_kafka: counts.delivered,
                 stored,
-                lag: last.delivered.saturating_sub(all),
-                dropped: last.dropped_total(),
+                lag: counts.delivered.saturating_sub(all),
+                dropped: counts.dropped_total(),
                 missing: 0,
                 sources: last.sources.len(),
             });
@@ -169,11 +174,7 @@ fn create_topics(bootstrap: &str) -> Result<()> {
         logweir_kafka::properties::Role::Consumer,
     )?;
     let topics = Topics::connect(&properties.client_config())?;
-    let shapes = [
-        (TOPIC_EVENTS, cores().get() as u32),
-        (TOPIC_DEAD_LETTER, 1),
-        (TOPIC_AGENTS, 1),
-    ];
+    let shapes = [(TOPIC_EVENTS, cores().get() as u32), (TOPIC_DEAD_LETTER, 1), (TOPIC_AGENTS, 1)];
     for (name, partitions) in shapes {
         let spec = TopicSpec {
             name: name.to_owned(),
@@ -218,7 +219,8 @@ fn agent_config(
 }
 
 fn agent_settings(text: &str) -> Result<Config> {
-    Config::parse("demo agent", text).map_err(|faults| anyhow!(render_all(&faults, false)))
+    let read = Config::from_yaml("demo agent", text);
+    read.map(|(config, _)| config).map_err(|faults| anyhow!(render_all(&faults, false)))
 }
 
 /// A path as a YAML scalar.

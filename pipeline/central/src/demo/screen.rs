@@ -73,14 +73,30 @@ impl Screen {
         }
         let seconds = self.started.elapsed().as_secs();
         let share = percent(f.parsed, f.parsed + f.unparsed);
-        let missing = if f.missing == 0 { "\x1b[32mnothing\x1b[0m".into() } else { format!("\x1b[31m{} gaps\x1b[0m", f.missing) };
+        let missing = if f.missing == 0 {
+            "\x1b[32mnothing\x1b[0m".into()
+        } else {
+            format!("\x1b[31m{} gaps\x1b[0m", f.missing)
+        };
         let rows = [
-            format!("\x1b[1mlogweir demo\x1b[0m  {:>3}m{:02}s   Ctrl-C drains and prints the audit", seconds / 60, seconds % 60),
+            format!(
+                "\x1b[1mlogweir demo\x1b[0m  {:>3}m{:02}s   Ctrl-C drains and prints the audit",
+                seconds / 60,
+                seconds % 60
+            ),
             String::new(),
             format!("  agent    read      {:>12}   from {} sources", grouped(f.read), f.sources),
-            format!("           parsed    {:>12}   {share} by a rule, {} unparsed", grouped(f.parsed), grouped(f.unparsed)),
+            format!(
+                "           parsed    {:>12}   {share} by a rule, {} unparsed",
+                grouped(f.parsed),
+                grouped(f.unparsed)
+            ),
             format!("           dropped   {:>12}", grouped(f.dropped)),
-            format!("  kafka    in Kafka  {:>12}   {} held by the agent", grouped(f.in_kafka), grouped(f.read.saturating_sub(f.in_kafka + f.dropped))),
+            format!(
+                "  kafka    in Kafka  {:>12}   {} held by the agent",
+                grouped(f.in_kafka),
+                grouped(f.read.saturating_sub(f.in_kafka + f.dropped))
+            ),
             format!("  ingest   stored    {:>12}   {}/s", grouped(f.stored), grouped(rate)),
             format!("           lag       {:>12}", grouped(f.lag)),
             format!("  ledger   missing   {missing}"),
@@ -140,7 +156,9 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_by_thousands() {
-        for (number, expected) in [(0, "0"), (999, "999"), (1000, "1 000"), (1_234_567, "1 234 567")] {
+        for (number, expected) in
+            [(0, "0"), (999, "999"), (1000, "1 000"), (1_234_567, "1 234 567")]
+        {
             assert_eq!(grouped(number), expected);
         }
     }

@@ -27,6 +27,8 @@ pub struct IngestConfig {
     pub store: PathBuf,
     pub flush_interval: Duration,
     pub flush_bytes: u64,
+    /// Whole days older than this are removed; `None` keeps everything.
+    pub retention: Option<Duration>,
 }
 
 impl IngestConfig {
@@ -53,19 +55,22 @@ impl IngestConfig {
         let mut path = None;
         let mut flush_interval = FLUSH_INTERVAL_DEFAULT;
         let mut flush_bytes = FLUSH_BYTES_DEFAULT;
+        let mut retention = None;
         if root.required("store", faults).is_some()
             && let Some(mut store) = root.table("store", faults)
         {
             path = store.required_string("path", faults).map(PathBuf::from);
             flush_interval = store.duration("flush.interval", faults).unwrap_or(flush_interval);
             flush_bytes = store.byte_size("flush.bytes", faults).unwrap_or(flush_bytes);
+            retention = store.duration("retention", faults);
             store.finish(faults);
         }
         root.finish(faults);
         let mut kafka = kafka?;
         let group = kafka.get("group.id").unwrap_or(GROUP_DEFAULT).to_owned();
         kafka.set("group.id", &group);
-        Some(Self { kafka, group, topic, workers: workers?, store: path?, flush_interval, flush_bytes })
+        let (workers, store) = (workers?, path?);
+        Some(Self { kafka, group, topic, workers, store, flush_interval, flush_bytes, retention })
     }
 }
 

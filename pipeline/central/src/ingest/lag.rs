@@ -34,7 +34,8 @@ impl LagMonitor {
         let mut lag = 0;
         for (partition, seen) in statistics.snapshot() {
             if seen.assigned {
-                let (_, end) = self.client.fetch_watermarks(&self.topic, partition, TIMEOUT).ok()?;
+                let (_, end) =
+                    self.client.fetch_watermarks(&self.topic, partition, TIMEOUT).ok()?;
                 lag += u64::try_from(end - seen.stored_offset).unwrap_or(0);
             }
         }

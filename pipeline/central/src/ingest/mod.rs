@@ -13,6 +13,7 @@
 mod config;
 mod dead_letter;
 mod lag;
+mod maintenance;
 mod statistics;
 mod worker;
 
@@ -31,6 +32,7 @@ use worker::Worker;
 #[derive(Debug)]
 pub struct Ingest {
     workers: Vec<JoinHandle<Result<()>>>,
+    maintenance: JoinHandle<()>,
     stop: Arc<AtomicBool>,
     statistics: Arc<Statistics>,
     table: Arc<Table>,
@@ -64,7 +66,9 @@ impl Ingest {
                 .context("cannot start a worker thread")?;
             workers.push(thread);
         }
-        Ok(Self { workers, stop, statistics, table })
+        let maintenance = maintenance::start(table.clone(), config.retention, stop.clone())
+            .context("cannot start the maintenance thread")?;
+        Ok(Self { workers, maintenance, stop, statistics, table })
     }
 
     #[must_use]
@@ -89,6 +93,9 @@ impl Ingest {
     /// The first error of a worker.
     pub fn stop(self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
+        self.maintenance.thread().unpark();
+        // It only tidies: a panic there was told by its thread and loses nothing.
+        let _ = self.maintenance.join();
         let mut first = Ok(());
         for worker in self.workers {
             let result = match worker.join() {

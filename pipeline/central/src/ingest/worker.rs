@@ -214,12 +214,13 @@ impl State {
     fn open(&mut self, consumer: &BaseConsumer<Context>, partition: i32) -> Result<Offset> {
         let (group, topic) = (&self.config.group, &self.config.topic);
         let writer = PartitionWriter::open(self.table.clone(), group, topic, partition)
-            .with_context(|| format!("cannot read the table's position of partition {partition}"))?;
+            .with_context(|| {
+                format!("cannot read the table's position of partition {partition}")
+            })?;
         let position = writer.position();
         self.writers.insert(partition, writer);
-        let (start, end) = consumer
-            .fetch_watermarks(topic, partition, WATERMARK_TIMEOUT)
-            .unwrap_or((0, i64::MAX));
+        let (start, end) =
+            consumer.fetch_watermarks(topic, partition, WATERMARK_TIMEOUT).unwrap_or((0, i64::MAX));
         if let Some(position) = position.filter(|position| *position > end) {
             bail!(
                 "the table holds partition {partition} of `{topic}` up to offset {position}, but the \
@@ -269,7 +270,8 @@ impl State {
         if batches.is_empty() {
             return Ok(());
         }
-        let counts: Vec<_> = batches.iter().map(|batch| (batch.partition(), batch.counts())).collect();
+        let counts: Vec<_> =
+            batches.iter().map(|batch| (batch.partition(), batch.counts())).collect();
         let ends: Vec<_> =
             batches.iter().map(|batch| (batch.partition(), batch.next_offset())).collect();
         match self.table.commit(batches) {
@@ -309,11 +311,8 @@ impl State {
         let mut offsets = TopicPartitionList::new();
         for (partition, next) in ends {
             self.statistics.update(*partition, |statistics| statistics.stored_offset = *next);
-            let _ = offsets.add_partition_offset(
-                &self.config.topic,
-                *partition,
-                Offset::Offset(*next),
-            );
+            let _ =
+                offsets.add_partition_offset(&self.config.topic, *partition, Offset::Offset(*next));
         }
         if let Err(error) = consumer.commit(&offsets, CommitMode::Async) {
             tracing::debug!(%error, "the group's offsets were not committed to Kafka");

@@ -1,0 +1,61 @@
+//! Keeping the table in shape beside the workers: many small files become few sorted ones, files that
+//! nothing refers to any more go, and days beyond the retention are forgotten.
+//!
+//! Every process of the group does it; where two meet, the table's conflict check lets one of them
+//! through and the other tries again at its next turn. A failure is told and changes nothing.
+
+use logweir_store::{CompactOptions, GRACE_MIN, Table, compact, expire, vacuum};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// A flush every two seconds makes some hundred files in this time, which a search opens easily.
+const COMPACT_INTERVAL: Duration = Duration::from_secs(600);
+const VACUUM_INTERVAL: Duration = Duration::from_secs(3600);
+/// How often the thread looks whether it shall end.
+const STEP: Duration = Duration::from_millis(500);
+
+/// The thread, until `stop`.
+pub(super) fn start(
+    table: Arc<Table>,
+    retention: Option<Duration>,
+    stop: Arc<AtomicBool>,
+) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("maintenance".into()).spawn(move || {
+        let (mut compacted, mut vacuumed) = (Instant::now(), Instant::now());
+        while !stop.load(Ordering::Relaxed) {
+            std::thread::park_timeout(STEP);
+            if compacted.elapsed() >= COMPACT_INTERVAL {
+                compacted = Instant::now();
+                match compact(&table, &CompactOptions::default()) {
+                    Ok(summary) => tracing::debug!(?summary, "table compacted"),
+                    Err(error) => tracing::warn!(%error, "the table was not compacted"),
+                }
+            }
+            if vacuumed.elapsed() >= VACUUM_INTERVAL {
+                vacuumed = Instant::now();
+                tidy(&table, retention);
+            }
+        }
+    })
+}
+
+fn tidy(table: &Table, retention: Option<Duration>) {
+    if let Some(retention) = retention {
+        let keep_us = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
+        let now_us = jiff::Timestamp::now().as_microsecond();
+        let before = logweir_store::format_time(now_us.saturating_sub(keep_us));
+        match expire(table, &before[..10]) {
+            Ok(0) => {}
+            Ok(files) => {
+                tracing::info!(files, before = &before[..10], "days beyond the retention removed")
+            }
+            Err(error) => tracing::warn!(%error, "the retention was not applied"),
+        }
+    }
+    match vacuum(table, GRACE_MIN) {
+        Ok(summary) => tracing::debug!(?summary, "files that nothing refers to removed"),
+        Err(error) => tracing::warn!(%error, "files that nothing refers to were not removed"),
+    }
+}
