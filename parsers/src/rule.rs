@@ -209,6 +209,12 @@ pub(crate) struct Applies {
     pub(crate) syslog: bool,
 }
 
+impl Applies {
+    pub(crate) fn names_program(&self, program: &[u8]) -> bool {
+        self.programs.iter().any(|name| crate::matcher::glob(name.as_bytes(), program))
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Signature {
     pub(crate) regex: Regex,

@@ -77,7 +77,6 @@ impl<'l> Run<'_, '_, 'l> {
     fn find_specific(&mut self, wanted: Option<usize>) -> (Option<usize>, Option<usize>) {
         let rules = self.rules;
         let (program, message) = (self.header.program, self.header.message);
-        let mut first = wanted;
         let mut matched = None;
         self.state.tried.clear();
         let mut visit = |pack: usize| {
@@ -85,7 +84,6 @@ impl<'l> Run<'_, '_, 'l> {
                 return false;
             }
             self.state.tried.push(pack);
-            first = first.or(Some(pack));
             matched = self.try_list(&rules.packs[pack].list, message).map(|rule| (pack, rule));
             matched.is_some()
         };
@@ -94,8 +92,16 @@ impl<'l> Run<'_, '_, 'l> {
         }
         match matched {
             Some((pack, rule)) => (Some(pack), Some(rule)),
-            None => (first, None),
+            None => (wanted.or_else(|| self.pack_of_program()), None),
         }
+    }
+
+    /// The pack of a line that no rule matched: only a program's name is proof enough; a literal or
+    /// a pattern that happens to fit is not.
+    fn pack_of_program(&self) -> Option<usize> {
+        let program = self.header.program?;
+        let names = |pack: &&usize| self.rules.packs[**pack].applies.names_program(program);
+        self.state.tried.iter().find(names).copied()
     }
 
     fn fill_header(&mut self) {
