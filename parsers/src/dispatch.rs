@@ -1,30 +1,55 @@
 //! Which packs a line belongs to, without trying all of them.
 
+use crate::index::{LiteralIndex, Need};
 use crate::matcher::glob;
 use crate::rule::Pack;
 use rustc_hash::FxHashMap;
 
-/// The indexes over the packs' `applies`; positions are the packs' numbers, by descending priority.
+/// The indexes over the packs' `applies`; packs stand in them by descending priority.
 #[derive(Debug, Default)]
 pub(crate) struct Dispatch {
     programs: FxHashMap<Vec<u8>, Vec<u32>>,
     program_globs: Vec<(Vec<u8>, u32)>,
     /// By first byte: (literal, pack).
     starts: Vec<Vec<(Vec<u8>, u32)>>,
-    json: Vec<u32>,
-    contains: Vec<u32>,
-    signatures: Vec<u32>,
+    /// What is looked for in the message: first `json_keys`, then `contains`, then `signature`.
+    probes: Vec<Probe>,
+    probes_by_literal: LiteralIndex,
     syslog: Vec<u32>,
+}
+
+/// A pack that a message belongs to if it has what the pack's `applies` says.
+#[derive(Debug, Clone, Copy)]
+struct Probe {
+    pack: u32,
+    kind: ProbeKind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum ProbeKind {
+    JsonKeys,
+    Contains,
+    Signature,
 }
 
 impl Dispatch {
     pub(crate) fn new(packs: &[Pack]) -> Self {
-        let mut order: Vec<usize> = (0..packs.len()).collect();
-        order.sort_by_key(|number| std::cmp::Reverse(packs[*number].priority));
+        let mut order: Vec<u32> = (0..packs.len() as u32).collect();
+        order.sort_by_key(|number| std::cmp::Reverse(packs[*number as usize].priority));
         let mut dispatch = Self { starts: vec![Vec::new(); 256], ..Self::default() };
-        for number in order {
-            dispatch.add(number as u32, &packs[number]);
+        for number in &order {
+            dispatch.add(*number, &packs[*number as usize]);
         }
+        let mut needs = Vec::new();
+        for kind in [ProbeKind::JsonKeys, ProbeKind::Contains, ProbeKind::Signature] {
+            for pack in &order {
+                if let Some(need) = kind.need(&packs[*pack as usize]) {
+                    dispatch.probes.push(Probe { pack: *pack, kind });
+                    needs.push(need);
+                }
+            }
+        }
+        dispatch.probes_by_literal = LiteralIndex::new(&needs);
         dispatch
     }
 
@@ -41,24 +66,20 @@ impl Dispatch {
         for literal in applies.starts.iter().filter(|literal| !literal.is_empty()) {
             self.starts[usize::from(literal[0])].push((literal.clone(), number));
         }
-        let lists = [
-            (!applies.json_keys.is_empty(), &mut self.json),
-            (!applies.contains.is_empty(), &mut self.contains),
-            (applies.signature.is_some(), &mut self.signatures),
-            (applies.syslog, &mut self.syslog),
-        ];
-        for (_, list) in lists.into_iter().filter(|(wanted, _)| *wanted) {
-            list.push(number);
+        if applies.syslog {
+            self.syslog.push(number);
         }
     }
 
     /// Calls `visit` with the packs that fit, in the order in which they are tried, until it returns
-    /// `true`. A pack may be named twice. Those for any syslog line are not among them.
+    /// `true`. A pack may be named twice. Those for any syslog line are not among them. `found` is
+    /// working space.
     pub(crate) fn visit(
         &self,
         packs: &[Pack],
         program: Option<&[u8]>,
         message: &[u8],
+        found: &mut Vec<u32>,
         mut visit: impl FnMut(usize) -> bool,
     ) {
         let mut pack = |number: &u32| visit(*number as usize);
@@ -78,32 +99,47 @@ impl Dispatch {
                 return;
             }
         }
-        if text.first() == Some(&b'{') {
-            let holds = |number: &&u32| {
-                let keys = &packs[**number as usize].applies.json_keys;
-                keys.iter().all(|key| key.find(text).is_some())
-            };
-            if self.json.iter().filter(holds).any(&mut pack) {
-                return;
-            }
-        }
-        let contains = |number: &&u32| {
-            packs[**number as usize].applies.contains.iter().any(|part| part.find(message).is_some())
-        };
-        if self.contains.iter().filter(contains).any(&mut pack) {
-            return;
-        }
-        let signed = |number: &&u32| {
-            packs[**number as usize].applies.signature.as_ref().is_some_and(|signature| {
-                signature.required.as_ref().is_none_or(|part| part.find(message).is_some())
-                    && signature.regex.is_match(message)
-            })
-        };
-        let _ = self.signatures.iter().filter(signed).any(&mut pack);
+        self.probes_by_literal.visit(message, found, |at| {
+            let probe = self.probes[at as usize];
+            probe.kind.fits(&packs[probe.pack as usize], message) && pack(&probe.pack)
+        });
     }
 
     /// The packs for any line that has a syslog header.
     pub(crate) fn syslog(&self) -> &[u32] {
         &self.syslog
+    }
+}
+
+impl ProbeKind {
+    /// What a message that fits must hold; `None` if the pack does not say anything of this kind.
+    fn need(self, pack: &Pack) -> Option<Need> {
+        let applies = &pack.applies;
+        match self {
+            Self::JsonKeys => {
+                let longest = applies.json_keys.iter().max_by_key(|key| key.needle().len())?;
+                Some(Need::holding(&[longest.needle()]))
+            }
+            Self::Contains => {
+                let literals: Vec<&[u8]> = applies.contains.iter().map(|part| part.needle()).collect();
+                (!literals.is_empty()).then(|| Need::holding(&literals))
+            }
+            Self::Signature => applies.signature.as_ref().map(|signature| signature.need.clone()),
+        }
+    }
+
+    fn fits(self, pack: &Pack, message: &[u8]) -> bool {
+        let applies = &pack.applies;
+        match self {
+            Self::JsonKeys => {
+                message.trim_ascii_start().starts_with(b"{")
+                    && applies.json_keys.iter().all(|key| key.find(message).is_some())
+            }
+            Self::Contains => applies.contains.iter().any(|part| part.find(message).is_some()),
+            Self::Signature => applies.signature.as_ref().is_some_and(|signature| {
+                signature.required.as_ref().is_none_or(|part| part.find(message).is_some())
+                    && signature.regex.is_match(message)
+            }),
+        }
     }
 }

@@ -23,6 +23,20 @@ pub(crate) enum Relation {
     Hash,
 }
 
+impl Relation {
+    pub(crate) const ALL: [Self; 4] = [Self::Ip, Self::User, Self::Host, Self::Hash];
+
+    /// The list's name.
+    pub(crate) fn list(self) -> &'static str {
+        match self {
+            Self::Ip => "related.ip",
+            Self::User => "related.user",
+            Self::Host => "related.hosts",
+            Self::Hash => "related.hash",
+        }
+    }
+}
+
 /// One field: its name, how it is written, and what follows from it.
 #[derive(Debug, Clone)]
 pub(crate) struct Field {

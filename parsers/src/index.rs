@@ -41,6 +41,12 @@ impl Need {
         Self { prefixes: prefixes(hir), holds: holds(hir).filter(|any| shortest(any) >= GRAM) }
     }
 
+    /// That one of `literals` is held.
+    pub(crate) fn holding(literals: &[&[u8]]) -> Self {
+        let any: Vec<Vec<u8>> = literals.iter().map(|literal| literal.to_vec()).collect();
+        Self { prefixes: None, holds: Some(any).filter(|any| shortest(any) >= GRAM) }
+    }
+
     /// What a text must hold for any of several patterns to match it.
     pub(crate) fn any_of<'n>(needs: impl Iterator<Item = &'n Self> + Clone) -> Self {
         let all = |part: fn(&'n Self) -> Option<&'n Vec<Vec<u8>>>| {

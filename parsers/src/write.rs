@@ -2,14 +2,16 @@
 
 use crate::ecs::{Kind, Type};
 use crate::event::{Event, Value, View, write_f64, write_i64};
-use crate::fields::{FieldTable, Relation};
+use crate::fields::{FieldId, Relation};
 use crate::ip::is_ip;
 use crate::json::write_string;
+use crate::rule::RuleSet;
 use crate::time::write_rfc3339;
 
 impl Event {
     /// Appends every emitted field as `"name":value,`.
-    pub(crate) fn write(&self, view: View<'_>, fields: &FieldTable, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, view: View<'_>, rules: &RuleSet, out: &mut Vec<u8>) {
+        let fields = &rules.fields;
         for id in self.fields() {
             let field = fields.get(*id);
             if field.emitted {
@@ -31,7 +33,7 @@ impl Event {
                 out.truncate(before);
             }
         }
-        self.write_related(view.line, fields, out);
+        self.write_related(view.line, &rules.header.related, out);
     }
 
     fn write_field(&self, view: View<'_>, key: &[u8], kind: Type, value: Value, out: &mut Vec<u8>) {
@@ -109,21 +111,16 @@ impl Event {
         true
     }
 
-    fn write_related(&self, line: &[u8], fields: &FieldTable, out: &mut Vec<u8>) {
+    fn write_related(&self, line: &[u8], lists: &[(Relation, FieldId); 4], out: &mut Vec<u8>) {
         if self.related().is_empty() {
             return;
         }
-        let lists = [
-            (Relation::Ip, "related.ip"),
-            (Relation::User, "related.user"),
-            (Relation::Host, "related.hosts"),
-            (Relation::Hash, "related.hash"),
-        ];
-        for (relation, name) in lists {
+        for (relation, field) in *lists {
             // A rule that fills the list itself has the last word.
-            if fields.find(name.as_bytes()).is_some_and(|id| self.get(id) != Value::Absent) {
+            if self.get(field) != Value::Absent {
                 continue;
             }
+            let name = relation.list();
             let mut any = false;
             for (_, text) in self.related().iter().filter(|(other, _)| *other == relation) {
                 if any {

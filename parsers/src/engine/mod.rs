@@ -87,6 +87,8 @@ struct State {
     spans: Vec<Option<(usize, usize)>>,
     /// Candidates, for each level of chains.
     found: [Vec<u32>; CHAIN_DEPTH_MAX + 1],
+    /// Candidates among the packs.
+    probes: Vec<u32>,
     /// Packs that were tried.
     tried: Vec<usize>,
     scratch: Vec<u8>,
@@ -219,7 +221,7 @@ impl State {
             write_rfc3339(out, context.received_unix_nanos);
             out.extend_from_slice(b"\",");
         }
-        self.event.write(View { line, constants: &rules.constants }, &rules.fields, out);
+        self.event.write(View { line, constants: &rules.constants }, rules, out);
         if let Some(number) = rule {
             out.extend_from_slice(&rules.rules[number].block.members);
             out.extend_from_slice(&rules.rules[number].member);

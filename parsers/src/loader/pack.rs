@@ -124,7 +124,8 @@ fn applies(
             .and_then(|expanded| pattern::compile(&expanded, false))
             .map_err(|fault| rule::pattern_fault(node, &fault, faults))
             .ok()?;
-        Some(Signature { regex: compiled.regex().clone(), required: compiled.required })
+        let regex = compiled.regex().clone();
+        Some(Signature { regex, need: compiled.need, required: compiled.required })
     });
     let syslog = table.boolean("syslog", faults).unwrap_or(false);
     table.finish(faults);
