@@ -2,7 +2,7 @@
 
 use crate::ecs::{Kind, Type};
 use crate::event::Constant;
-use crate::fields::{FieldId, FieldTable};
+use crate::fields::{FieldId, FieldTable, Relation};
 use crate::matcher::Matcher;
 use crate::index::{LiteralIndex, Need};
 use crate::pattern::Pattern;
@@ -218,6 +218,7 @@ impl Applies {
 #[derive(Debug)]
 pub(crate) struct Signature {
     pub(crate) regex: Regex,
+    pub(crate) need: Need,
     pub(crate) required: Option<Finder<'static>>,
 }
 
@@ -264,6 +265,8 @@ pub(crate) struct HeaderFields {
     pub(crate) facility_name: FieldId,
     pub(crate) severity_code: FieldId,
     pub(crate) severity_name: FieldId,
+    /// The lists that are filled from other fields.
+    pub(crate) related: [(Relation, FieldId); 4],
     pub(crate) kind: FieldId,
     pub(crate) dataset: FieldId,
     pub(crate) module: FieldId,
@@ -289,6 +292,7 @@ impl HeaderFields {
             facility_name: field("log.syslog.facility.name"),
             severity_code: field("log.syslog.severity.code"),
             severity_name: field("log.syslog.severity.name"),
+            related: Relation::ALL.map(|relation| (relation, field(relation.list()))),
             kind: field("event.kind"),
             dataset: field("event.dataset"),
             module: field("event.module"),

@@ -43,7 +43,7 @@ impl<'l> Run<'_, '_, 'l> {
     /// A date in front of a line may be an application's own and not syslog's: before the packs for
     /// any syslog line, and at the end, the line is tried as a whole if there was no priority.
     pub(super) fn find(&mut self, wanted: Option<usize>) -> (Option<usize>, Option<usize>) {
-        let doubtful = self.header.priority.is_none() && self.header.message.len() < self.line.len();
+        let doubtful = self.header_is_doubtful();
         self.fill_header();
         let first = match self.find_specific(wanted) {
             (pack, Some(rule)) => return (pack, Some(rule)),
@@ -73,12 +73,20 @@ impl<'l> Run<'_, '_, 'l> {
         (first, None)
     }
 
+    /// Whether what was read as a header may be the beginning of an application's own line.
+    fn header_is_doubtful(&self) -> bool {
+        let header = &self.header;
+        let of_syslog = header.program.is_some() && self.line.first().is_some_and(u8::is_ascii_alphabetic);
+        header.priority.is_none() && header.message.len() < self.line.len() && !of_syslog
+    }
+
     /// As [`Run::find`], without the packs for any syslog line.
     fn find_specific(&mut self, wanted: Option<usize>) -> (Option<usize>, Option<usize>) {
         let rules = self.rules;
         let (program, message) = (self.header.program, self.header.message);
         let mut matched = None;
         self.state.tried.clear();
+        let mut probes = std::mem::take(&mut self.state.probes);
         let mut visit = |pack: usize| {
             if self.state.tried.contains(&pack) {
                 return false;
@@ -88,8 +96,9 @@ impl<'l> Run<'_, '_, 'l> {
             matched.is_some()
         };
         if !wanted.is_some_and(&mut visit) {
-            rules.dispatch.visit(&rules.packs, program, message, visit);
+            rules.dispatch.visit(&rules.packs, program, message, &mut probes, visit);
         }
+        self.state.probes = probes;
         match matched {
             Some((pack, rule)) => (Some(pack), Some(rule)),
             None => (wanted.or_else(|| self.pack_of_program()), None),
