@@ -187,6 +187,14 @@ impl Parts {
     }
 }
 
+impl Parts {
+    fn wake_all(&self) {
+        let files = self.discovery.tails().into_iter().map(|tail| tail as Arc<dyn Work>);
+        let spools = self.inputs.tails().map(|tail| tail.clone() as Arc<dyn Work>);
+        files.chain(spools).for_each(|work| self.context.queue.wake(&work));
+    }
+}
+
 impl Inputs {
     /// Starts what goes through spools, and returns the file sources.
     fn start(
@@ -257,8 +265,14 @@ fn keep(parts: Arc<Parts>, stop: Arc<AtomicBool>, interval: Duration) -> JoinHan
         let Parts { context, inputs, .. } = &*parts;
         let mut wait = interval;
         let mut last = Instant::now();
+        let mut generation = 0;
         while !stop.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(50).min(interval));
+            let now = context.courier.generation();
+            if std::mem::replace(&mut generation, now) != now {
+                // What the producer before it had is to be read again.
+                parts.wake_all();
+            }
             inputs.tails().for_each(|tail| tail.spool().sync(false));
             if last.elapsed() < wait {
                 continue;

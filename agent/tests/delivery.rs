@@ -7,6 +7,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -41,7 +42,7 @@ impl Stage {
         Self {
             directory: tempfile::tempdir().unwrap(),
             kafka,
-            kafka_extra: String::new(),
+            kafka_extra: ", linger.ms: 5".into(),
             source_extra: String::new(),
             glob: "*.log",
             sources: None,
@@ -70,7 +71,7 @@ impl Stage {
         );
         format!(
             "agent: {{state_dir: '{directory}/state', checkpoint_interval: 100ms, workers: 2}}\n\
-             kafka: {{bootstrap.servers: '{}', linger.ms: 5{}}}\n\
+             kafka: {{bootstrap.servers: '{}', client.id: test{}}}\n\
              rules: {{shipped: false}}\nsources:\n  {}\n",
             self.kafka.bootstrap_servers(),
             self.kafka_extra,
@@ -142,6 +143,14 @@ fn all_lines(events: &[Value]) -> Vec<String> {
     lines
 }
 
+/// The table holds these lines and no others.
+fn assert_lines(events: &[Value], range: std::ops::Range<u32>) {
+    let (found, wanted) = (all_lines(events), expected(range));
+    let differs = found.iter().zip(&wanted).position(|(found, wanted)| found != wanted);
+    let at = differs.unwrap_or(found.len().min(wanted.len()));
+    assert_eq!((found.get(at), found.len()), (wanted.get(at), wanted.len()), "from the {at}th on");
+}
+
 fn expected(range: std::ops::Range<u32>) -> Vec<String> {
     range.map(|n| format!("line {n}")).collect()
 }
@@ -180,7 +189,7 @@ fn lines_arrive_once_in_order_and_a_restart_goes_on_where_it_stopped() {
     assert_eq!((snapshot.counts.read, snapshot.counts.held), (1000, 0));
     let events = stage.events();
     assert_eq!(events.len(), 8000, "nothing is sent twice");
-    assert_eq!(all_lines(&events), expected(0..8000));
+    assert_lines(&events, 0..8000);
     assert_eq!(table(&events).len(), 2);
 }
 
@@ -195,7 +204,7 @@ fn a_partial_line_waits_for_its_end_even_over_a_restart() {
     let agent = stage.start();
     stage.append("a.log", " 1\n");
     wait_delivered(&agent, 1);
-    assert_eq!(all_lines(&stage.events()), expected(0..2));
+    assert_lines(&stage.events(), 0..2);
 }
 
 #[test]
@@ -218,7 +227,7 @@ fn renamed_files_are_read_to_their_end_and_their_last_line_needs_no_newline() {
         count += 110;
     }
     wait_delivered(&agent, u64::from(count));
-    assert_eq!(all_lines(&stage.events()), expected(0..count));
+    assert_lines(&stage.events(), 0..count);
     wait_for(&agent, "rotated files to be let go", |snapshot| snapshot.sources.is_empty());
 }
 
@@ -242,7 +251,7 @@ fn truncated_content_is_another_source() {
         wait_delivered(&agent, u64::from(count));
     }
     let events = stage.events();
-    assert_eq!(all_lines(&events), expected(0..count));
+    assert_lines(&events, 0..count);
     assert_eq!(events.len(), count as usize);
 }
 
@@ -261,7 +270,7 @@ fn content_that_was_replaced_while_the_agent_was_stopped_is_read_from_its_beginn
         stage.append("a.log", &text);
         let agent = stage.start();
         wait_delivered(&agent, u64::from(count));
-        assert_eq!(all_lines(&stage.events()), expected(0..100 + count));
+        assert_lines(&stage.events(), 0..100 + count);
     }
 }
 
@@ -280,7 +289,7 @@ fn a_file_renamed_while_the_agent_was_stopped_goes_on_at_its_old_offset() {
     let agent = stage.start();
     wait_delivered(&agent, 100);
     let events = stage.events();
-    assert_eq!(all_lines(&events), expected(0..200));
+    assert_lines(&events, 0..200);
     assert_eq!(events.len(), 200);
 }
 
@@ -326,7 +335,7 @@ fn an_agent_that_starts_without_kafka_holds_what_it_has_read_and_goes_on_when_ka
     assert_eq!(snapshot.counts.delivered, 0);
     stage.kafka.broker_up(1).unwrap();
     wait_delivered(&agent, 5_000);
-    assert_eq!(all_lines(&stage.events()), expected(0..5_000));
+    assert_lines(&stage.events(), 0..5_000);
 }
 
 #[test]
@@ -343,13 +352,13 @@ fn an_agent_stopped_without_kafka_ends_and_loses_nothing() {
     stage.kafka.broker_up(1).unwrap();
     let agent = stage.start();
     wait_delivered(&agent, 1000);
-    assert_eq!(all_lines(&stage.events()), expected(0..2000));
+    assert_lines(&stage.events(), 0..2000);
 }
 
 #[test]
 fn an_event_that_kafka_does_not_take_becomes_a_dead_letter_and_its_neighbours_arrive() {
     let mut stage = Stage::new();
-    stage.kafka_extra = ", message.max.bytes: 3000".into();
+    stage.kafka_extra = ", linger.ms: 5, message.max.bytes: 3000".into();
     let large = "x".repeat(5000);
     stage.append("a.log", &format!("line 0\n{large}\nline 1\n"));
     let agent = stage.start();
@@ -359,7 +368,7 @@ fn an_event_that_kafka_does_not_take_becomes_a_dead_letter_and_its_neighbours_ar
             && snapshot.sources.iter().all(|source| source.acked_offset == source.end_offset)
     });
     assert_eq!(snapshot.counts.dropped["too_large"], 1);
-    assert_eq!(all_lines(&stage.events()), expected(0..2));
+    assert_lines(&stage.events(), 0..2);
     let letters = stage.records("logweir.dead_letter", 1);
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0]["log.offset"], 7);
@@ -416,7 +425,7 @@ fn compressed_and_excluded_files_are_not_read() {
     fs::create_dir(stage.path("directory.log")).unwrap();
     let agent = stage.start();
     wait_delivered(&agent, 10);
-    assert_eq!(all_lines(&stage.events()), expected(0..10));
+    assert_lines(&stage.events(), 0..10);
     assert!(Path::new(&agent.snapshot().sources[0].name).ends_with("a.log"));
 }
 
@@ -587,7 +596,7 @@ fn standard_input_is_delivered_to_its_end_and_then_the_agent_ends() {
         assert!(child.wait().unwrap().success());
     }
     let events = stage.events();
-    assert_eq!(all_lines(&events), expected(0..1000));
+    assert_lines(&events, 0..1000);
     assert_eq!(table(&events).len(), 1, "both runs are one source");
 }
 
@@ -614,7 +623,7 @@ fn an_agent_killed_at_any_moment_loses_nothing_and_repeats_only_what_is_recognis
             && snapshot.sources.iter().all(|source| source.acked_offset == source.end_offset)
             && all_lines(&stage.events()).len() >= count as usize
     });
-    assert_eq!(all_lines(&stage.events()), expected(0..count));
+    assert_lines(&stage.events(), 0..count);
 }
 
 #[test]
@@ -644,4 +653,53 @@ fn the_status_is_what_the_agent_knows() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(status("json").status.code(), Some(1));
+}
+
+#[test]
+fn whatever_a_broker_answers_for_a_while_everything_arrives_in_order() {
+    for error in [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD,
+    ] {
+        let mut stage = Stage::new();
+        // One batch at a time, as the played Kafka does not look at sequence numbers.
+        stage.kafka_extra = ", linger.ms: 300".into();
+        stage.lines("a.log", 0..500);
+        stage.lines("b.log", 500..1000);
+        let agent = stage.start();
+        wait_delivered(&agent, 1000);
+        stage.kafka.request_errors(RDKafkaApiKey::Produce, &[error; 3]);
+        for n in 0..20 {
+            stage.lines("a.log", 1000 + n * 100..1050 + n * 100);
+            stage.lines("b.log", 1050 + n * 100..1100 + n * 100);
+        }
+        wait_delivered(&agent, 3000);
+        assert_lines(&stage.events(), 0..3000);
+        assert_eq!(agent.snapshot().counts.dropped_total(), 0, "{error:?}");
+    }
+}
+
+#[test]
+fn an_event_that_only_the_broker_refuses_is_found_out_and_becomes_a_dead_letter() {
+    let mut stage = Stage::new();
+    // Every event is as large as a batch may be, so the one that is refused was alone.
+    stage.kafka_extra = ", linger.ms: 5, batch.size: 100".into();
+    stage.lines("a.log", 0..3);
+    stage.kafka.request_errors(
+        RDKafkaApiKey::Produce,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE],
+    );
+    let agent = stage.start();
+    let snapshot = wait_for(&agent, "the others", |snapshot| {
+        snapshot.counts.delivered == 2 && snapshot.counts.held == 0
+    });
+    assert_eq!(snapshot.counts.dropped["refused"], 1);
+    let letters = stage.records("logweir.dead_letter", 1);
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0]["event.original"], "line 0");
+    // The chain goes over what was sent.
+    assert_lines(&stage.events(), 1..3);
 }

@@ -1,6 +1,7 @@
 //! The courier: keeps a link to Kafka up, ships chunks over it and hears what became of them.
 
 use super::lane::Lane;
+use super::open::{Entry, OpenPartitions};
 use crate::pipeline::Batch;
 use crate::sync::{lock, read, write};
 use logweir_kafka::producer::{
@@ -29,6 +30,11 @@ const QUEUE_FULL_PAUSE: (Duration, Duration) =
     (Duration::from_micros(500), Duration::from_millis(20));
 /// Marks the tag of a dead letter.
 const TAG_DEAD_LETTER: usize = 1 << 63;
+/// Marks the tag of a message that opens a partition.
+const TAG_OPENS: usize = 1 << 62;
+/// Marks the tag of the last message of a chunk.
+const TAG_LAST: usize = 1 << 61;
+const TAG_MARKS: usize = TAG_DEAD_LETTER | TAG_OPENS | TAG_LAST;
 
 /// What is known about Kafka.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +79,7 @@ struct Link {
     producer: Producer,
     generation: u64,
     partitions: u32,
+    open: Arc<OpenPartitions>,
 }
 
 /// See the module's description.
@@ -206,10 +213,33 @@ impl Courier {
         let events = batch.events();
         let last = events.len().saturating_sub(1);
         for (index, payload) in events.enumerate() {
-            let tag = if index == last { tag } else { 0 };
+            let mut tag = if index == last { tag | TAG_LAST } else { 0 };
+            let opens = index == 0 && self.begins(link, partition)?;
+            if opens {
+                tag |= TAG_OPENS | (slot as usize) << 32;
+            }
             self.send(link, &self.topic, Some(partition), payload, tag)?;
+            if opens {
+                self.begins(link, partition)?;
+            }
         }
         Ok(())
+    }
+
+    /// Waits until the partition is open; returns `true` to the one who has to open it, with a
+    /// message that goes alone.
+    fn begins(&self, link: &Link, partition: i32) -> Result<bool, ShipError> {
+        loop {
+            match link.open.enter(partition) {
+                Entry::Open => return Ok(false),
+                Entry::Yours => return Ok(true),
+                Entry::Wait if self.shared.stop.load(Ordering::Acquire) => {
+                    return Err(ShipError::Stopped);
+                }
+                Entry::Wait if link.producer.is_broken() => return Err(ShipError::Broken),
+                Entry::Wait => {}
+            }
+        }
     }
 
     fn send(
@@ -344,6 +374,7 @@ impl Keeper {
         let generation = self.shared.generation.load(Ordering::Relaxed) + 1;
         let batch_bytes = self.shared.batch_bytes.load(Ordering::Relaxed);
         let listener = Arc::new(Listener {
+            open: Arc::default(),
             shared: self.shared.clone(),
             topic: self.topic.clone(),
             generation,
@@ -396,7 +427,8 @@ impl Keeper {
     fn serve(&mut self, producer: Producer, listener: &Listener) {
         let Some(partitions) = self.partitions(&producer) else { return };
         let generation = listener.generation;
-        let link = Arc::new(Link { producer, generation, partitions });
+        let open = listener.open.clone();
+        let link = Arc::new(Link { producer, generation, partitions, open });
         for lane in read(&self.shared.lanes).values() {
             lane.settle(generation);
         }
@@ -458,6 +490,7 @@ impl Keeper {
 
 /// Hears the outcomes of one producer.
 struct Listener {
+    open: Arc<OpenPartitions>,
     shared: Arc<Shared>,
     topic: String,
     generation: u64,
@@ -474,13 +507,16 @@ impl DeliveryListener for Listener {
         if self.frozen.load(Ordering::Acquire) {
             return;
         }
-        let slot = ((tag & !TAG_DEAD_LETTER) >> 32) as u32;
+        let slot = ((tag & !TAG_MARKS) >> 32) as u32;
         let sequence = tag as u32;
         let Some(lane) = read(&self.shared.lanes).get(&slot).cloned() else { return };
-        if tag & TAG_DEAD_LETTER == 0 {
+        if tag & TAG_LAST != 0 {
             lane.events_acked(self.generation, sequence);
-        } else {
+        }
+        if tag & TAG_DEAD_LETTER != 0 {
             lane.dead_letter_acked(self.generation, sequence);
+        } else if let (_, Some(partition)) = lane.progress() {
+            self.open.acknowledge(partition);
         }
         self.shared.acknowledged.fetch_add(1, Ordering::Relaxed);
         self.shared.enter(KafkaState::Up, &self.topic, "");

@@ -10,6 +10,7 @@
 
 mod courier;
 mod lane;
+mod open;
 
 pub(crate) use courier::{Courier, ShipError, Shipment};
 pub(crate) use lane::{GUARD_BYTES, Guard, Lane, Position, Resume, content_hash};

@@ -40,9 +40,6 @@ const DEFAULTS_PRODUCER: &[(&str, &str)] = &[
     // A batch that fails stops the producer, so that nothing behind it can overtake what is sent
     // again.
     ("enable.gapless.guarantee", "true"),
-    // A broker takes the first batch of a new producer whatever its sequence number, so a second one
-    // on its way could be taken after the first was refused.
-    ("max.in.flight.requests.per.connection", "1"),
     ("compression.type", "lz4"),
     ("linger.ms", "50"),
     ("batch.size", "1000000"),
@@ -72,11 +69,6 @@ const FIXED_PRODUCER: &[(&str, &[&str], &str)] = &[
     ("acks", &["all", "-1"], "with fewer acknowledgements a broker that dies takes events with it"),
     ("enable.idempotence", &["true"], "without it retries change the order of events"),
     ("enable.gapless.guarantee", &["true"], "without it events could overtake one that failed"),
-    (
-        "max.in.flight.requests.per.connection",
-        &["1"],
-        "with more, events could overtake some that were refused; larger batches give throughput",
-    ),
     ("delivery.report.only.error", &["false"], "the checkpoint follows the acknowledgements"),
     ("transactional.id", &[], "transactions are not used; events carry an identity instead"),
     ("partitioner", &[], "the partition is chosen by the source of an event"),
@@ -359,7 +351,6 @@ mod tests {
             ("linger.ms: [1]", "`linger.ms` is a list"),
             ("acks: 1", "`acks: 1` would break the delivery promise"),
             ("enable.idempotence: false", "would break the delivery promise"),
-            ("max.in.flight: 5", "would break the delivery promise"),
             ("partitioner: random", "would break the delivery promise"),
             ("ssl.truststore.location: /x.jks", "PEM file in `ssl.ca.location`"),
             ("sasl.jaas.config: x", "`sasl.username`"),
