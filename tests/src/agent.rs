@@ -1,7 +1,7 @@
 //! The agent as a process: configured, started, killed, asked for its counts.
 
 use crate::process::{Process, run_to_end};
-use crate::{Topic, wait_until};
+use crate::{DEADLINE, Topic, wait};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -77,6 +77,7 @@ pub struct Agent {
     directory: PathBuf,
     config: PathBuf,
     process: Option<Process>,
+    starts: usize,
 }
 
 impl Agent {
@@ -88,7 +89,7 @@ impl Agent {
     pub fn stopped(directory: &Path, config: &AgentConfig) -> Self {
         let path = directory.join("agent.yaml");
         std::fs::write(&path, config.yaml(directory)).expect("the test's directory can be written");
-        Self { directory: directory.to_owned(), config: path, process: None }
+        Self { directory: directory.to_owned(), config: path, process: None, starts: 0 }
     }
 
     /// The same, running.
@@ -103,6 +104,7 @@ impl Agent {
         let arguments = ["run", "--config", &self.config.display().to_string()];
         let output = self.directory.join("agent.output");
         self.process = Some(Process::start("logweir-agent", &arguments, &output));
+        self.starts += 1;
     }
 
     /// SIGKILL; returns when it is gone.
@@ -135,17 +137,21 @@ impl Agent {
         self.process.as_ref().expect("the agent runs").said()
     }
 
-    /// Waits until all that was read is acknowledged; the accounts balance all the while.
+    /// Waits until all that was read is acknowledged; the accounts balance all the while, nothing
+    /// was dropped, and an agent that was started only once has read `expected` events.
     ///
     /// # Panics
-    /// They do not, or something was dropped.
-    pub fn assert_everything_delivered(&self) {
-        wait_until("the agent to hold nothing", || {
-            let counts = self.counts();
-            counts.inspect(|counts| counts.assert_balanced());
-            counts.is_some_and(|counts| counts.held == 0)
+    /// It is not so.
+    pub fn assert_delivered(&self, expected: usize) {
+        let counts = wait("the agent to hold nothing", DEADLINE, || {
+            let counts = self.counts()?;
+            counts.assert_balanced();
+            (counts.held == 0).then_some(counts)
         });
-        assert_eq!(self.counts().map(|counts| counts.dropped), Some(0), "dropped events");
+        assert_eq!(counts.dropped, 0, "{counts:?}");
+        if self.starts == 1 {
+            assert_eq!(counts.read, expected as u64, "{counts:?}");
+        }
     }
 
     /// Its counts since its start, from `logweir-agent status`; `None` while it does not answer.

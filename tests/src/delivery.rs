@@ -55,7 +55,7 @@ impl Delivery {
             self.ingest.assert_running();
             table.rows() >= expected
         });
-        self.agent.assert_everything_delivered();
+        self.agent.assert_delivered(expected);
         assert!(self.agent.terminate().success(), "the agent ends cleanly");
         assert!(self.ingest.terminate().success(), "the ingest ends cleanly");
         let delivered = without_repeats(self.topic.events());

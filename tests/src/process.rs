@@ -115,6 +115,16 @@ impl Process {
         self.end_now();
     }
 
+    /// SIGSTOP: it stands still until [`Process::resume`].
+    pub fn pause(&self) {
+        kill_process(self.pid(), Signal::STOP).expect("it runs");
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        kill_process(self.pid(), Signal::CONT).expect("it runs");
+    }
+
     /// SIGTERM; returns the exit status.
     ///
     /// # Panics

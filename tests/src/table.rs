@@ -47,6 +47,22 @@ impl Ingest {
         self.process = Some(Process::start("logweir", &arguments, &output));
     }
 
+    /// Another process of the same group into the same table; not running yet.
+    #[must_use]
+    pub fn twin(&self) -> Self {
+        Self { directory: self.directory.clone(), config: self.config.clone(), process: None }
+    }
+
+    /// SIGSTOP: it stands still, and does not know it, until [`Ingest::resume`].
+    pub fn pause(&self) {
+        self.process.as_ref().expect("the ingest runs").pause();
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.process.as_ref().expect("the ingest runs").resume();
+    }
+
     /// SIGKILL; returns when it is gone.
     pub fn kill9(&mut self) {
         if let Some(process) = self.process.take() {

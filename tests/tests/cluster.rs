@@ -126,6 +126,7 @@ fn an_ingest_that_slept_longer_than_the_retention_goes_on_and_names_what_it_miss
     assert!(delivery.ingest.terminate().success());
     writer.write(1_000);
     wait_until("the other lines in the topic", || topic.records() == Some(2_000));
+    delivery.agent.assert_delivered(2_000);
     let delivered = topic.events();
     topic.delete_before(0, 1_500);
     delivery.ingest.start();

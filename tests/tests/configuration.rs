@@ -111,7 +111,7 @@ rules:
 #[test]
 fn a_configuration_that_is_no_yaml_is_told_with_its_place() {
     for (program, command) in [("logweir", "ingest"), ("logweir-agent", "run")] {
-        check(program, command, "kafka: {}\n- kafka\n", &["- kafka"]);
+        check(program, command, "kafka: {}\n- kafka\n", &["kafka\n"]);
     }
 }
 

@@ -67,6 +67,7 @@ fn a_message_of_rfc_5424_has_its_fields() {
     let text = "<34>1 2026-11-28T01:02:03.004Z mail.example su 77 ID47 - 'su root' failed";
     connect(address).write_all(format!("{text}\n").as_bytes()).unwrap();
     wait_until("the message in the topic", || delivery.topic.records() == Some(1));
+    delivery.agent.assert_delivered(1);
     let event = &delivery.topic.events()[0];
     assert_eq!(event.text("@timestamp"), "2026-11-28T01:02:03.004Z");
     assert_eq!(event.text("event.original"), text);
