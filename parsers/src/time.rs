@@ -49,18 +49,22 @@ impl Zone {
     }
 
     fn unix_nanos(&self, date: Date, nanos_of_day: i64) -> Option<i64> {
-        let utc = date.days().checked_mul(86_400 * NANOS)?.checked_add(nanos_of_day)?;
         match &self.kind {
-            ZoneKind::Fixed(seconds) => utc.checked_sub(i64::from(*seconds) * NANOS),
+            ZoneKind::Fixed(offset) => {
+                // The first days that 64 bits can tell begin before what 64 bits can tell.
+                let seconds = i128::from(date.days() * 86_400 - i64::from(*offset));
+                i64::try_from(seconds * i128::from(NANOS) + i128::from(nanos_of_day)).ok()
+            }
             ZoneKind::Named(zone) => {
-                // A leap second counts as the first second after it.
-                let seconds = nanos_of_day / NANOS;
+                // A leap second counts as the first second after it, and 24:00 as the next day's 0:00.
+                let date = Date::of_days(date.days() + nanos_of_day / (86_400 * NANOS));
+                let seconds = nanos_of_day / NANOS % 86_400;
                 let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
                 let civil = DateTime::new(
                     i16::try_from(date.year).ok()?,
                     date.month as i8,
                     date.day as i8,
-                    hour.min(23) as i8,
+                    hour as i8,
                     minute as i8,
                     second as i8,
                     (nanos_of_day % NANOS) as i32,
@@ -381,7 +385,8 @@ impl Parts {
             Some(afternoon) => self.hour % 12 + if afternoon { 12 } else { 0 },
             None => self.hour,
         };
-        if hour > 24 || self.minute > 59 || self.second > 60 {
+        let midnight = hour == 24 && self.minute == 0 && self.second == 0;
+        if (hour > 23 && !midnight) || self.minute > 59 || self.second > 60 {
             return None;
         }
         let nanos_of_day = ((hour * 60 + self.minute) * 60 + self.second) * NANOS + self.nanos;
@@ -649,6 +654,10 @@ mod tests {
         check("rfc3339", "2026-11-28T01:49:46.123456+02:00", Some("2026-11-27T23:49:46.123456Z"));
         check("rfc3339", "2026-11-28 01:49:46,5", Some("2026-11-28T01:49:46.500Z"));
         check("rfc3339", "2026-02-30T00:00:00Z", None);
+        let earliest = "1677-09-21T00:12:43.145224192Z";
+        check("rfc3339", earliest, Some(earliest));
+        check("rfc3339", "1677-09-21T00:12:43.145224191Z", None);
+        check("rfc3339", "9999-12-31T23:59:59Z", None);
         check("rfc3164", "Nov  8 01:02:03", Some("2026-11-08T01:02:03.000Z"));
         check("rfc3164", "Feb 29 01:02:03", Some("2024-02-29T01:02:03.000Z"));
         check("clf", "22/Nov/2026:18:21:01 +0900", Some("2026-11-22T09:21:01.000Z"));
@@ -693,6 +702,9 @@ mod tests {
             |text: &str| format.parse(text.as_bytes(), &context).unwrap() / NANOS / 3600 % 24;
         assert_eq!(hour("2026-01-15 12:00:00"), 11);
         assert_eq!(hour("2026-07-15 12:00:00"), 10);
+        assert_eq!(hour("2016-12-31 23:59:60"), 23);
+        assert_eq!(hour("2016-12-31 24:00:00"), 23);
+        assert!(format.parse(b"2016-12-31 24:00:01", &context).is_none());
         assert!(format.parse(b"2026-03-29 02:30:00", &context).is_some());
         assert!(Zone::parse("Mars/Base").is_err());
     }
