@@ -63,7 +63,10 @@ pub fn text(sources: &[SourceAudit]) -> String {
         "HOST", "SOURCE", "ROWS", "DUPLICATES", "GAPS"
     );
     for source in &sorted {
-        let newest = source.newest_event.map_or_else(|| "–".into(), format_time);
+        // Seconds are enough for people; JSON has it all.
+        let newest = source
+            .newest_event
+            .map_or_else(|| "–".into(), |time| format!("{}Z", &format_time(time)[..19]));
         out.push_str(&format!(
             "{:host$}  {:path$}  {:>12}  {:>10}  {:>6}  {newest}\n",
             printable(&source.host),

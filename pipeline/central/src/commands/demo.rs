@@ -2,7 +2,7 @@
 
 use super::ingest::signals;
 use super::{audit, report};
-use crate::demo::{DIRECTORY_DEFAULT, Demo, DemoOptions, Screen};
+use crate::demo::{DIRECTORY_DEFAULT, Demo, DemoOptions, Drained, Screen};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use crossbeam_channel::RecvTimeoutError;
@@ -65,8 +65,11 @@ impl DemoCommand {
         }
         println!("draining");
         let mut screen = Screen::new();
-        let sources = demo.drain(&mut screen)?;
+        let Drained { sources, dropped } = demo.drain(&mut screen)?;
         print!("\n{}", audit::text(&sources));
+        for (reason, count) in &dropped {
+            println!("the agent dropped {count} lines on purpose: {reason}");
+        }
         println!("\nThe table stays: logweir search --store {}/table", options.directory.display());
         Ok(if audit::complete(&sources) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

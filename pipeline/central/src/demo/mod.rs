@@ -17,6 +17,7 @@ use logweir_document::{parse, render_all};
 use logweir_kafka::topics::{TopicSpec, Topics};
 use logweir_record::{TOPIC_AGENTS, TOPIC_DEAD_LETTER, TOPIC_EVENTS};
 use logweir_store::{SourceAudit, audit};
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -41,6 +42,14 @@ pub struct DemoOptions {
     pub generate: Option<u32>,
     /// Where to listen for syslog, UDP and TCP.
     pub syslog: SocketAddr,
+}
+
+/// What there is to tell at the end.
+#[derive(Debug)]
+pub struct Drained {
+    pub sources: Vec<SourceAudit>,
+    /// What the agent dropped on purpose, by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
 }
 
 /// A running demo.
@@ -132,7 +141,7 @@ impl Demo {
     ///
     /// # Errors
     /// A part could not end in order.
-    pub fn drain(self, screen: &mut Screen) -> Result<Vec<SourceAudit>> {
+    pub fn drain(self, screen: &mut Screen) -> Result<Drained> {
         if let Some(generator) = self.generator {
             generator.stop()?;
         }
@@ -145,10 +154,9 @@ impl Demo {
             let (stored, duplicates, undecodable) = statistics.totals();
             (stored, stored + duplicates + undecodable)
         };
-        while arrived().1 < counts.delivered && Instant::now() < deadline {
-            std::thread::park_timeout(DRAIN_STEP);
+        let figures = || {
             let (stored, all) = arrived();
-            screen.show(Figures {
+            Figures {
                 read: counts.read,
                 parsed: counts.parsed,
                 unparsed: counts.unparsed,
@@ -158,12 +166,17 @@ impl Demo {
                 dropped: counts.dropped_total(),
                 missing: 0,
                 sources: last.sources.len(),
-            });
+            }
+        };
+        while arrived().1 < counts.delivered && Instant::now() < deadline {
+            std::thread::park_timeout(DRAIN_STEP);
+            screen.show(figures());
         }
+        screen.finish(figures());
         let table = self.ingest.table().clone();
         self.ingest.stop()?;
         self.broker.shutdown();
-        Ok(audit(&table, None, None)?)
+        Ok(Drained { sources: audit(&table, None, None)?, dropped: last.counts.dropped })
     }
 }
 

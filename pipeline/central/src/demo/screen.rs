@@ -51,6 +51,15 @@ impl Screen {
         if self.drawn.is_some_and(|(at, _)| at.elapsed() < interval) {
             return;
         }
+        self.draw(figures);
+    }
+
+    /// Draws `figures` whatever the age of the last drawing: the last word.
+    pub fn finish(&mut self, figures: Figures) {
+        self.draw(figures);
+    }
+
+    fn draw(&mut self, figures: Figures) {
         let rate = self.drawn.map_or(0, |(at, before)| {
             let seconds = at.elapsed().as_secs_f64().max(0.001);
             (figures.stored.saturating_sub(before.stored) as f64 / seconds).round() as u64
