@@ -106,20 +106,9 @@ impl Broker {
         let storage = |source| BrokerError::Storage { path: config.data_dir.clone(), source };
         std::fs::create_dir_all(&config.data_dir).map_err(storage)?;
         let lock = lock(&config.data_dir)?;
-        let topics = Topics::open(&config.data_dir).map_err(storage)?;
-        let groups =
-            Coordinator::open(&config.data_dir, config.rebalance_delay).map_err(storage)?;
-        let producer_ids = ProducerIds::open(&config.data_dir).map_err(storage)?;
         let listen = |source| BrokerError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).map_err(listen)?;
-        let shared = Arc::new(Shared {
-            topics,
-            groups,
-            producer_ids: Mutex::new(producer_ids),
-            arrivals: Arrivals::default(),
-            stopping: AtomicBool::new(false),
-            config,
-        });
+        let shared = Arc::new(Shared::open(config.clone()).map_err(storage)?);
         let server = Server::start(listener, &shared).map_err(BrokerError::Thread)?;
         Ok(Self { shared, server: Some(server), _lock: lock })
     }
@@ -164,11 +153,24 @@ impl Drop for Broker {
 }
 
 impl Shared {
+    /// Opens what is in the data directory.
+    pub(crate) fn open(config: BrokerConfig) -> io::Result<Self> {
+        Ok(Self {
+            topics: Topics::open(&config.data_dir)?,
+            groups: Coordinator::open(&config.data_dir, config.rebalance_delay)?,
+            producer_ids: Mutex::new(ProducerIds::open(&config.data_dir)?),
+            arrivals: Arrivals::default(),
+            stopping: AtomicBool::new(false),
+            config,
+        })
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 
-    fn stop(&self) {
+    /// Ends all waiting; no thread begins another request.
+    pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.groups.stop();
         self.arrivals.announce();

@@ -208,7 +208,7 @@ fn deleted_records_stay_deleted() {
         let request =
             DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(1000);
         let response = Wire::connect(broker.address()).call(1, &request);
-        let partition = &response.topics.iter().next().unwrap().partitions.iter().next().unwrap();
+        let partition = &response.topics[0].partitions[0];
         (partition.error_code, partition.low_watermark)
     };
     const OUT_OF_RANGE: i16 = 1;

@@ -185,3 +185,6 @@ fn topic_name(name: &str) -> TopicName {
 fn text(text: impl Into<String>) -> StrBytes {
     StrBytes::from_string(text.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,28 +78,19 @@ fn append(
         tracing::warn!(topic = topic.name(), partition = partition.index, %fault, "refused a batch");
         batch_error(fault)
     })?;
-    let limits = settings.log_limits(&shared.config);
     let mut batch = records.to_vec();
     let mut log = partition.log();
-    let sync_first = shared.config.fsync_interval.is_zero();
+    let limits = settings.log_limits(&shared.config);
     let appended = log.append(&mut batch, &header, LEADER_EPOCH, &limits);
-    let synced = appended.and_then(|appended| {
-        match if sync_first { log.take_unsynced() } else { None } {
-            Some(file) => {
-                file.sync_data().map_err(LogError::Storage).inspect_err(|_| log.stop())?
-            }
-            None => {}
-        }
-        Ok(appended)
-    });
+    let synced = match shared.config.fsync_interval.is_zero() {
+        true => appended.and_then(|appended| log.sync().map(|()| appended)),
+        false => appended,
+    };
     let start_offset = log.start_offset();
-    match synced {
-        Ok(appended) => Ok((appended.base_offset, start_offset)),
-        Err(error) => {
-            tracing::warn!(topic = topic.name(), partition = partition.index, %error, "not appended");
-            Err(log_error(&error))
-        }
-    }
+    synced.map(|appended| (appended.base_offset, start_offset)).map_err(|error| {
+        tracing::warn!(topic = topic.name(), partition = partition.index, %error, "not appended");
+        log_error(&error)
+    })
 }
 
 fn batch_error(fault: BatchFault) -> ResponseError {

@@ -19,6 +19,7 @@ use kafka_protocol::messages::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
     DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
 };
+use kafka_protocol::protocol::StrBytes;
 
 /// An error code, and what it is about.
 type Refusal = (ResponseError, String);
@@ -32,7 +33,7 @@ pub(super) fn create(
     let results = request.topics.into_iter().map(|topic| {
         let created = create_one(&topic, dry, shared);
         let result = CreatableTopicResult::default().with_name(topic.name);
-        let (error, message) = code_and_message(created.as_ref().map(|_| ()));
+        let (error, message) = code_and_message(&created);
         let result = result.with_error_code(error).with_error_message(message);
         match created {
             Ok(partitions) if version >= 5 => {
@@ -90,7 +91,7 @@ pub(super) fn delete(
 ) -> DeleteTopicsResponse {
     let results = request.topic_names.into_iter().map(|name| {
         let deleted = delete_one(&name, shared);
-        let (error, message) = code_and_message(deleted.as_ref().map(|()| ()));
+        let (error, message) = code_and_message(&deleted);
         let message = if version >= 5 { message } else { None };
         let result = DeletableTopicResult::default().with_name(Some(name));
         result.with_error_code(error).with_error_message(message)
@@ -110,7 +111,7 @@ pub(super) fn grow(request: CreatePartitionsRequest, shared: &Shared) -> CreateP
     let dry = request.validate_only;
     let results = request.topics.into_iter().map(|topic| {
         let grown = grow_one(&topic, dry, shared);
-        let (error, message) = code_and_message(grown.as_ref().map(|()| ()));
+        let (error, message) = code_and_message(&grown);
         let result = CreatePartitionsTopicResult::default().with_name(topic.name);
         result.with_error_code(error).with_error_message(message)
     });
@@ -167,11 +168,9 @@ fn delete_before(
     })
 }
 
-fn code_and_message(
-    result: Result<(), &Refusal>,
-) -> (i16, Option<kafka_protocol::protocol::StrBytes>) {
+fn code_and_message<T>(result: &Result<T, Refusal>) -> (i16, Option<StrBytes>) {
     match result {
-        Ok(()) => (0, None),
+        Ok(_) => (0, None),
         Err((error, message)) => (error.code(), Some(text(message.as_str()))),
     }
 }

@@ -208,12 +208,12 @@ impl Coordinator {
         let zipped = offsets.into_iter().zip(&results);
         let sound: Offsets =
             zipped.filter(|(_, ok)| ok.is_ok()).map(|(offset, _)| offset).collect();
-        if !sound.is_empty() {
-            if let Err(error) = inner.offsets.commit(group, sound) {
-                tracing::error!(group, %error, "cannot store committed offsets");
-                let failed = Err(CommitFault::Group(GroupFault::Storage));
-                results.iter_mut().filter(|result| result.is_ok()).for_each(|ok| *ok = failed);
-            }
+        if !sound.is_empty()
+            && let Err(error) = inner.offsets.commit(group, sound)
+        {
+            tracing::error!(group, %error, "cannot store committed offsets");
+            let failed = Err(CommitFault::Group(GroupFault::Storage));
+            results.iter_mut().filter(|result| result.is_ok()).for_each(|ok| *ok = failed);
         }
         results
     }

@@ -221,6 +221,17 @@ impl PartitionLog {
         if unsynced { self.newest().file().cloned() } else { None }
     }
 
+    /// Makes all that was appended durable.
+    pub(crate) fn sync(&mut self) -> Result<(), LogError> {
+        match self.take_unsynced().map_or(Ok(()), |file| file.sync_data()) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.stop();
+                Err(LogError::Storage(error))
+            }
+        }
+    }
+
     /// Takes no more appends: what has been acknowledged may not be on disk.
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
@@ -264,3 +275,6 @@ impl PartitionLog {
         self.segments.last_mut().expect("a log has a segment to write to")
     }
 }
+
+#[cfg(test)]
+mod tests;

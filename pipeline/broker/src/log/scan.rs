@@ -28,20 +28,20 @@ pub(crate) struct Scan<'f> {
     depth: Depth,
     file_bytes: u64,
     position: u64,
-    /// Offset that the next batch must at least have.
-    offset_min: i64,
+    /// Offset that the next batch must have: the checksum does not cover it. `None`: any.
+    expected_offset: Option<i64>,
     read_bytes: usize,
     buffer: Vec<u8>,
     buffer_from: u64,
 }
 
 impl<'f> Scan<'f> {
-    /// Begins at `position`, where a batch with an offset of at least `offset_min` is expected.
+    /// Begins at `position`, where a batch is expected, of that offset if it is given.
     pub(crate) fn new(
         file: &'f File,
         file_bytes: u64,
         position: u64,
-        offset_min: i64,
+        expected_offset: Option<i64>,
         depth: Depth,
     ) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl<'f> Scan<'f> {
             depth,
             file_bytes,
             position,
-            offset_min,
+            expected_offset,
             read_bytes: READ_BYTES,
             buffer: Vec::new(),
             buffer_from: 0,
@@ -78,7 +78,7 @@ impl<'f> Scan<'f> {
         let Ok(header) = BatchHeader::read(self.bytes(position, HEADER_BYTES)?) else {
             return Ok(None);
         };
-        let in_order = header.base_offset >= self.offset_min;
+        let in_order = self.expected_offset.is_none_or(|offset| offset == header.base_offset);
         if !in_order || self.file_bytes - position < header.bytes as u64 {
             return Ok(None);
         }
@@ -89,7 +89,7 @@ impl<'f> Scan<'f> {
             }
         }
         self.position = position + header.bytes as u64;
-        self.offset_min = header.next_offset();
+        self.expected_offset = Some(header.next_offset());
         Ok(Some((position, header)))
     }
 

@@ -98,7 +98,7 @@ impl Segment {
             file: None,
         };
         let depth = if newest { Depth::Checksums } else { Depth::Headers };
-        let mut scan = Scan::new(&file, metadata.len(), 0, base_offset, depth);
+        let mut scan = Scan::new(&file, metadata.len(), 0, Some(base_offset), depth);
         while let Some((_, header)) = scan.next()? {
             segment.note(&header, if newest { SPACING_BYTES_ACTIVE } else { SPACING_BYTES_CLOSED });
             visit(&header);
@@ -232,7 +232,8 @@ impl Segment {
             return Ok(None);
         }
         let slice = self.slice(self.base_offset)?;
-        let mut scan = Scan::new(&slice.file, self.bytes, 0, self.base_offset, Depth::Headers);
+        let mut scan =
+            Scan::new(&slice.file, self.bytes, 0, Some(self.base_offset), Depth::Headers);
         while let Some((_, header)) = scan.next()? {
             if header.max_timestamp >= timestamp && header.last_offset() >= offset_min {
                 return Ok(Some(header));
@@ -260,7 +261,7 @@ impl Slice {
     /// # Errors
     /// The file cannot be read, or was damaged since it was indexed.
     pub(crate) fn read(&self, bytes_max: usize, first_whole: bool) -> io::Result<Vec<u8>> {
-        let mut scan = Scan::new(&self.file, self.end, self.position, 0, Depth::Headers);
+        let mut scan = Scan::new(&self.file, self.end, self.position, None, Depth::Headers);
         scan.set_read_bytes(LOOKUP_READ_BYTES);
         let (start, first) = loop {
             match scan.next()? {
