@@ -14,8 +14,9 @@ fn main() {
         .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
         .collect();
     files.sort();
-    let mut source =
-        String::from("/// The packs inside the program: (name, text).\nconst SHIPPED: &[(&str, &str)] = &[\n");
+    let mut source = String::from(
+        "/// The packs inside the program: (name, text).\nconst SHIPPED: &[(&str, &str)] = &[\n",
+    );
     for path in &files {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let _ = writeln!(source, "    ({:?}, include_str!({path:?})),", format!("shipped:{name}"));
@@ -23,5 +24,6 @@ fn main() {
     }
     source.push_str("];\n");
     let out = std::env::var("OUT_DIR").expect("cargo sets it");
-    std::fs::write(Path::new(&out).join("shipped.rs"), source).expect("the output directory is ours");
+    std::fs::write(Path::new(&out).join("shipped.rs"), source)
+        .expect("the output directory is ours");
 }

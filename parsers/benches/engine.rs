@@ -65,7 +65,9 @@ fn main() {
     let lines: Vec<Vec<u8>> = SSHD
         .iter()
         .enumerate()
-        .map(|(n, (_, message))| format!("Nov 28 10:15:{:02} web{n} sshd[{}]: {message}", n * 5, 8_000 + n).into_bytes())
+        .map(|(n, (_, message))| {
+            format!("Nov 28 10:15:{:02} web{n} sshd[{}]: {message}", n * 5, 8_000 + n).into_bytes()
+        })
         .collect();
     let mut nanos_at: HashMap<usize, f64> = HashMap::new();
     for rules in [10, 100, 1_000] {
@@ -87,7 +89,10 @@ fn main() {
     let sshd: Vec<Vec<u8>> = lines.clone();
     report("sshd lines, all packs", engine(&shipped, &sshd));
     let unknown: Vec<Vec<u8>> = (0..64)
-        .map(|n| format!("Nov 28 10:15:02 web1 frobnicator[{n}]: job {n} took {} ms, ok", n * 37).into_bytes())
+        .map(|n| {
+            format!("Nov 28 10:15:02 web1 frobnicator[{n}]: job {n} took {} ms, ok", n * 37)
+                .into_bytes()
+        })
         .collect();
     report("lines that nothing matches, all packs", engine(&shipped, &unknown));
 }
@@ -98,7 +103,9 @@ fn report(what: &str, nanos: f64) {
 
 /// A pack of sshd's rules, the ten spread among others.
 fn pack(rules: usize) -> String {
-    let mut text = String::from("pack: bench\napplies: {program: [sshd]}\nset: {event.kind: event, event.category: [authentication]}\nrules:\n");
+    let mut text = String::from(
+        "pack: bench\napplies: {program: [sshd]}\nset: {event.kind: event, event.category: [authentication]}\nrules:\n",
+    );
     let step = rules / SSHD.len();
     for number in 0..rules {
         let (id, pattern) = if number % step == 0 {
@@ -115,8 +122,20 @@ fn pack(rules: usize) -> String {
 
 /// Rules as they are written for other messages: most begin with words, some do not.
 fn other(number: usize) -> String {
-    let words = ["session", "channel", "key", "user", "port", "daemon", "request", "worker", "Failed", "Connection"];
-    let verbs = ["opened", "refused", "expired", "started", "timed out", "rejected", "lost", "renewed"];
+    let words = [
+        "session",
+        "channel",
+        "key",
+        "user",
+        "port",
+        "daemon",
+        "request",
+        "worker",
+        "Failed",
+        "Connection",
+    ];
+    let verbs =
+        ["opened", "refused", "expired", "started", "timed out", "rejected", "lost", "renewed"];
     let (word, verb) = (words[number % words.len()], verbs[number / 7 % verbs.len()]);
     match number % 5 {
         0 => format!(r"(?<labels.what>\S+): {word}{number} {verb} for (?<user.name>\S+)"),
@@ -171,7 +190,8 @@ fn engine(rules: &Arc<RuleSet>, lines: &[Vec<u8>]) -> f64 {
 
 /// What one would write first: for the program of the line, regex after regex, then a JSON tree.
 fn naive(rules: usize, lines: &[Vec<u8>]) -> f64 {
-    let header = Regex::new(r"(?-u)^(\w{3} +\d+ \S+) (\S+) ([^\[:]+)(?:\[(\d+)\])?: (.*)$").expect("a regex");
+    let header = Regex::new(r"(?-u)^(\w{3} +\d+ \S+) (\S+) ([^\[:]+)(?:\[(\d+)\])?: (.*)$")
+        .expect("a regex");
     let step = rules / SSHD.len();
     let list: Vec<Regex> = (0..rules)
         .map(|n| if n % step == 0 { SSHD[n / step].0.to_owned() } else { other(n) })

@@ -121,7 +121,8 @@ impl ProbeKind {
                 Some(Need::holding(&[longest.needle()]))
             }
             Self::Contains => {
-                let literals: Vec<&[u8]> = applies.contains.iter().map(|part| part.needle()).collect();
+                let literals: Vec<&[u8]> =
+                    applies.contains.iter().map(|part| part.needle()).collect();
                 (!literals.is_empty()).then(|| Need::holding(&literals))
             }
             Self::Signature => applies.signature.as_ref().map(|signature| signature.need.clone()),

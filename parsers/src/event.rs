@@ -36,7 +36,10 @@ pub(crate) enum Value {
     /// Nanoseconds since 1970.
     Time(i64),
     /// Several texts, by their range in the event's items.
-    List { start: u32, end: u32 },
+    List {
+        start: u32,
+        end: u32,
+    },
 }
 
 /// Where a value came from: what comes from a rule replaces what comes from the header.

@@ -122,7 +122,11 @@ impl FieldTable {
 
 /// Whether a rule may name this field, and what is wrong if it may not: (message, remedy).
 pub(crate) fn check_name(name: &str, vendor: &[String]) -> Result<(), (String, String)> {
-    let own = |prefix: &str| name.len() > prefix.len() + 1 && name.starts_with(prefix) && name.as_bytes()[prefix.len()] == b'.';
+    let own = |prefix: &str| {
+        name.len() > prefix.len() + 1
+            && name.starts_with(prefix)
+            && name.as_bytes()[prefix.len()] == b'.'
+    };
     if name.starts_with('_') || own("labels") || vendor.iter().any(|prefix| own(prefix)) {
         return Ok(());
     }
@@ -172,8 +176,15 @@ fn relation(name: &str) -> Option<Relation> {
     }
     if matches!(
         name,
-        "host.hostname" | "host.name" | "source.domain" | "destination.domain" | "client.domain"
-            | "server.domain" | "url.domain" | "observer.hostname" | "dns.question.name"
+        "host.hostname"
+            | "host.name"
+            | "source.domain"
+            | "destination.domain"
+            | "client.domain"
+            | "server.domain"
+            | "url.domain"
+            | "observer.hostname"
+            | "dns.question.name"
     ) {
         return Some(Relation::Host);
     }

@@ -4,7 +4,7 @@
 //! says syslog goes to `syslog_loose`, whose message is taken from the original line (it trims).
 //! A line that is no syslog has no header: everything is message. Nothing is ever cut off silently.
 
-use crate::time::{TimeContext, rfc3164_prefix, rfc3339_prefix, unix_seconds};
+use crate::time::{TimeContext, Zone, rfc3164_prefix, rfc3339_prefix, unix_seconds};
 
 /// What stands in front of the message.
 #[derive(Debug, Clone, Default)]
@@ -32,9 +32,60 @@ pub struct HeaderTime {
 /// The longest that a program's name may be; longer words are prose.
 const PROGRAM_BYTES_MAX: usize = 128;
 
+/// The time of the line before, because lines come many to the second: what stands there up to the
+/// end of the word behind the time, under which zone and time of reading, and what it means.
+#[derive(Debug, Clone, Default)]
+pub struct Memo {
+    text: Vec<u8>,
+    time: Option<HeaderTime>,
+    /// Where the time ends.
+    end: usize,
+    received_unix_nanos: i64,
+    zone: Option<Zone>,
+}
+
+/// Longer beginnings are not remembered.
+const MEMO_BYTES_MAX: usize = 96;
+
+impl Memo {
+    fn timestamp<'a>(
+        &mut self,
+        text: &'a [u8],
+        context: &TimeContext<'_>,
+    ) -> Option<(HeaderTime, &'a [u8])> {
+        let known = !self.text.is_empty()
+            && text.starts_with(&self.text)
+            && self.received_unix_nanos == context.received_unix_nanos
+            && self.zone.as_ref() == Some(context.zone);
+        if known {
+            return self.time.map(|time| (time, &text[self.end..]));
+        }
+        let (time, rest) = timestamp(text, context)?;
+        let end = text.len() - rest.len();
+        // A year or a zone may stand behind the time, so the word there belongs to it.
+        let word = rest.get(1..)?.iter().position(|byte| *byte == b' ').map(|at| end + 1 + at + 1);
+        self.text.clear();
+        if let Some(length) = word.filter(|length| *length <= MEMO_BYTES_MAX) {
+            self.text.extend_from_slice(&text[..length]);
+            (self.time, self.end) = (Some(time), end);
+            self.received_unix_nanos = context.received_unix_nanos;
+            if self.zone.as_ref() != Some(context.zone) {
+                self.zone = Some(context.zone.clone());
+            }
+        }
+        Some((time, rest))
+    }
+}
+
 /// Takes the header off `line`.
 #[must_use]
 pub fn parse<'a>(line: &'a [u8], context: &TimeContext<'_>) -> Header<'a> {
+    parse_with(line, context, &mut Memo::default())
+}
+
+/// As [`parse`], with what the lines before have shown.
+#[must_use]
+pub fn parse_with<'a>(line: &'a [u8], context: &TimeContext<'_>, memo: &mut Memo) -> Header<'a> {
     let (priority, rest) = match priority(line) {
         Some((priority, rest)) => (Some(priority), rest),
         None => (None, line),
@@ -46,7 +97,7 @@ pub fn parse<'a>(line: &'a [u8], context: &TimeContext<'_>) -> Header<'a> {
     }
     // Some devices leave a space behind the priority.
     let start = if priority.is_some() { rest.strip_prefix(b" ").unwrap_or(rest) } else { rest };
-    if let Some((time, after)) = timestamp(start, context) {
+    if let Some((time, after)) = memo.timestamp(start, context) {
         let header =
             after_time(time, after, Header { priority, message: after, ..Header::default() });
         if priority.is_none() && is_of_application(start, &header) {
@@ -455,7 +506,6 @@ fn fallback<'a>(line: &'a [u8], header: Header<'a>) -> Header<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Zone;
 
     fn check(line: &str, expected: [&str; 4], message: &str) {
         let zone = Zone::utc();
@@ -548,6 +598,35 @@ mod tests {
         let line = "2026-11-22T10:00:00+00:00 10.1.1.1 %ASA-6-1: x";
         check(line, [nov, "10.1.1.1", "", ""], "%ASA-6-1: x");
         check("Nov 22 10:00:00 ERROR app: x", [nov, "", "", ""], "ERROR app: x");
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_time_changes_nothing() {
+        let zones = [Zone::utc(), Zone::parse("+02:00").unwrap()];
+        let lines = [
+            "Nov 22 10:00:00 web1 sshd[12]: hi",
+            "Nov 22 10:00:00 web1 sshd[12]: hi",
+            "Nov 22 10:00:00 web2 sshd[12]: hi",
+            "Nov 22 10:00:00 2025 web1 sshd[12]: hi",
+            "Nov 22 10:00:00 2025 web1 su: hi",
+            "Nov 22 10:00:00 CET web1 su: hi",
+            "Nov 22 10:00:00 CE",
+            "<34>Nov 22 10:00:00 web1 su: hi",
+            "2026-11-22T10:00:00Z h a[1]: x",
+            "2026-11-22T10:00:00Z h b[1]: x",
+            "2026-11-22T10:00:00Z",
+        ];
+        let mut memo = Memo::default();
+        for received in [1_795_867_200_000_000_000, 1_695_867_200_000_000_000] {
+            for zone in zones.iter().chain(&zones) {
+                let context = TimeContext { received_unix_nanos: received, zone };
+                for line in lines.iter().chain(&lines) {
+                    let got = parse_with(line.as_bytes(), &context, &mut memo);
+                    let expected = parse(line.as_bytes(), &context);
+                    assert_eq!(format!("{got:?}"), format!("{expected:?}"), "{line}");
+                }
+            }
+        }
     }
 
     #[test]

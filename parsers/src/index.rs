@@ -60,8 +60,12 @@ impl Need {
         // What a text begins with it also holds.
         let holds = match prefixes {
             Some(_) => all(|need| need.holds.as_ref()),
-            None => needs.clone().map(|need| need.holds.as_ref().or(long_prefixes(need)).cloned())
-                .collect::<Option<Vec<_>>>().map(|lists| lists.concat()).filter(|any| !any.is_empty()),
+            None => needs
+                .clone()
+                .map(|need| need.holds.as_ref().or(long_prefixes(need)).cloned())
+                .collect::<Option<Vec<_>>>()
+                .map(|lists| lists.concat())
+                .filter(|any| !any.is_empty()),
         };
         Self { prefixes, holds }
     }

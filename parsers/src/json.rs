@@ -49,7 +49,10 @@ fn first_special(text: &[u8]) -> usize {
 
 /// As [`special`], by comparisons that sixteen bytes go through at once.
 fn compared(byte: u8) -> u8 {
-    u8::from(byte < 0x20) | u8::from(byte >= 0x80) | u8::from(byte == b'"') | u8::from(byte == b'\\')
+    u8::from(byte < 0x20)
+        | u8::from(byte >= 0x80)
+        | u8::from(byte == b'"')
+        | u8::from(byte == b'\\')
 }
 
 /// Not 0 for control characters, quote, backslash, and what is not ASCII.

@@ -28,11 +28,10 @@ impl Matcher {
         match self {
             Self::Exact(text) => text == value,
             Self::Glob(pattern) => glob(pattern, value),
-            Self::Range(low, high) => {
-                std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).is_some_and(
-                    |number: i64| (*low..=*high).contains(&number),
-                )
-            }
+            Self::Range(low, high) => std::str::from_utf8(value)
+                .ok()
+                .and_then(|text| text.parse().ok())
+                .is_some_and(|number: i64| (*low..=*high).contains(&number)),
         }
     }
 }

@@ -15,8 +15,8 @@ use logweir_document::nearest;
 use memchr::memmem::Finder;
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::hir::{Hir, HirKind};
-use std::sync::OnceLock;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 /// The most that a pattern may compile to; a rule in ASCII needs a tenth of it.
 const SIZE_MAX: usize = 256 << 10;
@@ -75,10 +75,7 @@ pub(crate) struct Pattern {
 }
 
 /// Expands and numbers `text`; `own` are the pack's fragments.
-pub(crate) fn expand(
-    text: &str,
-    own: &BTreeMap<String, String>,
-) -> Result<Expanded, PatternFault> {
+pub(crate) fn expand(text: &str, own: &BTreeMap<String, String>) -> Result<Expanded, PatternFault> {
     let mut expander = Expander { own, regex: String::new(), captures: Vec::new() };
     expander.walk(text, 0, None)?;
     Ok(Expanded { regex: expander.regex, captures: expander.captures })
@@ -246,7 +243,11 @@ impl Expander<'_> {
 
     fn named(&mut self, rest: &[char], from: usize, at: usize) -> Result<usize, PatternFault> {
         let Some(end) = rest.iter().position(|c| *c == '>') else {
-            return Err(PatternFault::new(at, "the name of this group has no end", "write `(?<name>…)`"));
+            return Err(PatternFault::new(
+                at,
+                "the name of this group has no end",
+                "write `(?<name>…)`",
+            ));
         };
         let text: String = rest[from.min(end)..end].iter().collect();
         self.begin_capture(&text, at)?;
@@ -269,7 +270,11 @@ impl Expander<'_> {
         };
         let name = bracketed(name);
         if name.is_empty() {
-            return Err(PatternFault::new(at, "a capture without a name", "name a field, or write `(?:…)`"));
+            return Err(PatternFault::new(
+                at,
+                "a capture without a name",
+                "name a field, or write `(?:…)`",
+            ));
         }
         self.regex.push_str(&format!("(?P<g{}>", self.captures.len()));
         self.captures.push(Capture { name, kind, at });
@@ -278,20 +283,30 @@ impl Expander<'_> {
 
     fn grok(&mut self, rest: &[char], at: usize, depth: usize) -> Result<usize, PatternFault> {
         let Some(end) = rest.iter().position(|c| *c == '}') else {
-            return Err(PatternFault::new(at, "`%{` without `}`", "write `%{NAME:field}`, or `%\\{`"));
+            return Err(PatternFault::new(
+                at,
+                "`%{` without `}`",
+                "write `%{NAME:field}`, or `%\\{`",
+            ));
         };
         let text: String = rest[2..end].iter().collect();
         let (name, field) = match text.split_once(':') {
             Some((name, field)) => (name, Some(field)),
             None => (text.as_str(), None),
         };
-        let Some(definition) =
-            self.own.get(name).map(String::as_str).or_else(|| grok::definition(name)).map(str::to_owned)
+        let Some(definition) = self
+            .own
+            .get(name)
+            .map(String::as_str)
+            .or_else(|| grok::definition(name))
+            .map(str::to_owned)
         else {
             let mut known: Vec<&str> = self.own.keys().map(String::as_str).collect();
             grok::names().for_each(|name| known.push(name));
-            let remedy = nearest(name, known)
-                .map_or_else(|| "define it under `patterns:`".into(), |near| format!("did you mean `{near}`?"));
+            let remedy = nearest(name, known).map_or_else(
+                || "define it under `patterns:`".into(),
+                |near| format!("did you mean `{near}`?"),
+            );
             return Err(PatternFault::new(at, format!("unknown pattern `%{{{name}}}`"), remedy));
         };
         if depth >= GROK_DEPTH_MAX {
@@ -331,7 +346,7 @@ fn escape_nested(inner: &str) -> String {
             }
             '[' if chars.peek() == Some(&':') => {
                 out.push(c);
-                while let Some(next) = chars.next() {
+                for next in chars.by_ref() {
                     out.push(next);
                     if next == ']' {
                         break;
@@ -371,7 +386,11 @@ mod tests {
     #[test]
     fn captures_are_fields_in_regex_and_grok() {
         check(r"^(?<source.ip>\S+) (?P<x:int>\d+)$", "::1 5", &[("source.ip", "::1"), ("x", "5")]);
-        check("^%{IPORHOST:source.address} %{INT:n:int}", "a.b 7", &[("source.address", "a.b"), ("n", "7")]);
+        check(
+            "^%{IPORHOST:source.address} %{INT:n:int}",
+            "a.b 7",
+            &[("source.address", "a.b"), ("n", "7")],
+        );
         check(r"%{WORD:[user][name]}=", "bob=", &[("user.name", "bob")]);
         check(r"^(?:a(?<x>\d)|b(?<x>\d))$", "b2", &[("x", "2")]);
         check(r"^(?>ab)c++(?<d>\h+)", "abccc  ", &[("d", "  ")]);
@@ -388,7 +407,11 @@ mod tests {
             (r"(?<>x)", 0, "without a name"),
         ] {
             let fault = expand(pattern, &BTreeMap::new()).unwrap_err();
-            assert_eq!((fault.at, fault.message.contains(part)), (at, true), "{pattern}: {fault:?}");
+            assert_eq!(
+                (fault.at, fault.message.contains(part)),
+                (at, true),
+                "{pattern}: {fault:?}"
+            );
         }
         let big = expand(r"^(\w{100}){200}$", &BTreeMap::new()).unwrap();
         assert!(compile(&big, false).unwrap_err().message.contains("KiB"));
@@ -396,10 +419,17 @@ mod tests {
 
     #[test]
     fn literals_are_found() {
-        let pattern = |text: &str| compile(&expand(text, &BTreeMap::new()).unwrap(), false).unwrap();
+        let pattern =
+            |text: &str| compile(&expand(text, &BTreeMap::new()).unwrap(), false).unwrap();
         let prefixes = pattern("^(?:Accepted|Failed) x").need.prefixes.unwrap();
-        assert!(prefixes.iter().all(|p| p.starts_with(b"Acc") || p.starts_with(b"Fai")), "{prefixes:?}");
+        assert!(
+            prefixes.iter().all(|p| p.starts_with(b"Acc") || p.starts_with(b"Fai")),
+            "{prefixes:?}"
+        );
         assert!(pattern("abc").need.prefixes.is_none());
-        assert_eq!(pattern(r"\d+ connection (?<a>\S+)").required.unwrap().needle(), b" connection ");
+        assert_eq!(
+            pattern(r"\d+ connection (?<a>\S+)").required.unwrap().needle(),
+            b" connection "
+        );
     }
 }

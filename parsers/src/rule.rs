@@ -3,8 +3,8 @@
 use crate::ecs::{Kind, Type};
 use crate::event::Constant;
 use crate::fields::{FieldId, FieldTable, Relation};
-use crate::matcher::Matcher;
 use crate::index::{LiteralIndex, Need};
+use crate::matcher::Matcher;
 use crate::pattern::Pattern;
 use crate::sub::{CsvOptions, KvOptions};
 use crate::time::{TimeFormat, Zone};
@@ -124,7 +124,10 @@ pub(crate) enum Action {
     Drop(usize),
     /// One of so many is delivered.
     Sample(u64),
-    Mask { fields: Vec<FieldId>, hash: bool },
+    Mask {
+        fields: Vec<FieldId>,
+        hash: bool,
+    },
 }
 
 /// A line and what is expected of its event.
@@ -345,9 +348,10 @@ impl RuleSet {
 
     /// The samples of every rule: (rule's number, sample).
     pub fn samples(&self) -> impl Iterator<Item = (usize, &Sample)> {
-        self.rules.iter().enumerate().flat_map(|(number, rule)| {
-            rule.samples.iter().map(move |sample| (number, sample))
-        })
+        self.rules
+            .iter()
+            .enumerate()
+            .flat_map(|(number, rule)| rule.samples.iter().map(move |sample| (number, sample)))
     }
 
     /// The reason for drops by its number.
@@ -373,7 +377,8 @@ impl RuleSet {
             .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
             .collect();
         let list = kind.list || value.is_array();
-        let json = if list { serde_json::Value::Array(items).to_string() } else { items[0].to_string() };
+        let json =
+            if list { serde_json::Value::Array(items).to_string() } else { items[0].to_string() };
         Constant { text: texts.join(",").into_bytes(), json: json.into_bytes() }
     }
 }
@@ -385,7 +390,9 @@ fn typed(value: &serde_json::Value, kind: Type) -> serde_json::Value {
         (Json::Number(_) | Json::Bool(_), Kind::Text | Kind::Ip | Kind::Date) => {
             Json::String(value.to_string())
         }
-        (Json::String(text), Kind::Integer) => text.parse::<i64>().map_or_else(|_| value.clone(), Json::from),
+        (Json::String(text), Kind::Integer) => {
+            text.parse::<i64>().map_or_else(|_| value.clone(), Json::from)
+        }
         _ => value.clone(),
     }
 }

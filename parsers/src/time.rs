@@ -12,12 +12,12 @@ const NANOS: i64 = 1_000_000_000;
 const AHEAD_MAX_NANOS: i64 = 31 * 86_400 * NANOS;
 
 /// A time zone.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Zone {
     kind: ZoneKind,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum ZoneKind {
     /// Seconds east of UTC.
     Fixed(i32),
@@ -599,34 +599,32 @@ fn unix(text: &[u8], units: i64) -> Option<i64> {
 pub fn write_rfc3339(out: &mut Vec<u8>, unix_nanos: i64) {
     let date = Date::of_days(unix_nanos.div_euclid(86_400 * NANOS));
     let nanos_of_day = unix_nanos.rem_euclid(86_400 * NANOS);
-    let seconds = nanos_of_day / NANOS;
-    let nanos = nanos_of_day % NANOS;
-    number(out, date.year, 4);
-    out.push(b'-');
-    number(out, date.month, 2);
-    out.push(b'-');
-    number(out, date.day, 2);
-    out.push(b'T');
-    number(out, seconds / 3600, 2);
-    out.push(b':');
-    number(out, seconds / 60 % 60, 2);
-    out.push(b':');
-    number(out, seconds % 60, 2);
-    out.push(b'.');
-    if nanos % 1_000_000 == 0 {
-        number(out, nanos / 1_000_000, 3);
-    } else if nanos % 1_000 == 0 {
-        number(out, nanos / 1_000, 6);
+    let seconds = (nanos_of_day / NANOS) as u32;
+    let nanos = (nanos_of_day % NANOS) as u32;
+    let mut text = *b"0000-00-00T00:00:00.000000000Z";
+    digits_into(&mut text[0..4], date.year as u32);
+    digits_into(&mut text[5..7], date.month as u32);
+    digits_into(&mut text[8..10], date.day as u32);
+    digits_into(&mut text[11..13], seconds / 3600);
+    digits_into(&mut text[14..16], seconds / 60 % 60);
+    digits_into(&mut text[17..19], seconds % 60);
+    let fraction = if nanos.is_multiple_of(1_000_000) {
+        digits_into(&mut text[20..23], nanos / 1_000_000);
+        3
+    } else if nanos.is_multiple_of(1_000) {
+        digits_into(&mut text[20..26], nanos / 1_000);
+        6
     } else {
-        number(out, nanos, 9);
-    }
-    out.push(b'Z');
+        digits_into(&mut text[20..29], nanos);
+        9
+    };
+    text[20 + fraction] = b'Z';
+    out.extend_from_slice(&text[..21 + fraction]);
 }
 
-fn number(out: &mut Vec<u8>, mut value: i64, width: usize) {
-    let start = out.len();
-    out.resize(start + width, b'0');
-    for slot in out[start..].iter_mut().rev() {
+/// The lowest digits of `value`, as many as there is room for.
+fn digits_into(room: &mut [u8], mut value: u32) {
+    for slot in room.iter_mut().rev() {
         *slot = b'0' + (value % 10) as u8;
         value /= 10;
     }

@@ -79,7 +79,8 @@ impl Transform {
 
 fn scale(text: &[u8], factor: f64, out: &mut Vec<u8>) -> bool {
     let number = std::str::from_utf8(text).ok().and_then(|text| text.trim().parse::<f64>().ok());
-    let Some(scaled) = number.map(|number| number * factor).filter(|number| number.is_finite()) else {
+    let Some(scaled) = number.map(|number| number * factor).filter(|number| number.is_finite())
+    else {
         return false;
     };
     let whole = (scaled - scaled.round()).abs() < 1e-6 && scaled.abs() < 9e15;

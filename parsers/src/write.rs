@@ -21,7 +21,8 @@ impl Event {
         for (at, (name, value)) in self.extras().iter().enumerate() {
             let name = self.bytes(view.line, *name);
             // The first of several keys of one name stays, and so does a field that a rule names.
-            let repeated = self.extras()[..at].iter().any(|(n, _)| self.bytes(view.line, *n) == name);
+            let repeated =
+                self.extras()[..at].iter().any(|(n, _)| self.bytes(view.line, *n) == name);
             let named = fields.find(name).is_some_and(|id| self.get(id) != Value::Absent);
             if repeated || named {
                 continue;
@@ -94,7 +95,9 @@ impl Event {
     fn write_single(&self, line: &[u8], kind: Kind, value: Value, out: &mut Vec<u8>) -> bool {
         match value {
             Value::Text(text) => return write_typed(kind, self.bytes(line, text), out),
-            Value::Address(text) => quoted(out, |out| out.extend_from_slice(self.bytes(line, text))),
+            Value::Address(text) => {
+                quoted(out, |out| out.extend_from_slice(self.bytes(line, text)))
+            }
             Value::Time(nanos) => quoted(out, |out| write_rfc3339(out, nanos)),
             Value::Integer(number) if matches!(kind, Kind::Integer | Kind::Float) => {
                 write_i64(out, number);
@@ -106,7 +109,9 @@ impl Event {
             Value::Float(number) => quoted(out, |out| write_f64(out, number)),
             Value::Boolean(truth) if kind == Kind::Boolean => out.extend_from_slice(word(truth)),
             Value::Boolean(truth) => quoted(out, |out| out.extend_from_slice(word(truth))),
-            Value::Absent | Value::InBlock | Value::Constant(_) | Value::List { .. } => return false,
+            Value::Absent | Value::InBlock | Value::Constant(_) | Value::List { .. } => {
+                return false;
+            }
         }
         true
     }
@@ -149,13 +154,19 @@ fn write_typed(kind: Kind, text: &[u8], out: &mut Vec<u8>) -> bool {
             Some(number) => write_i64(out, number),
             None => return false,
         },
-        Kind::Float => match std::str::from_utf8(text).ok().and_then(|t| t.trim().parse::<f64>().ok()) {
-            Some(number) if number.is_finite() => write_f64(out, number),
-            _ => return false,
-        },
+        Kind::Float => {
+            match std::str::from_utf8(text).ok().and_then(|t| t.trim().parse::<f64>().ok()) {
+                Some(number) if number.is_finite() => write_f64(out, number),
+                _ => return false,
+            }
+        }
         Kind::Boolean => match text {
-            b"true" | b"True" | b"TRUE" | b"yes" | b"Yes" | b"1" | b"on" => out.extend_from_slice(word(true)),
-            b"false" | b"False" | b"FALSE" | b"no" | b"No" | b"0" | b"off" => out.extend_from_slice(word(false)),
+            b"true" | b"True" | b"TRUE" | b"yes" | b"Yes" | b"1" | b"on" => {
+                out.extend_from_slice(word(true))
+            }
+            b"false" | b"False" | b"FALSE" | b"no" | b"No" | b"0" | b"off" => {
+                out.extend_from_slice(word(false))
+            }
             _ => return false,
         },
         Kind::Ip | Kind::Object => return false,

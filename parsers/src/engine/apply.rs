@@ -167,17 +167,16 @@ impl Run<'_, '_, '_> {
     /// Hides a field, and remembers where its text stands in the line.
     fn mask(&mut self, field: FieldId, hash: bool) {
         let view = View { line: self.line, constants: &self.rules.constants };
-        let Some(text) = self.state.event.text(view, field, &mut self.state.scratch) else { return };
+        let Some(text) = self.state.event.text(view, field, &mut self.state.scratch) else {
+            return;
+        };
         if text.is_empty() {
             return;
         }
         let places = memchr::memmem::find_iter(self.line, text);
         self.state.masked.extend(places.map(|at| (at, at + text.len())));
-        let hidden = if hash {
-            blake3::hash(text).to_hex()[..16].to_owned()
-        } else {
-            "redacted".to_owned()
-        };
+        let hidden =
+            if hash { blake3::hash(text).to_hex()[..16].to_owned() } else { "redacted".to_owned() };
         let text = self.state.event.store(hidden.as_bytes());
         self.state.event.set(field, Value::Text(text), Origin::Rule);
     }
@@ -237,7 +236,8 @@ fn each(
     for at in items {
         let item = event.items(at, at + 1)[0];
         out.clear();
-        let new = if step.apply(event.bytes(view.line, item), out) { event.store(out) } else { item };
+        let new =
+            if step.apply(event.bytes(view.line, item), out) { event.store(out) } else { item };
         event.push_item(new);
     }
     event.list_since(first)

@@ -79,6 +79,7 @@ pub struct Parser {
 #[derive(Debug, Default)]
 struct State {
     event: Event,
+    header_memo: header::Memo,
     slots: Vec<Option<usize>>,
     span_scratch: Scratch,
     /// By the patterns' numbers, made when a regex is first needed.
@@ -127,8 +128,10 @@ impl Parser {
         let Self { rules, state } = self;
         let rules: &RuleSet = rules;
         state.event.clear(rules.fields.len());
-        let time = TimeContext { received_unix_nanos: context.received_unix_nanos, zone: context.zone };
-        let mut run = Run { rules, state, line, header: header::parse(line, &time), time, depth: 0 };
+        let time =
+            TimeContext { received_unix_nanos: context.received_unix_nanos, zone: context.zone };
+        let header = header::parse_with(line, &time, &mut state.header_memo);
+        let mut run = Run { rules, state, line, header, time, depth: 0 };
         let (pack, rule) = run.find(context.pack);
         if let Some(disposition) = run.act(rule) {
             return Parsed { rule, pack, disposition };

@@ -76,7 +76,8 @@ impl<'l> Run<'_, '_, 'l> {
     /// Whether what was read as a header may be the beginning of an application's own line.
     fn header_is_doubtful(&self) -> bool {
         let header = &self.header;
-        let of_syslog = header.program.is_some() && self.line.first().is_some_and(u8::is_ascii_alphabetic);
+        let of_syslog =
+            header.program.is_some() && self.line.first().is_some_and(u8::is_ascii_alphabetic);
         header.priority.is_none() && header.message.len() < self.line.len() && !of_syslog
     }
 

@@ -87,7 +87,12 @@ impl Builder {
 
     /// Takes a rule in. One whose id another file has given replaces that one where it stands and
     /// gives no number of its own.
-    pub(super) fn add_rule(&mut self, rule: Rule, span: Span, faults: &mut Faults) -> Option<usize> {
+    pub(super) fn add_rule(
+        &mut self,
+        rule: Rule,
+        span: Span,
+        faults: &mut Faults,
+    ) -> Option<usize> {
         let file = faults.source().name.clone();
         match self.ids.get(&rule.id) {
             Some((_, known, line)) if *known == file => {
@@ -197,7 +202,28 @@ const SEVERITIES: [&str; 8] =
 
 /// Names of the codes of RFC 5424, table 1, by their usual short forms.
 const FACILITIES: [&str; 24] = [
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
-    "ftp", "ntp", "security", "console", "solaris-cron", "local0", "local1", "local2", "local3",
-    "local4", "local5", "local6", "local7",
+    "kern",
+    "user",
+    "mail",
+    "daemon",
+    "auth",
+    "syslog",
+    "lpr",
+    "news",
+    "uucp",
+    "cron",
+    "authpriv",
+    "ftp",
+    "ntp",
+    "security",
+    "console",
+    "solaris-cron",
+    "local0",
+    "local1",
+    "local2",
+    "local3",
+    "local4",
+    "local5",
+    "local6",
+    "local7",
 ];

@@ -39,7 +39,7 @@ impl RuleSet {
         for directory in directories {
             match files(directory) {
                 Ok(paths) => paths.iter().for_each(|path| read(path, &mut texts, &mut faults)),
-                Err(fault) => faults.push(fault),
+                Err(fault) => faults.push(*fault),
             }
         }
         let documents: Vec<Document> = texts
@@ -71,13 +71,15 @@ impl RuleSet {
 }
 
 /// The rule files of a directory, by name.
-fn files(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+fn files(path: &Path) -> Result<Vec<PathBuf>, Box<Diagnostic>> {
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
     }
     let entries = std::fs::read_dir(path).map_err(|error| {
-        Diagnostic::of_file(path.display().to_string(), format!("cannot be read: {error}"))
-            .with_remedy("name a directory of rule packs that exists and may be read")
+        Box::new(
+            Diagnostic::of_file(path.display().to_string(), format!("cannot be read: {error}"))
+                .with_remedy("name a directory of rule packs that exists and may be read"),
+        )
     })?;
     let mut files: Vec<PathBuf> = entries
         .flatten()

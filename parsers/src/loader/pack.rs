@@ -62,8 +62,9 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
     if let Some(chains) = table.table("chains", faults) {
         for (key, node) in chains.entries() {
             let Value::Sequence(nodes) = &node.value else {
-                faults.error(node.span, format!("the chain `{}` is {}", key.name, node.kind())).remedy =
-                    Some("write a list of rules".into());
+                faults
+                    .error(node.span, format!("the chain `{}` is {}", key.name, node.kind()))
+                    .remedy = Some("write a list of rules".into());
                 continue;
             };
             let numbers = rule::read_list(builder, &context, nodes, faults);
@@ -73,8 +74,10 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
         }
     }
     table.finish(faults);
-    let constants =
-        [builder.field_constant("event.dataset", &dataset), builder.field_constant("event.module", &module)];
+    let constants = [
+        builder.field_constant("event.dataset", &dataset),
+        builder.field_constant("event.module", &module),
+    ];
     let list = RuleList::default();
     builder.add_pack(Pack { name, dataset, names, priority, applies, list, constants }, numbers);
 }
@@ -95,8 +98,9 @@ fn fragments(table: &mut Table<'_>, faults: &mut Faults) -> BTreeMap<String, Str
                 fragments.insert(key.name.clone(), text.to_owned());
             }
             None => {
-                faults.error(node.span, format!("the pattern `{}` is {}", key.name, node.kind())).remedy =
-                    Some("write a regex in single quotes".into());
+                faults
+                    .error(node.span, format!("the pattern `{}` is {}", key.name, node.kind()))
+                    .remedy = Some("write a regex in single quotes".into());
             }
         }
     }

@@ -6,8 +6,8 @@ use crate::fields::{FieldId, check_name};
 use crate::matcher::Matcher;
 use crate::pattern::{self, PatternFault};
 use crate::rule::{
-    Action, Block, Condition, Form, On, Part, Rule, Sample, SetValue, SubParse, Test, Then, TimeRule,
-    ValueMap,
+    Action, Block, Condition, Form, On, Part, Rule, Sample, SetValue, SubParse, Test, Then,
+    TimeRule, ValueMap,
 };
 use crate::sub::{CsvOptions, KvOptions};
 use crate::time::{TimeFormat, Zone};
@@ -232,8 +232,9 @@ impl Reader<'_, '_, '_, '_> {
                 let span = table.span();
                 if let Err((_, _)) = check_name(&name, &self.context.vendor) {
                     let root = prefix.split('.').next().unwrap_or(prefix);
-                    self.faults.error(span, format!("`{prefix}` is no vendor prefix of this pack")).remedy =
-                        Some(format!("declare it: `vendor: [{root}]`"));
+                    self.faults
+                        .error(span, format!("`{prefix}` is no vendor prefix of this pack"))
+                        .remedy = Some(format!("declare it: `vendor: [{root}]`"));
                 }
                 Some(prefix.as_bytes().to_vec())
             }
@@ -304,7 +305,9 @@ impl Reader<'_, '_, '_, '_> {
                     Test::AnyOf(items.iter().filter_map(Node::text).map(Matcher::new).collect())
                 }
                 _ => {
-                    self.faults.error(node.span, format!("the condition is {}", node.kind())).remedy =
+                    self.faults
+                        .error(node.span, format!("the condition is {}", node.kind()))
+                        .remedy =
                         Some("write a value, a list of values, `exists` or `absent`".into());
                     continue;
                 }
@@ -324,7 +327,10 @@ impl Reader<'_, '_, '_, '_> {
         if chain.is_none() {
             let near = nearest(name, self.context.chains.keys().map(String::as_str));
             self.faults.error(node.span, format!("there is no chain `{name}`")).remedy =
-                Some(near.map_or_else(|| "define it under `chains:`".into(), |n| format!("did you mean `{n}`?")));
+                Some(near.map_or_else(
+                    || "define it under `chains:`".into(),
+                    |n| format!("did you mean `{n}`?"),
+                ));
         }
         table.finish(self.faults);
         Some(Then { field, chain: chain? })
@@ -339,7 +345,11 @@ impl Reader<'_, '_, '_, '_> {
                 continue;
             };
             let long = node.get("values").is_some();
-            maps.push(if long { self.long_map(into, entry) } else { self.value_map(into, into, node) });
+            maps.push(if long {
+                self.long_map(into, entry)
+            } else {
+                self.value_map(into, into, node)
+            });
         }
         maps
     }
@@ -349,7 +359,13 @@ impl Reader<'_, '_, '_, '_> {
         let from = from.map_or(into, |(name, span)| self.field(name, None, span));
         let mut map = match table.node("values") {
             Some(values) => self.value_map(from, into, values),
-            None => ValueMap { from, into, exact: FxHashMap::default(), others: Vec::new(), default: None },
+            None => ValueMap {
+                from,
+                into,
+                exact: FxHashMap::default(),
+                others: Vec::new(),
+                default: None,
+            },
         };
         let kind = self.builder.fields.get(into).kind;
         map.default = table.node("default").map(|node| self.builder.constant(&json(node), kind));
@@ -387,10 +403,13 @@ impl Reader<'_, '_, '_, '_> {
                         SetValue::Template(parts)
                     }
                     parts => {
-                        let text: Vec<u8> = parts.into_iter().flat_map(|part| match part {
-                            Part::Text(text) => text,
-                            Part::Field(_) => Vec::new(),
-                        }).collect();
+                        let text: Vec<u8> = parts
+                            .into_iter()
+                            .flat_map(|part| match part {
+                                Part::Text(text) => text,
+                                Part::Field(_) => Vec::new(),
+                            })
+                            .collect();
                         let text = String::from_utf8_lossy(&text).into_owned();
                         let kind = self.builder.fields.get(field).kind;
                         SetValue::Constant(self.builder.constant(&Json::String(text), kind))
@@ -409,16 +428,57 @@ impl Reader<'_, '_, '_, '_> {
     /// ECS allows only certain words for the fields of categorisation.
     fn check_allowed(&mut self, name: &str, node: &Node) {
         let allowed: &[&str] = match name {
-            "event.kind" => &["alert", "asset", "enrichment", "event", "metric", "state", "pipeline_error", "signal"],
+            "event.kind" => &[
+                "alert",
+                "asset",
+                "enrichment",
+                "event",
+                "metric",
+                "state",
+                "pipeline_error",
+                "signal",
+            ],
             "event.category" => &[
-                "api", "authentication", "configuration", "database", "driver", "email", "file", "host",
-                "iam", "intrusion_detection", "library", "malware", "network", "package", "process",
-                "registry", "session", "threat", "vulnerability", "web",
+                "api",
+                "authentication",
+                "configuration",
+                "database",
+                "driver",
+                "email",
+                "file",
+                "host",
+                "iam",
+                "intrusion_detection",
+                "library",
+                "malware",
+                "network",
+                "package",
+                "process",
+                "registry",
+                "session",
+                "threat",
+                "vulnerability",
+                "web",
             ],
             "event.type" => &[
-                "access", "admin", "allowed", "change", "connection", "creation", "deletion", "denied",
-                "device", "end", "error", "group", "indicator", "info", "installation", "protocol",
-                "start", "user",
+                "access",
+                "admin",
+                "allowed",
+                "change",
+                "connection",
+                "creation",
+                "deletion",
+                "denied",
+                "device",
+                "end",
+                "error",
+                "group",
+                "indicator",
+                "info",
+                "installation",
+                "protocol",
+                "start",
+                "user",
             ],
             "event.outcome" => &["failure", "success", "unknown"],
             _ => return,
@@ -431,9 +491,12 @@ impl Reader<'_, '_, '_, '_> {
         for item in items {
             let Some(text) = item.text() else { continue };
             if !allowed.contains(&text) && !text.contains('{') {
-                let remedy = nearest(text, allowed.iter().copied())
-                    .map_or_else(|| format!("one of {}", allowed.join(", ")), |n| format!("did you mean `{n}`?"));
-                self.faults.error(item.span, format!("`{text}` is no {name} of ECS")).remedy = Some(remedy);
+                let remedy = nearest(text, allowed.iter().copied()).map_or_else(
+                    || format!("one of {}", allowed.join(", ")),
+                    |n| format!("did you mean `{n}`?"),
+                );
+                self.faults.error(item.span, format!("`{text}` is no {name} of ECS")).remedy =
+                    Some(remedy);
             }
         }
     }
@@ -493,25 +556,32 @@ impl Reader<'_, '_, '_, '_> {
             if found.is_none() {
                 let near = nearest(name, NAMES.iter().map(|(known, _)| *known));
                 self.faults.error(node.span, format!("unknown transform `{name}`")).remedy =
-                    Some(near.map_or_else(|| "see docs/rules.md".into(), |n| format!("did you mean `{n}`?")));
+                    Some(near.map_or_else(
+                        || "see docs/rules.md".into(),
+                        |n| format!("did you mean `{n}`?"),
+                    ));
             }
             return found.map(|(_, transform)| transform.clone());
         }
         let mut table = Table::open(node, "transform", self.faults)?;
         let bytes = |text: Option<&str>| text.map(|text| text.as_bytes().to_vec());
-        let number = |text: Option<&str>| text.and_then(|text| text.parse::<f64>().ok()).filter(|n| *n != 0.0);
+        let number = |text: Option<&str>| {
+            text.and_then(|text| text.parse::<f64>().ok()).filter(|n| *n != 0.0)
+        };
         let split = bytes(table.string("split", self.faults)).map(Transform::Split);
         let prefix = bytes(table.string("strip_prefix", self.faults)).map(Transform::StripPrefix);
         let suffix = bytes(table.string("strip_suffix", self.faults)).map(Transform::StripSuffix);
         let multiply = number(table.string("multiply", self.faults)).map(Transform::Multiply);
         let divide = number(table.string("divide", self.faults)).map(Transform::Divide);
-        let base = table.integer("int", 2..=36, self.faults).map(|base| Transform::Integer(base as u32));
-        let replace = table.strings("replace", self.faults).and_then(|list| match list.as_slice() {
-            [(from, _), (to, _)] if !from.is_empty() => {
-                Some(Transform::Replace(from.as_bytes().to_vec(), to.as_bytes().to_vec()))
-            }
-            _ => None,
-        });
+        let base =
+            table.integer("int", 2..=36, self.faults).map(|base| Transform::Integer(base as u32));
+        let replace =
+            table.strings("replace", self.faults).and_then(|list| match list.as_slice() {
+                [(from, _), (to, _)] if !from.is_empty() => {
+                    Some(Transform::Replace(from.as_bytes().to_vec(), to.as_bytes().to_vec()))
+                }
+                _ => None,
+            });
         let found = split.or(prefix).or(suffix).or(multiply).or(divide).or(base).or(replace);
         if found.is_none() {
             self.faults.error(node.span, "a transform without a usable argument").remedy =
@@ -557,7 +627,8 @@ impl Reader<'_, '_, '_, '_> {
             }
         });
         let into = table.node("into").and_then(|node| Some((node.text()?, node.span)));
-        let into = into.map_or(self.builder.header.timestamp, |(name, span)| self.field(name, None, span));
+        let into =
+            into.map_or(self.builder.header.timestamp, |(name, span)| self.field(name, None, span));
         table.finish(self.faults);
         Some(TimeRule { from, formats, zone, into })
     }
@@ -613,7 +684,10 @@ fn json(node: &Node) -> Json {
             text => match text.parse::<i64>() {
                 Ok(number) if number.to_string() == text => Json::from(number),
                 _ => match text.parse::<f64>() {
-                    Ok(number) if text.starts_with(|c: char| c.is_ascii_digit() || c == '-') && number.is_finite() => {
+                    Ok(number)
+                        if text.starts_with(|c: char| c.is_ascii_digit() || c == '-')
+                            && number.is_finite() =>
+                    {
                         Json::from(number)
                     }
                     _ => Json::String(text.to_owned()),
