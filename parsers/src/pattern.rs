@@ -91,7 +91,8 @@ pub(crate) fn compile(expanded: &Expanded, unicode: bool) -> Result<Pattern, Pat
         ),
         other => {
             let text = other.to_string();
-            let last = text.lines().last().unwrap_or(&text).trim().to_owned();
+            let last = text.lines().last().unwrap_or(&text).trim();
+            let last = last.strip_prefix("error: ").unwrap_or(last).to_owned();
             PatternFault::new(0, last, "the syntax is that of the Rust crate `regex`")
         }
     };

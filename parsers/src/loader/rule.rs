@@ -95,6 +95,7 @@ impl Reader<'_, '_, '_, '_> {
         let id = table.required_string("id", self.faults)?.to_owned();
         let on = self.on(&mut table, "on");
         let unicode = table.boolean("unicode", self.faults).unwrap_or(false);
+        let has_pattern = table.node("pattern").or(table.node("patterns")).is_some();
         let patterns = self.patterns(&mut table, unicode);
         let parse = self.parses(&mut table);
         let when = self.conditions(&mut table);
@@ -109,7 +110,7 @@ impl Reader<'_, '_, '_, '_> {
         };
         let action = self.action(&mut table);
         let samples = self.samples(&mut table);
-        if patterns.is_empty() && parse.is_empty() && when.is_empty() {
+        if !has_pattern && parse.is_empty() && when.is_empty() {
             self.faults.error(table.span(), format!("the rule `{id}` matches every line")).remedy =
                 Some("give it a `pattern`, `parse` or `when`".into());
         }
