@@ -5,8 +5,6 @@
 pub(super) struct ByteSet([u64; 4]);
 
 impl ByteSet {
-    pub(super) const ALL: Self = Self([u64::MAX; 4]);
-
     pub(super) fn of(byte: u8) -> Self {
         let mut set = Self::default();
         set.insert_range(byte, byte);
@@ -40,13 +38,53 @@ impl ByteSet {
         let byte = bytes.next()?;
         bytes.next().is_none().then_some(byte)
     }
+}
+
+/// A set whose runs are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Class {
+    set: ByteSet,
+    stop: Stop,
+}
+
+/// What ends a run: up to three bytes are found faster than a set is asked for each byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    End,
+    One(u8),
+    Two(u8, u8),
+    Three(u8, u8, u8),
+    Many,
+}
+
+impl Class {
+    pub(super) fn new(set: ByteSet) -> Self {
+        let absent: Vec<u8> = (0..=u8::MAX).filter(|byte| !set.contains(*byte)).take(4).collect();
+        let stop = match *absent {
+            [] => Stop::End,
+            [one] => Stop::One(one),
+            [one, two] => Stop::Two(one, two),
+            [one, two, three] => Stop::Three(one, two, three),
+            _ => Stop::Many,
+        };
+        Self { set, stop }
+    }
+
+    #[inline]
+    pub(super) fn contains(&self, byte: u8) -> bool {
+        self.set.contains(byte)
+    }
 
     /// How many bytes of the set `text` begins with.
     #[inline]
     pub(super) fn run(&self, text: &[u8]) -> usize {
-        if *self == Self::ALL {
-            return text.len();
-        }
-        text.iter().position(|byte| !self.contains(*byte)).unwrap_or(text.len())
+        let end = match self.stop {
+            Stop::End => None,
+            Stop::One(one) => memchr::memchr(one, text),
+            Stop::Two(one, two) => memchr::memchr2(one, two, text),
+            Stop::Three(one, two, three) => memchr::memchr3(one, two, three, text),
+            Stop::Many => text.iter().position(|byte| !self.set.contains(*byte)),
+        };
+        end.unwrap_or(text.len())
     }
 }

@@ -1,9 +1,9 @@
 //! From the syntax tree of `regex-syntax` to operations.
 
-use super::bytes::ByteSet;
+use super::bytes::{ByteSet, Class};
 use super::first::First;
 use super::{NO_MAX, Op, Program, Start, Take};
-use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
+use regex_syntax::hir::{self, Hir, HirKind, Look, Repetition};
 
 /// The rules that people write take 10 to 40; what is larger is better served by an automaton.
 const OPS_MAX: usize = 1024;
@@ -177,15 +177,19 @@ impl Compiler {
         for at in 0..self.ops.len() {
             match self.ops[at] {
                 Op::Span { set, min, max, greedy, .. } => {
-                    let next = self.first(&mut firsts, at + 1);
-                    let take =
-                        self.take(&self.sets[usize::from(set)], &firsts[next], at + 1, greedy);
-                    let next = next as u16;
+                    let first = First::of(&self.ops, &self.literals, &self.sets, at + 1);
+                    let take = self.take(&self.sets[usize::from(set)], &first, at + 1, greedy);
+                    // The others never ask what follows.
+                    let next = if take == Take::Search { number(&mut firsts, first) } else { 0 };
                     self.ops[at] = Op::Span { set, next, min, max, take, greedy };
                 }
                 Op::Split { one, other, .. } => {
-                    let one_first = self.first(&mut firsts, usize::from(one)) as u16;
-                    let other_first = self.first(&mut firsts, usize::from(other)) as u16;
+                    let mut first = |at: u16| {
+                        let at = usize::from(at);
+                        let first = First::of(&self.ops, &self.literals, &self.sets, at);
+                        number(&mut firsts, First { literal: None, ..first })
+                    };
+                    let (one_first, other_first) = (first(one), first(other));
                     self.ops[at] = Op::Split { one, other, one_first, other_first };
                 }
                 _ => {}
@@ -194,19 +198,11 @@ impl Compiler {
         let start = self.start(hir);
         Some(Program {
             ops: self.ops.into(),
-            sets: self.sets.into(),
+            classes: self.sets.into_iter().map(Class::new).collect(),
             firsts: firsts.into(),
             literals: self.literals.into(),
             slots,
             start,
-        })
-    }
-
-    fn first(&self, firsts: &mut Vec<First>, at: usize) -> usize {
-        let first = First::of(&self.ops, &self.literals, &self.sets, at);
-        firsts.iter().position(|known| *known == first).unwrap_or_else(|| {
-            firsts.push(first);
-            firsts.len() - 1
         })
     }
 
@@ -248,6 +244,15 @@ impl Compiler {
     }
 }
 
+/// The place of `first` among `firsts`.
+fn number(firsts: &mut Vec<First>, first: First) -> u16 {
+    let known = firsts.iter().position(|known| *known == first);
+    known.unwrap_or_else(|| {
+        firsts.push(first);
+        firsts.len() - 1
+    }) as u16
+}
+
 /// The bytes of what is one byte long.
 fn set_of(hir: &Hir) -> Option<ByteSet> {
     let mut set = ByteSet::default();
@@ -256,12 +261,12 @@ fn set_of(hir: &Hir) -> Option<ByteSet> {
             [byte] => set = ByteSet::of(byte),
             _ => return None,
         },
-        HirKind::Class(Class::Bytes(class)) => {
+        HirKind::Class(hir::Class::Bytes(class)) => {
             for range in class.iter() {
                 set.insert_range(range.start(), range.end());
             }
         }
-        HirKind::Class(Class::Unicode(class)) => {
+        HirKind::Class(hir::Class::Unicode(class)) => {
             for range in class.iter() {
                 let (low, high) = (u8::try_from(range.start()), u8::try_from(range.end()));
                 let (Ok(low), Ok(high @ ..=0x7f)) = (low, high) else { return None };

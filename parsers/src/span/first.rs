@@ -10,6 +10,8 @@ pub(super) struct First {
     pub(super) bytes: ByteSet,
     /// The byte, if it is just one.
     pub(super) single: Option<u8>,
+    /// The literal that stands there, if it is one operation: where it begins, and its length.
+    pub(super) literal: Option<(u32, u16)>,
     /// The end of the text can.
     pub(super) end: bool,
     /// Anything can: the rest may match without a byte.
@@ -44,7 +46,17 @@ impl First {
             }
         }
         first.single = first.bytes.single().filter(|_| !first.open);
+        first.literal = literal_at(ops, at);
         first
+    }
+
+    /// Whether the literal, if there is one, stands at `at` in `haystack`.
+    #[inline]
+    fn confirms(&self, literals: &[u8], haystack: &[u8], at: usize) -> bool {
+        self.literal.is_none_or(|(place, len)| {
+            let literal = &literals[place as usize..][..usize::from(len)];
+            haystack[at..].starts_with(literal)
+        })
     }
 
     /// Whether `haystack` can go on at `at`.
@@ -54,31 +66,67 @@ impl First {
     }
 
     /// The first place from `from` to `to` at which `haystack` can go on.
-    pub(super) fn next(&self, haystack: &[u8], from: usize, to: usize) -> Option<usize> {
+    pub(super) fn next(
+        &self,
+        literals: &[u8],
+        haystack: &[u8],
+        mut from: usize,
+        to: usize,
+    ) -> Option<usize> {
         if self.open {
             return (from <= to).then_some(from);
         }
-        let window = haystack.get(from..haystack.len().min(to + 1))?;
-        let found = match self.single {
-            Some(byte) => memchr::memchr(byte, window),
-            None => window.iter().position(|byte| self.bytes.contains(*byte)),
-        };
-        match found {
-            Some(offset) => Some(from + offset),
-            None => (self.end && to >= haystack.len()).then_some(haystack.len()),
+        let window_end = haystack.len().min(to + 1);
+        loop {
+            let window = haystack.get(from..window_end)?;
+            let found = match self.single {
+                Some(byte) => memchr::memchr(byte, window),
+                None => window.iter().position(|byte| self.bytes.contains(*byte)),
+            };
+            match found {
+                Some(offset) if self.confirms(literals, haystack, from + offset) => {
+                    return Some(from + offset);
+                }
+                Some(offset) => from += offset + 1,
+                None => return (self.end && to >= haystack.len()).then_some(haystack.len()),
+            }
         }
     }
 
     /// The last such place.
-    pub(super) fn last(&self, haystack: &[u8], from: usize, to: usize) -> Option<usize> {
+    pub(super) fn last(
+        &self,
+        literals: &[u8],
+        haystack: &[u8],
+        from: usize,
+        to: usize,
+    ) -> Option<usize> {
         if self.open || (self.end && to == haystack.len()) {
             return (from <= to).then_some(to);
         }
-        let window = haystack.get(from..haystack.len().min(to + 1))?;
-        let found = match self.single {
-            Some(byte) => memchr::memrchr(byte, window),
-            None => window.iter().rposition(|byte| self.bytes.contains(*byte)),
-        };
-        found.map(|offset| from + offset)
+        let mut window = haystack.get(from..haystack.len().min(to + 1))?;
+        loop {
+            let offset = match self.single {
+                Some(byte) => memchr::memrchr(byte, window),
+                None => window.iter().rposition(|byte| self.bytes.contains(*byte)),
+            }?;
+            if self.confirms(literals, haystack, from + offset) {
+                return Some(from + offset);
+            }
+            window = &window[..offset];
+        }
+    }
+}
+
+/// The literal at the operation `at`, but for what takes nothing.
+fn literal_at(ops: &[Op], at: usize) -> Option<(u32, u16)> {
+    let mut at = at;
+    loop {
+        match ops[at] {
+            Op::Literal { at, len } => return Some((at, len)),
+            Op::Save { .. } => at += 1,
+            Op::Jump { to } if usize::from(to) > at => at = usize::from(to),
+            _ => return None,
+        }
     }
 }

@@ -21,7 +21,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-use bytes::ByteSet;
+use bytes::Class;
 use first::First;
 use regex_syntax::hir::{Hir, Look};
 
@@ -29,7 +29,7 @@ use regex_syntax::hir::{Hir, Look};
 #[derive(Debug, Clone)]
 pub struct Program {
     ops: Box<[Op]>,
-    sets: Box<[ByteSet]>,
+    classes: Box<[Class]>,
     /// What can begin at the places where a choice is made.
     firsts: Box<[First]>,
     literals: Box<[u8]>,
@@ -85,7 +85,7 @@ impl Program {
     pub fn bytes(&self) -> usize {
         size_of::<Self>()
             + size_of_val(&*self.ops)
-            + size_of_val(&*self.sets)
+            + size_of_val(&*self.classes)
             + size_of_val(&*self.firsts)
             + self.literals.len()
     }

@@ -33,10 +33,12 @@ pub(super) fn search(program: &Program, haystack: &[u8], scratch: &mut Scratch) 
     loop {
         let start = match program.start {
             Start::Text => 0,
-            Start::Any | Start::Run(_) => match first.next(haystack, from, haystack.len()) {
-                Some(start) => start,
-                None => return Outcome::NoMatch,
-            },
+            Start::Any | Start::Run(_) => {
+                match first.next(&program.literals, haystack, from, haystack.len()) {
+                    Some(start) => start,
+                    None => return Outcome::NoMatch,
+                }
+            }
         };
         match run.attempt(start) {
             Some(true) => return Outcome::Match,
@@ -46,7 +48,9 @@ pub(super) fn search(program: &Program, haystack: &[u8], scratch: &mut Scratch) 
         from = match program.start {
             Start::Text => return Outcome::NoMatch,
             Start::Any => start + 1,
-            Start::Run(set) => start + program.sets[usize::from(set)].run(&haystack[start..]) + 1,
+            Start::Run(set) => {
+                start + program.classes[usize::from(set)].run(&haystack[start..]) + 1
+            }
         };
         if from > haystack.len() {
             return Outcome::NoMatch;
@@ -70,19 +74,17 @@ impl Run<'_> {
         let (mut op, mut at) = (0_u16, start);
         loop {
             self.spend(1)?;
-            if let Some((next_op, next_at)) = self.step(op, at)? {
-                (op, at) = (next_op, next_at);
-                if self.program.ops[usize::from(op)] == Op::Match {
-                    self.scratch.slots[0] = start;
-                    self.scratch.slots[1] = at;
-                    return Some(true);
-                }
-            } else {
-                match self.back()? {
-                    Some((next_op, next_at)) => (op, at) = (next_op, next_at),
-                    None => return Some(false),
-                }
+            if matches!(self.program.ops[usize::from(op)], Op::Match) {
+                self.scratch.slots[0] = start;
+                self.scratch.slots[1] = at;
+                return Some(true);
             }
+            let next = match self.step(op, at)? {
+                None => self.back()?,
+                next => next,
+            };
+            let Some(next) = next else { return Some(false) };
+            (op, at) = next;
         }
     }
 
@@ -104,10 +106,31 @@ impl Run<'_> {
             }
             Op::One { set } => {
                 let byte = self.haystack.get(at);
-                let found = byte.is_some_and(|b| program.sets[usize::from(set)].contains(*b));
+                let found = byte.is_some_and(|b| program.classes[usize::from(set)].contains(*b));
                 found.then_some((next, at + 1))
             }
-            Op::Span { .. } => return self.span(op, at),
+            Op::Span { set, next: first, min, max, take, greedy } => {
+                let limit = self.haystack.len();
+                let limit = if max == NO_MAX { limit } else { limit.min(at + usize::from(max)) };
+                let low = at + usize::from(min);
+                if low > limit {
+                    return Some(None);
+                }
+                // Only as much is read as is needed: a lazy run ends early as a rule.
+                let lazy = take == Take::Shortest || (take == Take::Search && !greedy);
+                let until = if lazy { low } else { limit };
+                let class = &program.classes[usize::from(set)];
+                let reached = at + class.run(&self.haystack[at..until]);
+                self.spend((reached - at) / BYTES_PER_STEP)?;
+                if reached < low {
+                    return Some(None);
+                }
+                match take {
+                    Take::Longest | Take::Shortest => Some((next, reached)),
+                    Take::Search if greedy => return self.shrink(op, first, low, reached),
+                    Take::Search => return self.grow(op, low, limit),
+                }
+            }
             Op::Save { slot } => {
                 let slot_value = &mut self.scratch.slots[usize::from(slot)];
                 let old = std::mem::replace(slot_value, at);
@@ -144,36 +167,6 @@ impl Run<'_> {
         Some(())
     }
 
-    fn span(&mut self, op: u16, at: usize) -> Option<Option<(u16, usize)>> {
-        let Op::Span { set, next, min, max, take, greedy } = self.program.ops[usize::from(op)]
-        else {
-            unreachable!("the caller has seen a span")
-        };
-        let limit = if max == NO_MAX {
-            self.haystack.len()
-        } else {
-            self.haystack.len().min(at + usize::from(max))
-        };
-        let low = at + usize::from(min);
-        if low > limit {
-            return Some(None);
-        }
-        let set = &self.program.sets[usize::from(set)];
-        let longest = |until: usize| at + set.run(&self.haystack[at..until]);
-        // Only as much is read as is needed: a lazy run ends early as a rule.
-        let lazy = take == Take::Shortest || (take == Take::Search && !greedy);
-        let reached = longest(if lazy { low } else { limit });
-        self.spend((reached - at) / BYTES_PER_STEP)?;
-        if reached < low {
-            return Some(None);
-        }
-        match take {
-            Take::Longest | Take::Shortest => Some(Some((op + 1, reached))),
-            Take::Search if greedy => self.shrink(op, next, low, reached),
-            Take::Search => self.grow(op, low, limit),
-        }
-    }
-
     /// The longest of the runs that end from `low` to `high` with which the text can go on.
     fn shrink(
         &mut self,
@@ -183,7 +176,7 @@ impl Run<'_> {
         high: usize,
     ) -> Option<Option<(u16, usize)>> {
         let first = &self.program.firsts[usize::from(next)];
-        let Some(at) = first.last(self.haystack, low, high) else {
+        let Some(at) = first.last(&self.program.literals, self.haystack, low, high) else {
             self.spend((high - low) / BYTES_PER_STEP)?;
             return Some(None);
         };
@@ -200,12 +193,12 @@ impl Run<'_> {
             unreachable!("only spans are grown")
         };
         let first = &self.program.firsts[usize::from(next)];
-        let Some(found) = first.next(self.haystack, at, high) else {
+        let Some(found) = first.next(&self.program.literals, self.haystack, at, high) else {
             self.spend((high - at) / BYTES_PER_STEP)?;
             return Some(None);
         };
         self.spend((found - at) / BYTES_PER_STEP)?;
-        if self.program.sets[usize::from(set)].run(&self.haystack[at..found]) < found - at {
+        if self.program.classes[usize::from(set)].run(&self.haystack[at..found]) < found - at {
             return Some(None);
         }
         if found < high {
@@ -235,7 +228,7 @@ impl Run<'_> {
                         unreachable!("only spans are grown")
                     };
                     self.spend(1)?;
-                    let set = &self.program.sets[usize::from(set)];
+                    let set = &self.program.classes[usize::from(set)];
                     if self.haystack.get(at).is_some_and(|byte| set.contains(*byte)) {
                         self.grow(op, at + 1, high)?
                     } else {
