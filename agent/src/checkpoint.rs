@@ -67,6 +67,9 @@ pub(crate) struct FileContent {
     /// The first bytes of the file, by number and hash.
     pub head_length: u16,
     pub head_hash: u64,
+    /// The file has other content by now; what is left of this may be in a copy of it.
+    #[serde(default)]
+    pub replaced: bool,
 }
 
 impl Entry {
@@ -236,6 +239,11 @@ impl Checkpoint {
     #[must_use]
     pub(crate) fn dormant(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
         lock(&self.state).dormant.values().filter(|entry| wanted(entry)).cloned().collect()
+    }
+
+    /// Remembers a source that is not there.
+    pub(crate) fn remember(&self, entry: Entry) {
+        lock(&self.state).dormant.insert(entry.source.clone(), entry);
     }
 
     /// Follows a source from now on.

@@ -703,3 +703,29 @@ fn an_event_that_only_the_broker_refuses_is_found_out_and_becomes_a_dead_letter(
     // The chain goes over what was sent.
     assert_lines(&stage.events(), 1..3);
 }
+
+#[test]
+fn the_copy_of_copytruncate_is_not_read_again_and_gives_what_was_not_read_before() {
+    let mut stage = Stage::new();
+    stage.glob = "a.log*";
+    let agent = stage.start();
+    let mut count = 0;
+    for turn in 0..4 {
+        stage.lines("a.log", count..count + 500);
+        count += 500;
+        wait_delivered(&agent, u64::from(count));
+        if turn % 2 == 1 {
+            // These are copied before the agent can deliver them.
+            stage.kafka.broker_down(1).unwrap();
+            stage.lines("a.log", count..count + 500);
+            count += 500;
+        }
+        fs::copy(stage.path("a.log"), stage.path(&format!("a.log.{turn}"))).unwrap();
+        OpenOptions::new().write(true).open(stage.path("a.log")).unwrap().set_len(0).unwrap();
+        stage.kafka.broker_up(1).unwrap();
+        stage.lines("a.log", count..count + 10);
+        count += 10;
+        wait_for(&agent, "everything", |_| all_lines(&stage.events()).len() >= count as usize);
+    }
+    assert_lines(&stage.events(), 0..count);
+}

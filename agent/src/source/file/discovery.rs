@@ -5,7 +5,7 @@
 
 use super::identity::{Key, born_ns, end_of_lines, guard_at, holds, open_regular};
 use super::tail::{FileTail, Notice, Start};
-use crate::checkpoint::{Checkpoint, Entry, FileContent};
+use crate::checkpoint::{Checkpoint, Content, Entry, FileContent};
 use crate::config::{FileConfig, ReadFrom};
 use crate::delivery::{Lane, Position};
 use crate::source::Context;
@@ -29,6 +29,10 @@ const RESCAN_COST: u32 = 50;
 const GATHER: Duration = Duration::from_millis(20);
 /// How many notifications wait at most.
 const EVENTS_MAX: usize = 16_384;
+/// How long a file that looks like a copy of one that is read may take to become one, or not.
+const COPY_WAIT: Duration = Duration::from_secs(10);
+/// Less content than this says nothing about being a copy.
+const COPY_HEAD_BYTES_MIN: u16 = 64;
 /// What begins like this is compressed and is no log that grows.
 const COMPRESSED: &[&[u8]] = &[b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"BZh"];
 
@@ -56,6 +60,7 @@ impl Discovery {
             tails: tails.clone(),
             paths: HashMap::new(),
             left: HashMap::new(),
+            copies: HashMap::new(),
             refused: HashSet::new(),
             notice_sender,
         };
@@ -172,6 +177,8 @@ struct Scanner {
     paths: HashMap<PathBuf, Key>,
     /// Files that are at their path no more, and since when.
     left: HashMap<Key, Instant>,
+    /// Files that look like copies of others: (since when they have not grown, size).
+    copies: HashMap<Key, (Instant, u64)>,
     /// Paths that could not be opened; each is told once.
     refused: HashSet<PathBuf>,
     notice_sender: Sender<Notice>,
@@ -213,9 +220,11 @@ impl Scanner {
         let started = Instant::now();
         let mut directories = HashSet::new();
         let mut seen: HashMap<Key, PathBuf> = HashMap::new();
+        let mut any_first_look = false;
         for config in self.configs.clone() {
             let input: Vec<&str> = config.paths.iter().map(super::Glob::as_str).collect();
             let first_look = self.context.checkpoint.first_look(&input.join(" "));
+            any_first_look |= first_look;
             let mut found = Vec::new();
             for glob in &config.paths {
                 glob.expand(&mut |path| found.push(path), &mut |directory| {
@@ -234,6 +243,11 @@ impl Scanner {
         }
         self.look_after(&seen);
         self.refused.retain(|path| path.symlink_metadata().is_ok());
+        self.copies.retain(|key, _| !read(&self.tails).contains_key(key));
+        if any_first_look {
+            // What was skipped the first time must not be skipped again after a crash.
+            self.context.save_checkpoint();
+        }
         let (min, max) = RESCAN_INTERVAL;
         (started.elapsed() * RESCAN_COST).clamp(min, max)
     }
@@ -281,7 +295,7 @@ impl Scanner {
 
     /// Begins to read a file, where the checkpoint says or anew.
     fn begin(
-        &self,
+        &mut self,
         config: &Arc<FileConfig>,
         path: &Path,
         first_look: bool,
@@ -293,6 +307,29 @@ impl Scanner {
         }
         let born_ns = born_ns(&metadata);
         let claimed = claim(&self.context.checkpoint, key, born_ns);
+        if claimed.is_none() {
+            if self.is_copy_of_live(key, &file, metadata.len()) {
+                return Ok(());
+            }
+            if let Some(entry) = adopt(&self.context.checkpoint, &file)
+                && let Some(original) = entry.file()
+            {
+                let content = FileContent {
+                    device: key.device,
+                    inode: key.inode,
+                    born_ns,
+                    replaced: false,
+                    ..original.clone()
+                };
+                let position = entry.position();
+                self.add(
+                    config,
+                    Start { key, path: path.to_owned(), file, content, position },
+                    Some(&entry),
+                );
+                return Ok(());
+            }
+        }
         let mut content = FileContent {
             path: path.display().to_string(),
             device: key.device,
@@ -301,6 +338,7 @@ impl Scanner {
             epoch: 0,
             head_length: 0,
             head_hash: 0,
+            replaced: false,
         };
         if let Some(entry) = &claimed
             && let Some(known) = entry.file()
@@ -317,6 +355,9 @@ impl Scanner {
                 "the file was truncated or rewritten meanwhile; it is read from its beginning"
             );
             content.epoch = known.epoch + 1;
+            let old = FileContent { replaced: true, ..known.clone() };
+            let content = Content::File(old);
+            self.context.checkpoint.remember(Entry { content, ..entry.clone() });
         }
         let mut position = Position::default();
         if first_look && config.read_from == ReadFrom::End && claimed.is_none() {
@@ -326,6 +367,26 @@ impl Scanner {
         let start = Start { key, path: path.to_owned(), file, content, position };
         self.add(config, start, None);
         Ok(())
+    }
+
+    /// Whether a new file has the content of one that is read, as the copy has that is made before a
+    /// truncation. It is left alone until the original is truncated, or it is clear that it will not
+    /// be.
+    fn is_copy_of_live(&mut self, key: Key, file: &File, size: u64) -> bool {
+        let is_copy = read(&self.tails).values().any(|tail| {
+            let content = tail.content();
+            let acked = tail.route().lane.acked();
+            content.head_length >= COPY_HEAD_BYTES_MIN && holds(file, &content, &acked)
+        });
+        if !is_copy {
+            self.copies.remove(&key);
+            return false;
+        }
+        let (since, known) = self.copies.entry(key).or_insert_with(|| (Instant::now(), size));
+        if *known != size {
+            (*since, *known) = (Instant::now(), size);
+        }
+        since.elapsed() < COPY_WAIT
     }
 
     /// Puts a file into the table and has it read. `known` is the checkpoint's entry that it
@@ -368,7 +429,8 @@ impl Scanner {
     fn replace(&mut self, key: Key) {
         let Some(tail) = write(&self.tails).remove(&key) else { return };
         let old = tail.content();
-        self.retire(&tail, false);
+        tail.mark_replaced();
+        self.retire(&tail, true);
         let path =
             self.paths.iter().find(|(_, known)| **known == key).map(|(path, _)| path.clone());
         let path = path.unwrap_or_else(|| tail.path().to_owned());
@@ -389,7 +451,7 @@ impl Scanner {
 
     /// At the start: files of the checkpoint that no glob finds may have been renamed in their
     /// directory; what is left of them is read.
-    fn find_renamed(&self, seen: &mut HashMap<Key, PathBuf>) {
+    fn find_renamed(&mut self, seen: &mut HashMap<Key, PathBuf>) {
         let lost = self.context.checkpoint.dormant(|entry| entry.file().is_some());
         let mut by_directory: HashMap<PathBuf, Vec<Entry>> = HashMap::new();
         for entry in lost {
@@ -475,8 +537,20 @@ impl Scanner {
 fn claim(checkpoint: &Checkpoint, key: Key, born_ns: u64) -> Option<Entry> {
     checkpoint.claim(|entry| {
         let file = entry.file()?;
-        let same = file.inode == key.inode && file.born_ns == born_ns;
+        let same = file.inode == key.inode && file.born_ns == born_ns && !file.replaced;
         same.then_some((file.device == key.device, file.epoch))
+    })
+}
+
+/// The entry of content that was replaced in place, if the new file has it: then the file is the
+/// copy that was made before, and what is left of the content is read there.
+fn adopt(checkpoint: &Checkpoint, file: &File) -> Option<Entry> {
+    checkpoint.claim(|entry| {
+        let known = entry.file()?;
+        let is_copy = known.replaced
+            && known.head_length >= COPY_HEAD_BYTES_MIN
+            && holds(file, known, &entry.position());
+        is_copy.then_some(known.epoch)
     })
 }
 

@@ -140,6 +140,11 @@ impl FileTail {
         &self.config
     }
 
+    /// The file has other content by now.
+    pub(super) fn mark_replaced(&self) {
+        lock(&self.content).replaced = true;
+    }
+
     pub(super) fn content(&self) -> FileContent {
         lock(&self.content).clone()
     }
@@ -360,6 +365,10 @@ impl FileTail {
         }
         let now = Instant::now();
         reading.pace.spend(now, tally.read, tally.bytes);
+        if self.end_offset() <= end.offset {
+            // What comes after the end was reached begins another line.
+            self.finish.store(false, Ordering::Release);
+        }
         reading.position = end;
         reading.scanned = end.offset;
         *lock(&self.quiet_since) = now;
