@@ -4,7 +4,12 @@
 //! says syslog goes to `syslog_loose`, whose message is taken from the original line (it trims).
 //! A line that is no syslog has no header: everything is message. Nothing is ever cut off silently.
 
-use crate::time::{TimeContext, Zone, rfc3164_prefix, rfc3339_prefix, unix_seconds};
+use crate::time::{
+    TimeContext, Zone, rfc3164_prefix, rfc3339_prefix, unix_seconds, without_year, without_zone,
+};
+use chrono::Utc;
+use std::cell::Cell;
+use syslog_loose::{IncompleteDate, Variant};
 
 /// What stands in front of the message.
 #[derive(Debug, Clone, Default)]
@@ -62,10 +67,13 @@ impl Memo {
         }
         let (time, rest) = timestamp(text, context)?;
         let end = text.len() - rest.len();
-        // A year or a zone may stand behind the time, so the word there belongs to it.
-        let word = rest.get(1..)?.iter().position(|byte| *byte == b' ').map(|at| end + 1 + at + 1);
+        // A year may stand behind the time, so the word there belongs to it; so may a zone, if a year
+        // follows that, so a word that looks like one is not enough.
+        let word = rest.get(1..)?.split(|byte| *byte == b' ').next()?;
+        let zone = (3..=4).contains(&word.len()) && word.iter().all(u8::is_ascii_uppercase);
+        let length = end + 1 + word.len() + 1;
         self.text.clear();
-        if let Some(length) = word.filter(|length| *length <= MEMO_BYTES_MAX) {
+        if !zone && length <= text.len().min(MEMO_BYTES_MAX) {
             self.text.extend_from_slice(&text[..length]);
             (self.time, self.end) = (Some(time), end);
             self.received_unix_nanos = context.received_unix_nanos;
@@ -111,7 +119,7 @@ pub fn parse_with<'a>(line: &'a [u8], context: &TimeContext<'_>, memo: &mut Memo
         return header;
     }
     match priority {
-        Some(_) => without_time(line, rest, priority),
+        Some(_) => without_time(line, rest, priority, context),
         None => without_both(line),
     }
 }
@@ -209,7 +217,7 @@ fn timestamp<'a>(text: &'a [u8], context: &TimeContext<'_>) -> Option<(HeaderTim
     let first = *text.first()?;
     let (unix_nanos, zone_known, rest) = if first.is_ascii_digit() {
         // Applications begin lines with a date and a space; syslog writes a `T` and a zone.
-        if text.get(10) != Some(&b'T') {
+        if !matches!(text.get(10), Some(b'T' | b't')) {
             return None;
         }
         rfc3339_prefix(text, context)?
@@ -278,7 +286,12 @@ fn is_of_application(line: &[u8], header: &Header<'_>) -> bool {
 }
 
 /// A priority and then no time that is known.
-fn without_time<'a>(line: &'a [u8], rest: &'a [u8], priority: Option<u8>) -> Header<'a> {
+fn without_time<'a>(
+    line: &'a [u8],
+    rest: &'a [u8],
+    priority: Option<u8>,
+    context: &TimeContext<'_>,
+) -> Header<'a> {
     let mut header = Header { priority, message: rest, ..Header::default() };
     if tag(rest, &mut header) {
         return header;
@@ -290,7 +303,7 @@ fn without_time<'a>(line: &'a [u8], rest: &'a [u8], priority: Option<u8>) -> Hea
         header.hostname = Some(host);
         return header;
     }
-    fallback(line, header)
+    fallback(line, header, context)
 }
 
 /// `prog[12]: `, `prog: `, `sshd(pam_unix)[12]: ` at the start of `text`.
@@ -477,30 +490,53 @@ fn structured_data(text: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
 }
 
 /// `syslog_loose` for what has a priority and is neither; its message by place in the line, our
-/// priority where it lost it.
-fn fallback<'a>(line: &'a [u8], header: Header<'a>) -> Header<'a> {
+/// priority where it lost it, and times by the context, because it would ask the machine's clock.
+fn fallback<'a>(line: &'a [u8], header: Header<'a>, context: &TimeContext<'_>) -> Header<'a> {
     let Ok(text) = std::str::from_utf8(line) else { return header };
-    let loose = syslog_loose::parse_message(text, syslog_loose::Variant::Either);
-    let part = |found: Option<&str>| -> Option<&'a [u8]> {
-        let found = found?;
-        let start = (found.as_ptr() as usize).checked_sub(line.as_ptr() as usize)?;
-        line.get(start..start + found.len())
+    let yearless = Cell::new(None);
+    let year = |date: IncompleteDate| {
+        yearless.set(Some(date));
+        LEAP_YEAR
     };
-    let Some(message) = part(Some(loose.msg)).filter(|message| !message.is_empty()) else {
+    let loose = syslog_loose::parse_message_with_year_tz(text, year, Some(Utc), Variant::Either);
+    let place = |found: &str| (found.as_ptr() as usize).checked_sub(line.as_ptr() as usize);
+    let part = |found: Option<&str>| -> Option<&'a [u8]> {
+        let start = place(found?)?;
+        line.get(start..start + found?.len())
+    };
+    // What it takes for structured data belongs to the message of such a line.
+    let data = loose.structured_data.first().and_then(|element| place(element.id)?.checked_sub(1));
+    let Some(start) = data.or_else(|| place(loose.msg).filter(|_| !loose.msg.is_empty())) else {
         return header;
     };
-    let start = message.as_ptr() as usize - line.as_ptr() as usize;
     // It trims the message's beginning; nothing of it may be lost.
     let trimmed = line[..start].iter().rev().take_while(|b| matches!(b, b' ' | b'-')).count();
     let start = start - trimmed.saturating_sub(1);
-    let timestamp = loose.timestamp.and_then(|time| time.timestamp_nanos_opt());
+    let unix_nanos = match yearless.get() {
+        Some(date) => without_year(date, context),
+        None => loose
+            .timestamp
+            .and_then(|time| time.timestamp_nanos_opt())
+            .and_then(|civil_nanos| without_zone(civil_nanos, context)),
+    };
+    let program = part(loose.appname);
     Header {
-        timestamp: timestamp.map(|unix_nanos| HeaderTime { unix_nanos, zone_known: true }),
+        timestamp: unix_nanos.map(|unix_nanos| HeaderTime { unix_nanos, zone_known: false }),
         hostname: part(loose.hostname),
-        program: part(loose.appname),
+        program,
+        pid: loose.appname.and_then(|name| pid_behind(&line[place(name)? + name.len()..])),
         message: &line[start..],
         ..header
     }
+}
+
+/// A year that has every day.
+const LEAP_YEAR: i32 = 2024;
+
+fn pid_behind(text: &[u8]) -> Option<&[u8]> {
+    let inner = text.strip_prefix(b"[")?;
+    let close = inner.iter().take(64).position(|b| *b == b']')?;
+    (close > 0).then_some(&inner[..close])
 }
 
 #[cfg(test)]
@@ -562,6 +598,35 @@ mod tests {
     }
 
     #[test]
+    fn headers_left_to_the_fallback_keep_all_and_ask_no_clock() {
+        let zone = Zone::parse("Europe/Berlin").unwrap();
+        for (line, time, pid, message) in [
+            ("<13>Nov 22 1:2:3 h app: x", "2026-11-22T00:02:03.000Z", "", "x"),
+            ("<13>Feb 29 1:2:3 h app[7]: - x", "2024-02-29T00:02:03.000Z", "7", "- x"),
+            ("<13>Jul 1 2025 1:2:3 h app: x", "2025-06-30T23:02:03.000Z", "", "x"),
+            (
+                "<13>Nov 22 1:2:3 h app: [a b=\"c\"] x",
+                "2026-11-22T00:02:03.000Z",
+                "",
+                "[a b=\"c\"] x",
+            ),
+            ("<13>2025-07-01t01:02:03Z h app: x", "2025-07-01T01:02:03.000Z", "", "x"),
+        ] {
+            // 2026-11-28T12:00:00Z
+            let received_unix_nanos = 1_795_867_200_000_000_000;
+            let context = TimeContext { received_unix_nanos, zone: &zone };
+            let header = parse(line.as_bytes(), &context);
+            let mut got = Vec::new();
+            crate::time::write_rfc3339(&mut got, header.timestamp.unwrap().unix_nanos);
+            assert_eq!(String::from_utf8_lossy(&got), time, "{line}");
+            assert_eq!(header.hostname, Some(&b"h"[..]), "{line}");
+            assert_eq!(header.program, Some(&b"app"[..]), "{line}");
+            assert_eq!(header.pid.unwrap_or_default(), pid.as_bytes(), "{line}");
+            assert_eq!(String::from_utf8_lossy(header.message), message, "{line}");
+        }
+    }
+
+    #[test]
     fn what_is_no_syslog_has_no_header() {
         for line in [
             "",
@@ -610,6 +675,8 @@ mod tests {
             "Nov 22 10:00:00 2025 web1 sshd[12]: hi",
             "Nov 22 10:00:00 2025 web1 su: hi",
             "Nov 22 10:00:00 CET web1 su: hi",
+            "Nov 22 10:00:00 CEST app: x",
+            "Nov 22 10:00:00 CEST 2025 web1 app: x",
             "Nov 22 10:00:00 CE",
             "<34>Nov 22 10:00:00 web1 su: hi",
             "2026-11-22T10:00:00Z h a[1]: x",

@@ -487,6 +487,22 @@ pub(crate) fn rfc3164_prefix<'t>(
     Some((parts.resolve(context)?, parts.offset.is_some(), rest))
 }
 
+/// Month, day, hour, minute and second, of the year and in the zone that the context suggests.
+pub(crate) fn without_year(
+    (month, day, hour, minute, second): (u32, u32, u32, u32, u32),
+    context: &TimeContext<'_>,
+) -> Option<i64> {
+    let [month, day, hour, minute, second] = [month, day, hour, minute, second].map(i64::from);
+    Parts { month, day, hour, minute, second, ..Parts::default() }.resolve(context)
+}
+
+/// What a clock in the context's zone showed when one in UTC would have shown `civil_nanos`.
+pub(crate) fn without_zone(civil_nanos: i64, context: &TimeContext<'_>) -> Option<i64> {
+    const DAY_NANOS: i64 = 86_400 * NANOS;
+    let date = Date::of_days(civil_nanos.div_euclid(DAY_NANOS));
+    context.zone.unix_nanos(date, civil_nanos.rem_euclid(DAY_NANOS))
+}
+
 /// `2026 ` in front of what follows.
 fn take_year<'t>(text: &'t [u8], parts: &mut Parts) -> Option<&'t [u8]> {
     let (year, after) = digits(text, 4..=4)?;
