@@ -254,6 +254,48 @@ impl Event {
         Some(())
     }
 
+    /// Replaces `secret` by `hidden` in every text.
+    pub(crate) fn hide(&mut self, line: &[u8], secret: &[u8], hidden: &[u8]) {
+        let replace = |arena: &mut Vec<u8>, text: Text| -> Option<Text> {
+            let bytes = match text {
+                Text::Line { start, end } => &line[start as usize..end as usize],
+                Text::Arena { start, end } => &arena[start as usize..end as usize],
+            };
+            memchr::memmem::find(bytes, secret)?;
+            let mut new = Vec::new();
+            let mut from = 0;
+            for at in memchr::memmem::find_iter(bytes, secret) {
+                new.extend_from_slice(&bytes[from..at]);
+                new.extend_from_slice(hidden);
+                from = at + secret.len();
+            }
+            new.extend_from_slice(&bytes[from..]);
+            let start = arena.len() as u32;
+            arena.extend_from_slice(&new);
+            Some(Text::Arena { start, end: arena.len() as u32 })
+        };
+        let values = self.order.iter().map(|field| field.index());
+        for index in values {
+            if let Value::Text(text) = self.values[index].0
+                && let Some(text) = replace(&mut self.arena, text)
+            {
+                self.values[index].0 = Value::Text(text);
+            }
+        }
+        for (_, value) in &mut self.extras {
+            if let Value::Text(text) = *value
+                && let Some(text) = replace(&mut self.arena, text)
+            {
+                *value = Value::Text(text);
+            }
+        }
+        for item in &mut self.items {
+            if let Some(text) = replace(&mut self.arena, *item) {
+                *item = text;
+            }
+        }
+    }
+
     /// Fills `X.ip` or `X.domain` from `X.address`, moves an `X.ip` that is no address there, and
     /// collects what belongs to `related.*`.
     pub(crate) fn derive(&mut self, line: &[u8], fields: &FieldTable) {

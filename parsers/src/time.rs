@@ -399,10 +399,14 @@ impl Parts {
         // The 29th of February may be up to eight years away (around 1900 and 2100).
         let span = if (self.month, self.day) == (2, 29) { 8 } else { 1 };
         let latest = context.received_unix_nanos.saturating_add(AHEAD_MAX_NANOS);
-        (received - span..=received + 1)
-            .filter_map(|year| zone.unix_nanos(self.date(year)?, nanos_of_day))
-            .filter(|nanos| *nanos <= latest)
-            .max()
+        let candidate = |year| {
+            let date = self.date(year)?;
+            // No zone is a day away: what is too late by that needs no conversion, which is the cost.
+            let earliest = (date.days() - 1).saturating_mul(86_400 * NANOS);
+            (earliest <= latest).then(|| zone.unix_nanos(date, nanos_of_day))?
+        };
+        let years = (received - span..=received + 1).rev();
+        years.filter_map(candidate).find(|nanos| *nanos <= latest)
     }
 
     fn date(&self, year: i64) -> Option<Date> {
@@ -541,8 +545,8 @@ fn month_name(text: &[u8]) -> Option<(i64, &[u8])> {
         b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov",
         b"dec",
     ];
-    let short = text.first_chunk::<3>()?.to_ascii_lowercase();
-    let month = NAMES.iter().position(|name| name.as_slice() == short.as_slice())?;
+    let short = text.first_chunk::<3>()?.map(|letter| letter.to_ascii_lowercase());
+    let month = NAMES.iter().position(|name| **name == short)?;
     let letters = text.iter().take_while(|b| b.is_ascii_alphabetic()).count();
     Some((month as i64 + 1, &text[letters..]))
 }

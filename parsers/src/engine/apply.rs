@@ -113,7 +113,10 @@ impl Run<'_, '_, '_> {
                         out.extend_from_slice(text);
                         Some(split(event, out, separator))
                     }
-                    step => step.apply(text, out).then(|| Value::Text(event.store(out))),
+                    step if !step.apply(text, out) => None,
+                    // What a transform leaves empty is absent, as an empty capture is.
+                    _ if out.is_empty() => Some(Value::Absent),
+                    _ => Some(Value::Text(event.store(out))),
                 }
             }
         };
@@ -164,19 +167,19 @@ impl Run<'_, '_, '_> {
         }
     }
 
-    /// Hides a field, and remembers where its text stands in the line.
+    /// Hides a field's text wherever it stands: in other fields and, remembered here, in the line.
     fn mask(&mut self, field: FieldId, hash: bool) {
         let view = View { line: self.line, constants: &self.rules.constants };
-        let Some(text) = self.state.event.text(view, field, &mut self.state.scratch) else {
-            return;
+        let text = self.state.event.text(view, field, &mut self.state.scratch);
+        let Some(secret) = text.filter(|text| !text.is_empty()).map(<[u8]>::to_vec) else { return };
+        let places = memchr::memmem::find_iter(self.line, &secret);
+        self.state.masked.extend(places.map(|at| (at, at + secret.len())));
+        let hidden = if hash {
+            blake3::hash(&secret).to_hex()[..16].to_owned()
+        } else {
+            "redacted".to_owned()
         };
-        if text.is_empty() {
-            return;
-        }
-        let places = memchr::memmem::find_iter(self.line, text);
-        self.state.masked.extend(places.map(|at| (at, at + text.len())));
-        let hidden =
-            if hash { blake3::hash(text).to_hex()[..16].to_owned() } else { "redacted".to_owned() };
+        self.state.event.hide(self.line, &secret, hidden.as_bytes());
         let text = self.state.event.store(hidden.as_bytes());
         self.state.event.set(field, Value::Text(text), Origin::Rule);
     }

@@ -248,8 +248,25 @@ impl Reader<'_, '_, '_, '_> {
                 fields.insert(key.name.as_bytes().to_vec(), field);
             }
         }
+        if let Form::Csv(options) = &form {
+            self.columns_as_fields(&options.columns, &mut fields);
+        }
         table.finish(self.faults);
         Some(SubParse { form, on, fields, rest, optional })
+    }
+
+    /// A column that is called as a field, and that `fields` says nothing of, is that field.
+    fn columns_as_fields(
+        &mut self,
+        columns: &[String],
+        fields: &mut FxHashMap<Vec<u8>, Option<FieldId>>,
+    ) {
+        for name in columns.iter().filter(|name| *name != "_") {
+            if check_name(name, &self.context.vendor).is_ok() {
+                let id = self.builder.fields.intern(name, None);
+                fields.entry(name.as_bytes().to_vec()).or_insert(Some(id));
+            }
+        }
     }
 
     fn kv_options(&mut self, table: &mut Table<'_>) -> KvOptions {
@@ -273,7 +290,11 @@ impl Reader<'_, '_, '_, '_> {
         let columns = table.strings("columns", self.faults).unwrap_or_default();
         CsvOptions {
             separator: self.byte(table, "separator").unwrap_or(b','),
-            quote: self.byte(table, "quote"),
+            quote: match table.node("quote").and_then(Node::text) {
+                Some("none") => None,
+                Some(_) => self.byte(table, "quote"),
+                None => Some(b'"'),
+            },
             columns: columns.into_iter().map(|(name, _)| name.to_owned()).collect(),
             collapse: table.boolean("collapse", self.faults).unwrap_or(false),
         }

@@ -2,9 +2,9 @@
 //!
 //! Values are bare, quoted, or — where they come from outside and hold spaces or quotes — written as
 //! hexadecimal, which is decoded for the fields that the audit tools encode so. `msg='…'` holds pairs of
-//! its own. Behind a group separator (0x1d) stand the pairs of the enriched format, in upper case.
+//! its own; `saddr` is followed by what it says. Behind a group separator (0x1d) stand the pairs of the enriched format, in upper case.
 
-use super::{FieldSink, SubValue};
+use super::{FieldSink, SubValue, saddr};
 
 /// Fields whose unquoted values are hexadecimal (audit-userspace's `lib/fieldtab` names most).
 const ENCODED: [&[u8]; 17] = [
@@ -79,6 +79,14 @@ fn pairs(text: &[u8], arguments: bool, sink: &mut dyn FieldSink) {
         match value {
             Quoted::Single(inner) if key == b"msg" => pairs(inner, arguments, sink),
             Quoted::Single(inner) | Quoted::Double(inner) => sink.field(key, SubValue::Text(inner)),
+            Quoted::Bare(inner) if key == b"saddr" => {
+                sink.field(key, SubValue::Text(inner));
+                // The enriched format says the same behind the separator.
+                if memchr::memchr(b'\x1d', rest).is_none() {
+                    saddr::decode(inner, sink);
+                }
+            }
+            Quoted::Bare(inner) if key == b"key" => sink.field(key, keys(inner)),
             Quoted::Bare(inner) if is_encoded(key, arguments) => sink.field(key, decode(inner)),
             Quoted::Bare(inner) => sink.field(key, SubValue::Text(inner)),
         }
@@ -122,21 +130,40 @@ fn is_encoded(key: &[u8], arguments: bool) -> bool {
 
 /// Hexadecimal as text; NULs, which separate arguments, as spaces. What is none stays.
 fn decode(text: &[u8]) -> SubValue<'_> {
-    let digits = text.iter().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(b));
-    if text.len() < 4 || !text.len().is_multiple_of(2) || !digits {
+    let readable = |b: &u8| matches!(b, 0 | b'\t' | b'\n' | 0x20..=0x7e | 0x80..);
+    let Some(mut bytes) = bytes_of(text).filter(|bytes| bytes.iter().all(readable)) else {
         return SubValue::Text(text);
+    };
+    for byte in &mut bytes {
+        if *byte == 0 {
+            *byte = b' ';
+        }
     }
-    let nibble = |b: u8| (b as char).to_digit(16).unwrap_or(0) as u8;
-    let bytes: Vec<u8> =
-        text.chunks_exact(2).map(|pair| nibble(pair[0]) << 4 | nibble(pair[1])).collect();
-    let readable =
-        bytes.iter().all(|b| *b == 0 || *b == b'\t' || *b == b'\n' || (*b >= 0x20 && *b != 0x7f));
-    if !readable {
-        return SubValue::Text(text);
+    bytes.truncate(bytes.trim_ascii_end().len());
+    SubValue::Owned(bytes)
+}
+
+/// The keys of a rule that has several are separated by 0x01, which makes them hexadecimal.
+fn keys(text: &[u8]) -> SubValue<'_> {
+    match bytes_of(text) {
+        Some(bytes) if bytes.contains(&1) => {
+            let keys = bytes.split(|b| *b == 1).filter(|key| !key.is_empty());
+            SubValue::List(keys.map(|key| SubValue::Owned(key.to_vec())).collect())
+        }
+        _ => decode(text),
     }
-    let mut text: Vec<u8> = bytes.iter().map(|b| if *b == 0 { b' ' } else { *b }).collect();
-    text.truncate(text.trim_ascii_end().len());
-    SubValue::Owned(text)
+}
+
+fn bytes_of(hex: &[u8]) -> Option<Vec<u8>> {
+    if hex.len() < 4 || !hex.len().is_multiple_of(2) {
+        return None;
+    }
+    let nibble = |b: u8| match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'A'..=b'F' => Some(b - b'A' + 10),
+        _ => None,
+    };
+    hex.chunks_exact(2).map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect()
 }
 
 #[cfg(test)]
@@ -196,6 +223,36 @@ mod tests {
                 "a1_len=4",
                 "a1[0]=ab c",
                 "a1[1]=64",
+            ],
+        );
+        check(
+            "type=SOCKADDR msg=audit(1.2:3): saddr=020000160A000001 key=6E65740161",
+            parse,
+            true,
+            &[
+                "type=SOCKADDR",
+                "timestamp=1.2",
+                "sequence=3",
+                "saddr=020000160A000001",
+                "saddr_fam=inet",
+                "laddr=10.0.0.1",
+                "lport=22",
+                "key=[net,a]",
+            ],
+        );
+        check(
+            "type=SOCKADDR msg=audit(1.2:3): saddr=020000160A000001\x1dSADDR={ saddr_fam=inet laddr=10.0.0.1 lport=22 }",
+            parse,
+            true,
+            &[
+                "type=SOCKADDR",
+                "timestamp=1.2",
+                "sequence=3",
+                "saddr=020000160A000001",
+                "SADDR={",
+                "saddr_fam=inet",
+                "laddr=10.0.0.1",
+                "lport=22",
             ],
         );
         check("type=X nothing", parse, false, &[]);

@@ -9,6 +9,7 @@ pub mod csv;
 pub mod json;
 pub mod kv;
 pub mod leef;
+mod saddr;
 pub mod xml;
 
 pub use csv::CsvOptions;

@@ -1,0 +1,329 @@
+//! What docs/rules.md says of rules, one pack for each ability, from the line to the event.
+
+use logweir_parsers::{Disposition, LineContext, Parser, RuleSet, Zone, write_event};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// 2026-11-28T12:00:00Z.
+const RECEIVED_UNIX_NANOS: i64 = 1_795_867_200_000_000_000;
+
+fn load(packs: &[&str]) -> Arc<RuleSet> {
+    let directory = tempfile::tempdir().unwrap();
+    for (number, text) in packs.iter().enumerate() {
+        std::fs::write(directory.path().join(format!("{number}.yaml")), text).unwrap();
+    }
+    match RuleSet::load(&[directory.path().to_owned()], false) {
+        Ok(loaded) => Arc::new(loaded.rules),
+        Err(faults) => panic!("{}", logweir_document::render_all(&faults, false)),
+    }
+}
+
+fn context(zone: &Zone) -> LineContext<'_> {
+    LineContext { pack: None, received_unix_nanos: RECEIVED_UNIX_NANOS, zone, original_bytes: None }
+}
+
+fn event(rules: &Arc<RuleSet>, line: &[u8]) -> Value {
+    let mut out = Vec::new();
+    let zone = Zone::utc();
+    let mut parser = Parser::new(rules.clone());
+    let parsed = write_event(&mut parser, line, &context(&zone), &mut out);
+    assert_eq!(parsed.disposition, Disposition::Deliver);
+    assert_keys_are_distinct(&out);
+    serde_json::from_slice(&out)
+        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&out)))
+}
+
+/// serde_json keeps the last of two members with one name; an event must not have two.
+fn assert_keys_are_distinct(event: &[u8]) {
+    struct Keys;
+    impl<'de> serde::de::Visitor<'de> for Keys {
+        type Value = Vec<String>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: serde::de::MapAccess<'de>>(
+            self,
+            mut map: A,
+        ) -> Result<Vec<String>, A::Error> {
+            let mut keys = Vec::new();
+            while let Some((key, _)) = map.next_entry::<String, Value>()? {
+                keys.push(key);
+            }
+            Ok(keys)
+        }
+    }
+    let mut reader = serde_json::Deserializer::from_slice(event);
+    let mut keys = serde::Deserializer::deserialize_map(&mut reader, Keys).unwrap();
+    let count = keys.len();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), count, "{}", String::from_utf8_lossy(event));
+}
+
+/// Every listed field has its value; `null` is absent.
+fn check(rules: &Arc<RuleSet>, line: &str, expected: Value) {
+    let event = event(rules, line.as_bytes());
+    for (field, value) in expected.as_object().unwrap() {
+        let got = event.get(field).unwrap_or(&Value::Null);
+        assert_eq!(got, value, "{field} of {line}\n{event:#}");
+    }
+}
+
+#[test]
+fn shipped_packs_hold_their_samples() {
+    let rules = Arc::new(RuleSet::shipped());
+    let outcomes = logweir_parsers::samples::run(&rules);
+    let failed: Vec<_> =
+        outcomes.iter().filter(|outcome| !outcome.differences.is_empty()).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert_eq!(rules.rules_without_samples().collect::<Vec<_>>(), Vec::<&str>::new());
+    for (_, sample) in rules.samples() {
+        event_or_nothing(&rules, sample.line.as_bytes());
+    }
+}
+
+fn event_or_nothing(rules: &Arc<RuleSet>, line: &[u8]) {
+    let mut out = Vec::new();
+    let zone = Zone::utc();
+    let parsed = write_event(&mut Parser::new(rules.clone()), line, &context(&zone), &mut out);
+    if parsed.disposition == Disposition::Deliver {
+        assert_keys_are_distinct(&out);
+    }
+}
+
+#[test]
+fn the_type_of_a_field_decides_how_it_is_written() {
+    let rules = load(&[r"
+pack: t
+applies: {program: [t]}
+rules:
+  - id: t.a
+    pattern: '^(?<source.ip>\S+) (?<source.port>\S+) (?<labels.n:int>\S+) (?<user.name>\S+) (?<event.category>\S+)$'
+"]);
+    check(
+        &rules,
+        "Nov 28 10:00:00 h t: 10.0.0.1 22 5 007 web",
+        json!({"source.ip": "10.0.0.1", "source.port": 22, "labels.n": 5, "user.name": "007",
+            "event.category": ["web"], "related.ip": ["10.0.0.1"], "related.user": ["007"],
+            "related.hosts": ["h"], "logweir.rule": "t.a", "event.kind": "event",
+            "event.dataset": "t", "event.module": "t", "tags": null,
+            "message": "10.0.0.1 22 5 007 web", "@timestamp": "2026-11-28T10:00:00.000Z"}),
+    );
+    check(
+        &rules,
+        "Nov 28 10:00:00 h t: host.example x y - web",
+        json!({"source.ip": null, "source.address": "host.example", "source.domain": "host.example",
+            "source.port": null, "labels.n": null, "user.name": null, "related.ip": null}),
+    );
+}
+
+#[test]
+fn a_line_without_a_rule_keeps_all_of_its_header() {
+    let rules = load(&["pack: t\nrules:\n  - id: t.a\n    pattern: '^x$'\n"]);
+    check(
+        &rules,
+        "<34>Nov 28 10:00:00 h p[7]: hello",
+        json!({"event.dataset": "unparsed", "event.kind": "event", "tags": ["unparsed"],
+            "host.hostname": "h", "process.name": "p", "process.pid": 7, "message": "hello",
+            "log.syslog.priority": 34, "log.syslog.facility.code": 4, "log.syslog.facility.name": "auth",
+            "log.syslog.severity.code": 2, "log.syslog.severity.name": "Critical"}),
+    );
+    let odd = event(&rules, b"a\xffb");
+    assert_eq!(odd["event.original"], "a\u{fffd}b");
+    assert_eq!(odd["logweir.original_base64"], "Yf9i");
+    assert_eq!(event(&rules, b"")["event.original"], "");
+}
+
+#[test]
+fn maps_templates_and_transforms_follow_each_other() {
+    let rules = load(&[r"
+pack: t
+applies: {program: [t]}
+set: {event.category: [network], event.type: [info]}
+rules:
+  - id: t.a
+    pattern: '^(?<network.transport>\S+) (?<http.response.status_code>\d+) (?<_ms>\S+) (?<_path>\S+) (?<_list>\S+)$'
+    map:
+      network.transport: {tcp: tcp, '*dp': udp}
+      event.outcome: {from: http.response.status_code, values: {'1-399': success, '4??': failure}, default: unknown}
+      event.type: {from: _list, values: {'a,b': [start, end]}}
+    set: {event.duration: '{_ms}', url.original: 'http://h{_path}', file.name: '{_path}', process.args: '{_list}', labels.none: '{_absent}x'}
+    transform:
+      network.transport: lowercase
+      event.duration: [{multiply: 1000000}]
+      file.name: [url_decode, basename, {strip_suffix: '.txt'}, uppercase]
+      process.args: [{split: ','}, {replace: [a, A]}]
+"]);
+    check(
+        &rules,
+        "Nov 28 10:00:00 h t: TCP 404 1.5 /x/a%20b.txt a,b",
+        json!({"network.transport": "tcp", "event.outcome": "failure", "event.type": ["start", "end"],
+            "event.duration": 1_500_000, "url.original": "http://h/x/a%20b.txt", "file.name": "A B",
+            "process.args": ["A", "b"], "labels.none": null, "event.category": ["network"]}),
+    );
+    check(
+        &rules,
+        "Nov 28 10:00:00 h t: UDP 500 x / c",
+        json!({"network.transport": "udp", "event.outcome": "unknown", "event.type": ["info"], "event.duration": null}),
+    );
+}
+
+#[test]
+fn conditions_choose_among_rules_over_one_sub_parser() {
+    let rules = load(&[r"
+pack: t
+vendor: [v]
+applies: {json_keys: [kind]}
+rules:
+  - id: t.alert
+    parse: {as: json, fields: {kind: _kind, 'a.ip': source.ip, time: _time, drop: }, rest: v}
+    when: {_kind: [alert, alarm], source.ip: exists}
+    set: {event.kind: alert}
+    time: {field: _time, formats: [unix_ms]}
+  - id: t.other
+    parse: {as: json, fields: {kind: event.action}}
+    when: {event.action: 'f*', source.ip: absent}
+"]);
+    check(
+        &rules,
+        r#"{"kind":"alarm","a":{"ip":"::1"},"time":1795867200123,"x":{"y":true},"drop":1,"l":["p","q"],"x.y":7}"#,
+        json!({"logweir.rule": "t.alert", "event.kind": "alert", "source.ip": "::1",
+            "@timestamp": "2026-11-28T12:00:00.123Z", "v.l": ["p", "q"], "v.drop": null, "_kind": null}),
+    );
+    check(&rules, r#"{"kind":"flow"}"#, json!({"logweir.rule": "t.other", "event.action": "flow"}));
+    check(&rules, r#"{"kind":"other"}"#, json!({"logweir.rule": null, "tags": ["unparsed"]}));
+}
+
+#[test]
+fn chains_go_on_with_a_part_of_the_line() {
+    let rules = load(&[r"
+pack: t
+applies: {starts: ['%T-']}
+set: {event.category: [network]}
+rules:
+  - id: t.header
+    pattern: '^%T-(?<_level>\d)-(?<event.code>\d+): (?<_body>.*)$'
+    set: {event.type: [info], labels.outer: '{_level}'}
+    then: {field: _body, chain: bodies}
+chains:
+  bodies:
+    - id: t.built
+      pattern: '^Built for (?<source.address>\S+)$'
+      set: {event.type: [start], event.code: ignored, event.action: built}
+"]);
+    check(
+        &rules,
+        "%T-6-77: Built for 10.0.0.9",
+        json!({"logweir.rule": "t.built", "event.code": "77", "event.type": ["start"], "labels.outer": "6",
+            "source.ip": "10.0.0.9", "event.action": "built", "event.category": ["network"],
+            "event.dataset": "t"}),
+    );
+    check(
+        &rules,
+        "%T-6-78: else",
+        json!({"logweir.rule": "t.header", "event.type": ["info"], "event.action": null, "event.code": "78"}),
+    );
+}
+
+#[test]
+fn a_later_file_replaces_rules_and_their_chains() {
+    let first = r"
+pack: t
+applies: {program: [t]}
+rules:
+  - id: t.a
+    pattern: '^(?<_body>.*)$'
+    then: {field: _body, chain: c}
+chains:
+  c:
+    - {id: t.b, pattern: '^x$', set: {event.action: old}}
+";
+    let second = first.replace("old", "new");
+    check(
+        &load(&[first, &second]),
+        "Nov 28 10:00:00 h t: x",
+        json!({"logweir.rule": "t.b", "event.action": "new"}),
+    );
+}
+
+#[test]
+fn the_first_rule_that_matches_wins_whatever_finds_it() {
+    let mut text = String::from("pack: t\napplies: {program: [t]}\nrules:\n");
+    let patterns =
+        [r"\d+ ends", "^begins with 7", "somewhere inside", r"^begins", r"^\S+ \S+", r"^"];
+    for (number, pattern) in patterns.iter().enumerate() {
+        text.push_str(&format!("  - {{id: t.{number}, pattern: '{pattern}'}}\n"));
+    }
+    let rules = load(&[&text]);
+    for (message, rule) in [
+        ("begins with 7 ends", "t.0"),
+        ("begins with 7", "t.1"),
+        ("is somewhere inside", "t.2"),
+        ("begins somewhere inside", "t.2"),
+        ("begins", "t.3"),
+        ("two words", "t.4"),
+        ("one", "t.5"),
+    ] {
+        check(&rules, &format!("Nov 28 10:00:00 h t: {message}"), json!({"logweir.rule": rule}));
+    }
+}
+
+#[test]
+fn actions_drop_sample_and_mask() {
+    let rules = load(&[r"
+pack: t
+applies: {program: [t]}
+rules:
+  - {id: t.drop, pattern: '^noise', action: {drop: noise}}
+  - {id: t.sample, pattern: '^often', action: {sample: 3}}
+  - {id: t.mask, pattern: '^login (?<user.name>\S+) again (?<labels.w>\S+)', action: {mask: [user.name], with: redact}}
+  - {id: t.hash, pattern: '^hash (?<user.name>\S+)', action: {mask: [user.name], with: hash}}
+"]);
+    let mut parser = Parser::new(rules.clone());
+    let zone = Zone::utc();
+    let mut run = |message: &str| {
+        let mut out = Vec::new();
+        let line = format!("Nov 28 10:00:00 h t: {message}");
+        let parsed = write_event(&mut parser, line.as_bytes(), &context(&zone), &mut out);
+        (parsed.disposition, String::from_utf8(out).unwrap())
+    };
+    let (disposition, out) = run("noise");
+    assert!(
+        matches!(disposition, Disposition::Drop(reason) if rules.drop_reason(reason) == "noise")
+    );
+    assert_eq!(out, "");
+    let delivered: Vec<bool> = (0..6).map(|_| run("often").0 == Disposition::Deliver).collect();
+    assert_eq!(delivered.iter().filter(|sent| **sent).count(), 2);
+    let (_, out) = run("login alice again alice");
+    assert!(!out.contains("alice"), "{out}");
+    assert!(out.contains(r#""user.name":"redacted""#), "{out}");
+    let (_, out) = run("hash alice");
+    assert!(!out.contains("alice") && out.contains("user.name"), "{out}");
+}
+
+#[test]
+fn only_the_beginning_of_a_long_line_is_offered_to_rules() {
+    let rules = load(&[
+        "pack: t\napplies: {program: [t]}\nrules:\n  - {id: t.end, pattern: 'END$'}\n  - {id: t.x, pattern: '^x'}\n",
+    ]);
+    let line = format!("Nov 28 10:00:00 h t: {}END", "x".repeat(20_000));
+    check(&rules, &line, json!({"logweir.rule": "t.x", "event.original": line}));
+}
+
+#[test]
+fn a_date_that_an_application_wrote_does_not_hide_its_pack() {
+    let rules = load(&[r"
+pack: t
+applies: {signature: '^\d{4}-\d\d-\d\dT\S+ [A-Z]+ '}
+rules:
+  - id: t.a
+    pattern: '^(?<_time>\S+) (?<log.level>[A-Z]+) (?<message>.*)$'
+    time: {field: _time, formats: [rfc3339]}
+"]);
+    check(
+        &rules,
+        "2026-11-27T10:00:00Z WARN worker: late",
+        json!({"logweir.rule": "t.a", "log.level": "WARN", "message": "worker: late", "host.hostname": null,
+            "@timestamp": "2026-11-27T10:00:00.000Z"}),
+    );
+}
