@@ -7,7 +7,7 @@
 use super::{FieldSink, SubValue, saddr};
 
 /// Fields whose unquoted values are hexadecimal (audit-userspace's `lib/fieldtab` names most).
-const ENCODED: [&[u8]; 17] = [
+const ENCODED: [&[u8]; 16] = [
     b"proctitle",
     b"comm",
     b"exe",
@@ -15,7 +15,6 @@ const ENCODED: [&[u8]; 17] = [
     b"name",
     b"cmd",
     b"acct",
-    b"key",
     b"data",
     b"path",
     b"dir",
@@ -61,6 +60,8 @@ pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
 }
 
 fn pairs(text: &[u8], arguments: bool, sink: &mut dyn FieldSink) {
+    // The enriched format says behind the separator what addresses are.
+    let enriched = memchr::memchr(b'\x1d', text).is_some();
     let mut rest = text;
     loop {
         rest = trim_separators(rest);
@@ -81,8 +82,7 @@ fn pairs(text: &[u8], arguments: bool, sink: &mut dyn FieldSink) {
             Quoted::Single(inner) | Quoted::Double(inner) => sink.field(key, SubValue::Text(inner)),
             Quoted::Bare(inner) if key == b"saddr" => {
                 sink.field(key, SubValue::Text(inner));
-                // The enriched format says the same behind the separator.
-                if memchr::memchr(b'\x1d', rest).is_none() {
+                if !enriched {
                     saddr::decode(inner, sink);
                 }
             }
