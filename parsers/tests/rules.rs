@@ -199,10 +199,11 @@ fn chains_go_on_with_a_part_of_the_line() {
     let rules = load(&[r"
 pack: t
 applies: {starts: ['%T-']}
-set: {event.category: [network]}
+set: {event.category: [network], event.kind: alert, event.outcome: unknown}
 rules:
   - id: t.header
     pattern: '^%T-(?<_level>\d)-(?<event.code>\d+): (?<_body>.*)$'
+    map: {event.outcome: {from: _level, values: {6: success}}}
     set: {event.type: [info], labels.outer: '{_level}'}
     then: {field: _body, chain: bodies}
 chains:
@@ -215,7 +216,7 @@ chains:
         &rules,
         "%T-6-77: Built for 10.0.0.9",
         json!({"logweir.rule": "t.built", "event.code": "77", "event.type": ["start"], "labels.outer": "6",
-            "source.ip": "10.0.0.9", "event.action": "built", "event.category": ["network"],
+            "source.ip": "10.0.0.9", "event.action": "built", "event.kind": "alert", "event.outcome": "success", "event.category": ["network"],
             "event.dataset": "t"}),
     );
     check(

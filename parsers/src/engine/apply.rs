@@ -125,7 +125,14 @@ impl Run<'_, '_, '_> {
         }
     }
 
+    /// The first `time` that can be read stays: of a rule's list, and the inner rule's before the
+    /// outer one's.
     fn read_time(&mut self, time: &TimeRule) {
+        if self.state.event.is_set_by_rule(time.into)
+            && matches!(self.state.event.get(time.into), Value::Time(_))
+        {
+            return;
+        }
         let view = View { line: self.line, constants: &self.rules.constants };
         if self.state.event.render(view, &time.from, &mut self.state.scratch).is_none() {
             return;

@@ -55,7 +55,8 @@ pub(super) fn build(
         });
         let of_every_event = [packs[rule.pack][0], packs[rule.pack][1], (header.kind, words.event)];
         let left = |field: &FieldId| rule.sets.iter().any(|(known, _)| known == field);
-        rule.block.complete = of_every_event.iter().all(|(field, _)| free(*field) && !left(field));
+        rule.block.complete =
+            !in_chain && of_every_event.iter().all(|(field, _)| free(*field) && !left(field));
         if rule.block.complete {
             for (field, constant) in of_every_event {
                 if !certain.iter().any(|(known, _)| *known == field) {

@@ -48,6 +48,7 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
         chains,
         sets: Vec::new(),
         times: None,
+        in_chain: false,
     };
     context.sets = rule::constants(builder, &context, &mut table, faults);
     context.times = table.node("time");
@@ -59,6 +60,7 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
             Vec::new()
         }
     };
+    context.in_chain = true;
     if let Some(chains) = table.table("chains", faults) {
         for (key, node) in chains.entries() {
             let Value::Sequence(nodes) = &node.value else {

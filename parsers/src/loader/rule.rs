@@ -29,6 +29,9 @@ pub(super) struct PackContext<'n> {
     pub(super) chains: BTreeMap<String, usize>,
     pub(super) sets: Vec<(FieldId, u32)>,
     pub(super) times: Option<&'n Node>,
+    /// Whether the rules that are read stand in a chain: what the pack says of all its rules then
+    /// comes with the outermost one.
+    pub(super) in_chain: bool,
 }
 
 pub(super) fn read_list(
@@ -102,12 +105,15 @@ impl Reader<'_, '_, '_, '_> {
         let then = self.then(&mut table);
         let maps = self.maps(&mut table);
         let mut sets = self.sets(&mut table);
-        Builder::merge_sets(&mut sets, &self.context.sets);
+        if !self.context.in_chain {
+            Builder::merge_sets(&mut sets, &self.context.sets);
+        }
         let transforms = self.transforms(&mut table);
-        let times = match table.node("time").or(self.context.times) {
-            Some(node) => self.times(node),
-            None => Vec::new(),
-        };
+        let times =
+            match table.node("time").or(self.context.times.filter(|_| !self.context.in_chain)) {
+                Some(node) => self.times(node),
+                None => Vec::new(),
+            };
         let action = self.action(&mut table);
         let samples = self.samples(&mut table);
         if !has_pattern && parse.is_empty() && when.is_empty() {
