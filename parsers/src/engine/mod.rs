@@ -281,3 +281,50 @@ impl State {
         out.extend_from_slice(&created.text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every pattern of every shipped pack on every sample line, from several places of it on.
+    #[test]
+    fn span_programs_and_regexes_say_the_same_of_all_samples() {
+        let rules = RuleSet::shipped();
+        let lines: Vec<&[u8]> = rules.samples().map(|(_, sample)| sample.line.as_bytes()).collect();
+        let mut state = State::default();
+        state.locations.resize_with(rules.pattern_count, || None);
+        let (mut matches, mut programs) = (0, 0);
+        for rule in &rules.rules {
+            for (at, (pattern, _)) in rule.patterns.iter().enumerate() {
+                let Some(program) = &pattern.program else { continue };
+                programs += 1;
+                for line in &lines {
+                    let starts = memchr::memmem::find_iter(line, b": ").map(|at| at + 2).take(2);
+                    for start in std::iter::once(0).chain(starts) {
+                        let text = &line[start..];
+                        state.slots.resize(program.slots_len(), None);
+                        let outcome =
+                            program.captures(text, &mut state.slots, &mut state.span_scratch);
+                        let slots = state.slots.clone();
+                        let found = state.search_by_regex(rule.first_pattern + at, pattern, text);
+                        let spans: Vec<_> = pattern
+                            .groups
+                            .iter()
+                            .map(|group| Some((slots[2 * group]?, slots[2 * group + 1]?)))
+                            .collect();
+                        let expected = if found { Outcome::Match } else { Outcome::NoMatch };
+                        assert!(
+                            outcome == Outcome::OutOfFuel
+                                || outcome == expected && (!found || spans == state.spans),
+                            "{} on {}",
+                            rule.id,
+                            text.escape_ascii()
+                        );
+                        matches += usize::from(found);
+                    }
+                }
+            }
+        }
+        assert!(programs > 100 && matches > lines.len(), "{programs} programs, {matches} matches");
+    }
+}
