@@ -1,7 +1,7 @@
 //! Headers against those that `syslog_loose` reads: over the lines of all shipped samples, where each
 //! difference has to have a reason, and over headers put together from parts, where there is none.
 
-use logweir_parsers::header::{self, Header};
+use logweir_parsers::header::{self, Header, Memo};
 use logweir_parsers::samples::RECEIVED_UNIX_NANOS;
 use logweir_parsers::time::TimeContext;
 use logweir_parsers::{RuleSet, Zone};
@@ -66,6 +66,9 @@ fn reason(line: &str, ours: &Parts, theirs: &Parts) -> Option<&'static str> {
     let behind = |text: &str| line.split_once(text).map_or("", |(_, behind)| behind);
     if theirs.message == line {
         return Some("it has found no header");
+    }
+    if ours.message == line {
+        return Some("a time alone makes a line of an application no line of syslog");
     }
     if ours.program.is_empty() && !theirs.program.is_empty() {
         let colon = behind(&format!("{}:", theirs.program));
@@ -160,6 +163,31 @@ fn rfc5424_headers_put_together_are_read_alike() {
                         let line = format!("<165>1 {time} {host} {names} {data} {message}");
                         check(&line, message);
                     }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_remembered_of_the_line_before_changes_no_header() {
+    let (zone, rules) = (Zone::utc(), RuleSet::shipped());
+    let context = TimeContext { received_unix_nanos: RECEIVED_UNIX_NANOS, zone: &zone };
+    let mut memo = Memo::default();
+    let mut check = |line: &[u8]| {
+        let expected = header::parse(line, &context);
+        let got = header::parse_with(line, &context, &mut memo);
+        assert_eq!(format!("{got:?}"), format!("{expected:?}"), "{}", line.escape_ascii());
+    };
+    for (_, sample) in rules.samples() {
+        let line = sample.line.as_bytes();
+        // Headers end by then; a year or a zone may stand behind the time.
+        for end in 0..line.len().min(48) {
+            check(line);
+            check(&line[..end]);
+            if line[end] == b' ' {
+                for word in [" CEST", " CEST 2025", " 2025"] {
+                    check(&[&line[..end], word.as_bytes(), &line[end..]].concat());
                 }
             }
         }
