@@ -17,13 +17,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const MESSAGES: u64 = 20_000;
 /// Answers that pass on each connection before one is lost: enough to begin to produce.
 const ANSWERS_PASSED: u32 = 12;
-const CUTS: u32 = 4;
+const CUTS: u32 = 10;
 
 /// Takes connections on `listener` for ever and passes them on to `broker`.
 fn proxy(listener: TcpListener, broker: SocketAddr, cuts: Arc<AtomicU32>) {
     std::thread::spawn(move || {
         for client in listener.incoming() {
             let (Ok(client), Ok(server)) = (client, TcpStream::connect(broker)) else { return };
+            client.set_nodelay(true).unwrap();
+            server.set_nodelay(true).unwrap();
             let (from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
             std::thread::spawn(move || {
                 let _ = io::copy(&mut &from, &mut to);
@@ -45,14 +47,14 @@ fn pass_answers(
     cuts: &AtomicU32,
 ) -> io::Result<()> {
     for passed in 0.. {
-        let mut length = [0; 4];
-        server.read_exact(&mut length)?;
-        let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+        let mut answer = vec![0; 4];
         server.read_exact(&mut answer)?;
+        let length = u32::from_be_bytes([answer[0], answer[1], answer[2], answer[3]]);
+        answer.resize(4 + length as usize, 0);
+        server.read_exact(&mut answer[4..])?;
         if passed == ANSWERS_PASSED && cuts.fetch_add(1, Ordering::Relaxed) < CUTS {
             return Ok(());
         }
-        client.write_all(&length)?;
         client.write_all(&answer)?;
     }
     Ok(())
