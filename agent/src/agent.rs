@@ -8,6 +8,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::config::{Common, Config, FileConfig, SourceConfig};
 use crate::delivery::Courier;
 use crate::reload;
+use crate::report::Reporter;
 use crate::source::file::Discovery;
 use crate::source::spooled::SpoolTail;
 use crate::source::stdin::Stdin;
@@ -79,6 +80,7 @@ impl Agent {
         let state_dir = StateDir::open(&config.state_dir)?;
         raise_file_limit();
         let checkpoint = Arc::new(Checkpoint::open(state_dir.path())?);
+        let reporter = Reporter::new(config.kafka.clone());
         let courier = Arc::new(Courier::start(config.kafka, config.topic)?);
         let queue = Queue::default();
         let agent = logweir_record::Agent {
@@ -99,6 +101,7 @@ impl Agent {
         let mut threads = vec![
             keep(parts.clone(), stop.clone(), config.checkpoint_interval),
             answer(parts.clone(), StatusSocket::bind(state_dir.path())?, stop.clone()),
+            report(parts.clone(), reporter, stop.clone()),
         ];
         threads.extend(reload::start(config.rules, config.rules_from, stop.clone()));
         Ok(Self {
@@ -297,6 +300,16 @@ fn answer(parts: Arc<Parts>, socket: StatusSocket, stop: Arc<AtomicBool>) -> Joi
         while !stop.load(Ordering::Acquire) {
             socket.answer(&|| parts.snapshot());
             std::thread::sleep(Duration::from_millis(50));
+        }
+    })
+}
+
+/// The thread that sends reports about the agent.
+fn report(parts: Arc<Parts>, mut reporter: Reporter, stop: Arc<AtomicBool>) -> JoinHandle<()> {
+    thread("report", move || {
+        while !stop.load(Ordering::Acquire) {
+            reporter.report(&|| parts.snapshot());
+            std::thread::sleep(Duration::from_millis(100));
         }
     })
 }

@@ -15,6 +15,7 @@ mod limits;
 mod parsing;
 mod pipeline;
 mod reload;
+mod report;
 mod source;
 mod spool;
 mod state_dir;

@@ -729,3 +729,18 @@ fn the_copy_of_copytruncate_is_not_read_again_and_gives_what_was_not_read_before
     }
     assert_lines(&stage.events(), 0..count);
 }
+
+#[test]
+fn the_agent_reports_about_itself() {
+    let stage = Stage::new();
+    stage.kafka.create_topic("logweir.agents", 1, 1).unwrap();
+    stage.lines("a.log", 0..10);
+    let agent = stage.start();
+    let mut reports = Vec::new();
+    let snapshot = wait_for(&agent, "a report", |_| {
+        reports = stage.records("logweir.agents", 1);
+        !reports.is_empty()
+    });
+    assert_eq!(reports[0]["agent_id"], snapshot.agent_id);
+    assert_eq!(reports[0]["delivered"], 10);
+}

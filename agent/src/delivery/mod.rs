@@ -9,8 +9,11 @@
 //! created anew, batches and messages that the broker finds too large.
 
 mod courier;
+mod keeper;
 mod lane;
+mod listener;
 mod open;
+mod shared;
 
 pub(crate) use courier::{Courier, ShipError, Shipment};
 pub(crate) use lane::{GUARD_BYTES, Guard, Lane, Position, Resume, content_hash};

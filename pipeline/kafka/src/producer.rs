@@ -125,8 +125,8 @@ impl Producer {
         self.message_bytes_max.saturating_sub(MESSAGE_OVERHEAD_BYTES)
     }
 
-    /// Queues one message. `partition` is `None` where any will do; a topic must be used in one of
-    /// the two ways only.
+    /// Queues one message without a key. `partition` is `None` where any will do; a topic must be
+    /// used in one of the two ways only.
     ///
     /// # Errors
     /// See [`SendError`]; the message was not taken.
@@ -137,14 +137,33 @@ impl Producer {
         payload: &[u8],
         tag: usize,
     ) -> Result<(), SendError> {
+        self.enqueue(topic, partition, None, payload, tag)
+    }
+
+    /// Queues one message with a key, which chooses the partition and what compaction keeps.
+    ///
+    /// # Errors
+    /// See [`SendError`]; the message was not taken.
+    pub fn send_keyed(&self, topic: &str, key: &[u8], payload: &[u8]) -> Result<(), SendError> {
+        self.enqueue(topic, None, Some(key), payload, 0)
+    }
+
+    fn enqueue(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        key: Option<&[u8]>,
+        payload: &[u8],
+        tag: usize,
+    ) -> Result<(), SendError> {
         if self.is_broken() {
             return Err(SendError::Broken("an earlier message failed".into()));
         }
-        let record = BaseRecord::<(), [u8], usize> {
+        let record = BaseRecord::<[u8], [u8], usize> {
             topic,
             partition,
             payload: Some(payload),
-            key: None,
+            key,
             timestamp: None,
             headers: None,
             delivery_opaque: tag,

@@ -6,11 +6,14 @@
 //! restarts. Owns SEC-1: nothing but regular files is read, and no path component is followed that
 //! changed after it was looked at.
 
+mod admit;
 mod discovery;
 mod glob;
 mod identity;
 mod lines;
+mod scanner;
 mod tail;
+mod watches;
 
 pub(crate) use discovery::Discovery;
 pub(crate) use glob::Glob;

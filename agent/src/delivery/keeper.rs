@@ -1,0 +1,146 @@
+//! The keeper: makes producers, offers the one that works as the link, replaces those that broke.
+
+use super::courier::Link;
+use super::listener::Listener;
+use super::shared::{KafkaState, Shared};
+use crate::sync::{lock, read};
+use logweir_kafka::producer::{Producer, ProducerError};
+use logweir_kafka::properties::Properties;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long one question about the cluster may take.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait between two questions while there is no answer.
+const METADATA_RETRY: Duration = Duration::from_millis(500);
+/// How often the topic's partitions are counted again.
+const PARTITIONS_RECHECK: Duration = Duration::from_secs(60);
+/// Between two attempts with a new producer after failures, doubling from the first to the second.
+const RESTART_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+/// The courier's thread: makes producers and replaces those that broke.
+pub(super) struct Keeper {
+    pub(super) shared: Arc<Shared>,
+    pub(super) properties: Properties,
+    pub(super) topic: String,
+}
+
+impl Keeper {
+    pub(super) fn create(&mut self) -> Result<(Producer, Arc<Listener>), ProducerError> {
+        let generation = self.shared.generation.load(Ordering::Relaxed) + 1;
+        let batch_bytes = self.shared.batch_bytes.load(Ordering::Relaxed);
+        let listener = Arc::new(Listener {
+            open: Arc::default(),
+            shared: self.shared.clone(),
+            topic: self.topic.clone(),
+            generation,
+            frozen: AtomicBool::new(false),
+            batch_bytes,
+            shrunk: AtomicBool::new(false),
+        });
+        let mut properties = self.properties.clone();
+        properties.set("batch.size", &batch_bytes.to_string());
+        let producer = Producer::create(&properties, listener.clone())?;
+        self.shared.generation.store(generation, Ordering::Release);
+        Ok((producer, listener))
+    }
+
+    pub(super) fn run(mut self, first: (Producer, Arc<Listener>)) {
+        let mut next = Some(first);
+        let (mut pause, pause_max) = RESTART_PAUSE;
+        while !self.stopped() {
+            let Some((producer, listener)) = next.take().or_else(|| self.create_or_wait()) else {
+                continue;
+            };
+            let before = self.shared.acknowledged.load(Ordering::Relaxed);
+            self.serve(producer, &listener);
+            if self.stopped() {
+                return;
+            }
+            self.shared.restarts.fetch_add(1, Ordering::Relaxed);
+            if self.shared.acknowledged.load(Ordering::Relaxed) > before {
+                pause = RESTART_PAUSE.0;
+            }
+            self.shared.pause(pause);
+            pause = (pause * 2).min(pause_max);
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.shared.stop.load(Ordering::Acquire)
+    }
+
+    fn create_or_wait(&mut self) -> Option<(Producer, Arc<Listener>)> {
+        self.create()
+            .inspect_err(|error| {
+                self.shared.tell(&error.to_string());
+                self.shared.pause(RESTART_PAUSE.1);
+            })
+            .ok()
+    }
+
+    /// Offers the producer as the link until it breaks or the courier stops.
+    fn serve(&mut self, producer: Producer, listener: &Listener) {
+        let Some(partitions) = self.partitions(&producer) else { return };
+        let generation = listener.generation;
+        let open = listener.open.clone();
+        let link = Arc::new(Link { producer, generation, partitions, open });
+        for lane in read(&self.shared.lanes).values() {
+            lane.settle(generation);
+        }
+        *lock(&self.shared.link) = Some(link.clone());
+        self.shared.changed.notify_all();
+        self.watch(&link);
+        if !self.stopped() {
+            listener.frozen.store(true, Ordering::Release);
+            *lock(&self.shared.link) = None;
+            link.producer.abandon();
+        }
+    }
+
+    /// Asks for the topic until it is there.
+    fn partitions(&self, producer: &Producer) -> Option<u32> {
+        while !self.stopped() && !producer.is_broken() {
+            match producer.partitions(&self.topic, METADATA_TIMEOUT) {
+                Ok(Some(partitions)) => {
+                    self.shared.enter(KafkaState::Up, &self.topic, "");
+                    return Some(partitions);
+                }
+                Ok(None) => self.shared.enter(KafkaState::TopicMissing, &self.topic, ""),
+                Err(error) => {
+                    self.shared.enter(KafkaState::Unreachable, &self.topic, &error.to_string());
+                }
+            }
+            self.shared.pause(METADATA_RETRY);
+        }
+        None
+    }
+
+    fn watch(&self, link: &Link) {
+        let mut checked = Instant::now();
+        let mut told = link.partitions;
+        while !self.stopped() && !link.producer.is_broken() {
+            {
+                let guard = lock(&self.shared.link);
+                let _ = self.shared.changed.wait_timeout(guard, Duration::from_millis(200));
+            }
+            if checked.elapsed() < PARTITIONS_RECHECK {
+                continue;
+            }
+            checked = Instant::now();
+            let found = link.producer.partitions(&self.topic, METADATA_TIMEOUT);
+            if let Ok(Some(found)) = found
+                && found != told
+            {
+                told = found;
+                tracing::warn!(
+                    topic = self.topic,
+                    partitions = found,
+                    "the topic has another number of partitions; sources that were read before keep \
+                     theirs, new ones use all of them after a restart"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What became of the messages of one producer, told to the lanes that they belong to.
+
+use super::courier::{TAG_DEAD_LETTER, TAG_LAST, TAG_MARKS};
+use super::open::OpenPartitions;
+use super::shared::{KafkaState, Shared};
+use crate::sync::read;
+use logweir_kafka::producer::{DeliveryListener, Failure, FailureKind, Trouble};
+use logweir_record::{FIELD_OFFSET, FIELD_SOURCE, SourceId, TOPIC_DEAD_LETTER};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Hears the outcomes of one producer.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) open: Arc<OpenPartitions>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) topic: String,
+    pub(super) generation: u64,
+    /// A message failed: nothing behind it counts any more.
+    pub(super) frozen: AtomicBool,
+    /// What this producer's batches hold at most.
+    pub(super) batch_bytes: usize,
+    /// The next producer's batches are smaller.
+    pub(super) shrunk: AtomicBool,
+}
+
+impl DeliveryListener for Listener {
+    fn delivered(&self, tag: usize) {
+        if self.frozen.load(Ordering::Acquire) {
+            return;
+        }
+        let slot = ((tag & !TAG_MARKS) >> 32) as u32;
+        let sequence = tag as u32;
+        let Some(lane) = read(&self.shared.lanes).get(&slot).cloned() else { return };
+        if tag & TAG_LAST != 0 {
+            lane.events_acked(self.generation, sequence);
+        }
+        if tag & TAG_DEAD_LETTER != 0 {
+            lane.dead_letter_acked(self.generation, sequence);
+        } else if let (_, Some(partition)) = lane.progress() {
+            self.open.acknowledge(partition);
+        }
+        self.shared.acknowledged.fetch_add(1, Ordering::Relaxed);
+        self.shared.enter(KafkaState::Up, &self.topic, "");
+    }
+
+    fn failed(&self, failure: &Failure<'_>) {
+        self.frozen.store(true, Ordering::Release);
+        self.shared.changed.notify_all();
+        match failure.kind {
+            FailureKind::Abandoned => {}
+            FailureKind::Refused => self.refused(failure),
+            FailureKind::Other => {
+                self.shared.tell(&format!("{}: {}", failure.topic, failure.reason))
+            }
+        }
+    }
+
+    fn trouble(&self, trouble: &Trouble<'_>) {
+        match trouble {
+            Trouble::AllBrokersDown(reason) => {
+                self.shared.enter(KafkaState::Unreachable, &self.topic, reason);
+            }
+            Trouble::Error(reason) if self.shared.state() == KafkaState::Up => {
+                self.shared.tell(reason);
+            }
+            Trouble::Error(_) => {}
+        }
+    }
+}
+
+impl Listener {
+    /// The broker refused a batch. A message as large as a batch may be was alone in it and becomes
+    /// a dead letter; otherwise batches get smaller, until the refused ones are alone.
+    fn refused(&self, failure: &Failure<'_>) {
+        if failure.payload.len() >= self.batch_bytes {
+            self.refused_alone(failure);
+        } else if !self.shrunk.swap(true, Ordering::Relaxed) {
+            let smaller = (self.batch_bytes / 2).max(1);
+            tracing::info!(
+                batch_bytes = smaller,
+                reason = failure.reason,
+                "the broker refuses a batch; batches get smaller until it is found which event it is"
+            );
+            self.shared.batch_bytes.store(smaller, Ordering::Relaxed);
+        }
+    }
+
+    fn refused_alone(&self, failure: &Failure<'_>) {
+        let Some((source, offset)) = identity(failure.payload) else { return };
+        let lanes = read(&self.shared.lanes);
+        let Some(lane) = lanes.values().find(|lane| lane.id() == source) else { return };
+        let topic = failure.topic;
+        let reason = &failure.reason;
+        if topic == TOPIC_DEAD_LETTER {
+            tracing::error!(%source, offset, topic, reason, "a dead letter is refused; it is dropped");
+        } else {
+            tracing::warn!(%source, offset, topic, reason, "an event is refused; it becomes a dead letter");
+        }
+        lane.refuse(offset, reason.clone());
+    }
+}
+
+/// Which event a payload is.
+fn identity(payload: &[u8]) -> Option<(SourceId, u64)> {
+    let value: serde_json::Value = serde_json::from_slice(payload).ok()?;
+    let source = value.get(FIELD_SOURCE)?.as_str()?.parse().ok()?;
+    Some((source, value.get(FIELD_OFFSET)?.as_u64()?))
+}

@@ -1,0 +1,213 @@
+//! Taking files into the table: which content a file has, where to begin in it, and what to do when
+//! it is replaced.
+
+use super::identity::{Key, born_ns, end_of_lines, guard_at, holds, open_regular, read_at};
+use super::scanner::Scanner;
+use super::tail::{FileTail, Start};
+use crate::checkpoint::{Checkpoint, Content, Entry, FileContent};
+use crate::config::{FileConfig, ReadFrom};
+use crate::delivery::{Lane, Position};
+use crate::sync::{read, write};
+use logweir_record::SourceId;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a file that looks like a copy of one that is read may take to become one, or not.
+const COPY_WAIT: Duration = Duration::from_secs(10);
+/// Less content than this says nothing about being a copy.
+const COPY_HEAD_BYTES_MIN: u16 = 64;
+/// What begins like this is compressed and is no log that grows.
+const COMPRESSED: &[&[u8]] = &[b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"BZh"];
+
+impl Scanner {
+    /// Begins to read a file, where the checkpoint says or anew.
+    pub(super) fn begin(
+        &mut self,
+        config: &Arc<FileConfig>,
+        path: &Path,
+        first_look: bool,
+    ) -> std::io::Result<()> {
+        let (file, metadata) = open_regular(path)?;
+        let key = Key::of(&metadata);
+        if read(&self.tails).contains_key(&key) || is_compressed(&file) {
+            return Ok(());
+        }
+        let born_ns = born_ns(&metadata);
+        let claimed = claim(&self.context.checkpoint, key, born_ns);
+        if claimed.is_none() {
+            if self.is_copy_of_live(key, &file, metadata.len()) {
+                return Ok(());
+            }
+            if let Some(entry) = adopt(&self.context.checkpoint, &file)
+                && let Some(original) = entry.file()
+            {
+                let content = FileContent {
+                    device: key.device,
+                    inode: key.inode,
+                    born_ns,
+                    replaced: false,
+                    ..original.clone()
+                };
+                let position = entry.position();
+                self.add(
+                    config,
+                    Start { key, path: path.to_owned(), file, content, position },
+                    Some(&entry),
+                );
+                return Ok(());
+            }
+        }
+        let mut content = FileContent {
+            path: path.display().to_string(),
+            device: key.device,
+            inode: key.inode,
+            born_ns,
+            epoch: 0,
+            head_length: 0,
+            head_hash: 0,
+            replaced: false,
+        };
+        if let Some(entry) = &claimed
+            && let Some(known) = entry.file()
+        {
+            if holds(&file, known, &entry.position()) {
+                content = FileContent { device: key.device, ..known.clone() };
+                let start =
+                    Start { key, path: path.to_owned(), file, content, position: entry.position() };
+                self.add(config, start, Some(entry));
+                return Ok(());
+            }
+            tracing::info!(
+                path = %path.display(),
+                "the file was truncated or rewritten meanwhile; it is read from its beginning"
+            );
+            content.epoch = known.epoch + 1;
+            let old = FileContent { replaced: true, ..known.clone() };
+            let content = Content::File(old);
+            self.context.checkpoint.remember(Entry { content, ..entry.clone() });
+        }
+        let mut position = Position::default();
+        if first_look && config.read_from == ReadFrom::End && claimed.is_none() {
+            position.offset = end_of_lines(&file, metadata.len(), config.common.line_bytes_max)?;
+            position.guard = guard_at(&file, position.offset)?;
+        }
+        let start = Start { key, path: path.to_owned(), file, content, position };
+        self.add(config, start, None);
+        Ok(())
+    }
+
+    /// Whether a new file has the content of one that is read, as the copy has that is made before a
+    /// truncation. It is left alone until the original is truncated, or it is clear that it will not
+    /// be.
+    fn is_copy_of_live(&mut self, key: Key, file: &File, size: u64) -> bool {
+        let is_copy = read(&self.tails).values().any(|tail| {
+            let content = tail.content();
+            let acked = tail.route().lane.acked();
+            content.head_length >= COPY_HEAD_BYTES_MIN && holds(file, &content, &acked)
+        });
+        if !is_copy {
+            self.copies.remove(&key);
+            return false;
+        }
+        let (since, known) = self.copies.entry(key).or_insert_with(|| (Instant::now(), size));
+        if *known != size {
+            (*since, *known) = (Instant::now(), size);
+        }
+        since.elapsed() < COPY_WAIT
+    }
+
+    /// Puts a file into the table and has it read. `known` is the checkpoint's entry that it
+    /// continues.
+    fn add(&self, config: &Arc<FileConfig>, start: Start, known: Option<&Entry>) {
+        let content = &start.content;
+        let id = known.and_then(Entry::source_id).unwrap_or_else(|| self.source_id(content));
+        let lane = Arc::new(Lane::new(id, start.position, known.and_then(|entry| entry.partition)));
+        let path = content.path.clone();
+        let fresh_epoch = content.epoch > 0 && known.is_none();
+        let members = [("log.file.path", path.as_bytes())];
+        let route = self.context.route(lane, "file", &members, &config.common);
+        let key = start.key;
+        let tail = FileTail::new(start, route, config.clone(), self.notice_sender.clone());
+        let tail = Arc::new(tail);
+        self.context.checkpoint.track(id, tail.clone());
+        if fresh_epoch {
+            // The next epoch must not be taken for this one after a crash.
+            self.context.save_checkpoint();
+        }
+        tracing::debug!(path, source = %id, "reading a file");
+        write(&self.tails).insert(key, tail.clone());
+        self.wake(&tail);
+    }
+
+    fn source_id(&self, content: &FileContent) -> SourceId {
+        SourceId::derive(&[
+            b"file",
+            self.context.agent.id.as_bytes(),
+            self.context.salt.as_bytes(),
+            &content.device.to_le_bytes(),
+            &content.inode.to_le_bytes(),
+            &content.born_ns.to_le_bytes(),
+            &content.epoch.to_le_bytes(),
+        ])
+    }
+
+    /// The content of a file was replaced in place: the old content's lane is left to end by
+    /// itself, and the new content is another source.
+    pub(super) fn replace(&mut self, key: Key) {
+        let Some(tail) = write(&self.tails).remove(&key) else { return };
+        let old = tail.content();
+        tail.mark_replaced();
+        self.retire(&tail, true);
+        let path =
+            self.paths.iter().find(|(_, known)| **known == key).map(|(path, _)| path.clone());
+        let path = path.unwrap_or_else(|| tail.path().to_owned());
+        let Ok((file, metadata)) = open_regular(&path) else { return };
+        if Key::of(&metadata) != key {
+            return;
+        }
+        let content = FileContent { epoch: old.epoch + 1, head_length: 0, head_hash: 0, ..old };
+        let start = Start {
+            key,
+            path: tail.path().to_owned(),
+            file,
+            content,
+            position: Position::default(),
+        };
+        self.add(tail.config(), start, None);
+    }
+
+    pub(super) fn retire(&self, tail: &Arc<FileTail>, may_come_back: bool) {
+        self.context.checkpoint.untrack(tail.route().lane.id(), may_come_back);
+        self.context.retire(tail.route(), "file", &tail.path().display().to_string());
+    }
+}
+
+/// The checkpoint's entry for a file. The device's number may differ after a restart of the
+/// machine, so it only decides between entries.
+fn claim(checkpoint: &Checkpoint, key: Key, born_ns: u64) -> Option<Entry> {
+    checkpoint.claim(|entry| {
+        let file = entry.file()?;
+        let same = file.inode == key.inode && file.born_ns == born_ns && !file.replaced;
+        same.then_some((file.device == key.device, file.epoch))
+    })
+}
+
+/// The entry of content that was replaced in place, if the new file has it: then the file is the
+/// copy that was made before, and what is left of the content is read there.
+fn adopt(checkpoint: &Checkpoint, file: &File) -> Option<Entry> {
+    checkpoint.claim(|entry| {
+        let known = entry.file()?;
+        let is_copy = known.replaced
+            && known.head_length >= COPY_HEAD_BYTES_MIN
+            && holds(file, known, &entry.position());
+        is_copy.then_some(known.epoch)
+    })
+}
+
+fn is_compressed(file: &File) -> bool {
+    let mut head = [0; 6];
+    let count = read_at(file, &mut head, 0).unwrap_or(0);
+    COMPRESSED.iter().any(|magic| head[..count].starts_with(magic))
+}

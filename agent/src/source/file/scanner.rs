@@ -1,0 +1,228 @@
+//! The look through the directories: finds files, wakes those that have changed, and looks after
+//! those that left their path.
+
+use super::Glob;
+use super::identity::{Key, born_ns};
+use super::tail::{FileTail, Notice};
+use super::watches::Watches;
+use crate::checkpoint::Entry;
+use crate::config::FileConfig;
+use crate::source::Context;
+use crate::sync::{read, write};
+use crate::workers::Work;
+use crossbeam_channel::Sender;
+use notify::EventKind;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+/// Between two rescans at least; more if a rescan takes long, so that it costs at most 2 % of a core.
+const RESCAN_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+const RESCAN_COST: u32 = 50;
+
+/// The files that are read.
+pub(super) type Tails = Arc<RwLock<HashMap<Key, Arc<FileTail>>>>;
+
+/// The table of files, and what is known about their paths.
+pub(super) struct Scanner {
+    pub(super) context: Arc<Context>,
+    pub(super) configs: Vec<Arc<FileConfig>>,
+    pub(super) tails: Tails,
+    /// Where each file was seen last.
+    pub(super) paths: HashMap<PathBuf, Key>,
+    /// Files that are at their path no more, and since when.
+    pub(super) left: HashMap<Key, Instant>,
+    /// Files that look like copies of others: (since when they have not grown, size).
+    pub(super) copies: HashMap<Key, (Instant, u64)>,
+    /// Paths that could not be opened; each is told once.
+    pub(super) refused: HashSet<PathBuf>,
+    pub(super) notice_sender: Sender<Notice>,
+}
+
+impl Scanner {
+    /// Handles one notification; returns whether the directories have to be looked through.
+    pub(super) fn event(&mut self, event: notify::Result<notify::Event>) -> bool {
+        let Ok(event) = event else { return true };
+        match event.kind {
+            EventKind::Access(_) => false,
+            EventKind::Modify(notify::event::ModifyKind::Data(_)) if !event.need_rescan() => {
+                let unknown = event.paths.iter().any(|path| !self.wake_path(path));
+                unknown && event.paths.iter().any(|path| self.is_wanted(path))
+            }
+            _ => true,
+        }
+    }
+
+    fn wake_path(&self, path: &Path) -> bool {
+        let tail = self.paths.get(path).and_then(|key| read(&self.tails).get(key).cloned());
+        tail.map(|tail| self.wake(&tail)).is_some()
+    }
+
+    pub(super) fn wake(&self, tail: &Arc<FileTail>) {
+        let work: Arc<dyn Work> = tail.clone();
+        self.context.queue.wake(&work);
+    }
+
+    fn is_wanted(&self, path: &Path) -> bool {
+        self.configs.iter().any(|config| {
+            config.paths.iter().any(|glob| glob.matches(path))
+                && !config.exclude.iter().any(|glob| glob.matches(path))
+        })
+    }
+
+    /// Looks through all directories; returns how long to wait until the next time.
+    pub(super) fn rescan(&mut self, watches: &mut Watches, first: bool) -> Duration {
+        let started = Instant::now();
+        let mut directories = HashSet::new();
+        let mut seen: HashMap<Key, PathBuf> = HashMap::new();
+        let mut any_first_look = false;
+        for config in self.configs.clone() {
+            let input: Vec<&str> = config.paths.iter().map(Glob::as_str).collect();
+            let first_look = self.context.checkpoint.first_look(&input.join(" "));
+            any_first_look |= first_look;
+            let mut found = Vec::new();
+            for glob in &config.paths {
+                glob.expand(&mut |path| found.push(path), &mut |directory| {
+                    directories.insert(directory.to_owned());
+                });
+            }
+            found.retain(|path| !config.exclude.iter().any(|glob| glob.matches(path)));
+            for path in found {
+                self.look_at(&config, path, first_look, &mut seen);
+            }
+        }
+        watches.set(directories);
+        self.paths = seen.iter().map(|(key, path)| (path.clone(), *key)).collect();
+        if first {
+            self.find_renamed(&mut seen);
+        }
+        self.look_after(&seen);
+        self.refused.retain(|path| path.symlink_metadata().is_ok());
+        self.copies.retain(|key, _| !read(&self.tails).contains_key(key));
+        if any_first_look {
+            // What was skipped the first time must not be skipped again after a crash.
+            self.context.save_checkpoint();
+        }
+        let (min, max) = RESCAN_INTERVAL;
+        (started.elapsed() * RESCAN_COST).clamp(min, max)
+    }
+
+    /// One path that a glob found: wakes the file if it is known and has changed, else begins it.
+    fn look_at(
+        &mut self,
+        config: &Arc<FileConfig>,
+        path: PathBuf,
+        first_look: bool,
+        seen: &mut HashMap<Key, PathBuf>,
+    ) {
+        let metadata = match path.metadata() {
+            Ok(metadata) if metadata.is_file() => metadata,
+            _ => return,
+        };
+        let key = Key::of(&metadata);
+        if seen.contains_key(&key) {
+            return;
+        }
+        let known = read(&self.tails).get(&key).cloned();
+        if let Some(tail) = known {
+            if tail.note_size(metadata.len()) {
+                self.wake(&tail);
+            }
+            seen.insert(key, path);
+            return;
+        }
+        match self.begin(config, &path, first_look) {
+            Ok(()) => {
+                self.refused.remove(&path);
+                seen.insert(key, path);
+            }
+            Err(error) => {
+                if self.refused.insert(path.clone()) {
+                    tracing::warn!(
+                        path = %path.display(),
+                        %error,
+                        "the file is not read; it is tried again with every look"
+                    );
+                }
+            }
+        }
+    }
+
+    /// At the start: files of the checkpoint that no glob finds may have been renamed in their
+    /// directory; what is left of them is read.
+    fn find_renamed(&mut self, seen: &mut HashMap<Key, PathBuf>) {
+        let lost = self.context.checkpoint.dormant(|entry| entry.file().is_some());
+        let mut by_directory: HashMap<PathBuf, Vec<Entry>> = HashMap::new();
+        for entry in lost {
+            let Some(directory) =
+                entry.file().and_then(|file| Path::new(&file.path).parent().map(Path::to_owned))
+            else {
+                continue;
+            };
+            by_directory.entry(directory).or_default().push(entry);
+        }
+        for (directory, entries) in by_directory {
+            let Ok(found) = std::fs::read_dir(&directory) else { continue };
+            for found in found.filter_map(Result::ok) {
+                let Ok(metadata) = found.metadata() else { continue };
+                let key = Key::of(&metadata);
+                let wanted = |entry: &&Entry| {
+                    entry.file().is_some_and(|file| {
+                        file.inode == key.inode && file.born_ns == born_ns(&metadata)
+                    })
+                };
+                let Some(entry) = entries.iter().find(wanted) else { continue };
+                let Some(config) = self.config_of(entry) else { continue };
+                if !seen.contains_key(&key) && self.begin(&config, &found.path(), false).is_ok() {
+                    self.left_behind(key);
+                }
+            }
+        }
+    }
+
+    fn left_behind(&self, key: Key) {
+        if let Some(tail) = read(&self.tails).get(&key) {
+            tracing::info!(path = %tail.path().display(), "a file renamed meanwhile is read to its end");
+        }
+    }
+
+    fn config_of(&self, entry: &Entry) -> Option<Arc<FileConfig>> {
+        let path = entry.file().map(|file| PathBuf::from(&file.path))?;
+        let of = |config: &&Arc<FileConfig>| config.paths.iter().any(|glob| glob.matches(&path));
+        self.configs.iter().find(of).cloned()
+    }
+
+    /// Looks after files that are not at their path any more: read to the end, then let go.
+    fn look_after(&mut self, seen: &HashMap<Key, PathBuf>) {
+        let tails: Vec<Arc<FileTail>> = read(&self.tails).values().cloned().collect();
+        for tail in tails {
+            let key = tail.key();
+            let in_glob = seen.contains_key(&key);
+            let at_its_path = seen.get(&key).is_some_and(|path| path == tail.path());
+            if at_its_path {
+                self.left.remove(&key);
+                continue;
+            }
+            self.left.entry(key).or_insert_with(Instant::now);
+            let Ok((size, named)) = tail.look() else { continue };
+            if tail.note_size(size) {
+                self.wake(&tail);
+            }
+            let since = self.left[&key].elapsed();
+            let wait = tail.config().rotate_wait;
+            if since < wait || tail.quiet() < wait {
+                continue;
+            }
+            if tail.finish() {
+                self.wake(&tail);
+            } else if !in_glob && tail.is_through() {
+                write(&self.tails).remove(&key);
+                self.left.remove(&key);
+                self.retire(&tail, named);
+                tracing::debug!(path = %tail.path().display(), "a rotated file is read to its end");
+            }
+        }
+        self.left.retain(|key, _| read(&self.tails).contains_key(key));
+    }
+}
