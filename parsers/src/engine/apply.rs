@@ -29,9 +29,23 @@ impl Run<'_, '_, '_> {
             }
         }
         self.transform_fields(rule, false);
-        for time in &rule.times {
-            self.read_time(time);
+        // The times of an inner rule stay; of a rule's own list, the last that can be read counts.
+        let kept = rule
+            .times
+            .iter()
+            .enumerate()
+            .filter(|(_, time)| self.has_time(time.into))
+            .fold(0_u64, |kept, (at, _)| kept | 1 << (at % 64));
+        for (at, time) in rule.times.iter().enumerate() {
+            if kept >> (at % 64) & 1 == 0 {
+                self.read_time(time);
+            }
         }
+    }
+
+    fn has_time(&self, field: FieldId) -> bool {
+        let event = &self.state.event;
+        event.is_set_by_rule(field) && matches!(event.get(field), Value::Time(_))
     }
 
     /// Runs the transforms of the fields that have a value by now (`early`), or of the others.
@@ -125,14 +139,7 @@ impl Run<'_, '_, '_> {
         }
     }
 
-    /// The first `time` that can be read stays: of a rule's list, and the inner rule's before the
-    /// outer one's.
     fn read_time(&mut self, time: &TimeRule) {
-        if self.state.event.is_set_by_rule(time.into)
-            && matches!(self.state.event.get(time.into), Value::Time(_))
-        {
-            return;
-        }
         let view = View { line: self.line, constants: &self.rules.constants };
         if self.state.event.render(view, &time.from, &mut self.state.scratch).is_none() {
             return;
