@@ -126,7 +126,8 @@ fn a_line_without_a_rule_keeps_all_of_its_header() {
         json!({"event.dataset": "unparsed", "event.kind": "event", "tags": ["unparsed"],
             "host.hostname": "h", "process.name": "p", "process.pid": 7, "message": "hello",
             "log.syslog.priority": 34, "log.syslog.facility.code": 4, "log.syslog.facility.name": "auth",
-            "log.syslog.severity.code": 2, "log.syslog.severity.name": "Critical"}),
+            "log.syslog.severity.code": 2, "log.syslog.severity.name": "Critical",
+            "log.syslog.hostname": "h", "log.syslog.appname": "p", "log.syslog.procid": "7"}),
     );
     let odd = event(&rules, b"a\xffb");
     assert_eq!(odd["event.original"], "a\u{fffd}b");

@@ -134,6 +134,19 @@ impl<'l> Run<'_, '_, 'l> {
         if let Some(pid) = self.header.pid.and_then(integer) {
             self.set_header(fields.pid, Value::Integer(pid));
         }
+        // Lines of files have no priority; for them the names would only stand there twice.
+        let protocol = self.header.priority.is_some();
+        let names = [
+            (fields.syslog_hostname, self.header.hostname),
+            (fields.syslog_program, self.header.program),
+            (fields.syslog_pid, self.header.pid),
+        ];
+        for (field, text) in names.into_iter().filter(|_| protocol) {
+            if let Some(text) = text.filter(|text| !text.is_empty() && *text != b"-") {
+                let value = Value::Text(self.place(text));
+                self.set_header(field, value);
+            }
+        }
         if let Some(priority) = self.header.priority {
             let words = &self.rules.words;
             let (facility, severity) = (usize::from(priority >> 3), usize::from(priority & 7));
