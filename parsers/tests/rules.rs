@@ -76,7 +76,6 @@ fn shipped_packs_hold_their_samples() {
     let failed: Vec<_> =
         outcomes.iter().filter(|outcome| !outcome.differences.is_empty()).collect();
     assert!(failed.is_empty(), "{failed:#?}");
-    assert_eq!(rules.rules_without_samples().collect::<Vec<_>>(), Vec::<&str>::new());
     for (_, sample) in rules.samples() {
         event_or_nothing(&rules, sample.line.as_bytes());
     }
