@@ -20,6 +20,7 @@ const LOCK_FILE: &str = "lock";
 #[derive(Debug)]
 pub struct Broker {
     shared: Arc<Shared>,
+    address: SocketAddr,
     /// `None` once shut down.
     server: Option<Server>,
     /// Held for as long as the broker may write.
@@ -109,17 +110,17 @@ impl Broker {
         let listen = |source| BrokerError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).map_err(listen)?;
         let shared = Arc::new(Shared::open(config.clone()).map_err(storage)?);
-        let server = Server::start(listener, &shared).map_err(BrokerError::Thread)?;
-        Ok(Self { shared, server: Some(server), _lock: lock })
+        let address = listener.local_addr().map_err(listen)?;
+        let server = Server::start(listener, address, &shared);
+        // A thread that was started before another could not be ends by this.
+        let server = server.inspect_err(|_| shared.stop()).map_err(BrokerError::Thread)?;
+        Ok(Self { shared, address, server: Some(server), _lock: lock })
     }
 
     /// Where it listens.
-    ///
-    /// # Panics
-    /// Never while the broker runs.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.server.as_ref().expect("the server lives as long as the broker").address()
+        self.address
     }
 
     /// All topics with their partitions, by name.

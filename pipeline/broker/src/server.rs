@@ -37,12 +37,15 @@ pub(crate) struct Server {
 /// The open connections, to be shut when the broker stops.
 #[derive(Debug, Default)]
 struct Connections {
-    open: Mutex<HashMap<u64, TcpStream>>,
+    open: Mutex<HashMap<u64, Arc<TcpStream>>>,
 }
 
 impl Server {
-    pub(crate) fn start(listener: TcpListener, shared: &Arc<Shared>) -> io::Result<Self> {
-        let address = listener.local_addr()?;
+    pub(crate) fn start(
+        listener: TcpListener,
+        address: SocketAddr,
+        shared: &Arc<Shared>,
+    ) -> io::Result<Self> {
         let keeper = Arc::clone(shared);
         let keeping = Builder::new().name("broker-keep".into()).spawn(move || keep(&keeper))?;
         let acceptor = Arc::clone(shared);
@@ -50,10 +53,6 @@ impl Server {
             .name("broker-listen".into())
             .spawn(move || listen(&listener, &acceptor))?;
         Ok(Self { address, listening, keeping })
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// Waits for all threads after the broker was told to stop, and syncs what they wrote.
@@ -118,17 +117,12 @@ fn connect(
     connections: &Arc<Connections>,
     shared: &Arc<Shared>,
 ) -> Option<JoinHandle<()>> {
-    let registered = match Registered::new(id, &stream, connections) {
-        Ok(registered) => registered,
-        Err(error) => {
-            tracing::warn!(%error, "cannot serve a connection");
-            return None;
-        }
-    };
+    let stream = Arc::new(stream);
+    let registered = Registered::new(id, &stream, connections);
     let shared = Arc::clone(shared);
     let serve = move || {
         let _registered = registered;
-        match serve(stream, peer, &shared) {
+        match serve(&stream, peer, &shared) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 tracing::warn!(%peer, %error, "closed a connection");
@@ -141,14 +135,14 @@ fn connect(
 }
 
 /// Serves one client until it goes, fails or the broker stops.
-fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shared) -> io::Result<()> {
+fn serve(mut stream: &TcpStream, peer: SocketAddr, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(IDLE_MAX))?;
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     let client = Client { peer, local: stream.local_addr()? };
     let mut response = BytesMut::new();
     while !shared.is_stopping() {
-        let Some(request) = read_request(&mut stream, shared.config.request_bytes_max)? else {
+        let Some(request) = read_request(stream, shared.config.request_bytes_max)? else {
             break;
         };
         response.clear();
@@ -166,7 +160,7 @@ fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shared) -> io::Result
 const RESPONSE_BYTES_KEPT: usize = 4 << 20;
 
 /// The next request without its length; `None` if the client has closed.
-fn read_request(stream: &mut TcpStream, bytes_max: u32) -> io::Result<Option<Bytes>> {
+fn read_request(mut stream: &TcpStream, bytes_max: u32) -> io::Result<Option<Bytes>> {
     let mut length = [0; 4];
     match stream.read(&mut length)? {
         0 => return Ok(None),
@@ -202,10 +196,10 @@ struct Registered {
 }
 
 impl Registered {
-    fn new(id: u64, stream: &TcpStream, connections: &Arc<Connections>) -> io::Result<Self> {
-        let stream = stream.try_clone()?;
-        connections.open.lock().unwrap_or_else(PoisonError::into_inner).insert(id, stream);
-        Ok(Self { id, connections: Arc::clone(connections) })
+    fn new(id: u64, stream: &Arc<TcpStream>, connections: &Arc<Connections>) -> Self {
+        let mut open = connections.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.insert(id, Arc::clone(stream));
+        Self { id, connections: Arc::clone(connections) }
     }
 }
 

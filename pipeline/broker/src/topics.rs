@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Partitions of one topic.
 pub(crate) const PARTITIONS_MAX: u32 = 1000;
-/// Partitions of all topics: each holds a file open.
-const PARTITIONS_TOTAL_MAX: usize = 4000;
+/// Partitions of all topics: each holds a file open, and many systems allow a process 1024.
+const PARTITIONS_TOTAL_MAX: usize = 1000;
 /// Kafka's limit, which also fits a file name.
 const NAME_BYTES_MAX: usize = 249;
 const PROPERTIES_FILE: &str = "topic.properties";

@@ -38,7 +38,8 @@ pub(super) fn fetch(request: FetchRequest, shared: &Shared) -> FetchResponse {
     }
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let deadline = Instant::now() + wait.min(FETCH_WAIT_MAX);
-    let bytes_min = u64::try_from(request.min_bytes).unwrap_or(0);
+    // What cannot be answered at once is not waited for either.
+    let bytes_min = u64::try_from(request.min_bytes.min(request.max_bytes)).unwrap_or(0);
     loop {
         let seen = shared.arrivals.count();
         let (bytes, failed) = available(&request.topics, shared);

@@ -247,7 +247,7 @@ impl Coordinator {
 
     pub(crate) fn describe(&self, group: &str) -> Description {
         let mut inner = self.lock();
-        self.advance_all(&mut inner);
+        self.advance_one(&mut inner, group);
         if let Some(group) = inner.groups.get(group) {
             return Description::of(group);
         }
@@ -258,7 +258,7 @@ impl Coordinator {
     /// Forgets a group without members.
     pub(crate) fn delete(&self, group: &str) -> Result<(), GroupFault> {
         let mut inner = self.lock();
-        self.advance_all(&mut inner);
+        self.advance_one(&mut inner, group);
         if inner.groups.contains_key(group) {
             return Err(GroupFault::NotEmpty);
         }
@@ -332,6 +332,11 @@ impl Coordinator {
             let woken = self.changed.wait_timeout(inner, timeout);
             inner = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    fn advance_one(&self, inner: &mut Inner, id: &str) {
+        // An error means that there is no such group.
+        let _ = self.with(inner, id, |_, _| Ok(()));
     }
 
     fn advance_all(&self, inner: &mut Inner) {
