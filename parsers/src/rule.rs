@@ -263,6 +263,8 @@ pub(crate) struct HeaderFields {
     pub(crate) pid: FieldId,
     pub(crate) message_id: FieldId,
     pub(crate) structured_data: FieldId,
+    /// What stands behind the header, unless a rule says otherwise.
+    pub(crate) message: FieldId,
     pub(crate) syslog_hostname: FieldId,
     pub(crate) syslog_program: FieldId,
     pub(crate) syslog_pid: FieldId,
@@ -293,6 +295,7 @@ impl HeaderFields {
             pid: field("process.pid"),
             message_id: field("log.syslog.msgid"),
             structured_data: field("logweir.structured_data"),
+            message: field("message"),
             syslog_hostname: field("log.syslog.hostname"),
             syslog_program: field("log.syslog.appname"),
             syslog_pid: field("log.syslog.procid"),

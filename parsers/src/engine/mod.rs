@@ -229,7 +229,8 @@ impl State {
             out.extend_from_slice(&rules.rules[number].block.members);
             out.extend_from_slice(&rules.rules[number].member);
         }
-        self.write_original(line, header, out);
+        let message = self.event.get(rules.header.message) == Value::Absent;
+        self.write_original(line, header.message, message, out);
         match (rule, context.original_bytes) {
             (Some(_), None) => {}
             (Some(_), Some(_)) => out.extend_from_slice(b",\"tags\":[\"truncated\"]"),
@@ -243,7 +244,13 @@ impl State {
         self.write_created(context.received_unix_nanos, out);
     }
 
-    fn write_original(&mut self, line: &[u8], header: &Header<'_>, out: &mut Vec<u8>) {
+    fn write_original(
+        &mut self,
+        line: &[u8],
+        message: &[u8],
+        with_message: bool,
+        out: &mut Vec<u8>,
+    ) {
         out.extend_from_slice(b"\"event.original\":");
         if !self.masked.is_empty() {
             self.scratch.clear();
@@ -255,9 +262,9 @@ impl State {
             return;
         }
         write_string(out, line);
-        if header.message.len() < line.len() && !header.message.is_empty() {
+        if with_message && message.len() < line.len() && !message.is_empty() {
             out.extend_from_slice(b",\"message\":");
-            write_string(out, header.message);
+            write_string(out, message);
         }
         if !line.is_ascii() && std::str::from_utf8(line).is_err() {
             let encoded = base64::engine::general_purpose::STANDARD.encode(line);
