@@ -281,8 +281,11 @@ fn is_of_application(line: &[u8], header: &Header<'_>) -> bool {
         || [&b"%"[..], b"message repeated", b"last message repeated"]
             .iter()
             .any(|begin| header.message.starts_with(begin));
+    // Without a zone a process id has to say it, behind a host that is no level (`INFO main[1]:`).
+    let identified = header.pid.is_some_and(|pid| pid.iter().all(u8::is_ascii_digit))
+        && header.hostname.is_some_and(|host| !host.iter().all(u8::is_ascii_uppercase));
     let zone_known = header.timestamp.is_some_and(|time| time.zone_known);
-    !(zone_known && named && told)
+    !((zone_known || identified) && named && told)
 }
 
 /// A priority and then no time that is known.
@@ -577,6 +580,7 @@ mod tests {
             "-x",
         );
         check("<13>h app: x", ["", "h", "app", ""], "x");
+        check("2026-11-22T10:00:00 h sshd[12]: x", [nov, "h", "sshd", "12"], "x");
         check("web1 sshd[12]: x", ["", "web1", "sshd", "12"], "x");
         check("Nov 22 10:00:00 h h sshd[12]: x", [nov, "h", "sshd", "12"], "x");
         check("Nov 22 10:00:00 h sshd[12]: [ID 8 auth.info] x", [nov, "h", "sshd", "12"], "x");
