@@ -720,7 +720,9 @@ fn the_copy_of_copytruncate_is_not_read_again_and_gives_what_was_not_read_before
             stage.lines("a.log", count..count + 500);
             count += 500;
         }
-        fs::copy(stage.path("a.log"), stage.path(&format!("a.log.{turn}"))).unwrap();
+        // Under its name only when it is whole: a copy that is seen half-made is a file like any other.
+        fs::copy(stage.path("a.log"), stage.path("copy")).unwrap();
+        fs::rename(stage.path("copy"), stage.path(&format!("a.log.{turn}"))).unwrap();
         OpenOptions::new().write(true).open(stage.path("a.log")).unwrap().set_len(0).unwrap();
         stage.kafka.broker_up(1).unwrap();
         stage.lines("a.log", count..count + 10);
