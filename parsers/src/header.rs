@@ -269,8 +269,9 @@ fn after_time<'a>(time: HeaderTime, text: &'a [u8], mut header: Header<'a>) -> H
 }
 
 /// Whether a line without a priority, which begins with a time in the form of RFC 3339, is not
-/// syslog's. Applications begin lines so, too: `2026-11-28T01:49:46Z INFO …`. Syslog has a zone, a host
-/// that looks like one, and a program, but for messages of the daemon itself and of Cisco.
+/// syslog's. Applications begin lines so, too: `2026-11-28T01:49:46Z INFO …`. Syslog has a zone or a
+/// process id, a host that looks like one, and a program, but for messages of the daemon itself and of
+/// Cisco.
 fn is_of_application(line: &[u8], header: &Header<'_>) -> bool {
     if !line.first().is_some_and(u8::is_ascii_digit) {
         return false;
