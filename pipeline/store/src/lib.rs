@@ -33,8 +33,8 @@ pub use maintenance::{
     CompactOptions, CompactSummary, GRACE_MIN, VacuumSummary, compact, expire, vacuum,
 };
 pub use search::{
-    Format, Formatter, Order, Query, QueryError, Row, SearchOptions, SearchSummary, Value, count,
-    count_by, search, visible,
+    Event, Follower, Format, Formatter, Order, Query, QueryError, Row, SearchOptions,
+    SearchSummary, Stats, StatsTable, Value, around, count, count_by, search, stats, visible,
 };
 pub use table::{Table, TableOptions};
 pub use time::{format_time, parse_time};

@@ -181,6 +181,17 @@ impl Table {
         Ok((position, state.app_version(&name.ledger_app())))
     }
 
+    /// The next Kafka offset that the table wants, by group, topic and partition, as of now.
+    pub(crate) fn positions(&self) -> Result<HashMap<(String, String, i32), i64>, StoreError> {
+        let names = self.ledgers()?;
+        let state = self.state();
+        let position = |name: PartitionName| {
+            let next = state.app_version(&name.position_app())?;
+            Some(((name.group, name.topic, name.partition), next))
+        };
+        Ok(names.into_iter().filter_map(position).collect())
+    }
+
     /// The partitions that have a ledger, as of now.
     pub(crate) fn ledgers(&self) -> Result<Vec<PartitionName>, StoreError> {
         let mut state = self.state();

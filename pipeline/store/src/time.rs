@@ -28,7 +28,7 @@ pub fn parse_time(text: &str, now_us: i64) -> Option<i64> {
     if text == "now" {
         return Some(now_us);
     }
-    if let Some(ago) = parse_ago(text) {
+    if let Some(ago) = parse_span(text) {
         return now_us.checked_sub(ago);
     }
     parse_rfc3339(text)
@@ -37,7 +37,8 @@ pub fn parse_time(text: &str, now_us: i64) -> Option<i64> {
         .or_else(|| parse_rfc3339(&format!("{text}T00:00:00Z")))
 }
 
-fn parse_ago(text: &str) -> Option<i64> {
+/// `90s`, `15m`, `2h`, `7d`, `1w`, in microseconds.
+pub(crate) fn parse_span(text: &str) -> Option<i64> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let seconds = match unit {
         "s" => 1,

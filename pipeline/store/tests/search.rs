@@ -3,8 +3,8 @@
 
 use logweir_record::SourceId;
 use logweir_store::{
-    Formatter, Order, PartitionWriter, Query, Row, SearchOptions, Table, TableOptions, Value,
-    audit, count, count_by, format_time, search,
+    Event, Follower, Formatter, Order, PartitionWriter, Query, Row, SearchOptions, Stats, Table,
+    TableOptions, Value, around, audit, count, count_by, format_time, search, stats,
 };
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -283,6 +283,128 @@ fn rows_are_counted_by_the_values_of_any_field() {
     assert_eq!(by("labels.site"), "=5 Berlin=1 Paris=1 Rom=1");
     assert_eq!(by("related.ip"), "=6 10.9.9.9=1 ::1=1");
     assert_eq!(by("client.ip"), "=7");
+}
+
+/// What the statistics say, a line a row.
+fn told(table: &Table, text: &str, every: Option<&str>, groups: usize) -> Vec<String> {
+    let asked = Stats::parse(text, every).unwrap_or_else(|error| panic!("{text}: {error}"));
+    let all = Query::parse("").unwrap();
+    let answer = stats(table, &all, &SearchOptions::default(), &asked, groups).unwrap();
+    let shown = |value: &Value| match value {
+        Value::Text(text) | Value::Json(text) => text.clone(),
+        Value::Integer(number) => number.to_string(),
+        Value::Timestamp(time) => format_time(*time),
+        Value::List(_) => unreachable!("no measure is a list"),
+    };
+    let line =
+        |row: &Row| row.fields.iter().map(|(_, value)| shown(value)).collect::<Vec<_>>().join(" ");
+    answer.rows.iter().map(line).collect()
+}
+
+#[test]
+fn statistics_are_those_of_the_rows() {
+    let sample = sample(&events(), 2);
+    for (text, expected) in [
+        ("count()", vec!["7"]),
+        ("count(source.ip), distinct(source.ip), distinct(labels.site)", vec!["4 4 3"]),
+        (
+            "sum(http.response.status_code), min(http.response.status_code), max(http.response.status_code), avg(http.response.status_code)",
+            vec!["904 404 500 452.000"],
+        ),
+        ("sum(labels.ratio), max(labels.rack)", vec!["0.500 7"]),
+        (
+            "count() by event.outcome, user.name",
+            vec!["  4", " adm 1", "failure root 1", "success Admin 1"],
+        ),
+        ("max(log.offset) by related.ip", vec![" 600", "10.9.9.9 300", "::1 300"]),
+        ("sum(source.port)", vec!["0"]),
+    ] {
+        assert_eq!(told(&sample.table, text, None, 100), expected, "{text}");
+    }
+    assert_eq!(told(&sample.table, "count() by user.name", None, 1), [" 4"]);
+}
+
+#[test]
+fn intervals_without_events_are_told_too() {
+    let at = |minute: i64| {
+        format!(r#","@timestamp":"2026-01-01T10:{minute:02}:30Z","user.name":"u{minute}""#)
+    };
+    let sample = sample(&[at(0), at(4), at(21), at(22)], 2);
+    let told = told(&sample.table, "count()", Some("5m"), 100);
+    let expected: Vec<String> = [(0, 2), (5, 0), (10, 0), (15, 0), (20, 2)]
+        .iter()
+        .map(|(minute, count)| format!("2026-01-01T10:{minute:02}:00.000Z {count}"))
+        .collect();
+    assert_eq!(told, expected);
+}
+
+fn offsets(rows: &[Row]) -> Vec<i64> {
+    let offset = |row: &Row| match row.get("log.offset") {
+        Some(Value::Integer(offset)) => *offset,
+        other => panic!("{other:?}"),
+    };
+    rows.iter().map(offset).collect()
+}
+
+#[test]
+fn the_neighbours_of_an_event_are_those_of_its_source_whatever_their_times() {
+    let sample = sample(&events(), 2);
+    let columns = ["log.offset".to_owned()];
+    let near = |event: &str, count: (usize, usize)| {
+        let mut rows = Vec::new();
+        let event: Event = event.parse().unwrap();
+        let found = around(&sample.table, event, count, &columns, &mut |row| {
+            rows.push(row);
+            ControlFlow::Continue(())
+        });
+        (found.unwrap(), offsets(&rows))
+    };
+    let source = SourceId::derive(&[b"s"]);
+    assert_eq!(near(&format!("{source}:300"), (1, 2)), (true, vec![200, 300, 400, 500]));
+    assert_eq!(near(&format!("{source}:600"), (2, 2)), (true, vec![400, 500, 600]));
+    assert_eq!(near(&format!("{source}:250"), (1, 1)), (false, vec![200, 300]));
+    assert_eq!(near(&format!("{}:0", SourceId::derive(&[b"t"])), (5, 5)), (false, vec![]));
+    assert!("300".parse::<Event>().unwrap_err().contains("write `logweir.source`"));
+}
+
+#[test]
+fn what_comes_is_followed_once_also_over_a_compaction() {
+    let directory = tempfile::tempdir().unwrap();
+    let location = directory.path().to_str().unwrap();
+    let table = Arc::new(Table::open_or_create(location, TableOptions::default()).unwrap());
+    let mut writer = PartitionWriter::open(table.clone(), "g", "t", 0).unwrap();
+    let source = SourceId::derive(&[b"s"]);
+    let mut push = |from: u64, to: u64| {
+        for n in from..to {
+            let user = if n % 2 == 0 { "even" } else { "odd" };
+            let payload =
+                format!(r#"{{"logweir.source":"{source}","log.offset":{n},"user.name":"{user}"}}"#);
+            writer.push(n as i64, payload.as_bytes());
+        }
+        table.commit(vec![writer.seal().unwrap()]).unwrap();
+    };
+    push(0, 10);
+    let reader = Table::open(location, TableOptions::default()).unwrap();
+    let even = Query::parse("user.name:even").unwrap();
+    let mut follower = Follower::new(&reader, even, vec!["log.offset".into()]).unwrap();
+    let mut look = || {
+        let mut rows = Vec::new();
+        follower
+            .look(&reader, &mut |row| {
+                rows.push(row);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        offsets(&rows)
+    };
+    assert!(look().is_empty(), "what was there before is not new");
+    push(10, 14);
+    push(14, 17);
+    assert_eq!(look(), [10, 12, 14, 16]);
+    push(17, 21);
+    logweir_store::compact(&table, &logweir_store::CompactOptions::default()).unwrap();
+    assert_eq!(look(), [18, 20], "in a file of their own or among the old ones");
+    assert!(look().is_empty());
 }
 
 #[test]

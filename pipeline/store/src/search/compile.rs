@@ -106,7 +106,7 @@ fn field(name: &Text, value: &Operand, now_us: i64) -> Result<Predicate, QueryEr
 
 /// A field without a column may be anything that a rule or a configuration has named, so an unknown
 /// name is refused only if it cannot be one, or is a known one mistyped.
-fn check_name(name: &Text) -> Result<(), QueryError> {
+pub(super) fn check_name(name: &Text) -> Result<(), QueryError> {
     let names = || COLUMNS.iter().map(|column| column.name);
     let near = nearest(&name.text, names());
     let mistyped = near.filter(|near| edit_distance(&name.text, near) <= 1);

@@ -11,16 +11,18 @@
 //! thread, and a place (32 bytes) per row up to the limit; whole rows are read a page at a time, on
 //! their way to the sink.
 
+mod around;
+mod cells;
 mod compile;
 mod extra;
 mod file;
 mod format;
-mod group;
 mod predicate;
 mod prune;
 mod queue;
 mod row;
 mod scan;
+mod stats;
 mod syntax;
 mod text;
 mod top;
@@ -29,15 +31,16 @@ pub(crate) use file::DataFile;
 pub(crate) use predicate::{Predicate, Test, column_of, text_array};
 pub(crate) use scan::{Part, Scan};
 
+pub use around::{Event, Follower, around};
 pub use compile::Query;
 pub use format::{Format, Formatter, visible};
 pub use row::{Row, Value};
+pub use stats::{Stats, StatsTable, stats};
 pub use syntax::QueryError;
 
 use crate::error::StoreError;
 use crate::schema;
 use crate::table::Table;
-use group::Groups;
 use row::Wanted;
 use std::ops::ControlFlow;
 use std::sync::Mutex;
@@ -108,16 +111,24 @@ pub fn search(
     sink: &mut dyn FnMut(Row) -> ControlFlow<()>,
 ) -> Result<SearchSummary, StoreError> {
     let scan = Scan::new(table, conjuncts(query, options), options)?;
+    first_rows(&scan, options, sink)
+}
+
+/// Hands out the first rows of a scan, in its order.
+fn first_rows(
+    scan: &Scan<'_>,
+    options: &SearchOptions,
+    sink: &mut dyn FnMut(Row) -> ControlFlow<()>,
+) -> Result<SearchSummary, StoreError> {
     let top = Mutex::new(Top::new(options.limit, options.order));
     let matched = AtomicU64::new(0);
     let locked = || top.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     scan.run(
-        |times| locked().may_take(times),
+        |keys| locked().may_take(keys),
         |part| {
-            let times = part.times()?;
-            matched.fetch_add(times.len() as u64, Ordering::Relaxed);
-            let found =
-                times.into_iter().map(|(row, time_us)| Found { time_us, place: part.place(row) });
+            let keys = part.keys()?;
+            matched.fetch_add(keys.len() as u64, Ordering::Relaxed);
+            let found = keys.into_iter().map(|(row, key)| Found { key, place: part.place(row) });
             let mut top = locked();
             found.for_each(|found| top.take(found));
             Ok(())
@@ -168,18 +179,17 @@ pub fn count_by(
     options: &SearchOptions,
     field: &str,
 ) -> Result<Vec<(String, u64)>, StoreError> {
-    let scan = Scan::new(table, conjuncts(query, options), options)?;
-    let groups = Mutex::new(Groups::new(field));
-    scan.run(
-        |_| true,
-        |part| {
-            let mut own = Groups::new(field);
-            part.read(&own.columns(), |batch| own.take(batch))?;
-            groups.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).join(own);
-            Ok(())
-        },
-    )?;
-    Ok(groups.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).into_sorted())
+    let counted = stats(table, query, options, &Stats::count_by(field), usize::MAX)?;
+    let pairs = counted.rows.into_iter().filter_map(|row| {
+        let mut values = row.fields.into_iter().map(|(_, value)| value);
+        match (values.next(), values.next()) {
+            (Some(Value::Text(value)), Some(Value::Integer(count))) => {
+                Some((value, count.unsigned_abs()))
+            }
+            _ => None,
+        }
+    });
+    Ok(pairs.collect())
 }
 
 /// All that a row must pass, cheap tests first.

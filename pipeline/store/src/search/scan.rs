@@ -1,7 +1,8 @@
 //! The walk over the table's files: which are read, by whom, in which order.
 
+use super::cells::Cells;
 use super::file::DataFile;
-use super::predicate::{Predicate, column_of, unfit};
+use super::predicate::Predicate;
 use super::prune;
 use super::queue::{Job, Opening, Queue};
 use super::row::{Row, Wanted};
@@ -9,28 +10,28 @@ use super::top::Place;
 use super::{Order, SearchOptions, SearchSummary};
 use crate::directory::Directory;
 use crate::error::StoreError;
-use crate::schema::{self, COLUMNS, ColumnIndex};
+use crate::schema::{self, COLUMNS, ColumnIndex, Kind};
 use crate::table::Table;
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::TimestampMicrosecondType;
-use arrow_array::{Array as _, RecordBatch};
+use arrow_array::RecordBatch;
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Smallest and largest time, in microseconds; `None`: not known.
-type Times = Option<(i64, i64)>;
+/// Smallest and largest value of the column by which rows are ordered; `None`: not known.
+type Keys = Option<(i64, i64)>;
 
 /// The files that may hold matching rows, and the tests.
 pub(crate) struct Scan<'t> {
     directory: &'t Directory,
     conjuncts: Vec<Predicate>,
+    /// The column by which rows are ordered.
+    key: ColumnIndex,
     order: Order,
     threads: usize,
     prune: bool,
     /// In the order in which they are read.
-    files: Vec<(String, Times)>,
+    files: Vec<(String, Keys)>,
     files_in_table: u64,
     /// As the log says; `None` if it does not.
     rows_in_table: Option<u64>,
@@ -52,11 +53,22 @@ pub(crate) struct Part<'s> {
     file: &'s DataFile,
     file_at: usize,
     row_group: usize,
+    key: ColumnIndex,
     selected: BooleanBuffer,
 }
 
 impl<'t> Scan<'t> {
     pub(crate) fn new(
+        table: &'t Table,
+        conjuncts: Vec<Predicate>,
+        options: &SearchOptions,
+    ) -> Result<Self, StoreError> {
+        Self::by(schema::TIMESTAMP, table, conjuncts, options)
+    }
+
+    /// With the rows in the order of a column of times or whole numbers.
+    pub(super) fn by(
+        key: ColumnIndex,
         table: &'t Table,
         conjuncts: Vec<Predicate>,
         options: &SearchOptions,
@@ -68,20 +80,25 @@ impl<'t> Scan<'t> {
         for entry in entries {
             let known = entry.statistics();
             if !options.prune || conjuncts.iter().all(|part| prune::may_match(part, known)) {
-                let times = known.times(COLUMNS[schema::TIMESTAMP].name);
-                files.push((entry.path, times));
+                let name = COLUMNS[key].name;
+                let keys = match COLUMNS[key].kind {
+                    Kind::Time => known.times(name),
+                    _ => known.longs(name),
+                };
+                files.push((entry.path, keys));
             }
         }
-        // Files of unknown times first: they may hold anything.
+        // Files of unknown keys first: they may hold anything.
         match options.order {
             Order::NewestFirst => {
-                files.sort_by_key(|(_, times)| times.map(|(_, newest)| std::cmp::Reverse(newest)));
+                files.sort_by_key(|(_, keys)| keys.map(|(_, newest)| std::cmp::Reverse(newest)));
             }
-            Order::OldestFirst => files.sort_by_key(|(_, times)| times.map(|(oldest, _)| oldest)),
+            Order::OldestFirst => files.sort_by_key(|(_, keys)| keys.map(|(oldest, _)| oldest)),
         }
         Ok(Self {
             directory: table.directory(),
             conjuncts,
+            key,
             order: options.order,
             threads: options.threads.max(1),
             prune: options.prune,
@@ -99,11 +116,11 @@ impl<'t> Scan<'t> {
         self.rows_in_table.filter(|_| self.prune && self.conjuncts.is_empty())
     }
 
-    /// Hands out every row group with matching rows. `wanted` says whether rows of such times are
+    /// Hands out every row group with matching rows. `wanted` says whether rows of such keys are
     /// still of use.
     pub(crate) fn run(
         &self,
-        wanted: impl Fn(Times) -> bool + Sync,
+        wanted: impl Fn(Keys) -> bool + Sync,
         take: impl Fn(&Part<'_>) -> Result<(), StoreError> + Sync,
     ) -> Result<(), StoreError> {
         let queue = Queue::new(self.files.len());
@@ -133,24 +150,24 @@ impl<'t> Scan<'t> {
     fn open(
         &self,
         opening: Opening<'_, Unit>,
-        wanted: &impl Fn(Times) -> bool,
+        wanted: &impl Fn(Keys) -> bool,
     ) -> Result<(), StoreError> {
         let file_at = opening.file;
-        let (path, times) = &self.files[file_at];
-        if !wanted(*times) {
+        let (path, keys) = &self.files[file_at];
+        if !wanted(*keys) {
             self.skipped.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
         let file = Arc::new(DataFile::open(self.directory, path)?);
         self.opened.fetch_add(1, Ordering::Relaxed);
-        let times = |row_group: &usize| file.numbers(*row_group, schema::TIMESTAMP);
+        let keys = |row_group: &usize| file.numbers(*row_group, self.key);
         let may_match = |at: &usize| !self.prune || file.may_match(*at, &self.conjuncts);
         let mut row_groups: Vec<usize> = (0..file.row_groups()).filter(may_match).collect();
         match self.order {
             Order::NewestFirst => {
-                row_groups.sort_by_key(|at| times(at).map(|(_, newest)| std::cmp::Reverse(newest)));
+                row_groups.sort_by_key(|at| keys(at).map(|(_, newest)| std::cmp::Reverse(newest)));
             }
-            Order::OldestFirst => row_groups.sort_by_key(|at| times(at).map(|(oldest, _)| oldest)),
+            Order::OldestFirst => row_groups.sort_by_key(|at| keys(at).map(|(oldest, _)| oldest)),
         }
         let unit = |row_group| Unit { file: file.clone(), file_at, row_group };
         opening.opened(row_groups.into_iter().map(unit));
@@ -161,11 +178,11 @@ impl<'t> Scan<'t> {
     fn test(
         &self,
         unit: &Unit,
-        wanted: &impl Fn(Times) -> bool,
+        wanted: &impl Fn(Keys) -> bool,
         take: &impl Fn(&Part<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let Unit { file, file_at, row_group } = unit;
-        if !wanted(file.numbers(*row_group, schema::TIMESTAMP)) {
+        if !wanted(file.numbers(*row_group, self.key)) {
             self.skipped.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
@@ -173,7 +190,13 @@ impl<'t> Scan<'t> {
         let selected = file.matching(*row_group, &self.conjuncts)?;
         match selected.count_set_bits() {
             0 => Ok(()),
-            _ => take(&Part { file, file_at: *file_at, row_group: *row_group, selected }),
+            _ => take(&Part {
+                file,
+                file_at: *file_at,
+                row_group: *row_group,
+                key: self.key,
+                selected,
+            }),
         }
     }
 
@@ -226,27 +249,16 @@ impl Part<'_> {
         Place { file: self.file_at as u32, row_group: self.row_group as u32, row }
     }
 
-    /// The rows that match, with their times.
-    pub(super) fn times(&self) -> Result<Vec<(u32, i64)>, StoreError> {
+    /// The rows that match, with their keys. A row without one, which only another writer could have
+    /// made, is older than all.
+    pub(super) fn keys(&self) -> Result<Vec<(u32, i64)>, StoreError> {
         let mut found = Vec::new();
         let mut rows = self.selected.set_indices();
-        self.read(&BTreeSet::from([schema::TIMESTAMP]), |batch| {
-            let Some(array) = column_of(batch, schema::TIMESTAMP) else {
-                found
-                    .extend(rows.by_ref().take(batch.num_rows()).map(|row| (row as u32, i64::MIN)));
-                return Ok(());
-            };
-            let times = array
-                .as_primitive_opt::<TimestampMicrosecondType>()
-                .ok_or_else(|| unfit(schema::TIMESTAMP, array))?;
-            // A row without a time, which only another writer could have made, is older than all.
-            let time = |at: usize| if times.is_valid(at) { times.value(at) } else { i64::MIN };
-            found.extend(
-                rows.by_ref()
-                    .take(batch.num_rows())
-                    .enumerate()
-                    .map(|(at, row)| (row as u32, time(at))),
-            );
+        self.read(&BTreeSet::from([self.key]), |batch| {
+            let cells = Cells::new(batch, COLUMNS[self.key].name)?;
+            for (at, row) in rows.by_ref().take(batch.num_rows()).enumerate() {
+                found.push((row as u32, cells.whole(at).unwrap_or(i64::MIN)));
+            }
             Ok(())
         })?;
         Ok(found)

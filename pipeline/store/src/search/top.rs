@@ -15,12 +15,13 @@ pub(super) struct Place {
 /// A row that matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Found {
-    pub(super) time_us: i64,
+    /// By what rows are ordered: the time, unless asked otherwise.
+    pub(super) key: i64,
     pub(super) place: Place,
 }
 
 /// Keeps the first `limit` rows. Which ones does not depend on the order in which they come: rows of
-/// the same time are ordered by their places.
+/// the same key are ordered by their places.
 #[derive(Debug)]
 pub(super) struct Top {
     limit: usize,
@@ -35,28 +36,28 @@ impl Top {
     }
 
     /// Smaller comes first.
-    fn key(&self, time_us: i64) -> i128 {
+    fn rank(&self, key: i64) -> i128 {
         match self.order {
-            Order::NewestFirst => -i128::from(time_us),
-            Order::OldestFirst => i128::from(time_us),
+            Order::NewestFirst => -i128::from(key),
+            Order::OldestFirst => i128::from(key),
         }
     }
 
-    /// Whether a row with a time in the range could be among the first.
-    pub(super) fn may_take(&self, times: Option<(i64, i64)>) -> bool {
+    /// Whether a row with a key in the range could be among the first.
+    pub(super) fn may_take(&self, keys: Option<(i64, i64)>) -> bool {
         if self.kept.len() < self.limit {
             return true;
         }
-        let Some((oldest, newest)) = times else { return self.limit > 0 };
+        let Some((oldest, newest)) = keys else { return self.limit > 0 };
         let best = match self.order {
             Order::NewestFirst => newest,
             Order::OldestFirst => oldest,
         };
-        self.kept.peek().is_some_and(|(last, _)| self.key(best) <= *last)
+        self.kept.peek().is_some_and(|(last, _)| self.rank(best) <= *last)
     }
 
     pub(super) fn take(&mut self, found: Found) {
-        let entry = (self.key(found.time_us), found.place);
+        let entry = (self.rank(found.key), found.place);
         if self.kept.len() < self.limit {
             self.kept.push(entry);
         } else if let Some(mut last) = self.kept.peek_mut()
@@ -76,8 +77,8 @@ impl Top {
 mod tests {
     use super::*;
 
-    fn found(time_us: i64, row: u32) -> Found {
-        Found { time_us, place: Place { file: 0, row_group: 0, row } }
+    fn found(key: i64, row: u32) -> Found {
+        Found { key, place: Place { file: 0, row_group: 0, row } }
     }
 
     #[test]
