@@ -27,9 +27,11 @@ mod rule;
 pub mod samples;
 pub mod span;
 pub mod sub;
+pub mod suggest;
 pub mod time;
 mod transform;
 mod write;
+mod yaml;
 
 pub use ecs::{Kind, Type, names as ecs_names, type_of as ecs_type};
 pub use engine::{Attempt, Disposition, LineContext, Parsed, Parser, write_event};

@@ -330,6 +330,12 @@ impl RuleSet {
         &self.rules[rule].id
     }
 
+    /// Whether a rule is of a pack for any syslog line: what it matches, nothing knows.
+    #[must_use]
+    pub fn is_last_resort(&self, rule: usize) -> bool {
+        self.packs[self.rules[rule].pack].applies.syslog
+    }
+
     /// The dataset of a pack by its number.
     #[must_use]
     pub fn dataset(&self, pack: usize) -> &str {

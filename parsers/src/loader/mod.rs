@@ -42,19 +42,15 @@ impl RuleSet {
                 Err(fault) => faults.push(*fault),
             }
         }
-        let documents: Vec<Document> = texts
-            .iter()
-            .filter_map(|(name, text)| parse(name, text).map_err(|fault| faults.push(*fault)).ok())
-            .collect();
-        let mut builder = Builder::default();
-        for document in &documents {
-            builder.add(document);
-        }
-        let (rules, found) = builder.finish();
-        faults.extend(found);
-        let (errors, warnings): (Vec<_>, Vec<_>) =
-            faults.into_iter().partition(|fault| fault.severity == Severity::Error);
-        if errors.is_empty() { Ok(Loaded { rules, warnings }) } else { Err(errors) }
+        compile(&texts, faults)
+    }
+
+    /// Loads one pack from its text.
+    ///
+    /// # Errors
+    /// Every fault of it.
+    pub fn of_text(name: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
+        compile(&[(name.to_owned(), text.to_owned())], Vec::new()).map(|loaded| loaded.rules)
     }
 
     /// The packs inside the program.
@@ -68,6 +64,26 @@ impl RuleSet {
             Err(faults) => panic!("{}", logweir_document::render_all(&faults, false)),
         }
     }
+}
+
+/// Compiles files by name and text; `faults` are those found before.
+fn compile(
+    texts: &[(String, String)],
+    mut faults: Vec<Diagnostic>,
+) -> Result<Loaded, Vec<Diagnostic>> {
+    let documents: Vec<Document> = texts
+        .iter()
+        .filter_map(|(name, text)| parse(name, text).map_err(|fault| faults.push(*fault)).ok())
+        .collect();
+    let mut builder = Builder::default();
+    for document in &documents {
+        builder.add(document);
+    }
+    let (rules, found) = builder.finish();
+    faults.extend(found);
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        faults.into_iter().partition(|fault| fault.severity == Severity::Error);
+    if errors.is_empty() { Ok(Loaded { rules, warnings }) } else { Err(errors) }
 }
 
 /// The rule files of a directory, by name.

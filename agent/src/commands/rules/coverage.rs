@@ -1,13 +1,9 @@
 //! `rules coverage`: how many lines of a file which rule matches, and what no rule does.
 
-use crate::commands::lines::Lines;
-use crate::commands::parse::{LineArguments, LineSettings, RuleArguments, finish};
+use crate::commands::input::{Input, InputArguments};
 use logweir_parsers::{Parser, RuleSet};
 use std::collections::BTreeMap;
-use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 /// How many unmatched lines are shown.
 const EXAMPLES_MAX: usize = 20;
@@ -18,12 +14,7 @@ const EXAMPLE_CHARS_MAX: usize = 200;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Coverage {
     #[command(flatten)]
-    rules: RuleArguments,
-    #[command(flatten)]
-    line: LineArguments,
-    /// The lines; `-` is standard input
-    #[arg(default_value = "-", value_name = "FILE")]
-    file: PathBuf,
+    input: InputArguments,
 }
 
 #[derive(Debug, Default)]
@@ -36,26 +27,26 @@ struct Counts {
 
 impl Coverage {
     pub(super) fn execute(self) -> ExitCode {
-        let rules = match self.rules.load() {
-            Ok(rules) => rules,
+        let input = match self.input.open() {
+            Ok(input) => input,
             Err(code) => return code,
         };
-        let settings = match self.line.check(&rules) {
-            Ok(settings) => settings,
-            Err(code) => return code,
-        };
-        let counted = Lines::open(&self.file).and_then(|lines| count(lines, &rules, &settings));
-        finish(counted.map(|counts| print(&counts, &rules)), &self.file)
+        let mut counts = Counts::default();
+        let code = count(&input, &mut counts);
+        if code == ExitCode::SUCCESS {
+            print(&counts, &input.rules);
+        }
+        code
     }
 }
 
-fn count(mut lines: Lines, rules: &Arc<RuleSet>, settings: &LineSettings) -> io::Result<Counts> {
-    let mut parser = Parser::new(rules.clone());
-    let mut counts = Counts::default();
+fn count(input: &Input, counts: &mut Counts) -> ExitCode {
+    let mut parser = Parser::new(input.rules.clone());
     let mut event = Vec::new();
-    while let Some(line) = lines.next_line()? {
+    input.for_each_line(|line| {
         event.clear();
-        let parsed = parser.parse(line.bytes, &settings.context(line.original_bytes), &mut event);
+        let context = input.settings.context(line.original_bytes);
+        let parsed = parser.parse(line.bytes, &context, &mut event);
         counts.lines += 1;
         match parsed.rule {
             Some(rule) => {
@@ -67,8 +58,8 @@ fn count(mut lines: Lines, rules: &Arc<RuleSet>, settings: &LineSettings) -> io:
             }
             None => {}
         }
-    }
-    Ok(counts)
+        Ok(())
+    })
 }
 
 fn excerpt(line: &[u8]) -> String {

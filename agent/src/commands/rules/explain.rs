@@ -1,6 +1,6 @@
 //! `rules explain`: which rules were tried on a line, and what came of it.
 
-use crate::commands::parse::{LineArguments, RuleArguments};
+use crate::commands::input::{LineArguments, RuleArguments};
 use logweir_parsers::{Disposition, Parser};
 use std::process::ExitCode;
 

@@ -2,10 +2,12 @@
 
 mod coverage;
 mod explain;
+mod output;
 mod schema;
+mod suggest;
 mod test;
 
-use crate::commands::parse::load;
+use crate::commands::input::load;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -23,6 +25,7 @@ enum Command {
     Explain(explain::Explain),
     Coverage(coverage::Coverage),
     Schema(schema::Schema),
+    Suggest(suggest::Suggest),
 }
 
 impl Rules {
@@ -33,6 +36,7 @@ impl Rules {
             Command::Explain(command) => command.execute(),
             Command::Coverage(command) => command.execute(),
             Command::Schema(command) => command.execute(),
+            Command::Suggest(command) => command.execute(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `rules test`: what the samples become, against what is expected of them.
 
-use crate::commands::parse::load;
+use crate::commands::input::load;
 use logweir_parsers::samples::{self, Difference, Outcome};
 use serde_json::{Value, json};
 use std::fmt::Write as _;

@@ -1,0 +1,47 @@
+//! The tools around rules, as a user runs them.
+
+use logweir_tests::{Output, directory, run_to_end};
+use std::path::Path;
+
+fn rules(arguments: &[&str]) -> Output {
+    run_to_end("logweir-agent", &[&["rules"], arguments].concat())
+}
+
+fn write(directory: &Path, name: &str, text: &str) -> String {
+    let path = directory.join(name);
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+const SHOP: &str = "\
+2026-11-28 10:15:02,123 INFO  [http-1] shop.Cart: user alice added item 4711 to cart
+2026-11-28 10:15:02,200 INFO  [http-2] shop.Cart: user bob added item 4712 to cart
+2026-11-28 10:15:03,001 WARN  [http-1] shop.Pay: payment refused for user=carol ip=203.0.113.9
+Nov 28 10:15:04 web1 shopd[12]: cache of 10.0.0.7:8080 cleared
+";
+
+#[test]
+fn a_suggested_pack_passes_its_test_and_matches_the_lines() {
+    let directory = directory();
+    let log = write(directory.path(), "app.log", SHOP);
+    let pack = directory.path().join("shop.yaml");
+    let pack = pack.to_str().unwrap();
+    let suggest = ["suggest", "--name", "shop", "--output", pack, &log];
+    let suggested = rules(&suggest);
+    assert_eq!(suggested.code, Some(0), "{}", suggested.stderr);
+    assert!(suggested.stderr.contains("3 rules for 4 of the 4 lines"), "{}", suggested.stderr);
+
+    let tested = rules(&["test", pack]);
+    assert_eq!(tested.code, Some(0), "{}{}", tested.stdout, tested.stderr);
+    assert_eq!(tested.stdout, "4 samples of 3 rules, 0 failed\n");
+
+    let covered = rules(&["coverage", "--rules", pack, &log]);
+    assert!(covered.stdout.contains("4 of 4 lines matched"), "{}", covered.stdout);
+    let nothing = rules(&["suggest", "--rules", pack, &log]);
+    assert_eq!(nothing.code, Some(1), "{}", nothing.stdout);
+
+    let again = rules(&suggest);
+    assert_eq!(again.code, Some(1));
+    assert!(again.stderr.contains("--force"), "{}", again.stderr);
+    assert_eq!(rules(&[&suggest[..], &["--force"]].concat()).code, Some(0));
+}
