@@ -5,6 +5,7 @@
 //! by definition.
 
 use crate::source::syslog::Syslog;
+use crate::spool::SpoolSnapshot;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -151,6 +152,20 @@ pub struct SourceSnapshot {
     pub end_offset: u64,
     #[serde(flatten)]
     pub counts: Counts,
+    /// For what goes through a spool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spool: Option<SpoolSnapshot>,
+}
+
+impl SourceSnapshot {
+    /// Bytes of the source that are not acknowledged.
+    #[must_use]
+    pub fn bytes_behind(&self) -> u64 {
+        match &self.spool {
+            Some(spool) => spool.backlog_bytes,
+            None => self.end_offset.saturating_sub(self.acked_offset),
+        }
+    }
 }
 
 /// Counts since the agent's start. What an earlier run left in a spool counts as read again.

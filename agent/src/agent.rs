@@ -14,6 +14,7 @@ use crate::source::spooled::SpoolTail;
 use crate::source::stdin::Stdin;
 use crate::source::syslog::Syslog;
 use crate::source::{Context, lane_snapshot};
+use crate::spool::Settings;
 use crate::state_dir::{StateDir, StateDirError};
 use crate::status::StatusSocket;
 use crate::sync::lock;
@@ -226,12 +227,14 @@ impl Inputs {
         let Ok(found) = std::fs::read_dir(spools) else { return Ok(()) };
         let used: Vec<String> = self.tails().map(|tail| tail.spool().name().to_owned()).collect();
         for name in found.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
-            if used.contains(&name) {
+            // `logweir-agent spool repair` sets aside under such names.
+            if used.contains(&name) || name.contains(".bad") {
                 continue;
             }
             let kind = if name.starts_with("stdin") { "stdin" } else { "syslog" };
-            let bounds = (0, Duration::from_secs(1));
-            let tail = SpoolTail::open(context, spools, (kind, &name), &Common::default(), bounds)?;
+            let common = Common::default();
+            let tail =
+                SpoolTail::open(context, spools, (kind, &name), &common, Settings::of_nothing())?;
             if !tail.is_drained() {
                 tracing::info!(spool = name, "delivering what an earlier configuration left");
             }

@@ -125,6 +125,11 @@ pub enum CheckpointError {
          use the program that wrote it, or move the file away to read everything anew"
     )]
     Version { path: String, version: u32 },
+    #[error(
+        "the checkpoint `{path}` cannot be read: {error}; mend the disk or the rights, or move the \
+         file away to go on with the older one"
+    )]
+    Read { path: String, error: io::Error },
     #[error("cannot write the checkpoint in `{path}`: {error}")]
     Write { path: String, error: io::Error },
 }
@@ -168,23 +173,8 @@ impl Checkpoint {
     /// # Errors
     /// A version that is not known, or a directory that cannot be written.
     pub(crate) fn open(directory: &Path) -> Result<Self, CheckpointError> {
-        let mut best: Option<(u64, Body)> = None;
-        for slot in 0..2 {
-            let path = slot_path(directory, slot);
-            let Ok(bytes) = fs::read(&path) else { continue };
-            match decode(&bytes) {
-                Ok((sequence, body)) => {
-                    if best.as_ref().is_none_or(|(known, _)| *known < sequence) {
-                        best = Some((sequence, body));
-                    }
-                }
-                Err(Damage::Version(version)) => {
-                    let path = path.display().to_string();
-                    return Err(CheckpointError::Version { path, version });
-                }
-                Err(Damage::Broken(what)) => set_aside(&path, what),
-            }
-        }
+        let Slots { best, damaged } = slots(directory)?;
+        damaged.iter().for_each(|(path, what)| set_aside(path, what));
         let fresh = best.is_none();
         let (sequence, body) = best.unwrap_or_else(|| {
             (0, Body { salt: crate::state_dir::random_hex(), ..Body::default() })
@@ -312,6 +302,61 @@ impl State {
         entries.sort_by(|a, b| a.source.cmp(&b.source));
         Body { salt: self.salt.clone(), known_inputs: self.known_inputs.clone(), entries }
     }
+}
+
+/// The entries of the checkpoint in `directory` and what is wrong with its files; changes nothing.
+///
+/// # Errors
+/// A version that is not known, or files that cannot be read.
+pub(crate) fn look(directory: &Path) -> Result<Look, CheckpointError> {
+    let Slots { best, damaged } = slots(directory)?;
+    let sequence = best.as_ref().map(|(sequence, _)| *sequence);
+    let entries = best.map(|(_, body)| body.entries).unwrap_or_default();
+    Ok(Look { sequence, entries, damaged })
+}
+
+/// What [`look`] sees.
+#[derive(Debug)]
+pub(crate) struct Look {
+    /// `None` if there is no whole checkpoint.
+    pub(crate) sequence: Option<u64>,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) damaged: Vec<(PathBuf, &'static str)>,
+}
+
+/// The two generations: the best whole one, and the damaged ones.
+#[derive(Default)]
+struct Slots {
+    best: Option<(u64, Body)>,
+    damaged: Vec<(PathBuf, &'static str)>,
+}
+
+fn slots(directory: &Path) -> Result<Slots, CheckpointError> {
+    let mut slots = Slots::default();
+    for slot in 0..2 {
+        let path = slot_path(directory, slot);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // Going on without it would mean to read everything anew.
+            Err(error) => {
+                return Err(CheckpointError::Read { path: path.display().to_string(), error });
+            }
+        };
+        match decode(&bytes) {
+            Ok((sequence, body)) => {
+                if slots.best.as_ref().is_none_or(|(known, _)| *known < sequence) {
+                    slots.best = Some((sequence, body));
+                }
+            }
+            Err(Damage::Version(version)) => {
+                let path = path.display().to_string();
+                return Err(CheckpointError::Version { path, version });
+            }
+            Err(Damage::Broken(what)) => slots.damaged.push((path, what)),
+        }
+    }
+    Ok(slots)
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ enum Command {
     Status(commands::status::Status),
     Parse(commands::parse::Parse),
     Rules(commands::rules::Rules),
+    Spool(commands::spool::Spool),
 }
 
 fn main() -> ExitCode {
@@ -26,5 +27,6 @@ fn main() -> ExitCode {
         Command::Status(status) => status.execute(),
         Command::Parse(parse) => parse.execute(),
         Command::Rules(rules) => rules.execute(),
+        Command::Spool(spool) => spool.execute(),
     }
 }

@@ -87,8 +87,13 @@ impl Batch {
 
     /// Counts a line that has nothing to say.
     pub(crate) fn skip(&mut self, reason: DropReason) {
-        self.tally.read += 1;
-        self.tally.dropped.add(reason, 1);
+        self.lose(reason, 1);
+    }
+
+    /// Counts `count` lines that cannot be sent.
+    pub(crate) fn lose(&mut self, reason: DropReason, count: u64) {
+        self.tally.read += count;
+        self.tally.dropped.add(reason, count);
     }
 
     /// Counts bytes of the source that the chunk covers.

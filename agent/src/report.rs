@@ -66,9 +66,7 @@ impl Reporter {
 }
 
 fn shorten(snapshot: &mut Snapshot) {
-    let behind =
-        |source: &crate::SourceSnapshot| source.end_offset.saturating_sub(source.acked_offset);
-    snapshot.sources.sort_by_key(|source| std::cmp::Reverse(behind(source)));
+    snapshot.sources.sort_by_key(|source| std::cmp::Reverse(source.bytes_behind()));
     snapshot.sources.truncate(SOURCES_MAX);
 }
 

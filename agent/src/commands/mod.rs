@@ -6,6 +6,7 @@ mod lines;
 pub mod parse;
 pub mod rules;
 pub mod run;
+pub mod spool;
 pub mod status;
 
 use logweir_document::{Diagnostic, render_all};

@@ -74,7 +74,11 @@ fn table(status: &Value) -> String {
         drops(status),
     );
     for source in status["sources"].as_array().into_iter().flatten() {
-        let behind = count(source, "end_offset").saturating_sub(count(source, "acked_offset"));
+        let spool = &source["spool"];
+        let behind = match spool.is_object() {
+            true => count(spool, "backlog_bytes"),
+            false => count(source, "end_offset").saturating_sub(count(source, "acked_offset")),
+        };
         out.push_str(&format!(
             "{:7} {}  read {}  delivered {}  held {}  dropped {}  behind {behind} bytes\n",
             text(&source["kind"]),
@@ -84,6 +88,16 @@ fn table(status: &Value) -> String {
             count(source, "held"),
             drops(source),
         ));
+        if spool.is_object() {
+            out.push_str(&format!(
+                "        spool {} of {} bytes  a power cut now takes {} bytes, at most those of {} ms{}\n",
+                count(spool, "bytes"),
+                count(spool, "bytes_max"),
+                count(spool, "unsynced_bytes"),
+                count(spool, "sync_interval_ms"),
+                if spool["failed"] == true { "  THE DISK FAILS: nothing is taken" } else { "" },
+            ));
+        }
     }
     out
 }

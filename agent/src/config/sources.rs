@@ -2,6 +2,7 @@
 
 use super::Limits;
 use crate::source::file::Glob;
+use crate::spool::{Settings, WhenFull};
 use logweir_document::{Diagnostic, Faults, Node, Span, Table, Value};
 use logweir_parsers::Zone;
 use std::net::SocketAddr;
@@ -18,6 +19,9 @@ const SPOOL_BYTES_MAX_DEFAULT: u64 = 1 << 30;
 /// Less than this cannot hold two segments.
 const SPOOL_BYTES_MIN: u64 = 4 << 20;
 const SYNC_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
+const SYNC_BYTES_DEFAULT: u64 = 16 << 20;
+/// Room for two generations of a large checkpoint.
+const DISK_FREE_MIN_DEFAULT: u64 = 64 << 20;
 const CONNECTIONS_MAX_DEFAULT: u64 = 1000;
 const IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(600);
 
@@ -93,8 +97,8 @@ pub(crate) struct FileConfig {
 /// The bounds of a spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SpoolConfig {
-    pub bytes_max: u64,
-    pub sync_interval: Duration,
+    /// Of all shards together.
+    pub settings: Settings,
     /// How many spools the senders are spread over; each is a source of its own.
     pub shards: usize,
 }
@@ -304,26 +308,45 @@ fn globs(patterns: &[(&str, Span)], absolute: bool, faults: &mut Faults) -> Vec<
 }
 
 fn spool(source: &mut Table<'_>, shards: usize, faults: &mut Faults) -> SpoolConfig {
-    let mut spool = SpoolConfig {
+    let mut settings = Settings {
         bytes_max: SPOOL_BYTES_MAX_DEFAULT,
+        when_full: WhenFull::Block,
+        disk_free_min: DISK_FREE_MIN_DEFAULT,
         sync_interval: SYNC_INTERVAL_DEFAULT,
-        shards: shards.clamp(1, 64),
+        sync_bytes: SYNC_BYTES_DEFAULT,
     };
-    let Some(mut table) = source.table("spool", faults) else { return spool };
+    let mut count = shards.clamp(1, 64);
+    let Some(mut table) = source.table("spool", faults) else {
+        return SpoolConfig { settings, shards: count };
+    };
     if let Some(size) = table.byte_size("bytes_max", faults) {
         if size < SPOOL_BYTES_MIN {
             let message = format!("`{}.bytes_max` is {size} bytes", table.path());
             faults.error(table.span(), message).remedy = Some("give at least 4MiB".into());
         }
-        spool.bytes_max = size;
+        settings.bytes_max = size;
     }
-    spool.sync_interval = table.duration("sync_interval", faults).unwrap_or(SYNC_INTERVAL_DEFAULT);
+    if let Some(node) = table.node("when_full") {
+        match node.text() {
+            Some("block") => {}
+            Some("drop_newest") => settings.when_full = WhenFull::DropNewest,
+            _ => wrong(&table, "when_full", node, "`block` or `drop_newest`", faults),
+        }
+    }
+    if let Some(size) = table.byte_size("disk_free_min", faults) {
+        settings.disk_free_min = size;
+    }
+    if let Some(interval) = table.duration("sync_interval", faults) {
+        settings.sync_interval = interval;
+    }
+    if let Some(size) = table.byte_size("sync_bytes", faults) {
+        settings.sync_bytes = size.max(1);
+    }
     if shards > 1 || table.node("shards").is_some() {
-        spool.shards =
-            table.integer("shards", 1..=64, faults).map_or(spool.shards, |count| count as usize);
+        count = table.integer("shards", 1..=64, faults).map_or(count, |count| count as usize);
     }
     table.finish(faults);
-    spool
+    SpoolConfig { settings, shards: count }
 }
 
 fn wrong(table: &Table<'_>, name: &str, node: &Node, wanted: &str, faults: &mut Faults) {

@@ -15,7 +15,7 @@ use crate::delivery::{Courier, Lane};
 use crate::parsing::Selection;
 use crate::pipeline::Route;
 use crate::source::spooled::SpoolTail;
-use crate::spool::AppendError;
+use crate::spool::{AppendError, Settings};
 use crate::sync::lock;
 use crate::workers::{Queue, Work};
 use logweir_record::{Agent, Envelope};
@@ -146,6 +146,7 @@ pub(crate) fn lane_snapshot(
         acked_offset,
         end_offset,
         counts,
+        spool: None,
     }
 }
 
@@ -166,10 +167,11 @@ impl SpoolSet {
         common: &Common,
         config: &SpoolConfig,
     ) -> io::Result<Self> {
-        let bounds = (config.bytes_max / config.shards as u64, config.sync_interval);
+        let bytes_max = config.settings.bytes_max / config.shards as u64;
+        let settings = Settings { bytes_max, ..config.settings };
         let open = |shard: usize| {
             let name = format!("{name}-{shard}");
-            SpoolTail::open(context, directory, (kind, &name), common, bounds)
+            SpoolTail::open(context, directory, (kind, &name), common, settings)
         };
         let tails: Vec<_> = (0..config.shards).map(open).collect::<io::Result<_>>()?;
         let set = Self { tails, queue: context.queue.clone() };

@@ -7,7 +7,7 @@ use crate::delivery::{Guard, Lane, Position};
 use crate::parsing::Line;
 use crate::pipeline::Route;
 use crate::source::Context;
-use crate::spool::{Found, Spool, decode};
+use crate::spool::{Found, Piece, Settings, Spool, decode};
 use crate::sync::lock;
 use crate::workers::{Readiness, Rewind, Turn, Work, Worker};
 use logweir_record::SourceId;
@@ -41,7 +41,7 @@ impl SpoolTail {
         parent: &Path,
         (kind, name): (&'static str, &str),
         common: &Common,
-        (bytes_max, sync_interval): (u64, Duration),
+        settings: Settings,
     ) -> io::Result<Arc<Self>> {
         let entry = context.checkpoint.claim(|entry| {
             matches!(&entry.content, Content::Spool { name: known } if known == name)
@@ -53,8 +53,7 @@ impl SpoolTail {
         });
         let mut position = entry.as_ref().map_or_else(Position::default, |entry| entry.position());
         let directory = parent.join(name);
-        let spool =
-            Arc::new(Spool::open(&directory, name, position.offset, bytes_max, sync_interval)?);
+        let spool = Arc::new(Spool::open(&directory, name, position.offset, settings)?);
         position.offset = spool.first_from(position.offset);
         let partition = entry.and_then(|entry| entry.partition);
         let lane = Arc::new(Lane::new(id, position, partition));
@@ -97,6 +96,7 @@ impl SpoolTail {
         for (word, count) in drops.by_word() {
             *snapshot.counts.dropped.entry(word).or_default() += count;
         }
+        snapshot.spool = Some(self.spool.snapshot(snapshot.acked_offset));
         snapshot
     }
 }
@@ -136,8 +136,10 @@ impl SpoolTail {
                 Ok(None) => break Ok(Turn::Idle),
                 Err(error) => break Err(error),
                 Ok(Some(piece)) => {
-                    let data = &buffer[..piece.length];
-                    let taken = self.encode(position, worker, data, piece.offset, piece.last);
+                    let taken = match self.encode(position, worker, &buffer, &piece) {
+                        Ok(taken) => taken,
+                        Err(error) => break Err(error),
+                    };
                     if taken > 0 {
                         let offset = piece.offset + taken as u64;
                         break Ok(self.ship(position, worker, offset));
@@ -155,33 +157,46 @@ impl SpoolTail {
         turn
     }
 
-    /// Encodes the messages in `data`, which begins at `offset`; returns how much of it was taken.
+    /// Encodes the messages of `piece`, which is in `buffer`; returns how much of it was taken.
     fn encode(
         &self,
         position: &Position,
         worker: &mut Worker<'_>,
-        data: &[u8],
-        offset: u64,
-        last: bool,
-    ) -> usize {
+        buffer: &[u8],
+        piece: &Piece,
+    ) -> io::Result<usize> {
+        let data = &buffer[..piece.length];
         worker.begin(&self.route, position.prev);
+        if piece.lost > 0 {
+            tracing::error!(
+                spool = self.spool.name(),
+                from = position.offset,
+                to = piece.offset,
+                messages = piece.lost,
+                "a segment of the spool is missing; what was in it is lost"
+            );
+            worker.batch.lose(DropReason::SpoolDamaged, piece.lost);
+        }
         let mut at = 0;
         while at < data.len() && !worker.batch.is_full() {
-            match decode(data, at, last) {
+            let offset = piece.offset + at as u64;
+            match decode(data, at, piece.last) {
                 Found::Incomplete => break,
                 Found::Damaged { end } => {
+                    let lost = self.spool.lost_at(offset)?;
                     tracing::error!(
                         spool = self.spool.name(),
-                        offset = offset + at as u64,
+                        offset,
                         bytes = end - at,
+                        messages = lost,
                         "the spool is damaged here; what cannot be read is skipped"
                     );
-                    worker.batch.skip(DropReason::SpoolDamaged);
+                    worker.batch.lose(DropReason::SpoolDamaged, lost);
                     at = end;
                 }
                 Found::Message { message, end } => {
                     let line = Line {
-                        offset: offset + at as u64,
+                        offset,
                         bytes: message.bytes,
                         original_bytes: message.original_bytes.map(u64::from),
                         sender: Some(message.sender).filter(|sender| !sender.is_empty()),
@@ -193,7 +208,7 @@ impl SpoolTail {
             }
         }
         worker.batch.cover(at as u64, 0);
-        at
+        Ok(at)
     }
 
     fn ship(&self, position: &mut Position, worker: &mut Worker<'_>, offset: u64) -> Turn {

@@ -1,28 +1,80 @@
 //! The spool: messages on disk from when they are accepted until Kafka has acknowledged them.
 //!
 //! Segments, `<base offset>.seg`, are only ever appended to, by one write per batch; a start begins a
-//! new segment and never touches an old one. Owns SPL-1: what [`Spool::append`] has taken survives a
-//! kill of the process at once, and a power cut after [`Spool::sync`]. Owns SPL-2: the offsets go up
-//! without repeating, across restarts. Knows nothing of the network or of Kafka.
+//! new segment and never touches an old one. Up to where the content is delivered stands in the
+//! checkpoint, a file in two generations; segments in front of that are given back. A start reads the
+//! headers of the segments and at most two segments, whatever the backlog.
+//!
+//! Owns SPL-1: what [`Spool::append`] has taken survives a kill of the process at once, and a power
+//! cut after [`Spool::sync`]. Owns SPL-2: the offsets go up without repeating, across restarts. After
+//! a power cut the disk may know less than Kafka: records were delivered and are gone from the disk.
+//! So a start leaves a gap of [`START_GAP`] offsets, more than can have been lost, in front of what
+//! it appends. Knows nothing of the network or of Kafka.
 
+mod disk;
+pub(crate) mod inspect;
+mod loss;
 mod record;
+mod segment;
+mod sync;
 
 pub(crate) use record::{Found, Message, decode, encode};
+pub(crate) use segment::SpoolError;
 
 use crate::accounting::{DropReason, Drops};
 use crate::sync::lock;
+use disk::Room;
+use loss::lost_in;
+use segment::{HEADER_BYTES, Header, Segment, load, segment_name};
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// A segment is this part of the spool, but not larger than the second number: space is given back
-/// a segment at a time.
-const SEGMENT_SHARE: (u64, u64) = (16, 64 << 20);
+/// A segment is this part of the spool, but not larger than the second number, unless there would be
+/// more than a thousand: space is given back a segment at a time.
+const SEGMENT_SHARE: (u64, u64, u64) = (16, 64 << 20, 1024);
+/// Larger than what can be in Kafka and not on the disk: a segment is synced before the next begins.
+const START_GAP: u64 = 1 << 36;
+
+/// What becomes of messages that find the spool full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    /// Senders that can wait do; messages of others are dropped and counted.
+    Block,
+    /// All are dropped and counted; what is in the spool stays.
+    DropNewest,
+}
+
+/// The bounds of one spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) bytes_max: u64,
+    pub(crate) when_full: WhenFull,
+    /// So much of the disk is left to others, the checkpoint above all.
+    pub(crate) disk_free_min: u64,
+    /// A power cut takes at most what came in this time …
+    pub(crate) sync_interval: Duration,
+    /// … or somewhat more than so many bytes, whichever is less.
+    pub(crate) sync_bytes: u64,
+}
+
+impl Settings {
+    /// For a spool that is only read.
+    pub(crate) fn of_nothing() -> Self {
+        Self {
+            bytes_max: 0,
+            when_full: WhenFull::Block,
+            disk_free_min: 0,
+            sync_interval: Duration::from_secs(1),
+            sync_bytes: 1,
+        }
+    }
+}
 
 /// Why messages were not taken.
 #[derive(Debug, thiserror::Error)]
@@ -38,14 +90,15 @@ pub(crate) enum AppendError {
 pub(crate) struct Spool {
     name: String,
     directory: PathBuf,
-    bytes_max: u64,
+    settings: Settings,
     segment_bytes: u64,
-    sync_interval: Duration,
     state: Mutex<State>,
     /// The offset behind the last message; readers go up to here.
     end: AtomicU64,
-    /// Messages that are or were in the spool since the start.
-    appended: AtomicU64,
+    /// The number of the first message that was not delivered when the spool was opened.
+    opened_at: u64,
+    /// The number of the next message.
+    next_number: AtomicU64,
     drops: Mutex<Drops>,
 }
 
@@ -53,23 +106,24 @@ pub(crate) struct Spool {
 struct State {
     /// In order, without overlap; the last one is written to.
     segments: VecDeque<Segment>,
-    /// Set when the last segment cannot be trusted any more; the next append begins another.
+    /// Set when the last segment cannot be written to; the next append begins another.
     abandoned: bool,
-    synced_to: u64,
+    /// Set when messages that were accepted could not be synced, nor rewritten elsewhere: nothing is
+    /// taken until they can.
+    failed: bool,
+    /// Nothing was appended since the start, so the next segment stands behind a gap.
+    fresh: bool,
+    /// The place behind the last message that is safe from a power cut.
+    synced: Mark,
     synced_at: Instant,
+    room: Room,
 }
 
-#[derive(Debug, Clone)]
-struct Segment {
-    base: u64,
-    length: u64,
-    file: Arc<File>,
-}
-
-impl Segment {
-    fn end(&self) -> u64 {
-        self.base + self.length
-    }
+/// A place between two records: its offset, and the number of the record behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    offset: u64,
+    number: u64,
 }
 
 /// A piece of the spool to read from.
@@ -81,38 +135,74 @@ pub(crate) struct Piece {
     pub(crate) length: usize,
     /// No byte will ever follow the piece in its segment.
     pub(crate) last: bool,
+    /// How many records in front of the piece are lost with the segment that held them.
+    pub(crate) lost: u64,
+}
+
+/// How a spool is at a moment.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct SpoolSnapshot {
+    pub segments: u64,
+    /// On disk, delivered or not: space is given back a segment at a time.
+    pub bytes: u64,
+    pub bytes_max: u64,
+    /// Not delivered yet.
+    pub backlog_bytes: u64,
+    /// What a power cut at this moment would take.
+    pub unsynced_bytes: u64,
+    /// What a power cut takes at most, by time and by size.
+    pub sync_interval_ms: u64,
+    pub sync_bytes: u64,
+    /// The disk failed and nothing is taken.
+    pub failed: bool,
 }
 
 impl Spool {
     /// Opens the spool in `directory`, whose content has been delivered up to `acked`.
     ///
     /// # Errors
-    /// The directory cannot be used.
+    /// The directory cannot be used, or was written by a later version.
     pub(crate) fn open(
         directory: &Path,
         name: &str,
         acked: u64,
-        bytes_max: u64,
-        sync_interval: Duration,
-    ) -> io::Result<Self> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let segments = load(directory)?;
+        settings: Settings,
+    ) -> Result<Self, SpoolError> {
+        let fault = SpoolError::io(directory);
+        make(directory)?;
+        let segments: VecDeque<Segment> = load(directory)?.into();
+        remove_leftovers(directory).map_err(&fault)?;
         let end = segments.back().map_or(0, Segment::end).max(acked);
-        let segment_bytes = (bytes_max / SEGMENT_SHARE.0).min(SEGMENT_SHARE.1);
-        let state = State { segments, abandoned: true, synced_to: end, synced_at: Instant::now() };
-        let spool = Self {
+        let number = match segments.back() {
+            Some(last) => last.header.first + last.walked().map_err(&fault)?.items(),
+            None => 0,
+        };
+        let (share, largest, count) = SEGMENT_SHARE;
+        let segment_bytes =
+            (settings.bytes_max / share).min(largest).max(settings.bytes_max / count);
+        let state = State {
+            segments,
+            abandoned: true,
+            failed: false,
+            fresh: end > 0,
+            synced: Mark { offset: end, number },
+            synced_at: Instant::now(),
+            room: Room::new(settings.disk_free_min),
+        };
+        let mut spool = Self {
             name: name.to_owned(),
             directory: directory.to_owned(),
-            bytes_max,
+            settings,
             segment_bytes,
-            sync_interval,
             state: Mutex::new(state),
             end: AtomicU64::new(end),
-            appended: AtomicU64::new(0),
+            opened_at: number,
+            next_number: AtomicU64::new(number),
             drops: Mutex::default(),
         };
         spool.release(acked);
-        spool.appended.store(spool.count_from(acked), Ordering::Relaxed);
+        spool.opened_at = spool.number_at(acked).map_err(&fault)?.unwrap_or(number);
+        spool.count_lost_front(acked);
         Ok(spool)
     }
 
@@ -130,14 +220,14 @@ impl Spool {
         let state = lock(&self.state);
         let bases = state.segments.iter().filter(|segment| segment.end() > offset);
         bases
-            .map(|segment| segment.base.max(offset))
+            .map(|segment| segment.base().max(offset))
             .next()
             .unwrap_or_else(|| offset.max(self.end()))
     }
 
     /// Messages taken since the start, with those that the start found.
     pub(crate) fn appended(&self) -> u64 {
-        self.appended.load(Ordering::Acquire)
+        self.next_number.load(Ordering::Acquire) - self.opened_at
     }
 
     /// Counts messages that were not taken.
@@ -149,78 +239,110 @@ impl Spool {
         *lock(&self.drops)
     }
 
-    /// Appends `count` encoded records, all or none.
+    /// How the spool is, delivered up to `acked`.
+    pub(crate) fn snapshot(&self, acked: u64) -> SpoolSnapshot {
+        let state = lock(&self.state);
+        let behind = |offset: u64| -> u64 {
+            let rest = |segment: &Segment| segment.end().saturating_sub(offset.max(segment.base()));
+            state.segments.iter().map(rest).sum()
+        };
+        SpoolSnapshot {
+            segments: state.segments.len() as u64,
+            bytes: state.bytes(),
+            bytes_max: self.settings.bytes_max,
+            backlog_bytes: behind(acked),
+            unsynced_bytes: behind(state.synced.offset),
+            sync_interval_ms: self.settings.sync_interval.as_millis() as u64,
+            sync_bytes: self.settings.sync_bytes,
+            failed: state.failed,
+        }
+    }
+
+    /// Appends `count` encoded records, all or none. Where the policy is to drop, they may be dropped
+    /// and counted instead.
     ///
     /// # Errors
     /// The spool or the disk is full, or the disk fails.
     pub(crate) fn append(&self, records: &[u8], count: u64) -> Result<(), AppendError> {
-        let state = &mut *lock(&self.state);
-        let kept: u64 = state.segments.iter().map(|segment| segment.length).sum();
-        if kept + records.len() as u64 > self.bytes_max {
+        let taken = self.try_append(&mut lock(&self.state), records, count);
+        if matches!(taken, Err(AppendError::Full))
+            && self.settings.when_full == WhenFull::DropNewest
+        {
+            self.count_drop(DropReason::SpoolFull, count);
+            return Ok(());
+        }
+        taken
+    }
+
+    fn try_append(&self, state: &mut State, records: &[u8], count: u64) -> Result<(), AppendError> {
+        if state.failed {
+            return Err(io::Error::other("what was accepted could not be synced").into());
+        }
+        let length = records.len() as u64;
+        if state.bytes() + length > self.settings.bytes_max
+            || !state.room.take(length, &self.directory)?
+        {
             return Err(AppendError::Full);
         }
         let full = state.segments.back().is_none_or(|last| last.length >= self.segment_bytes);
         if full || state.abandoned {
-            self.begin_segment(state)?;
+            self.begin_segment(state).map_err(full_or_failing)?;
         }
         let Some(last) = state.segments.back_mut() else { return Err(AppendError::Full) };
-        if let Err(error) = last.file.write_all_at(records, last.length) {
+        if let Err(error) = last.file.write_all_at(records, last.place(last.end())) {
             // What was written of it is cut off; if that fails too, the segment ends here and what
             // stands behind its end is skipped as damaged by whoever reads it after a restart.
-            state.abandoned = last.file.set_len(last.length).is_err();
-            return Err(match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => AppendError::Full,
-                _ => AppendError::Io(error),
-            });
+            state.abandoned = last.file.set_len(HEADER_BYTES + last.length).is_err();
+            return Err(full_or_failing(error));
         }
-        last.length += records.len() as u64;
-        self.appended.fetch_add(count, Ordering::Release);
+        last.length += length;
+        self.next_number.fetch_add(count, Ordering::Release);
         self.end.store(last.end(), Ordering::Release);
         Ok(())
     }
 
     fn begin_segment(&self, state: &mut State) -> io::Result<()> {
-        if let Some(last) = state.segments.back() {
-            last.file.sync_data()?;
+        let end = Mark { offset: self.end(), number: self.next_number.load(Ordering::Acquire) };
+        if let Some(last) = state.segments.back().cloned()
+            && state.synced.offset < end.offset
+        {
+            if let Err(error) = last.file.sync_data() {
+                self.rescue(state, &last, state.synced, &error)?;
+            }
+            state.synced = end;
         }
-        let base = self.end();
-        let path = self.directory.join(segment_name(base));
-        let mut options = OpenOptions::new();
-        // An empty segment of the same base may be there from an earlier start.
-        options.read(true).write(true).create(true).truncate(true).mode(0o600);
-        let file = Arc::new(options.open(path)?);
-        File::open(&self.directory)?.sync_all()?;
-        state.segments.retain(|segment| segment.base != base);
-        state.segments.push_back(Segment { base, length: 0, file });
+        let base = if state.fresh { end.offset + START_GAP } else { end.offset };
+        let header = Header { base, after: end.offset, first: end.number };
+        let segment = self.write_segment(header, None)?;
+        state.segments.retain(|segment| segment.base() != base);
+        state.segments.push_back(segment);
         state.abandoned = false;
+        state.fresh = false;
         Ok(())
     }
 
-    /// Syncs if the interval is over; a segment that cannot be synced is written to no more.
-    pub(crate) fn sync(&self, now: bool) {
-        let (file, end) = {
-            let mut state = lock(&self.state);
-            let end = self.end();
-            let due = now || state.synced_at.elapsed() >= self.sync_interval;
-            if !due || state.synced_to >= end {
-                return;
+    /// Makes a segment, with what stands in another one from the new one's base on.
+    fn write_segment(&self, header: Header, content: Option<&Segment>) -> io::Result<Segment> {
+        let temporary = self.directory.join(TEMPORARY);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        let file = options.open(&temporary)?;
+        let mut segment = Segment::new(header, 0, file);
+        segment.file.write_all_at(&header.encode(), 0)?;
+        if let Some(content) = content {
+            let mut buffer = vec![0; 1 << 20];
+            while segment.end() < content.end() {
+                let length = (content.end() - segment.end()).min(buffer.len() as u64);
+                let piece = &mut buffer[..length as usize];
+                content.read(piece, segment.end())?;
+                segment.file.write_all_at(piece, segment.place(segment.end()))?;
+                segment.length += length;
             }
-            state.synced_at = Instant::now();
-            let Some(last) = state.segments.back() else { return };
-            (last.file.clone(), end)
-        };
-        let outcome = file.sync_data();
-        let mut state = lock(&self.state);
-        match outcome {
-            Ok(()) => state.synced_to = end,
-            Err(error) => {
-                // The kernel forgets what it could not write after telling once, so trying again
-                // would prove nothing.
-                tracing::error!(spool = self.name, %error, "the spool cannot be synced; a new segment is begun");
-                state.abandoned = true;
-                state.synced_to = end;
-            }
+            segment.file.sync_data()?;
         }
+        fs::rename(&temporary, self.directory.join(segment_name(header.base)))?;
+        File::open(&self.directory)?.sync_all()?;
+        Ok(segment)
     }
 
     /// Gives back the segments that end at or before `acked`, but for the one that is written to.
@@ -230,7 +352,7 @@ impl Spool {
             && let Some(first) = state.segments.front()
             && first.end() <= acked
         {
-            let path = self.directory.join(segment_name(first.base));
+            let path = self.directory.join(segment_name(first.base()));
             if let Err(error) = fs::remove_file(&path)
                 && error.kind() != io::ErrorKind::NotFound
             {
@@ -247,199 +369,73 @@ impl Spool {
     /// # Errors
     /// The disk fails.
     pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<Option<Piece>> {
-        let (segment, is_last) = {
+        let (before, segment, is_last) = {
             let state = lock(&self.state);
-            let mut segments = state.segments.iter();
-            let Some(segment) = segments.find(|segment| segment.end() > offset) else {
+            let Some(index) = state.segments.iter().position(|segment| segment.end() > offset)
+            else {
                 return Ok(None);
             };
-            (segment.clone(), segments.next().is_none() && !state.abandoned)
+            let is_last = index + 1 == state.segments.len() && !state.abandoned;
+            let before = index.checked_sub(1).map(|before| state.segments[before].clone());
+            (before, state.segments[index].clone(), is_last)
         };
-        let offset = offset.max(segment.base);
+        let lost = match before {
+            Some(before) if offset < segment.base() && before.end() < segment.header.after => {
+                let lost = lost_in(&before, segment.header.first)?;
+                if lost.0.is_none() { lost.1 } else { 0 }
+            }
+            _ => 0,
+        };
+        let offset = offset.max(segment.base());
         let available = segment.end() - offset;
         let wanted = buffer.len().min(usize::try_from(available).unwrap_or(usize::MAX));
-        segment.file.read_exact_at(&mut buffer[..wanted], offset - segment.base)?;
+        segment.read(&mut buffer[..wanted], offset)?;
         let last = wanted as u64 == available && !is_last;
-        Ok(Some(Piece { offset, length: wanted, last }))
-    }
-
-    /// Counts what a reader will find from `offset` on.
-    fn count_from(&self, offset: u64) -> u64 {
-        let mut buffer = vec![0; 1 << 20];
-        let (mut offset, mut count) = (offset, 0);
-        while let Ok(Some(piece)) = self.read(offset, &mut buffer) {
-            let data = &buffer[..piece.length];
-            let mut at = 0;
-            while at < data.len() {
-                at = match decode(data, at, piece.last) {
-                    Found::Message { end, .. } | Found::Damaged { end } => end,
-                    Found::Incomplete => break,
-                };
-                count += 1;
-            }
-            if at == 0 {
-                break;
-            }
-            offset = piece.offset + at as u64;
-        }
-        count
+        Ok(Some(Piece { offset, length: wanted, last, lost }))
     }
 }
 
-fn segment_name(base: u64) -> String {
-    format!("{base:020}.seg")
+impl State {
+    fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.length).sum()
+    }
 }
 
-/// The segments of a directory in order; other files are left alone.
-fn load(directory: &Path) -> io::Result<VecDeque<Segment>> {
-    let mut segments = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let base = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .and_then(|name| name.strip_suffix(".seg"))
-            .and_then(|digits| digits.parse::<u64>().ok());
-        if let Some(base) = base {
-            let file = Arc::new(File::open(&path)?);
-            let length = file.metadata()?.len();
-            segments.push(Segment { base, length, file });
+fn full_or_failing(error: io::Error) -> AppendError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => AppendError::Full,
+        _ => AppendError::Io(error),
+    }
+}
+
+/// A segment that is being made.
+const TEMPORARY: &str = "segment.new";
+
+/// Makes the directory of a spool; neither it nor the one that holds all spools may be a link.
+fn make(directory: &Path) -> Result<(), SpoolError> {
+    for path in directory.parent().into_iter().chain([directory]) {
+        match fs::symlink_metadata(path) {
+            Ok(found) if found.is_symlink() => {
+                return Err(SpoolError::Symlink { path: path.display().to_string() });
+            }
+            Ok(_) => {}
+            Err(_) => fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .map_err(SpoolError::io(path))?,
         }
     }
-    segments.sort_by_key(|segment| segment.base);
-    // What a segment has beyond the beginning of the next one was never part of the spool.
-    for index in 1..segments.len() {
-        let next = segments[index].base;
-        let segment = &mut segments[index - 1];
-        segment.length = segment.length.min(next - segment.base);
+    Ok(())
+}
+
+/// Removes what a crash left of a segment that was being made.
+fn remove_leftovers(directory: &Path) -> io::Result<()> {
+    match fs::remove_file(directory.join(TEMPORARY)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
-    Ok(segments.into())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use jiff::Timestamp;
-
-    fn open(directory: &Path, acked: u64) -> Spool {
-        Spool::open(directory, "test", acked, 64 << 10, Duration::from_secs(1)).unwrap()
-    }
-
-    fn append(spool: &Spool, texts: &[&str]) -> Result<(), AppendError> {
-        let mut records = Vec::new();
-        for text in texts {
-            let received_at = Timestamp::from_second(1).unwrap();
-            let bytes = text.as_bytes();
-            encode(
-                &Message { received_at, original_bytes: None, sender: b"", bytes },
-                &mut records,
-            );
-        }
-        spool.append(&records, texts.len() as u64)
-    }
-
-    /// Everything from `offset` on with the offsets, and where it ends.
-    fn replay(spool: &Spool, mut offset: u64) -> (Vec<(u64, String)>, u64) {
-        let mut messages = Vec::new();
-        let mut buffer = vec![0; 4096];
-        while let Some(piece) = spool.read(offset, &mut buffer).unwrap() {
-            let data = &buffer[..piece.length];
-            let mut at = 0;
-            while at < data.len() {
-                match decode(data, at, piece.last) {
-                    Found::Message { message, end } => {
-                        let text = String::from_utf8(message.bytes.to_vec()).unwrap();
-                        messages.push((piece.offset + at as u64, text));
-                        at = end;
-                    }
-                    Found::Damaged { end } => at = end,
-                    Found::Incomplete => break,
-                }
-            }
-            offset = piece.offset + at as u64;
-        }
-        (messages, offset)
-    }
-
-    fn texts(messages: &[(u64, String)]) -> Vec<&str> {
-        messages.iter().map(|(_, text)| text.as_str()).collect()
-    }
-
-    #[test]
-    fn what_was_appended_is_replayed_in_order_across_reopening_until_it_is_released() {
-        let directory = tempfile::tempdir().unwrap();
-        let spool = open(directory.path(), 0);
-        append(&spool, &["a", "b"]).unwrap();
-        append(&spool, &["c"]).unwrap();
-        let (messages, end) = replay(&spool, 0);
-        assert_eq!(texts(&messages), ["a", "b", "c"]);
-        drop(spool);
-        let spool = open(directory.path(), messages[1].0);
-        assert_eq!(spool.appended(), 2);
-        append(&spool, &["d"]).unwrap();
-        let (again, _) = replay(&spool, messages[1].0);
-        assert_eq!(texts(&again), ["b", "c", "d"]);
-        assert_eq!(again[0].0, messages[1].0);
-        assert!(again[2].0 >= end);
-        spool.release(end);
-        drop(spool);
-        let spool = open(directory.path(), end);
-        assert_eq!(texts(&replay(&spool, end).0), ["d"]);
-        assert_eq!(spool.first_from(0), end);
-    }
-
-    #[test]
-    fn offsets_go_on_even_if_the_directory_was_lost() {
-        let directory = tempfile::tempdir().unwrap();
-        let spool = open(&directory.path().join("x"), 5000);
-        append(&spool, &["a"]).unwrap();
-        assert_eq!(replay(&spool, 5000).0, [(5000, "a".to_owned())]);
-    }
-
-    #[test]
-    fn a_full_spool_takes_nothing_until_something_is_released() {
-        let directory = tempfile::tempdir().unwrap();
-        let spool = open(directory.path(), 0);
-        let text = "x".repeat(3000);
-        let mut taken = 0;
-        let error = loop {
-            match append(&spool, &[&text]) {
-                Ok(()) => taken += 1,
-                Err(error) => break error,
-            }
-        };
-        assert!(matches!(error, AppendError::Full));
-        assert_eq!(taken, (64 << 10) / (3000 + 29));
-        let (messages, end) = replay(&spool, 0);
-        assert_eq!(messages.len(), taken);
-        spool.release(end);
-        append(&spool, &[&text]).unwrap();
-    }
-
-    #[test]
-    fn any_bytes_in_a_segment_are_survived() {
-        let directory = tempfile::tempdir().unwrap();
-        let spool = open(directory.path(), 0);
-        append(&spool, &["a", "b", "c"]).unwrap();
-        let (messages, end) = replay(&spool, 0);
-        drop(spool);
-        let path = directory.path().join(segment_name(0));
-        let whole = fs::read(&path).unwrap();
-        for length in 0..=whole.len() {
-            fs::write(&path, &whole[..length]).unwrap();
-            let spool = open(directory.path(), 0);
-            append(&spool, &["d"]).unwrap();
-            let (found, _) = replay(&spool, 0);
-            let kept = messages.iter().filter(|(offset, _)| {
-                let next = messages.iter().map(|m| m.0).find(|next| next > offset);
-                next.unwrap_or(end) <= length as u64
-            });
-            assert_eq!(found.len(), kept.count() + 1, "{length}");
-            assert_eq!(found.last().unwrap().1, "d");
-            drop(spool);
-            for other in fs::read_dir(directory.path()).unwrap() {
-                fs::remove_file(other.unwrap().path()).unwrap();
-            }
-        }
-    }
-}
+mod tests;
