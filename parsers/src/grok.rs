@@ -100,6 +100,19 @@ const DEFINITIONS: &[(&str, &str)] = &[
         "LOGLEVEL",
         r"(?i:alert|trace|debug|notice|info(?:rmation)?|warn(?:ing)?|err(?:or)?|crit(?:ical)?|fatal|severe|emerg(?:ency)?)",
     ),
+    // These capture; the names are ECS's, the time is for `time: {field: _timestamp}`.
+    (
+        "SYSLOGBASE",
+        r"%{SYSLOGTIMESTAMP:_timestamp} (?:%{SYSLOGFACILITY} )?%{SYSLOGHOST:host.hostname} %{PROG:process.name}(?:\[%{POSINT:process.pid}\])?:",
+    ),
+    (
+        "COMMONAPACHELOG",
+        r#"%{IPORHOST:source.address} %{HTTPDUSER:_ident} %{HTTPDUSER:user.name} \[%{HTTPDATE:_timestamp}\] "(?:%{WORD:http.request.method} %{NOTSPACE:url.original}(?: HTTP/%{NUMBER:http.version})?|%{DATA:_request})" (?:-|%{INT:http.response.status_code}) (?:-|%{INT:http.response.body.bytes})"#,
+    ),
+    (
+        "COMBINEDAPACHELOG",
+        r#"%{COMMONAPACHELOG} "(?<http.request.referrer>[^"]*)" "(?<user_agent.original>[^"]*)""#,
+    ),
     ("HTTPDUSER", r"(?:%{EMAILADDRESS}|%{USER})"),
     ("JAVACLASS", r"(?:[a-zA-Z$_][a-zA-Z$_0-9]*\.)*[a-zA-Z$_][a-zA-Z$_0-9]*"),
     ("JAVAFILE", r"[a-zA-Z0-9_. -]+"),
@@ -114,7 +127,7 @@ mod tests {
     fn every_name_in_a_definition_is_defined() {
         for (name, pattern) in DEFINITIONS {
             for part in pattern.split("%{").skip(1) {
-                let used = part.split('}').next().unwrap();
+                let used = part.split(['}', ':']).next().unwrap();
                 assert!(definition(used).is_some(), "{name} uses {used}");
             }
         }

@@ -45,3 +45,31 @@ fn a_suggested_pack_passes_its_test_and_matches_the_lines() {
     assert!(again.stderr.contains("--force"), "{}", again.stderr);
     assert_eq!(rules(&[&suggest[..], &["--force"]].concat()).code, Some(0));
 }
+
+#[test]
+fn converted_rules_load_and_what_was_left_out_is_told_with_its_place() {
+    let directory = directory();
+    let conf = write(
+        directory.path(),
+        "parsers.conf",
+        "[PARSER]\n  Name shop\n  Format regex\n  Regex ^(?<user>\\S+) paid (?<cents>\\d+)$\n  Types cents:integer\n  Decode_Field json x\n",
+    );
+    let pack = directory.path().join("shop.yaml");
+    let pack = pack.to_str().unwrap();
+    let found = rules(&["convert", "--from", "fluentbit", "--name", "shop", &conf, "-o", pack]);
+    assert_eq!(found.code, Some(0), "{}", found.stderr);
+    assert!(
+        found.stderr.contains(&format!("{conf}:6:3: warning: `Decode_Field`")),
+        "{}",
+        found.stderr
+    );
+    let checked = rules(&["check", pack]);
+    assert_eq!(checked.code, Some(0), "{}{}", checked.stdout, checked.stderr);
+    let log = write(directory.path(), "log", "bob paid 5\n");
+    let arguments = ["parse", "--rules", pack, "--dataset", "shop", &log];
+    let parsed = run_to_end("logweir-agent", &arguments);
+    assert!(parsed.stdout.contains("\"user.name\":\"bob\""), "{}", parsed.stdout);
+    assert!(parsed.stdout.contains("\"labels.cents\":5"), "{}", parsed.stdout);
+    let nothing = rules(&["convert", "--from", "wazuh", &conf]);
+    assert_eq!((nothing.code, nothing.stdout.as_str()), (Some(1), ""));
+}

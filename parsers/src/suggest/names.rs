@@ -271,7 +271,7 @@ fn is_filler(name: &str) -> bool {
 }
 
 /// Lower case, and `_` for what a name cannot hold.
-pub(super) fn identifier(word: &str) -> String {
+pub(crate) fn identifier(word: &str) -> String {
     let mut name = String::new();
     for (at, c) in word.char_indices().take(48) {
         if c.is_ascii_uppercase()

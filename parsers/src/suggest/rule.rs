@@ -241,7 +241,7 @@ fn class_escape(sign: char) -> String {
 }
 
 /// A literal text in a pattern.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if "\\.+*?()|[]{}^$".contains(c) {

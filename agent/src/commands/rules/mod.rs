@@ -1,5 +1,6 @@
 //! `logweir-agent rules`: work on rule packs before they go live.
 
+mod convert;
 mod coverage;
 mod explain;
 mod output;
@@ -26,6 +27,7 @@ enum Command {
     Coverage(coverage::Coverage),
     Schema(schema::Schema),
     Suggest(suggest::Suggest),
+    Convert(convert::Convert),
 }
 
 impl Rules {
@@ -37,7 +39,18 @@ impl Rules {
             Command::Coverage(command) => command.execute(),
             Command::Schema(command) => command.execute(),
             Command::Suggest(command) => command.execute(),
+            Command::Convert(command) => command.execute(),
         }
+    }
+}
+
+/// A pack's name: lower case, digits, `.`, `_`, `-`.
+fn pack_name(text: &str) -> Result<String, String> {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
+    if text.bytes().all(allowed) && text.starts_with(|c: char| c.is_ascii_lowercase()) {
+        Ok(text.to_owned())
+    } else {
+        Err("write lower-case letters, digits, `.`, `_` and `-`, a letter first".into())
     }
 }
 

@@ -19,10 +19,10 @@ pub(crate) struct Suggest {
     #[command(flatten)]
     output: OutputArguments,
     /// The name of the pack, which also begins the ids of its rules
-    #[arg(long, default_value = "draft", value_parser = pack_name)]
+    #[arg(long, default_value = "draft", value_parser = super::pack_name)]
     name: String,
     /// `event.dataset` of its events; by default the name
-    #[arg(long = "event-dataset", value_name = "DATASET", value_parser = pack_name)]
+    #[arg(long = "event-dataset", value_name = "DATASET", value_parser = super::pack_name)]
     event_dataset: Option<String>,
     /// At most so many rules, those of most lines first
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -33,16 +33,6 @@ pub(crate) struct Suggest {
     /// Draft for lines that rules match, too
     #[arg(long)]
     all: bool,
-}
-
-/// A pack's name: lower case, digits, `.`, `_`, `-`.
-fn pack_name(text: &str) -> Result<String, String> {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
-    if text.bytes().all(allowed) && text.starts_with(|c: char| c.is_ascii_lowercase()) {
-        Ok(text.to_owned())
-    } else {
-        Err("write lower-case letters, digits, `.`, `_` and `-`, a letter first".into())
-    }
 }
 
 impl Suggest {

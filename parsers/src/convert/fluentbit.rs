@@ -1,0 +1,280 @@
+//! Fluent Bit's `parsers.conf`: one rule per `[PARSER]`.
+
+use super::Notes;
+use super::fields::field;
+use super::pack::{Pack, Rule};
+use super::pattern::{Named, rewrite};
+use super::times::from_strptime;
+use crate::yaml::quoted;
+
+struct Section {
+    name: String,
+    line: usize,
+    keys: Vec<(String, String, usize)>,
+}
+
+impl Section {
+    fn get(&self, wanted: &str) -> Option<(&str, usize)> {
+        let found = self.keys.iter().find(|(name, ..)| name.eq_ignore_ascii_case(wanted));
+        found.map(|(_, value, line)| (value.as_str(), *line))
+    }
+}
+
+pub(super) fn read(text: &str, pack: &mut Pack, notes: &mut Notes) {
+    for section in sections(text, pack, notes) {
+        if section.name.eq_ignore_ascii_case("parser") {
+            parser(&section, pack, notes);
+        } else {
+            let message = format!("the section `[{}]` has no counterpart", section.name);
+            let comment = notes.add(section.line, message);
+            pack.comments.push(comment);
+        }
+    }
+}
+
+fn sections(text: &str, pack: &mut Pack, notes: &mut Notes) -> Vec<Section> {
+    let mut sections: Vec<Section> = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let (number, line) = (at + 1, line.trim());
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            sections.push(Section { name: name.to_owned(), line: number, keys: Vec::new() });
+            continue;
+        }
+        match (sections.last_mut(), line.split_once([' ', '\t'])) {
+            (Some(section), Some((name, value))) => {
+                section.keys.push((name.to_owned(), value.trim().to_owned(), number));
+            }
+            _ => {
+                let comment = notes.add(number, "not `key value` in a section");
+                pack.comments.push(comment);
+            }
+        }
+    }
+    sections
+}
+
+fn parser(section: &Section, pack: &mut Pack, notes: &mut Notes) {
+    let name = section.get("Name").map_or("parser", |(name, _)| name);
+    let mut rule = Rule { id: pack.id(name), line: section.line, ..Rule::default() };
+    let (format, line) = section.get("Format").unwrap_or(("", section.line));
+    let rest = pack.vendor();
+    match format.to_ascii_lowercase().as_str() {
+        "regex" => match section.get("Regex") {
+            Some((regex, line)) => {
+                rule.line = line;
+                let pattern = pattern(regex, section.get("Types"), &mut rule, notes);
+                rule.patterns.push(pattern);
+            }
+            None => {
+                let comment =
+                    notes.add(section.line, format!("the parser `{name}` has no `Regex`"));
+                return pack.comments.push(comment);
+            }
+        },
+        form @ ("json" | "logfmt" | "ltsv") => {
+            let options = match form {
+                "json" => "as: json",
+                "logfmt" => "as: kv",
+                _ => "as: kv, pair_separators: \"\\t\", key_value_separator: ':'",
+            };
+            let mut known =
+                vec![("level", "log.level"), ("msg", "message"), ("message", "message")];
+            if let Some((key, _)) = section.get("Time_Key") {
+                known.retain(|(name, _)| *name != key);
+                known.push((key, "_time"));
+            }
+            let fields: Vec<String> =
+                known.iter().map(|(key, field)| format!("{}: {field}", quoted(key))).collect();
+            rule.parse.push(format!(
+                "{{{options}, fields: {{{}}}, rest: {}}}",
+                fields.join(", "),
+                quoted(&rest)
+            ));
+            types_of_keys(section, &mut rule, notes);
+        }
+        other => {
+            let message = format!("the parser `{name}` has the format `{other}`");
+            let comment = notes.add(line, message);
+            return pack.comments.push(comment);
+        }
+    }
+    time(section, &mut rule, notes);
+    others(section, &mut rule, notes);
+    pack.rules.push(rule);
+}
+
+/// Ruby's regex as ours: `\h` is a hexadecimal digit there.
+fn pattern(text: &str, types: Option<(&str, usize)>, rule: &mut Rule, notes: &mut Notes) -> String {
+    let bare = text.strip_prefix('/').and_then(|text| text.strip_suffix('/')).unwrap_or(text);
+    let mut out = String::new();
+    let mut in_class = false;
+    let mut chars = bare.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some('h') if in_class => out.push_str("0-9A-Fa-f"),
+                Some('h') => out.push_str("[0-9A-Fa-f]"),
+                Some(next) => out.extend(['\\', next]),
+                None => out.push(c),
+            },
+            '[' => {
+                in_class = true;
+                out.push(c);
+            }
+            ']' => {
+                in_class = false;
+                out.push(c);
+            }
+            '%' if chars.as_str().starts_with('{') => out.push_str("[%]"),
+            c => out.push(c),
+        }
+    }
+    let types: Vec<(String, String)> = types
+        .map(|(text, _)| text.split_whitespace().filter_map(|part| part.split_once(':')))
+        .into_iter()
+        .flatten()
+        .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+        .collect();
+    rewrite(&out, |named| {
+        let field = field(&named.name);
+        let kind =
+            types.iter().find(|(name, _)| *name == named.name).map(|(_, kind)| kind.as_str());
+        let kind = match kind {
+            Some("integer") => Some("int"),
+            Some("float") => Some("float"),
+            Some("bool") => Some("bool"),
+            Some("string") => Some("string"),
+            Some("hex") => {
+                rule.transforms.entry(field.clone()).or_default().push("{int: 16}".into());
+                Some("int")
+            }
+            Some(other) => {
+                let comment =
+                    notes.add(rule.line, format!("the type `{other}` of `{}`", named.name));
+                rule.comments.push(comment);
+                None
+            }
+            None => None,
+        };
+        Named { name: field, kind: kind.map(str::to_owned) }
+    })
+}
+
+/// Values of JSON have their types; those of pairs are texts.
+fn types_of_keys(section: &Section, rule: &mut Rule, notes: &mut Notes) {
+    if let Some((_, line)) = section.get("Types") {
+        let comment =
+            notes.add(line, "`Types` of a parser without a regex: the fields' own types count");
+        rule.comments.push(comment);
+    }
+}
+
+fn time(section: &Section, rule: &mut Rule, notes: &mut Notes) {
+    let Some((format, _)) = section.get("Time_Format") else { return };
+    let key = section.get("Time_Key").map_or("time", |(key, _)| key);
+    let from = if rule.parse.is_empty() { field(key) } else { "_time".to_owned() };
+    let zone = match section.get("Time_Offset") {
+        None => String::new(),
+        Some((offset, line)) => match offset_zone(offset) {
+            Some(zone) => format!(", zone: {}", quoted(&zone)),
+            None => {
+                let comment = notes.add(line, format!("the offset `{offset}`: write it as +0200"));
+                rule.comments.push(comment);
+                String::new()
+            }
+        },
+    };
+    let format = from_strptime(format);
+    let wanted = format!("{{field: {}, formats: [{}]{zone}}}", quoted(&from), quoted(&format));
+    rule.times.push(wanted);
+}
+
+/// `+0200` as `+02:00`.
+fn offset_zone(text: &str) -> Option<String> {
+    let digits = text.strip_prefix(['+', '-'])?;
+    let fits = digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit());
+    fits.then(|| format!("{}{}:{}", &text[..1], &digits[..2], &digits[2..]))
+}
+
+fn others(section: &Section, rule: &mut Rule, notes: &mut Notes) {
+    const KNOWN: [&str; 9] = [
+        "name",
+        "format",
+        "regex",
+        "types",
+        "time_key",
+        "time_format",
+        "time_offset",
+        "time_keep",
+        "skip_empty_values",
+    ];
+    for (name, _, line) in &section.keys {
+        if !KNOWN.contains(&name.to_ascii_lowercase().as_str()) {
+            let comment = notes.add(*line, format!("`{name}` has no counterpart"));
+            rule.comments.push(comment);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::From;
+    use super::super::tests::check;
+
+    #[test]
+    fn parsers_become_rules() {
+        check(
+            From::FluentBit,
+            r"# Two parsers of a shop.
+[PARSER]
+    Name        shop
+    Format      regex
+    Regex       ^(?<host>[^ ]*) \[(?<time>[^\]]*)\] (?<code>\d+) (?<size>[^ ]*) (?<trace>\h{4})(?: (?<left>[^ ]+))?$
+    Time_Key    time
+    Time_Format %d/%b/%Y:%H:%M:%S.%L %z
+    Types       code:integer size:integer left:hex
+    Decode_Field json log
+
+[PARSER]
+    Name   app_json
+    Format json
+    Time_Key ts
+    Time_Format %Y-%m-%dT%H:%M:%S
+    Time_Offset +0200
+
+[PARSER]
+    Name   look
+    Format regex
+    Regex  ^(?<a>x)(?=y)
+
+[MULTILINE_PARSER]
+    name java
+",
+            &[
+                (
+                    "web1 [28/Nov/2026:10:15:02.5 +0000] 200 77 beef 0x1f",
+                    &[
+                        ("host.hostname", "web1"),
+                        ("http.response.status_code", "200"),
+                        ("http.response.body.bytes", "77"),
+                        ("labels.trace", "beef"),
+                        ("labels.left", "31"),
+                        ("@timestamp", "2026-11-28T10:15:02.500Z"),
+                    ],
+                ),
+                (
+                    r#"{"ts":"2026-11-28T10:15:02","msg":"hi","level":"warn","n":5}"#,
+                    &[
+                        ("@timestamp", "2026-11-28T08:15:02.000Z"),
+                        ("message", "hi"),
+                        ("shop.n", "5"),
+                    ],
+                ),
+            ],
+            &[(9, "`Decode_Field`"), (23, "`[MULTILINE_PARSER]`"), (21, "look-around")],
+        );
+    }
+}

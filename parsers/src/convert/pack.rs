@@ -1,0 +1,261 @@
+//! The pack that is being written, and how it is written.
+
+use super::{Conversion, Notes};
+use crate::rule::RuleSet;
+use crate::yaml::{comment, quoted};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// A rule in the making. Everything is YAML already but for the patterns.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rule {
+    pub(super) id: String,
+    /// Where it comes from, for notes.
+    pub(super) line: usize,
+    /// Lines above it.
+    pub(super) comments: Vec<String>,
+    pub(super) on: Option<String>,
+    pub(super) patterns: Vec<String>,
+    /// The lines of `parse:`, as one flow mapping each.
+    pub(super) parse: Vec<String>,
+    /// Field and value.
+    pub(super) sets: Vec<(String, String)>,
+    /// Field and steps.
+    pub(super) transforms: BTreeMap<String, Vec<String>>,
+    /// Flow mappings.
+    pub(super) times: Vec<String>,
+    /// The field (the message if `None`) and the chain.
+    pub(super) then: Option<(Option<String>, String)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Pack {
+    pub(super) name: String,
+    pub(super) programs: Vec<String>,
+    /// Comments above everything.
+    pub(super) comments: Vec<String>,
+    pub(super) fragments: Vec<(String, String)>,
+    pub(super) rules: Vec<Rule>,
+    pub(super) chains: Vec<(String, Vec<Rule>)>,
+}
+
+impl Pack {
+    pub(super) fn new(name: &str, programs: &[String]) -> Self {
+        Self {
+            name: name.to_owned(),
+            programs: programs.to_vec(),
+            comments: Vec::new(),
+            fragments: Vec::new(),
+            rules: Vec::new(),
+            chains: Vec::new(),
+        }
+    }
+
+    /// The prefix under which keys of sub-parsers are kept that no field is known for.
+    pub(super) fn vendor(&self) -> String {
+        self.name.split('.').next().unwrap_or("draft").to_owned()
+    }
+
+    pub(super) fn add_program(&mut self, program: String) {
+        if !self.programs.contains(&program) {
+            self.programs.push(program);
+        }
+    }
+
+    /// An id that no rule has yet.
+    pub(super) fn id(&self, what: &str) -> String {
+        let what = crate::suggest::identifier(what);
+        let stem = format!("{}.{}", self.name, if what.is_empty() { "rule" } else { &what });
+        let all = || self.rules.iter().chain(self.chains.iter().flat_map(|(_, rules)| rules));
+        let free = |id: &String| !all().any(|rule| rule.id == *id);
+        std::iter::once(stem.clone())
+            .chain((2..).map(|number| format!("{stem}_{number}")))
+            .find(free)
+            .unwrap_or(stem)
+    }
+
+    /// Writes the pack; what does not load is written as a comment.
+    pub(super) fn finish(mut self, mut notes: Notes) -> Conversion {
+        self.drop_bad_fragments(&mut notes);
+        let mut rules = 0;
+        let mut out = self.head();
+        out.push_str(if self.rules.is_empty() { "rules: []\n" } else { "rules:\n" });
+        for rule in &self.rules {
+            rules += usize::from(self.write_checked(&mut out, rule, "  ", &mut notes));
+        }
+        if rules == 0 && !self.rules.is_empty() {
+            out = out.replacen("rules:\n", "rules: []\n", 1);
+        }
+        if !self.chains.is_empty() {
+            out.push_str("chains:\n");
+        }
+        for (name, list) in &self.chains {
+            let mut body = String::new();
+            let before = rules;
+            for rule in list {
+                rules += usize::from(self.write_checked(&mut body, rule, "    ", &mut notes));
+            }
+            let empty = if rules == before { " []" } else { "" };
+            let _ = write!(out, "  {}:{empty}\n{body}", quoted(name));
+        }
+        Conversion { yaml: out, rules, fragments: self.fragments.len(), notes: notes.list }
+    }
+
+    fn head(&self) -> String {
+        let mut out = String::from("# Converted. What is marked `complete` is yours to fill in.\n");
+        for text in &self.comments {
+            let _ = writeln!(out, "# {}", comment(text));
+        }
+        let _ = writeln!(out, "pack: {}\ndataset: {}", quoted(&self.name), quoted(&self.name));
+        let _ = writeln!(out, "vendor: [{}]", quoted(&self.vendor()));
+        if self.programs.is_empty() {
+            let _ = writeln!(
+                out,
+                "# complete: which lines are this pack's, such as `applies: {{program: [NAME]}}`; until then it\n\
+                 # is tried where a source says `dataset: {}`",
+                comment(&self.name)
+            );
+        } else {
+            let names: Vec<String> = self.programs.iter().map(|name| quoted(name)).collect();
+            let _ = writeln!(out, "applies: {{program: [{}]}}", names.join(", "));
+        }
+        if !self.fragments.is_empty() {
+            out.push_str("patterns:\n");
+        }
+        for (name, text) in &self.fragments {
+            let _ = writeln!(out, "  {}: {}", quoted(name), quoted(text));
+        }
+        out.push_str("set: {event.kind: event}\n");
+        out
+    }
+
+    /// Fragments that cannot be compiled, or that use one, are left out.
+    fn drop_bad_fragments(&mut self, notes: &mut Notes) {
+        // A later definition replaces an earlier one, as with Logstash.
+        let mut last: BTreeMap<String, String> = BTreeMap::new();
+        self.fragments.iter().for_each(|(name, text)| {
+            last.insert(name.clone(), text.clone());
+        });
+        let mut all = std::mem::take(&mut self.fragments);
+        all.retain(|(name, text)| last.get(name) == Some(text));
+        all.dedup_by(|one, other| one.0 == other.0);
+        loop {
+            let own: BTreeMap<String, String> = all.iter().cloned().collect();
+            let before = all.len();
+            let mut failed = Vec::new();
+            all.retain(|(name, text)| {
+                let compiled = crate::pattern::expand(text, &own)
+                    .and_then(|expanded| crate::pattern::compile(&expanded, false));
+                compiled.map_err(|fault| failed.push((name.clone(), fault.message))).is_ok()
+            });
+            for (name, message) in failed {
+                let starts = |text: &str| text.trim_start().starts_with(&name);
+                let at = notes.source.text.lines().position(starts).map_or(1, |at| at + 1);
+                let text = notes.add(at, format!("the pattern `{name}`: {message}"));
+                self.comments.push(text);
+            }
+            if all.len() == before {
+                break;
+            }
+        }
+        self.fragments = all;
+    }
+
+    /// Writes a rule if it loads, else as a comment; returns whether it loads.
+    fn write_checked(
+        &self,
+        out: &mut String,
+        rule: &Rule,
+        indent: &str,
+        notes: &mut Notes,
+    ) -> bool {
+        let text = rule.write(indent);
+        let mut alone = self.head();
+        let (list, chains) = if indent.len() > 2 {
+            ("rules: []\nchains:\n  alone:\n", "")
+        } else {
+            ("rules:\n", "chains:\n")
+        };
+        let _ = write!(alone, "{list}{text}");
+        if let Some((_, chain)) = &rule.then {
+            let _ = writeln!(alone, "{chains}  {}: []", quoted(chain));
+        }
+        match RuleSet::of_text("converted", &alone) {
+            Ok(_) => {
+                out.push_str(&text);
+                true
+            }
+            Err(faults) => {
+                for fault in faults {
+                    let remedy = fault.remedy.map(|text| format!(" ({text})")).unwrap_or_default();
+                    let note =
+                        notes.add(rule.line, format!("`{}`: {}{remedy}", rule.id, fault.message));
+                    let _ = writeln!(out, "{indent}# {}", comment(&note));
+                }
+                text.lines().for_each(|line| {
+                    let _ = writeln!(
+                        out,
+                        "{indent}# {}",
+                        comment(line.strip_prefix(indent).unwrap_or(line))
+                    );
+                });
+                false
+            }
+        }
+    }
+}
+
+impl Rule {
+    fn write(&self, indent: &str) -> String {
+        let mut out = String::new();
+        for text in &self.comments {
+            let _ = writeln!(out, "{indent}# {}", comment(text));
+        }
+        let _ = writeln!(out, "{indent}- id: {}", quoted(&self.id));
+        let mut key = |name: &str, value: &str| {
+            let _ = writeln!(out, "{indent}  {name}: {value}");
+        };
+        if let Some(on) = &self.on {
+            key("on", &quoted(on));
+        }
+        match self.patterns.as_slice() {
+            [] => {}
+            [one] => key("pattern", &quoted(one)),
+            many => {
+                let lines: Vec<String> =
+                    many.iter().map(|text| format!("\n{indent}    - {}", quoted(text))).collect();
+                key("patterns", &lines.concat());
+            }
+        }
+        if !self.parse.is_empty() {
+            key("parse", &format!("[{}]", self.parse.join(", ")));
+        }
+        if !self.transforms.is_empty() {
+            let of = |(field, steps): (&String, &Vec<String>)| {
+                format!("{}: [{}]", quoted(field), steps.join(", "))
+            };
+            key(
+                "transform",
+                &format!("{{{}}}", self.transforms.iter().map(of).collect::<Vec<_>>().join(", ")),
+            );
+        }
+        if !self.sets.is_empty() {
+            let of =
+                |(field, value): &(String, String)| format!("{}: {}", quoted(field), quoted(value));
+            key("set", &format!("{{{}}}", self.sets.iter().map(of).collect::<Vec<_>>().join(", ")));
+        }
+        match self.times.as_slice() {
+            [] => {}
+            [one] => key("time", one),
+            many => key("time", &format!("[{}]", many.join(", "))),
+        }
+        match &self.then {
+            Some((Some(field), chain)) => {
+                key("then", &format!("{{field: {}, chain: {}}}", quoted(field), quoted(chain)));
+            }
+            Some((None, chain)) => key("then", &format!("{{chain: {}}}", quoted(chain))),
+            None => {}
+        }
+        out.replace(":  \n", ":\n").replace("patterns: \n", "patterns:\n")
+    }
+}
