@@ -16,6 +16,12 @@ pub struct AgentConfig {
     pub files: Vec<String>,
     /// Where to listen for syslog, UDP and TCP.
     pub syslog: Option<SocketAddr>,
+    /// Lines are delivered as they are: the rules take a second to load in a test's build.
+    pub without_rules: bool,
+    /// More of the sections `agent` and `kafka`, and of the syslog source: `key: value` each.
+    pub agent: Vec<&'static str>,
+    pub kafka: Vec<String>,
+    pub source: Vec<String>,
 }
 
 impl AgentConfig {
@@ -37,17 +43,25 @@ impl AgentConfig {
     }
 
     fn yaml(&self, directory: &Path) -> String {
-        let mut text = format!(
-            "agent:\n  state_dir: {}\nkafka:\n  bootstrap.servers: '{}'\n  topic: {}\nsources:\n",
-            directory.join("state").display(),
-            self.bootstrap,
-            self.topic
-        );
+        let mut text = format!("agent:\n  state_dir: {}\n", directory.join("state").display());
+        self.agent.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+        text.push_str(&format!(
+            "kafka:\n  bootstrap.servers: '{}'\n  topic: {}\n",
+            self.bootstrap, self.topic
+        ));
+        self.kafka.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+        if self.without_rules {
+            text.push_str("rules:\n  shipped: false\n");
+        }
+        text.push_str("sources:\n");
+        let more: String = self.source.iter().map(|line| format!(", {line}")).collect();
         for glob in &self.files {
             text.push_str(&format!("  - {{type: file, paths: ['{glob}']}}\n"));
         }
         if let Some(address) = &self.syslog {
-            text.push_str(&format!("  - {{type: syslog, udp: '{address}', tcp: '{address}'}}\n"));
+            text.push_str(&format!(
+                "  - {{type: syslog, udp: '{address}', tcp: '{address}'{more}}}\n"
+            ));
         }
         text
     }
@@ -64,10 +78,26 @@ pub struct Counts {
 }
 
 impl Counts {
+    fn of(status: &Value) -> Option<Self> {
+        let count = |name: &str| status[name].as_u64();
+        let reasons = status["dropped"].as_object()?;
+        Some(Self {
+            read: count("read")?,
+            delivered: count("delivered")?,
+            held: count("held")?,
+            dropped: reasons.values().filter_map(Value::as_u64).sum(),
+        })
+    }
+
+    #[must_use]
+    pub fn is_balanced(self) -> bool {
+        self.read == self.delivered + self.held + self.dropped
+    }
+
     /// # Panics
     /// An event is in no account or in two.
     pub fn assert_balanced(self) {
-        assert_eq!(self.read, self.delivered + self.held + self.dropped, "{self:?}");
+        assert!(self.is_balanced(), "{self:?}");
     }
 }
 
@@ -101,10 +131,30 @@ impl Agent {
     }
 
     pub fn start(&mut self) {
+        self.start_within(&[]);
+    }
+
+    /// Starts it by way of another program, see [`Process::start_within`].
+    pub fn start_within(&mut self, wrapper: &[String]) {
         let arguments = ["run", "--config", &self.config.display().to_string()];
         let output = self.directory.join("agent.output");
-        self.process = Some(Process::start("logweir-agent", &arguments, &output));
+        let process = Process::start_within(wrapper, "logweir-agent", &arguments, &output);
+        self.process = Some(process);
         self.starts += 1;
+    }
+
+    /// Where it keeps its state.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.directory.join("state")
+    }
+
+    /// Whether it has ended by itself.
+    ///
+    /// # Panics
+    /// It was not started.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.as_mut().expect("the agent was started").has_ended()
     }
 
     /// SIGKILL; returns when it is gone.
@@ -154,20 +204,28 @@ impl Agent {
         }
     }
 
-    /// Its counts since its start, from `logweir-agent status`; `None` while it does not answer.
+    /// What `logweir-agent status` says; `None` while it does not answer.
     #[must_use]
-    pub fn counts(&self) -> Option<Counts> {
+    pub fn status(&self) -> Option<Value> {
         let config = self.config.display().to_string();
         let output =
             run_to_end("logweir-agent", &["status", "--config", &config, "--format", "json"]);
-        let status: Value = serde_json::from_str(&output.stdout).ok()?;
-        let count = |name: &str| status[name].as_u64();
-        let reasons = status["dropped"].as_object()?;
-        Some(Counts {
-            read: count("read")?,
-            delivered: count("delivered")?,
-            held: count("held")?,
-            dropped: reasons.values().filter_map(Value::as_u64).sum(),
-        })
+        serde_json::from_str(&output.stdout).ok()
+    }
+
+    /// Its counts since its start; `None` while it does not answer.
+    ///
+    /// # Panics
+    /// The accounts of a source, or of all together, do not balance.
+    #[must_use]
+    pub fn counts(&self) -> Option<Counts> {
+        let status = self.status()?;
+        for source in status["sources"].as_array()? {
+            let counts = Counts::of(source)?;
+            assert!(counts.is_balanced(), "{source}");
+        }
+        let counts = Counts::of(&status)?;
+        counts.assert_balanced();
+        Some(counts)
     }
 }

@@ -52,7 +52,7 @@ impl Cluster {
         let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         if running.is_none() {
             if let Err(reason) = fetch_jars() {
-                skip(&reason);
+                skip(&format!("no real Kafka here: {reason}"));
                 return None;
             }
             *running = Some(Running::start());
@@ -140,10 +140,14 @@ fn fetch_jars() -> Result<(), String> {
 }
 
 /// Says so where the test runner cannot swallow it: it captures `eprintln!` only.
-fn skip(reason: &str) {
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "no Kafka, and CI=true: {reason}");
+/// Says that a test is skipped, and why.
+///
+/// # Panics
+/// `CI` is `true`: nothing may be skipped there.
+pub fn skip(reason: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "to be skipped, but CI=true: {reason}");
     let test = std::thread::current().name().unwrap_or_default().to_owned();
-    let _ = writeln!(std::io::stderr(), "\nSKIPPED {test}: no real Kafka here: {reason}");
+    let _ = writeln!(std::io::stderr(), "\nSKIPPED {test}: {reason}");
 }
 
 /// A port P such that P + 1…3 and P + 11…13 are free; below the range that the system gives to

@@ -135,3 +135,16 @@ impl Random {
         points
     }
 }
+
+/// How often a randomised test repeats: `LOGWEIR_RUNS`, else `default`, which is few enough for
+/// every run of all tests.
+///
+/// # Panics
+/// `LOGWEIR_RUNS` is not a number.
+#[must_use]
+pub fn runs(default: usize) -> usize {
+    match std::env::var("LOGWEIR_RUNS") {
+        Ok(text) => text.parse().expect("LOGWEIR_RUNS is a number"),
+        Err(_) => default,
+    }
+}

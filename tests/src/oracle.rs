@@ -37,7 +37,8 @@ impl Event {
     }
 
     /// The writer and the number of a line made by [`crate::line`].
-    fn numbered(&self) -> Option<(&str, usize)> {
+    #[must_use]
+    pub fn numbered(&self) -> Option<(&str, usize)> {
         let (_, rest) = self.text("event.original").split_once(": line ")?;
         let mut words = rest.split(' ');
         let number = words.next()?.parse().ok()?;

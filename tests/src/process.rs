@@ -96,10 +96,23 @@ impl Process {
     /// It cannot be started.
     #[must_use]
     pub fn start(name: &str, arguments: &[&str], output: &Path) -> Self {
+        Self::start_within(&[], name, arguments, output)
+    }
+
+    /// The same, started by another program, such as `strace` with its arguments, which ends when
+    /// this ends, or becomes it.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn start_within(wrapper: &[String], name: &str, arguments: &[&str], output: &Path) -> Self {
         let file = File::options().create(true).append(true).open(output);
         let file = file.expect("the test's directory can be written");
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
+            .args(wrapper)
+            // The program dies with the one that started it.
+            .args(if wrapper.is_empty() { &[][..] } else { &["setpriv", "--pdeathsig", "KILL"] })
             .arg(program(name))
             .args(arguments)
             .stdin(Stdio::null())
@@ -130,9 +143,14 @@ impl Process {
     /// # Panics
     /// It does not end within a minute.
     pub fn terminate(mut self) -> ExitStatus {
-        let _ = kill_process(self.pid(), Signal::TERM);
+        let _ = kill_process(self.inner().unwrap_or_else(|| self.pid()), Signal::TERM);
         let what = format!("{} to end after SIGTERM", self.name);
         crate::wait(&what, STOP_DEADLINE, || self.child.try_wait().ok().flatten())
+    }
+
+    /// Whether the program has ended, however.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
     }
 
     /// # Panics
@@ -155,8 +173,23 @@ impl Process {
     }
 
     fn end_now(&mut self) {
-        let _ = self.child.kill();
+        // The program itself first: whoever has started it ends with it, and not the other way
+        // round, which would leave a moment in which it still runs.
+        if let Ok(None) = self.child.try_wait()
+            && let Some(inner) = self.inner()
+        {
+            let _ = kill_process(inner, Signal::KILL);
+        } else {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
+    }
+
+    /// The program that another one has started, see [`Process::start_within`].
+    fn inner(&self) -> Option<Pid> {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).ok()?;
+        Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
     }
 }
 

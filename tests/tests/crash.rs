@@ -1,0 +1,367 @@
+//! The disk under the agent: killed at every call that changes it, failing, full, read-only, and
+//! without what it never wrote. `LOGWEIR_RUNS` makes the sweeps longer.
+
+use logweir_tests::{
+    Agent, AgentConfig, Broker, DEADLINE, DURABLE_CALLS, Flow, Lines, PowerCut, Random, Table,
+    Topic, append, assert_exactly_once, assert_nothing_missing, assert_whole_beginnings, directory,
+    failing, free_address, killed_at, noting, run_to_end, runs, wait, wait_until, without_repeats,
+};
+use logweir_tests::{Event, Ingest};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// Makes a message so long that segments, which are small here, come and go.
+const PADDING: usize = 4 << 10;
+
+struct Stage {
+    broker: Broker,
+    topic: Topic,
+    address: SocketAddr,
+    agent: Agent,
+}
+
+/// A stopped agent that reads a file and listens, with a small spool.
+fn stage(directory: &Path, settings: &str) -> Stage {
+    let broker = Broker::started(directory);
+    let topic = Topic::create(&broker.bootstrap(), "crash", 2);
+    let address = free_address();
+    let config = AgentConfig {
+        syslog: Some(address),
+        without_rules: true,
+        agent: vec!["checkpoint_interval: 100ms"],
+        kafka: vec!["linger.ms: 5".to_owned()],
+        source: vec![format!("spool: {{bytes_max: 4MiB, shards: 1, {settings}}}")],
+        ..AgentConfig::of_files(&topic, directory, "app.log")
+    };
+    let agent = Agent::stopped(directory, &config);
+    Stage { broker, topic, address, agent }
+}
+
+impl Stage {
+    /// Waits until the agent holds nothing.
+    fn settle(&mut self) {
+        let agent = &mut self.agent;
+        wait_until("the agent to hold nothing", || {
+            agent.assert_running();
+            agent.counts().is_some_and(|counts| counts.held == 0 && counts.read > 0)
+        });
+    }
+}
+
+/// What is in the spools and not delivered, by `logweir-agent spool export`.
+fn undelivered(agent: &Agent) -> BTreeSet<String> {
+    let state = agent.state().display().to_string();
+    let exported = run_to_end("logweir-agent", &["spool", "export", "--state-dir", &state]);
+    let records = exported.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    records.map(|record| record["message"].as_str().unwrap().to_owned()).collect()
+}
+
+fn originals(events: &[Event]) -> BTreeSet<String> {
+    events.iter().map(|event| event.text("event.original").to_owned()).collect()
+}
+
+#[test]
+fn crash_points() {
+    let directory = directory();
+    let mut stage = stage(directory.path(), "sync_interval: 50ms");
+    let mut file = Lines::new("file", &directory.path().join("app.log"));
+    let mut random = Random::seeded();
+    let mut accepted = BTreeSet::new();
+    let (mut points, mut killed) = (0, 0);
+    let each = runs(2);
+    for (call, highest) in DURABLE_CALLS {
+        let all: Vec<usize> = (1..=highest).collect();
+        let some: Vec<usize> = (0..each).map(|_| 1 + random.below(highest)).collect();
+        for number in if each < highest { some } else { all } {
+            // Twice at the same place: what the first kill leaves meets the second one.
+            for _ in 0..2 {
+                points += 1;
+                file.write(20);
+                stage.agent.start_within(&killed_at(call, number));
+                let flow = Flow::start(stage.address, &format!("flow{points}"), PADDING, 200);
+                let calm = wait("the kill, or all to be delivered", DEADLINE, || {
+                    if stage.agent.has_ended() {
+                        return Some(false);
+                    }
+                    let counts = stage.agent.counts()?;
+                    (flow.has_ended() && counts.held == 0).then_some(true)
+                });
+                killed += usize::from(!calm);
+                stage.agent.kill9();
+                drop(flow);
+                accepted.extend(undelivered(&stage.agent));
+            }
+        }
+    }
+    println!("{points} points, {killed} of them reached");
+    assert!(killed * 2 > points, "most kills did not happen: {killed} of {points}");
+    stage.agent.start();
+    stage.settle();
+    assert!(stage.agent.terminate().success());
+    let events = without_repeats(stage.topic.events());
+    let arrived = assert_whole_beginnings(&events);
+    assert_eq!(arrived["file"], file.written());
+    let arrived = originals(&events);
+    let missing: Vec<_> = accepted.difference(&arrived).collect();
+    assert!(missing.is_empty(), "{} of {}: {:?}", missing.len(), accepted.len(), missing[0]);
+    stage.broker.kill9();
+}
+
+#[test]
+fn reboot_outage() {
+    // Power cuts at random moments, the first of them without a broker. What the disk did not have
+    // for certain is gone, and the table is right all the same.
+    let directory = directory();
+    let mut stage = stage(directory.path(), "sync_interval: 200ms");
+    let mut ingest = Ingest::started(directory.path(), &stage.topic.bootstrap, &stage.topic.name);
+    let mut file = Lines::new("file", &directory.path().join("app.log"));
+    let mut random = Random::seeded();
+    let log = directory.path().join("strace.log");
+    let mut safe = BTreeSet::new();
+    stage.broker.kill9();
+    for cut in 0..runs(4) {
+        file.write(500);
+        stage.agent.start_within(&noting(&log));
+        let flow = Flow::start(stage.address, &format!("flow{cut}"), 200, 40_000);
+        let until = 1 + random.below(20_000);
+        wait_until("messages before the cut", || {
+            stage.agent.assert_running();
+            flow.sent() >= until
+        });
+        if cut == 0 {
+            wait_until("some to be on the disk", || {
+                PowerCut::from_log(&log, directory.path()).unsynced() < 1 << 20
+                    && stage.agent.counts().is_some_and(|counts| counts.read > 5_000)
+            });
+        }
+        stage.agent.kill9();
+        drop(flow);
+        let lost = PowerCut::from_log(&log, directory.path());
+        println!("cut {cut}: {} bytes were not on the disk", lost.unsynced());
+        lost.apply_to_disk(random.below(2) == 0);
+        safe.extend(undelivered(&stage.agent));
+        if cut == 0 {
+            assert!(!safe.is_empty(), "there is a backlog");
+            stage.broker.start();
+        }
+    }
+    stage.agent.start();
+    stage.settle();
+    let table = ingest.table();
+    assert_table(&stage.topic, &table);
+    assert!(stage.agent.terminate().success() && ingest.terminate().success());
+    let events = table.search("", 1_000_000);
+    let of_file: Vec<Event> = events
+        .iter()
+        .filter(|event| !event.text("event.original").starts_with('<'))
+        .cloned()
+        .collect();
+    assert_exactly_once(&of_file, &[file.tally()]);
+    let arrived = originals(&events);
+    assert_eq!(arrived.len(), events.len(), "nothing is in the table twice");
+    assert_eq!(safe.difference(&arrived).count(), 0, "what was on the disk arrived");
+}
+
+/// Waits until the table has all of the topic; nothing is missing in it.
+fn assert_table(topic: &Topic, table: &Table) {
+    let expected = topic.events();
+    let places: BTreeSet<_> = expected.iter().map(|event| (&event.source, event.offset)).collect();
+    wait_until("all events in the table", || table.rows() >= places.len());
+    assert_eq!(table.rows(), places.len());
+    assert_nothing_missing(table);
+}
+
+/// Runs the agent with a call that fails, and expects what it says and that all arrives.
+fn with_failing(call: &str, error: &str, when: &str, says: &str) {
+    let directory = directory();
+    let mut stage = stage(directory.path(), "sync_interval: 50ms");
+    let mut file = Lines::new("file", &directory.path().join("app.log"));
+    stage.agent.start_within(&failing(call, error, when));
+    let mut flows = 0;
+    wait_until(&format!("{call} to fail with {error}, and {says:?}"), || {
+        stage.agent.assert_running();
+        file.write(10);
+        flows += 1;
+        Flow::start(stage.address, &format!("flow{flows}"), PADDING, 50).finish();
+        stage.agent.said().contains(says)
+    });
+    let written = file.written() + flows * 50;
+    wait_until("all messages to be taken and delivered", || {
+        let counts = stage.agent.counts();
+        counts.is_some_and(|counts| counts.read == written as u64 && counts.held == 0)
+    });
+    stage.agent.kill9();
+    let arrived = assert_whole_beginnings(&without_repeats(stage.topic.events()));
+    assert_eq!((arrived["file"], arrived.values().sum()), (file.written(), written));
+}
+
+#[test]
+fn fsync_fail() {
+    // A file that could not be synced is not trusted again: its content is written anew.
+    let says = "the spool could not be synced; what was not on disk was written anew";
+    with_failing("fdatasync", "EIO", "2", says);
+    // A checkpoint that cannot be synced is not used; the older one is still there.
+    with_failing("fsync", "EIO", "7..9", "the checkpoint cannot be written");
+}
+
+#[test]
+fn fsync_fail_for_good_stops_the_spool_and_nothing_else() {
+    let directory = directory();
+    let mut stage = stage(directory.path(), "sync_interval: 50ms");
+    stage.agent.start_within(&failing("fdatasync", "EIO", "1+"));
+    let flow = Flow::start(stage.address, "flow", PADDING, 10_000);
+    let spool = |agent: &Agent| {
+        let status = agent.status()?;
+        status["sources"].as_array()?.iter().find(|source| source["kind"] == "syslog").cloned()
+    };
+    wait_until("the spool to fail", || {
+        spool(&stage.agent).is_some_and(|source| source["spool"]["failed"] == true)
+    });
+    let mut file = Lines::new("file", &directory.path().join("app.log"));
+    file.write(1_000);
+    wait_until("the file to be delivered all the same", || {
+        stage.topic.records().is_some_and(|records| records >= 1_000)
+            && stage.agent.counts().is_some_and(|counts| counts.held == 0)
+    });
+    stage.agent.kill9();
+    drop(flow);
+    let arrived = assert_whole_beginnings(&without_repeats(stage.topic.events()));
+    assert_eq!(arrived["file"], 1_000);
+}
+
+#[test]
+fn eio() {
+    with_failing("pwrite64", "EIO", "3..6", "kafka is reached");
+    with_failing("pwrite64", "ENOSPC", "3..6", "kafka is reached");
+    with_failing("rename", "EIO", "7..9", "the checkpoint cannot be written");
+}
+
+#[test]
+fn read_only_fs() {
+    // It becomes so while the agent runs …
+    with_failing("pwrite64", "EROFS", "3..6", "kafka is reached");
+    // … and is so when it starts.
+    let directory = directory();
+    let stage = stage(directory.path(), "sync_interval: 50ms");
+    let Some(mut within) =
+        within_mounts("mount --bind $0 $0; mount -o remount,bind,ro $0", &stage.agent)
+    else {
+        return;
+    };
+    let config = directory.path().join("agent.yaml").display().to_string();
+    let agent = logweir_tests::program("logweir-agent").display().to_string();
+    within.extend([agent, "run".to_owned(), "--config".to_owned(), config]);
+    let output = std::process::Command::new(&within[0]).args(&within[1..]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("Read-only file system"), "{said}");
+    assert!(said.contains("the state directory `"), "{said}");
+}
+
+/// A way to run the agent with mounts of its own below its state directory, `$0` of `mount`, which
+/// end with it. `None`, with a loud line, where that is not allowed.
+fn within_mounts(mount: &str, agent: &Agent) -> Option<Vec<String>> {
+    let state = agent.state();
+    std::fs::create_dir_all(&state).unwrap();
+    let script = format!("set -e; {mount}; exec \"$@\"");
+    let words = ["unshare", "-rm", "sh", "-c", &script, &state.display().to_string()];
+    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    let tried = std::process::Command::new(&words[0]).args(&words[1..]).arg("true").output();
+    let said = tried.map(|tried| (tried.status.success(), tried.stderr));
+    match said {
+        Ok((true, _)) => Some(words),
+        other => {
+            logweir_tests::skip(&format!("no mounts of one's own here: {other:?}"));
+            None
+        }
+    }
+}
+
+#[test]
+fn disk_full() {
+    for policy in ["block", "drop_newest"] {
+        let directory = directory();
+        let settings = format!("when_full: {policy}, disk_free_min: 10MiB");
+        let mut stage = stage(directory.path(), &settings);
+        let mount = "mount -t tmpfs -o size=12m,mode=700 tmpfs $0";
+        let Some(within) = within_mounts(mount, &stage.agent) else { return };
+        stage.broker.kill9();
+        let mut file = Lines::new("file", &directory.path().join("app.log"));
+        stage.agent.start_within(&within);
+        // Four times as much as there is room for.
+        let count = 2_000;
+        let flow = Flow::start(stage.address, "flow", PADDING, count);
+        if policy == "drop_newest" {
+            wait_until("all to be sent", || flow.sent() == count);
+        } else {
+            wait_until("some to be sent", || flow.sent() >= 300);
+        }
+        file.write(1_000);
+        stage.broker.start();
+        wait_until("all to be sent", || flow.sent() == count);
+        wait_until("the file and more in the topic", || stage.topic.records() >= Some(1_300));
+        if policy == "block" {
+            wait_until("all in the topic", || stage.topic.records() >= Some(1_000 + count));
+        }
+        assert!(stage.agent.terminate().success());
+        let events = without_repeats(stage.topic.events());
+        if policy == "block" {
+            assert_exactly_once(&events, &[file.tally(), ("flow", count)]);
+        }
+        let said = stage.agent_said(directory.path());
+        assert!(!said.contains("the checkpoint cannot be written"), "{said}");
+        let counts = last_counts(&said);
+        let [read, delivered, held, dropped] = counts;
+        assert_eq!(read, delivered + held + dropped, "{policy}");
+        assert_eq!(read, 1_000 + count as u64, "{policy}");
+        assert_eq!(dropped > 0, policy == "drop_newest", "{dropped}");
+    }
+}
+
+impl Stage {
+    fn agent_said(&self, directory: &Path) -> String {
+        String::from_utf8_lossy(&std::fs::read(directory.join("agent.output")).unwrap())
+            .into_owned()
+    }
+}
+
+/// Read, delivered, held and dropped, as an agent that stops says.
+fn last_counts(said: &str) -> [u64; 4] {
+    let line =
+        said.lines().rfind(|line| line.contains("all_out=")).unwrap_or_else(|| panic!("{said}"));
+    ["read", "delivered", "held", "dropped"].map(|name| {
+        let (_, rest) = line.split_once(&format!(" {name}=")).unwrap();
+        rest.split(' ').next().unwrap().parse().unwrap()
+    })
+}
+
+#[test]
+fn bad_state_dirs_are_refused_with_a_reason() {
+    let directory = directory();
+    let mut stage = stage(directory.path(), "sync_interval: 50ms");
+    let config = directory.path().join("agent.yaml").display().to_string();
+    let refused = || {
+        let output = run_to_end("logweir-agent", &["run", "--config", &config]);
+        assert_eq!(output.code, Some(1), "{output:?}");
+        println!("{}", output.stderr.trim_end());
+        output.stderr
+    };
+    stage.agent.start();
+    wait_until("the agent to run", || stage.agent.counts().is_some());
+    assert!(refused().contains("another agent (process "));
+    assert!(stage.agent.terminate().success());
+    let spool = stage.agent.state().join("spool");
+    let moved = directory.path().join("moved");
+    std::fs::rename(&spool, &moved).unwrap();
+    std::os::unix::fs::symlink(&moved, &spool).unwrap();
+    assert!(refused().contains("is a symbolic link"));
+    std::fs::remove_file(&spool).unwrap();
+    append(&spool, b"a file");
+    assert!(refused().contains("Not a directory"));
+    std::fs::remove_file(&spool).unwrap();
+    std::fs::rename(&moved, &spool).unwrap();
+    stage.agent.start();
+    wait_until("the agent to run again", || stage.agent.counts().is_some());
+}
