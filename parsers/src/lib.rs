@@ -15,6 +15,7 @@ mod dispatch;
 mod ecs;
 mod engine;
 mod event;
+mod explain;
 mod fields;
 mod grok;
 pub mod header;
@@ -35,7 +36,8 @@ mod write;
 mod yaml;
 
 pub use ecs::{Kind, Type, names as ecs_names, type_of as ecs_type};
-pub use engine::{Attempt, Disposition, LineContext, Parsed, Parser, write_event};
+pub use engine::{Attempt, Disposition, LineContext, Parsed, Parser, Step, write_event};
+pub use explain::{Explanation, Stop, Tried};
 pub use loader::Loaded;
 pub use rule::{RuleSet, Sample};
 pub use time::Zone;

@@ -131,6 +131,15 @@ fn build(source: &str, unicode: bool) -> Result<Regex, regex::Error> {
 }
 
 impl Pattern {
+    /// The regex as it was compiled.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
+    pub(crate) fn unicode(&self) -> bool {
+        self.unicode
+    }
+
     pub(crate) fn regex(&self) -> &Regex {
         self.regex.get_or_init(|| {
             build(&self.source, self.unicode).expect("it was built when the rules were loaded")

@@ -153,6 +153,11 @@ impl RuleList {
         Self { rules: numbers, index: LiteralIndex::new(&needs) }
     }
 
+    /// The rules' numbers, in their order.
+    pub(crate) fn numbers(&self) -> &[usize] {
+        &self.rules
+    }
+
     /// Calls `visit` with the rules that may match `text`, in order, until it returns `true`;
     /// returns whether it did. `found` is working space.
     pub(crate) fn visit(
@@ -167,7 +172,7 @@ impl RuleList {
 
 impl Rule {
     /// What the message must hold for the rule to match.
-    fn need(&self) -> Need {
+    pub(crate) fn need(&self) -> Need {
         if self.on != On::Message {
             return Need::default();
         }
@@ -340,6 +345,12 @@ impl RuleSet {
     #[must_use]
     pub fn dataset(&self, pack: usize) -> &str {
         &self.packs[pack].dataset
+    }
+
+    /// The name and the dataset of a pack by its number.
+    #[must_use]
+    pub fn pack(&self, pack: usize) -> (&str, &str) {
+        (&self.packs[pack].name, &self.packs[pack].dataset)
     }
 
     /// Names and descriptions of the packs, for listings: (name, dataset, rules).

@@ -73,3 +73,46 @@ fn converted_rules_load_and_what_was_left_out_is_told_with_its_place() {
     let nothing = rules(&["convert", "--from", "wazuh", &conf]);
     assert_eq!((nothing.code, nothing.stdout.as_str()), (Some(1), ""));
 }
+
+const ORDERS: &str = r"
+pack: orders
+applies: {program: [orders]}
+rules:
+  - id: orders.paid
+    pattern: '^user (?<user.name>\S+) paid (?<labels.cents:int>\d+) cents$'
+    transform: {user.name: lowercase}
+    set: {event.outcome: success}
+";
+
+#[test]
+fn explain_shows_where_a_pattern_stops_and_what_a_rule_did() {
+    let directory = directory();
+    let pack = write(directory.path(), "orders.yaml", ORDERS);
+    let explain = |line: &str, more: &[&str]| {
+        rules(&[&["explain", "--no-shipped", "--rules", &pack][..], more, &[line]].concat())
+    };
+    let stopped = explain("Nov 28 10:15:02 web1 orders[8]: user Bob paid x cents", &[]);
+    assert_eq!(stopped.code, Some(1), "{}", stopped.stdout);
+    let shown = "user Bob paid x cents\n                    ^ column 47\n";
+    assert!(stopped.stdout.contains(shown), "{}", stopped.stdout);
+    let wants = "the pattern wants here: `(?<labels.cents>\\d+)`";
+    assert!(stopped.stdout.contains(wants), "{}", stopped.stdout);
+
+    let matched = explain("Nov 28 10:15:02 web1 orders[8]: user Bob paid 5 cents", &["--trace"]);
+    assert_eq!(matched.code, Some(0), "{}", matched.stdout);
+    for part in [
+        "\u{2713} orders.paid matches",
+        "orders.paid transform\n      user.name = bob",
+        "labels.cents: 5",
+    ] {
+        assert!(matched.stdout.contains(part), "{part}: {}", matched.stdout);
+    }
+    assert!(!matched.stdout.contains('\u{1b}'));
+
+    let other =
+        explain("Nov 28 10:15:02 web1 order[8]: user Bob paid 5 cents", &["--format", "json"]);
+    let other: serde_json::Value = serde_json::from_str(&other.stdout).unwrap();
+    assert_eq!(other["matches_elsewhere"][0]["rule"], "orders.paid");
+    assert_eq!(other["matches_elsewhere"][0]["applies"], "program: [orders]");
+    assert_eq!(other["hints"][0], "no pack names the program `order`; one names `orders`");
+}

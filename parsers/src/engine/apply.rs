@@ -13,9 +13,11 @@ impl Run<'_, '_, '_> {
     /// Everything but the block, in the order that docs/rules.md names.
     pub(super) fn apply(&mut self, rule: &Rule) {
         self.transform_fields(rule, true);
+        self.note_step(rule, "transform");
         for map in &rule.maps {
             self.map(map);
         }
+        self.note_step(rule, "map");
         for (field, value) in &rule.sets {
             if self.state.event.is_set_by_rule(*field) {
                 continue;
@@ -28,7 +30,9 @@ impl Run<'_, '_, '_> {
                 self.state.event.set(*field, value, Origin::Rule);
             }
         }
+        self.note_step(rule, "set");
         self.transform_fields(rule, false);
+        self.note_step(rule, "transform");
         // The times of an inner rule stay; of a rule's own list, the last that can be read counts.
         let kept = rule
             .times
@@ -41,6 +45,7 @@ impl Run<'_, '_, '_> {
                 self.read_time(time);
             }
         }
+        self.note_step(rule, "time");
     }
 
     fn has_time(&self, field: FieldId) -> bool {

@@ -9,6 +9,7 @@
 mod apply;
 mod keys;
 mod run;
+mod trace;
 
 use crate::event::{Event, Value, View};
 use crate::header::{self, Header};
@@ -22,6 +23,8 @@ use logweir_record::{ECS_VERSION, write_u64};
 use regex::bytes::CaptureLocations;
 use run::Run;
 use std::sync::Arc;
+use trace::Trace;
+pub use trace::{Attempt, Step};
 
 /// How deep chains may lead to chains.
 const CHAIN_DEPTH_MAX: usize = 4;
@@ -59,15 +62,6 @@ pub enum Disposition {
     SampledOut,
 }
 
-/// One rule that was tried, for `rules explain`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    pub rule: usize,
-    pub matched: bool,
-    /// Why not.
-    pub reason: &'static str,
-}
-
 /// Parses lines with one rule set; one per thread.
 #[derive(Debug)]
 pub struct Parser {
@@ -100,7 +94,7 @@ struct State {
     transformed: u64,
     samples_seen: u64,
     created: Created,
-    trace: Option<Vec<Attempt>>,
+    trace: Option<Trace>,
 }
 
 /// `event.created` as it was written last: lines of a chunk share their time of reading.
@@ -142,16 +136,17 @@ impl Parser {
         Parsed { rule, pack, disposition: Disposition::Deliver }
     }
 
-    /// As [`Parser::parse`], and which rules were tried.
-    pub fn explain(
+    /// As [`Parser::parse`], and which rules were tried and what they did.
+    pub(crate) fn trace(
         &mut self,
         line: &[u8],
         context: &LineContext<'_>,
         out: &mut Vec<u8>,
-    ) -> (Parsed, Vec<Attempt>) {
-        self.state.trace = Some(Vec::new());
+    ) -> (Parsed, Vec<Attempt>, Vec<Step>) {
+        self.state.trace = Some(Trace::default());
         let parsed = self.parse(line, context, out);
-        (parsed, self.state.trace.take().unwrap_or_default())
+        let trace = self.state.trace.take().unwrap_or_default();
+        (parsed, trace.attempts, trace.steps)
     }
 }
 

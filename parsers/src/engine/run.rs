@@ -1,7 +1,7 @@
 //! One line on its way through the rules.
 
 use super::keys::Keys;
-use super::{Attempt, CHAIN_DEPTH_MAX, State};
+use super::{CHAIN_DEPTH_MAX, State};
 use crate::event::{Origin, Text, Value, View};
 use crate::fields::FieldId;
 use crate::header::Header;
@@ -23,13 +23,13 @@ pub(super) struct Run<'r, 'p, 'l> {
 }
 
 /// A text that a rule looks at: a part of the line or of the given text, or a copy.
-enum Input<'t> {
+pub(super) enum Input<'t> {
     Slice(&'t [u8]),
     Copy(Vec<u8>),
 }
 
 impl Input<'_> {
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Self::Slice(slice) => slice,
             Self::Copy(copy) => copy,
@@ -45,6 +45,7 @@ impl<'l> Run<'_, '_, 'l> {
     pub(super) fn find(&mut self, wanted: Option<usize>) -> (Option<usize>, Option<usize>) {
         let doubtful = self.header_is_doubtful();
         self.fill_header();
+        self.note_start();
         let first = match self.find_specific(wanted) {
             (pack, Some(rule)) => return (pack, Some(rule)),
             (pack, None) => pack,
@@ -192,13 +193,10 @@ impl<'l> Run<'_, '_, 'l> {
         let rule = &self.rules.rules[number];
         let mark = self.state.event.mark();
         let reason = self.mismatch(rule, text);
-        if let Some(trace) = &mut self.state.trace {
-            let attempt =
-                Attempt { rule: number, matched: reason.is_none(), reason: reason.unwrap_or("") };
-            trace.push(attempt);
-        }
+        self.note_attempt(number, reason, text);
         if reason.is_some() {
             self.state.event.reset(mark);
+            self.note_start();
             return None;
         }
         let innermost = self.follow(rule, text).unwrap_or(number);
@@ -228,10 +226,12 @@ impl<'l> Run<'_, '_, 'l> {
         if !rule.patterns.is_empty() && !self.match_patterns(rule, text) {
             return Some("the pattern does not match");
         }
+        self.note_step(rule, "pattern");
         for parse in &rule.parse {
             if !self.sub_parse(rule, parse, text) && !parse.optional {
                 return Some("the text does not have the form of `parse`");
             }
+            self.note_step(rule, "parse");
         }
         for condition in &rule.when {
             let view = View { line: self.line, constants: &self.rules.constants };
@@ -287,7 +287,7 @@ impl<'l> Run<'_, '_, 'l> {
     }
 
     /// The text that a rule names; no copy if it stands in the line.
-    fn input<'t>(&mut self, on: On, text: &'t [u8]) -> Option<Input<'t>>
+    pub(super) fn input<'t>(&mut self, on: On, text: &'t [u8]) -> Option<Input<'t>>
     where
         'l: 't,
     {

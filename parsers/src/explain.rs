@@ -1,0 +1,416 @@
+//! Why a line became what it became: which packs and rules were tried, where each stopped, and which
+//! rule would have matched had its pack been tried.
+//!
+//! How far a pattern matches is found by cutting it: the longest beginning of it that still matches
+//! ends where the line stops to fit, and what comes next in the pattern is what did not.
+
+use crate::engine::{Attempt, LineContext, Parsed, Parser, Step};
+use crate::header;
+use crate::pattern::Pattern;
+use crate::rule::{Applies, On, RuleSet};
+use crate::time::{TimeContext, write_rfc3339};
+use logweir_document::nearest;
+use regex::bytes::RegexBuilder;
+use regex_syntax::ast::{Ast, parse::Parser as AstParser};
+
+/// Rules of packs that were not tried are looked at only up to so many hits.
+const OTHERS_MAX: usize = 5;
+
+/// How a line went through the rules.
+#[derive(Debug)]
+pub struct Explanation {
+    pub parsed: Parsed,
+    /// What was found in front of the message: name and value.
+    pub header: Vec<(&'static str, String)>,
+    pub message: String,
+    pub packs: Vec<Tried>,
+    pub attempts: Vec<(Attempt, Option<Stop>)>,
+    pub steps: Vec<Step>,
+    /// Rules that match, of packs that were not tried: the rule, and what the pack's `applies` wants.
+    pub elsewhere: Vec<(usize, String)>,
+    /// What may help if nothing matches.
+    pub hints: Vec<String>,
+}
+
+/// A pack whose rules were tried.
+#[derive(Debug)]
+pub struct Tried {
+    pub pack: usize,
+    pub why: &'static str,
+    /// Rules that were passed over because the text lacks what they need, and what that is.
+    pub passed_over: Vec<(usize, String)>,
+}
+
+/// Where a pattern stopped to match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// How many bytes of the text fit.
+    pub matched: usize,
+    /// The part of the pattern that fits, and what did not fit behind it, with the fields' names.
+    pub fits: String,
+    pub wants: String,
+}
+
+impl Parser {
+    /// As [`Parser::parse`], with what happened on the way.
+    pub fn explain(
+        &mut self,
+        line: &[u8],
+        context: &LineContext<'_>,
+        out: &mut Vec<u8>,
+    ) -> Explanation {
+        let (parsed, attempts, steps) = self.trace(line, context, out);
+        let rules = self.rules().clone();
+        let time =
+            TimeContext { received_unix_nanos: context.received_unix_nanos, zone: context.zone };
+        let found = header::parse(line, &time);
+        let stops = attempts
+            .into_iter()
+            .map(|attempt| {
+                let stop = attempt.failure.and_then(|_| stop_of(&rules, &attempt));
+                (attempt, stop)
+            })
+            .collect();
+        let mut explanation = Explanation {
+            parsed,
+            header: header_fields(&found),
+            message: String::from_utf8_lossy(found.message).into_owned(),
+            packs: Vec::new(),
+            attempts: stops,
+            steps,
+            elsewhere: Vec::new(),
+            hints: Vec::new(),
+        };
+        explanation.packs = tried(&rules, &found, context.pack, &explanation.attempts);
+        if parsed.rule.is_none_or(|rule| rules.is_last_resort(rule)) {
+            explanation.elsewhere = elsewhere(&rules, line, &found, &explanation.packs);
+            explanation.hints = hints(&rules, &found, &explanation);
+        }
+        explanation
+    }
+}
+
+fn header_fields(header: &header::Header<'_>) -> Vec<(&'static str, String)> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut fields = Vec::new();
+    if let Some(priority) = header.priority {
+        fields.push(("priority", priority.to_string()));
+    }
+    if let Some(time) = header.timestamp {
+        let mut out = Vec::new();
+        write_rfc3339(&mut out, time.unix_nanos);
+        fields.push(("time", text(&out)));
+    }
+    for (name, value) in [
+        ("host", header.hostname),
+        ("program", header.program),
+        ("process id", header.pid),
+        ("message id", header.message_id),
+        ("structured data", header.structured_data),
+    ] {
+        if let Some(value) = value {
+            fields.push((name, text(value)));
+        }
+    }
+    fields
+}
+
+/// The packs that were tried, in their order, and what was passed over in each.
+fn tried(
+    rules: &RuleSet,
+    header: &header::Header<'_>,
+    wanted: Option<usize>,
+    attempts: &[(Attempt, Option<Stop>)],
+) -> Vec<Tried> {
+    let mut packs: Vec<usize> = wanted.into_iter().collect();
+    let add = |packs: &mut Vec<usize>, pack: usize| {
+        if !packs.contains(&pack) {
+            packs.push(pack);
+        }
+    };
+    rules.dispatch.visit(&rules.packs, header.program, header.message, &mut Vec::new(), |pack| {
+        add(&mut packs, pack);
+        false
+    });
+    for (attempt, _) in attempts {
+        add(&mut packs, rules.rules[attempt.rule].pack);
+    }
+    let matched = attempts.iter().find(|(attempt, _)| attempt.failure.is_none());
+    let last = matched.map(|(attempt, _)| rules.rules[attempt.rule].pack);
+    let reached = last.and_then(|last| packs.iter().position(|pack| *pack == last));
+    packs.truncate(reached.map_or(packs.len(), |at| at + 1));
+    packs
+        .into_iter()
+        .map(|pack| Tried {
+            pack,
+            why: why(&rules.packs[pack].applies, header, wanted == Some(pack)),
+            passed_over: passed_over(rules, pack, attempts),
+        })
+        .collect()
+}
+
+fn why(applies: &Applies, header: &header::Header<'_>, wanted: bool) -> &'static str {
+    let message = header.message.trim_ascii_start();
+    match () {
+        () if wanted => "named with --dataset",
+        () if header.program.is_some_and(|program| applies.names_program(program)) => {
+            "by the program"
+        }
+        () if applies.starts.iter().any(|text| message.starts_with(text)) => {
+            "by how the message begins"
+        }
+        () if !applies.json_keys.is_empty() && message.starts_with(b"{") => "by keys of the JSON",
+        () if applies.contains.iter().any(|text| text.find(message).is_some()) => {
+            "by what the message holds"
+        }
+        () if applies.syslog => "any line with a syslog header",
+        () => "by its signature",
+    }
+}
+
+/// The rules of a pack that stand before the one that matched and were not tried.
+fn passed_over(
+    rules: &RuleSet,
+    pack: usize,
+    attempts: &[(Attempt, Option<Stop>)],
+) -> Vec<(usize, String)> {
+    let was_tried = |rule: usize| attempts.iter().any(|(attempt, _)| attempt.rule == rule);
+    let matched = attempts
+        .iter()
+        .find(|(attempt, _)| attempt.failure.is_none() && rules.rules[attempt.rule].pack == pack)
+        .map(|(attempt, _)| attempt.rule);
+    rules.packs[pack]
+        .list
+        .numbers()
+        .iter()
+        .take_while(|rule| Some(**rule) != matched)
+        .filter(|rule| !was_tried(**rule))
+        .map(|rule| (*rule, needs(rules, *rule)))
+        .collect()
+}
+
+fn needs(rules: &RuleSet, rule: usize) -> String {
+    let need = rules.rules[rule].need();
+    let list = |literals: &[Vec<u8>]| {
+        let shown: Vec<String> = literals
+            .iter()
+            .take(4)
+            .map(|literal| format!("`{}`", String::from_utf8_lossy(literal)))
+            .collect();
+        let more = if literals.len() > 4 { " or another" } else { "" };
+        shown.join(" or ") + more
+    };
+    match (need.prefixes, need.holds) {
+        (Some(begins), _) => format!("begins with {}", list(&begins)),
+        (None, Some(holds)) => format!("holds {}", list(&holds)),
+        (None, None) => String::new(),
+    }
+}
+
+/// Rules that match although their packs were not tried; those that match nearly anything say nothing.
+fn elsewhere(
+    rules: &RuleSet,
+    line: &[u8],
+    header: &header::Header<'_>,
+    packs: &[Tried],
+) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (number, pack) in rules.packs.iter().enumerate() {
+        if packs.iter().any(|tried| tried.pack == number) || pack.applies.syslog {
+            continue;
+        }
+        let matches = |rule: &&usize| {
+            let rule = &rules.rules[**rule];
+            let text = match rule.on {
+                On::Message => header.message,
+                On::Line => line,
+                On::Field(_) => return false,
+            };
+            rule.patterns.iter().any(|(pattern, _)| {
+                pattern.required.is_some()
+                    && pattern.regex().is_match(&text[..text.len().min(4096)])
+            })
+        };
+        if let Some(rule) = pack.list.numbers().iter().find(matches) {
+            found.push((*rule, wanted_of(&pack.applies)));
+        }
+        if found.len() == OTHERS_MAX {
+            break;
+        }
+    }
+    found
+}
+
+/// What a pack's `applies` asks for, in short.
+fn wanted_of(applies: &Applies) -> String {
+    let mut parts = Vec::new();
+    let list = |texts: Vec<String>| texts.into_iter().take(6).collect::<Vec<_>>().join(", ");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if !applies.programs.is_empty() {
+        parts.push(format!("program: [{}]", list(applies.programs.clone())));
+    }
+    if !applies.starts.is_empty() {
+        parts.push(format!("starts: [{}]", list(applies.starts.iter().map(|t| text(t)).collect())));
+    }
+    if !applies.contains.is_empty() {
+        let texts = applies.contains.iter().map(|finder| text(finder.needle())).collect();
+        parts.push(format!("contains: [{}]", list(texts)));
+    }
+    if !applies.json_keys.is_empty() {
+        let texts = applies.json_keys.iter().map(|finder| text(finder.needle())).collect();
+        parts.push(format!("json_keys: [{}]", list(texts)));
+    }
+    if applies.signature.is_some() {
+        parts.push("signature: …".into());
+    }
+    if parts.is_empty() { "nothing: it is tried only by name".into() } else { parts.join(", ") }
+}
+
+fn hints(rules: &RuleSet, header: &header::Header<'_>, found: &Explanation) -> Vec<String> {
+    let mut hints = Vec::new();
+    let program = header.program.map(String::from_utf8_lossy);
+    if let Some(program) = &program
+        && !rules.packs.iter().any(|pack| pack.applies.names_program(program.as_bytes()))
+    {
+        let known = rules.packs.iter().flat_map(|pack| &pack.applies.programs).map(String::as_str);
+        hints.push(match nearest(program, known) {
+            Some(near) => format!("no pack names the program `{program}`; one names `{near}`"),
+            None => format!("no pack names the program `{program}` in `applies`"),
+        });
+    }
+    if found.packs.is_empty() && program.is_none() {
+        hints.push(
+            "no pack fits: name one with --dataset, or see `applies` in docs/rules.md (without a program in \
+             a header, a pack needs `starts`, `contains`, `json_keys` or `signature`)"
+                .into(),
+        );
+    }
+    hints
+}
+
+/// The pattern of a rule that came farthest, and where it stopped.
+fn stop_of(rules: &RuleSet, attempt: &Attempt) -> Option<Stop> {
+    let rule = &rules.rules[attempt.rule];
+    rule.patterns
+        .iter()
+        .filter_map(|(pattern, fields)| {
+            let names: Vec<&str> =
+                fields.iter().map(|field| rules.fields.get(*field).name.as_str()).collect();
+            stop(pattern, &names, &attempt.text)
+        })
+        .reduce(|best, other| if other.matched > best.matched { other } else { best })
+}
+
+/// Where a pattern stops on a text that it does not match; `None` if it does match.
+fn stop(pattern: &Pattern, names: &[&str], text: &[u8]) -> Option<Stop> {
+    let source = pattern.source();
+    if pattern.regex().is_match(text) {
+        return None;
+    }
+    let ast = AstParser::new().parse(source).ok()?;
+    let mut cuts = vec![Cut { end: 0, close: 0, next: (0, source.len()) }];
+    collect(&ast, 0, &mut cuts);
+    let longest = |branch: &[Cut]| {
+        // A longer beginning matches only where a shorter one does.
+        let at = branch.partition_point(|cut| cut.end(source, text, pattern.unicode()).is_some());
+        at.checked_sub(1).and_then(|at| {
+            let cut = &branch[at];
+            let matched = cut.end(source, text, pattern.unicode())?;
+            Some(Stop {
+                matched,
+                fits: with_names(&source[..cut.end], names),
+                wants: with_names(&source[cut.next.0..cut.next.1], names),
+            })
+        })
+    };
+    longest(&cuts)
+}
+
+/// A beginning of a pattern: up to `end`, with so many groups to close; what comes next stands at
+/// `next`.
+#[derive(Debug)]
+struct Cut {
+    end: usize,
+    close: usize,
+    next: (usize, usize),
+}
+
+impl Cut {
+    /// Where the match of this beginning ends.
+    fn end(&self, source: &str, text: &[u8], unicode: bool) -> Option<usize> {
+        let beginning = format!("{}{}", &source[..self.end], ")".repeat(self.close));
+        let regex = RegexBuilder::new(&beginning)
+            .unicode(unicode)
+            .dot_matches_new_line(true)
+            .build()
+            .ok()?;
+        regex.find(text).map(|found| found.end())
+    }
+}
+
+/// The places between the parts of a pattern, from left to right; into groups that are not repeated
+/// and have no alternatives.
+fn collect(ast: &Ast, open: usize, cuts: &mut Vec<Cut>) {
+    let parts: &[Ast] = match ast {
+        Ast::Concat(concat) => &concat.asts,
+        Ast::Group(group) => return collect(&group.ast, open + 1, cuts),
+        other => std::slice::from_ref(other),
+    };
+    for part in parts {
+        let span = part.span();
+        let (start, end) = (span.start.offset, span.end.offset);
+        if let Some(last) = cuts.last_mut() {
+            last.next = (last.end.min(start), end);
+        }
+        if let Ast::Group(group) = part
+            && !matches!(*group.ast, Ast::Alternation(_))
+            && matches!(*group.ast, Ast::Concat(_))
+        {
+            if let Some(last) = cuts.last_mut() {
+                last.next = (start, end);
+            }
+            collect(&group.ast, open + 1, cuts);
+        }
+        cuts.push(Cut { end, close: open, next: (end, end) });
+    }
+}
+
+/// The fields' names instead of the groups' numbers.
+fn with_names(source: &str, names: &[&str]) -> String {
+    let mut out = source.to_owned();
+    for (number, name) in names.iter().enumerate() {
+        out = out.replace(&format!("(?P<g{number}>"), &format!("(?<{name}>"));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pattern::{compile, expand};
+    use std::collections::BTreeMap;
+
+    fn check(pattern: &str, text: &str, matched: &str, wants: &str) {
+        let expanded = expand(pattern, &BTreeMap::new()).unwrap();
+        let compiled = compile(&expanded, false).unwrap();
+        let names: Vec<&str> =
+            expanded.captures.iter().map(|capture| capture.name.as_str()).collect();
+        let stop = stop(&compiled, &names, text.as_bytes()).expect("it does not match");
+        assert_eq!((&text[..stop.matched], stop.wants.as_str()), (matched, wants), "{stop:?}");
+    }
+
+    #[test]
+    fn a_pattern_stops_where_the_line_differs() {
+        check(
+            r"^user (?<user.name>\S+) paid (?<n:int>\d+) cents$",
+            "user bob paid x cents",
+            "user bob paid ",
+            r"(?<n>\d+)",
+        );
+        check("^abc def", "abX", "ab", "c");
+        check(r"^a (?:b c)? d", "a x", "a ", " ");
+        check(r"^(?:a|b) (?<x>c d)", "a c e", "a c ", "d");
+        check(r"^(?<x>\d+)$", "5 ", "5", "$");
+        check("x", "abc", "", "x");
+    }
+}
