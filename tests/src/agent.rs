@@ -143,6 +143,15 @@ impl Agent {
         self.starts += 1;
     }
 
+    /// Memory that is in use, in bytes.
+    ///
+    /// # Panics
+    /// It does not run.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        self.process.as_ref().expect("the agent runs").resident_bytes()
+    }
+
     /// Where it keeps its state.
     #[must_use]
     pub fn state(&self) -> PathBuf {

@@ -49,6 +49,22 @@ impl Broker {
         }
     }
 
+    /// SIGSTOP: it stands still, with its connections open, until [`Broker::resume`].
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn pause(&self) {
+        self.process.as_ref().expect("the broker runs").pause();
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn resume(&self) {
+        self.process.as_ref().expect("the broker runs").resume();
+    }
+
     /// `HOST:PORT`.
     #[must_use]
     pub fn bootstrap(&self) -> String {

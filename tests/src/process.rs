@@ -168,6 +168,19 @@ impl Process {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Memory that is in use, in bytes: `VmRSS` of proc(5).
+    ///
+    /// # Panics
+    /// It does not run.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+        kib.expect("a running program has a size") << 10
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }

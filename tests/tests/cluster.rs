@@ -70,7 +70,7 @@ fn three_kills_of_the_agent_and_two_of_the_ingest_lose_and_repeat_nothing() {
 }
 
 #[test]
-fn one_node_of_three_killed_in_the_middle_loses_and_repeats_nothing() {
+fn leader_failover() {
     let Some(cluster) = Cluster::start() else { return };
     let mut random = Random::seeded();
     let directory = directory();
@@ -91,7 +91,7 @@ fn one_node_of_three_killed_in_the_middle_loses_and_repeats_nothing() {
 }
 
 #[test]
-fn what_was_written_while_no_node_ran_arrives_when_they_do() {
+fn broker_down_at_start() {
     let Some(cluster) = Cluster::start() else { return };
     let directory = directory();
     let topic = Topic::create(cluster.bootstrap(), "late", 4);

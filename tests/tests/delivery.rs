@@ -1,0 +1,200 @@
+//! Scenarios of delivery to Kafka, on the embedded broker: outages, kills, slow and strange brokers.
+//! Those that need a cluster are in `cluster.rs`, those in which a broker answers with an error of
+//! choice are beside the agent, in `agent/tests/delivery.rs`.
+
+use logweir_tests::{
+    AgentConfig, Broker, Delivery, Lines, Proxy, Random, Topic, append, assert_exactly_once,
+    assert_in_order_per_source, directory, line, runs, wait_until,
+};
+use serde_json::Value;
+use std::path::Path;
+
+fn files(topic: &Topic, directory: &Path) -> AgentConfig {
+    AgentConfig { without_rules: true, ..AgentConfig::of_files(topic, directory, "*.log") }
+}
+
+fn holds_some(delivery: &Delivery) -> bool {
+    delivery.agent.counts().is_some_and(|counts| counts.held > 0)
+}
+
+/// A stopped pipeline that reads `*.log`, a running broker, and a writer.
+fn stage(directory: &Path) -> (Broker, Delivery, Lines) {
+    let broker = Broker::started(directory);
+    let topic = Topic::create(&broker.bootstrap(), "delivery", 4);
+    let delivery = Delivery::stopped(directory, &topic, &files(&topic, directory));
+    let writer = Lines::new("writer", &directory.join("app.log"));
+    (broker, delivery, writer)
+}
+
+#[test]
+fn broker_bounce() {
+    let directory = directory();
+    let (mut broker, mut delivery, mut writer) = stage(directory.path());
+    delivery.start();
+    writer.write(5_000);
+    wait_until("the first lines", || delivery.topic.records() >= Some(5_000));
+    broker.kill9();
+    writer.write(20_000);
+    wait_until("the agent to hold lines", || holds_some(&delivery));
+    let _ = delivery.agent.terminate();
+    writer.write(5_000);
+    broker.start();
+    delivery.agent.start();
+    delivery.assert_complete(&[writer.tally()]);
+}
+
+#[test]
+fn kill9_random() {
+    let directory = directory();
+    let (_broker, mut delivery, mut writer) = stage(directory.path());
+    let mut random = Random::seeded();
+    delivery.ingest.start();
+    for _ in 0..runs(10) {
+        delivery.agent.start();
+        let before = delivery.topic.records().unwrap();
+        writer.write(2_000);
+        let point = before + random.below(2_000);
+        wait_until("the point of the kill", || delivery.topic.records() >= Some(point));
+        delivery.agent.kill9();
+    }
+    delivery.agent.start();
+    delivery.assert_complete(&[writer.tally()]);
+}
+
+#[test]
+fn queue_full() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "delivery", 1);
+    let kafka = vec!["queue.buffering.max.messages: 1000".to_owned(), "linger.ms: 5".to_owned()];
+    let config = AgentConfig { kafka, ..files(&topic, directory.path()) };
+    let mut delivery = Delivery::stopped(directory.path(), &topic, &config);
+    let mut writer = Lines::new("writer", &directory.path().join("app.log"));
+    delivery.start();
+    writer.write(1_000);
+    wait_until("the first lines", || topic.records() >= Some(1_000));
+    broker.pause();
+    writer.write(100_000);
+    wait_until("the agent to stop reading", || {
+        let status = delivery.agent.status().unwrap();
+        status["kafka_in_flight"].as_u64() >= Some(1_000)
+    });
+    let resident = delivery.agent.resident_bytes();
+    writer.write(100_000);
+    let counts = delivery.agent.counts().unwrap();
+    assert!(counts.held < 20_000, "what is held is bounded: {counts:?}");
+    assert!(delivery.agent.resident_bytes() < resident + (16 << 20), "memory is bounded");
+    broker.resume();
+    delivery.assert_complete(&[writer.tally()]);
+}
+
+#[test]
+fn slow_broker() {
+    let directory = directory();
+    let (broker, mut delivery, mut writer) = stage(directory.path());
+    let proxy = Proxy::start(&broker.bootstrap(), 2);
+    let through =
+        AgentConfig { bootstrap: proxy.bootstrap(), ..files(&delivery.topic, directory.path()) };
+    delivery.agent = logweir_tests::Agent::stopped(directory.path(), &through);
+    proxy.limit(500_000);
+    delivery.start();
+    writer.write(40_000);
+    let mut most = 0;
+    wait_until("half of the lines", || {
+        most = most.max(delivery.agent.resident_bytes());
+        delivery.topic.records() >= Some(20_000)
+    });
+    assert!(most < 160 << 20, "{most} bytes resident");
+    proxy.limit(u64::MAX);
+    delivery.assert_complete(&[writer.tally()]);
+}
+
+#[test]
+fn idempotent_reorder() {
+    // Connections are cut in the middle of what they say, with five requests under way. Each record
+    // is in the topic once, and in order, without anybody leaving out repeats.
+    let directory = directory();
+    let (broker, mut delivery, mut writer) = stage(directory.path());
+    let proxy = Proxy::start(&broker.bootstrap(), 3);
+    let small = ["linger.ms: 1", "batch.num.messages: 50", "reconnect.backoff.max.ms: 100"];
+    let through = AgentConfig {
+        bootstrap: proxy.bootstrap(),
+        kafka: small.map(str::to_owned).to_vec(),
+        ..files(&delivery.topic, directory.path())
+    };
+    delivery.agent = logweir_tests::Agent::stopped(directory.path(), &through);
+    proxy.limit(20_000_000);
+    delivery.start();
+    let mut cuts = 0;
+    let total = 40_000;
+    let mut records = 0;
+    wait_until("all lines", || {
+        if writer.written() < total {
+            writer.write(500);
+        }
+        let now = delivery.topic.records().unwrap();
+        if now > records + 2_000 {
+            records = now;
+            cuts += 1;
+            proxy.cut();
+        }
+        now >= total
+    });
+    assert!(cuts > 5, "{cuts} cuts");
+    let events = delivery.topic.events();
+    assert_exactly_once(&events, &[writer.tally()]);
+    assert_in_order_per_source(&events);
+    delivery.assert_complete(&[writer.tally()]);
+}
+
+#[test]
+fn too_large() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "delivery", 1);
+    let kafka = vec!["message.max.bytes: 20000".to_owned()];
+    let config = AgentConfig { kafka, ..files(&topic, directory.path()) };
+    let mut delivery = Delivery::stopped(directory.path(), &topic, &config);
+    let path = directory.path().join("app.log");
+    let lines: Vec<String> = (0..999).map(|number| line("writer", number)).collect();
+    let (before, after) = (lines[..500].concat(), lines[500..].concat());
+    let offset = before.len();
+    append(&path, before.as_bytes());
+    append(&path, format!("{}\n", "x".repeat(30_000)).as_bytes());
+    append(&path, after.as_bytes());
+    delivery.start();
+    wait_until("the neighbours in the table", || delivery.ingest.table().rows() >= 999);
+    wait_until("the agent to hold nothing", || {
+        let counts = delivery.agent.counts().unwrap();
+        (counts.read, counts.held) == (1_000, 0)
+    });
+    let status = delivery.agent.status().unwrap();
+    assert_eq!(status["dropped"]["too_large"], 1, "{status}");
+    assert_exactly_once(&topic.events(), &[("writer", 999)]);
+    let letters = Topic::open(&broker.bootstrap(), "logweir.dead_letter", 1).read();
+    assert_eq!(letters.len(), 1);
+    let letter: Value = serde_json::from_slice(&letters[0].1).unwrap();
+    assert!(letter["logweir.reason"].as_str().unwrap().contains("too_large"), "{letter}");
+    assert_eq!(letter["log.offset"], offset);
+    assert_eq!(letter["logweir.source"], status["sources"][0]["id"]);
+}
+
+#[test]
+fn topic_missing() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::open(&broker.bootstrap(), "delivery", 4);
+    let mut delivery =
+        Delivery::stopped(directory.path(), &topic, &files(&topic, directory.path()));
+    let mut writer = Lines::new("writer", &directory.path().join("app.log"));
+    writer.write(2_000);
+    delivery.agent.start();
+    wait_until("the agent to say so", || {
+        delivery.agent.said().contains("create it with `logweir topics create`")
+    });
+    let status = delivery.agent.status().unwrap();
+    assert_eq!(status["kafka"], "topic_missing");
+    let _ = Topic::create(&broker.bootstrap(), "delivery", 4);
+    delivery.ingest.start();
+    delivery.assert_complete(&[writer.tally()]);
+}
