@@ -8,6 +8,7 @@ use crate::source::syslog::Syslog;
 use crate::spool::SpoolSnapshot;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Why an event did not go to the events' topic.
@@ -33,10 +34,14 @@ pub(crate) enum DropReason {
     SpoolError,
     /// The spool was damaged on disk.
     SpoolDamaged,
+    /// A datagram that the kernel threw away because the agent did not read fast enough.
+    Kernel,
+    /// A datagram from an address that `allow` does not have.
+    NotAllowed,
 }
 
 /// All reasons, in the order of the counters.
-pub(crate) const DROP_REASONS: [DropReason; 10] = [
+pub(crate) const DROP_REASONS: [DropReason; 12] = [
     DropReason::EmptyLine,
     DropReason::Rule,
     DropReason::Sampled,
@@ -47,6 +52,8 @@ pub(crate) const DROP_REASONS: [DropReason; 10] = [
     DropReason::SpoolFull,
     DropReason::SpoolError,
     DropReason::SpoolDamaged,
+    DropReason::Kernel,
+    DropReason::NotAllowed,
 ];
 
 impl DropReason {
@@ -64,6 +71,8 @@ impl DropReason {
             Self::SpoolFull => "spool_full",
             Self::SpoolError => "spool_error",
             Self::SpoolDamaged => "spool_damaged",
+            Self::Kernel => "kernel",
+            Self::NotAllowed => "not_allowed",
         }
     }
 }
@@ -213,27 +222,40 @@ impl Counts {
 pub struct ListenerSnapshot {
     pub udp: Option<String>,
     pub tcp: Option<String>,
+    pub tls: Option<String>,
+    pub unix_datagram: Option<String>,
+    pub unix_stream: Option<String>,
     pub connections_open: u64,
     /// Closed at once, because there were too many.
     pub connections_refused: u64,
+    /// Connections closed at once, because `allow` does not have the sender.
+    pub senders_refused: u64,
+    /// Connections closed because nothing came for too long.
+    pub idle_closed: u64,
+    /// Connections closed because TLS did not come about.
+    pub handshake_failures: u64,
     /// Connections closed because their stream could not be followed.
     pub framing_errors: u64,
-    /// Datagrams that the kernel threw away before the agent could read them.
-    pub kernel_drops: u64,
 }
 
 impl ListenerSnapshot {
     pub(crate) fn of(syslog: &Syslog) -> Self {
-        let (udp, tcp) = syslog.addresses();
+        let addresses = syslog.addresses();
         let statistics = syslog.statistics();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let shown = |address: Option<SocketAddr>| address.map(|address| address.to_string());
         Self {
-            udp: udp.map(|address| address.to_string()),
-            tcp: tcp.map(|address| address.to_string()),
+            udp: shown(addresses.udp),
+            tcp: shown(addresses.tcp),
+            tls: shown(addresses.tls),
+            unix_datagram: addresses.unix_datagram,
+            unix_stream: addresses.unix_stream,
             connections_open: count(&statistics.connections_open),
             connections_refused: count(&statistics.connections_refused),
+            senders_refused: count(&statistics.senders_refused),
+            idle_closed: count(&statistics.idle_closed),
+            handshake_failures: count(&statistics.handshake_failures),
             framing_errors: count(&statistics.framing_errors),
-            kernel_drops: count(&statistics.kernel_drops),
         }
     }
 }

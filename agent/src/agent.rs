@@ -12,7 +12,7 @@ use crate::report::Reporter;
 use crate::source::file::Discovery;
 use crate::source::spooled::SpoolTail;
 use crate::source::stdin::Stdin;
-use crate::source::syslog::Syslog;
+use crate::source::syslog::{Addresses, Syslog};
 use crate::source::{Context, lane_snapshot};
 use crate::spool::Settings;
 use crate::state_dir::{StateDir, StateDirError};
@@ -21,7 +21,6 @@ use crate::sync::lock;
 use crate::workers::{Queue, Work, Workers};
 use logweir_kafka::producer::ProducerError;
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -120,9 +119,9 @@ impl Agent {
         self.state_dir.path()
     }
 
-    /// Where syslog is listened for, per source: (UDP, TCP).
+    /// Where syslog is listened for, per source.
     #[must_use]
-    pub fn syslog_addresses(&self) -> Vec<(Option<SocketAddr>, Option<SocketAddr>)> {
+    pub fn syslog_addresses(&self) -> Vec<Addresses> {
         self.parts.inputs.syslog.iter().map(Syslog::addresses).collect()
     }
 
@@ -212,7 +211,7 @@ impl Inputs {
             match source {
                 SourceConfig::File(file) => files.push(file),
                 SourceConfig::Syslog(syslog) => {
-                    inputs.syslog.push(Syslog::start(context, spools, syslog)?);
+                    inputs.syslog.push(Syslog::start(context, spools, &syslog)?);
                 }
                 SourceConfig::Stdin(stdin) => {
                     inputs.stdin = Some(Stdin::start(context, spools, &stdin)?);

@@ -26,3 +26,4 @@ mod workers;
 pub use accounting::{Counts, ListenerSnapshot, Snapshot, SourceSnapshot};
 pub use agent::{Agent, AgentError, STOP_GRACE};
 pub use config::Config;
+pub use source::syslog::Addresses;

@@ -57,8 +57,7 @@ impl Batch {
         let start = self.bytes.len();
         route.envelope.open_event(&mut self.bytes);
         if let Some(sender) = line.sender {
-            write_member(&mut self.bytes, "log.source.address", sender);
-            self.bytes.push(b',');
+            write_sender(&mut self.bytes, sender);
         }
         let outcome = engine.members(&route.selection, line, &mut self.bytes);
         if let Outcome::Dropped(reason) = outcome {
@@ -142,5 +141,17 @@ impl Batch {
     #[must_use]
     pub(crate) fn dead_letters(&self) -> &[Vec<u8>] {
         &self.dead_letters
+    }
+}
+
+/// The address that a message came from, and behind a tab the subject of its sender's certificate.
+fn write_sender(out: &mut Vec<u8>, sender: &[u8]) {
+    let tab = sender.iter().position(|byte| *byte == b'\t');
+    let (address, subject) = sender.split_at(tab.unwrap_or(sender.len()));
+    write_member(out, "log.source.address", address);
+    out.push(b',');
+    if let Some(subject) = subject.get(1..) {
+        write_member(out, "tls.client.subject", subject);
+        out.push(b',');
     }
 }

@@ -430,8 +430,8 @@ fn compressed_and_excluded_files_are_not_read() {
 }
 
 fn addresses(agent: &Agent) -> (SocketAddr, SocketAddr) {
-    let (udp, tcp) = agent.syslog_addresses()[0];
-    (udp.unwrap(), tcp.unwrap())
+    let addresses = &agent.syslog_addresses()[0];
+    (addresses.udp.unwrap(), addresses.tcp.unwrap())
 }
 
 fn syslog(extra: &str) -> Stage {

@@ -6,11 +6,11 @@
 
 mod limits;
 mod sources;
+mod syslog;
 
 pub(crate) use limits::Limits;
-pub(crate) use sources::{
-    Common, FileConfig, ReadFrom, SourceConfig, SpoolConfig, StdinConfig, SyslogConfig,
-};
+pub(crate) use sources::{Common, FileConfig, ReadFrom, SourceConfig, SpoolConfig, StdinConfig};
+pub(crate) use syslog::{Address, Listen, Network, SyslogConfig, TlsConfig, UnixConfig};
 
 use crate::parsing::Rules;
 use logweir_document::{Diagnostic, Faults, Table, Value, parse};
@@ -304,7 +304,7 @@ sources:
         assert_eq!(file.common.labels, [("labels.env".to_owned(), "prod".to_owned())]);
         assert_eq!(file.common.line_bytes_max, 16 << 10);
         assert_eq!(file.read_from, ReadFrom::End);
-        assert_eq!(syslog.udp, Some("127.0.0.1:5514".parse().unwrap()));
+        assert_eq!(syslog.listen.udp, Some(Address::Ip("127.0.0.1:5514".parse().unwrap())));
     }
 
     #[test]

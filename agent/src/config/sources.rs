@@ -1,11 +1,11 @@
 //! The entries of `sources:`.
 
-use super::Limits;
+use super::{Limits, SyslogConfig};
 use crate::source::file::Glob;
 use crate::spool::{Settings, WhenFull};
 use logweir_document::{Diagnostic, Faults, Node, Span, Table, Value};
 use logweir_parsers::Zone;
-use std::net::SocketAddr;
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,14 +22,12 @@ const SYNC_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 const SYNC_BYTES_DEFAULT: u64 = 16 << 20;
 /// Room for two generations of a large checkpoint.
 const DISK_FREE_MIN_DEFAULT: u64 = 64 << 20;
-const CONNECTIONS_MAX_DEFAULT: u64 = 1000;
-const IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(600);
 
 /// One source.
 #[derive(Debug, Clone)]
 pub(crate) enum SourceConfig {
     File(FileConfig),
-    Syslog(SyslogConfig),
+    Syslog(Box<SyslogConfig>),
     Stdin(StdinConfig),
 }
 
@@ -104,16 +102,6 @@ pub(crate) struct SpoolConfig {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct SyslogConfig {
-    pub common: Common,
-    pub udp: Option<SocketAddr>,
-    pub tcp: Option<SocketAddr>,
-    pub spool: SpoolConfig,
-    pub connections_max: usize,
-    pub idle_timeout: Duration,
-}
-
-#[derive(Debug, Clone)]
 pub(crate) struct StdinConfig {
     pub common: Common,
     pub spool: SpoolConfig,
@@ -122,7 +110,7 @@ pub(crate) struct StdinConfig {
 /// Reads entry after entry, and knows what only one of them may have.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    listeners: Vec<(&'static str, SocketAddr)>,
+    listeners: HashSet<(&'static str, String)>,
     stdin: bool,
 }
 
@@ -135,75 +123,20 @@ impl Reader {
         let kinds = ["file", "syslog", "stdin"];
         table.required("type", faults)?;
         let kind = table.choice("type", &kinds, faults)?;
-        let common = common(&mut table, faults);
         let source = match kind {
-            0 => file(&mut table, common, faults).map(SourceConfig::File),
-            1 => self.syslog(&mut table, common, faults).map(SourceConfig::Syslog),
-            _ => self.stdin(&mut table, common, faults).map(SourceConfig::Stdin),
+            0 => file(&mut table, faults).map(SourceConfig::File),
+            1 => {
+                let syslog = super::syslog::read(&mut table, &mut self.listeners, faults);
+                Some(SourceConfig::Syslog(Box::new(syslog)))
+            }
+            _ => self.stdin(&mut table, faults).map(SourceConfig::Stdin),
         };
         table.finish(faults);
         source
     }
 
-    fn syslog(
-        &mut self,
-        table: &mut Table<'_>,
-        common: Common,
-        faults: &mut Faults,
-    ) -> Option<SyslogConfig> {
-        let given = table.node("udp").is_some() || table.node("tcp").is_some();
-        if !given {
-            let message = format!("`{}` listens nowhere", table.path());
-            faults.error(table.span(), message).remedy =
-                Some("give `udp` or `tcp`, such as `udp: '127.0.0.1:5514'`".into());
-        }
-        let udp = self.listener(table, "udp", faults);
-        let tcp = self.listener(table, "tcp", faults);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let spool = spool(table, cores, faults);
-        let connections = table.integer("connections_max", 1..=100_000, faults);
-        let idle_timeout = table.duration("idle_timeout", faults);
-        given.then_some(SyslogConfig {
-            common,
-            udp,
-            tcp,
-            spool,
-            connections_max: connections.unwrap_or(CONNECTIONS_MAX_DEFAULT) as usize,
-            idle_timeout: idle_timeout.unwrap_or(IDLE_TIMEOUT_DEFAULT),
-        })
-    }
-
-    fn listener(
-        &mut self,
-        table: &mut Table<'_>,
-        protocol: &'static str,
-        faults: &mut Faults,
-    ) -> Option<SocketAddr> {
-        let node = table.node(protocol)?;
-        let Some(address) = node.text().and_then(|text| text.parse::<SocketAddr>().ok()) else {
-            wrong(
-                table,
-                protocol,
-                node,
-                "an address such as `127.0.0.1:5514` or `[::]:514`",
-                faults,
-            );
-            return None;
-        };
-        if address.port() != 0 && self.listeners.contains(&(protocol, address)) {
-            let message = format!("{protocol} {address} is listened to twice");
-            faults.error(node.span, message).remedy = Some("give another port".into());
-        }
-        self.listeners.push((protocol, address));
-        Some(address)
-    }
-
-    fn stdin(
-        &mut self,
-        table: &mut Table<'_>,
-        common: Common,
-        faults: &mut Faults,
-    ) -> Option<StdinConfig> {
+    fn stdin(&mut self, table: &mut Table<'_>, faults: &mut Faults) -> Option<StdinConfig> {
+        let common = common(table, faults);
         if std::mem::replace(&mut self.stdin, true) {
             faults.error(table.span(), "a second source reads standard input").remedy =
                 Some("keep one of them".into());
@@ -212,7 +145,7 @@ impl Reader {
     }
 }
 
-fn common(table: &mut Table<'_>, faults: &mut Faults) -> Common {
+pub(super) fn common(table: &mut Table<'_>, faults: &mut Faults) -> Common {
     let dataset = table.string("dataset", faults).map(str::to_owned).map(|name| {
         let span = table.node("dataset").map_or(table.span(), |node| node.span);
         let message = format!("there are no rules for the dataset `{name}`");
@@ -273,7 +206,8 @@ fn zone(table: &mut Table<'_>, faults: &mut Faults) -> Option<Zone> {
     zone
 }
 
-fn file(table: &mut Table<'_>, common: Common, faults: &mut Faults) -> Option<FileConfig> {
+fn file(table: &mut Table<'_>, faults: &mut Faults) -> Option<FileConfig> {
+    let common = common(table, faults);
     let paths = table
         .required("paths", faults)
         .and_then(|_| table.strings("paths", faults))
@@ -307,7 +241,7 @@ fn globs(patterns: &[(&str, Span)], absolute: bool, faults: &mut Faults) -> Vec<
     globs
 }
 
-fn spool(source: &mut Table<'_>, shards: usize, faults: &mut Faults) -> SpoolConfig {
+pub(super) fn spool(source: &mut Table<'_>, shards: usize, faults: &mut Faults) -> SpoolConfig {
     let mut settings = Settings {
         bytes_max: SPOOL_BYTES_MAX_DEFAULT,
         when_full: WhenFull::Block,
@@ -349,7 +283,7 @@ fn spool(source: &mut Table<'_>, shards: usize, faults: &mut Faults) -> SpoolCon
     SpoolConfig { settings, shards: count }
 }
 
-fn wrong(table: &Table<'_>, name: &str, node: &Node, wanted: &str, faults: &mut Faults) {
+pub(super) fn wrong(table: &Table<'_>, name: &str, node: &Node, wanted: &str, faults: &mut Faults) {
     let shown = node.text().map_or_else(|| node.kind().to_owned(), |text| format!("`{text}`"));
     faults.error(node.span, format!("`{}.{name}` is {shown}", table.path())).remedy =
         Some(format!("write {wanted}"));

@@ -98,12 +98,12 @@ impl Reader {
                 continue;
             }
             let mut count = 0;
-            let mut take = |framed: Framed| {
+            let mut take = |framed: Framed<'_>| {
                 let message = Message {
                     received_at: Timestamp::now(),
                     original_bytes: framed.original_bytes,
                     sender: b"",
-                    bytes: &framed.bytes,
+                    bytes: framed.bytes,
                 };
                 encode(&message, &mut records);
                 count += 1;

@@ -20,7 +20,8 @@ pub(crate) struct Message<'m> {
     pub(crate) received_at: Timestamp,
     /// The length of the message before it was cut, if it was.
     pub(crate) original_bytes: Option<u32>,
-    /// Empty if it has none; at most 255 bytes.
+    /// The address, and behind a tab the subject of the sender's certificate; empty if there is
+    /// none; at most 255 bytes.
     pub(crate) sender: &'m [u8],
     pub(crate) bytes: &'m [u8],
 }

@@ -5,6 +5,7 @@
 //! beginning is kept, the rest is counted and thrown away as it comes.
 
 use crate::source::file::cut;
+use memchr::memchr2;
 
 /// More digits than this are no length of a message.
 const COUNT_DIGITS_MAX: usize = 7;
@@ -12,9 +13,9 @@ const COUNT_DIGITS_MAX: usize = 7;
 const DIGITS_MAX: usize = 20;
 
 /// A message out of the stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Framed {
-    pub(crate) bytes: Vec<u8>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Framed<'m> {
+    pub(crate) bytes: &'m [u8],
     /// The full length, if the message was cut or its end never came.
     pub(crate) original_bytes: Option<u32>,
 }
@@ -74,47 +75,69 @@ impl Framer {
     pub(crate) fn push(
         &mut self,
         received: &[u8],
-        out: &mut dyn FnMut(Framed),
+        out: &mut dyn FnMut(Framed<'_>),
     ) -> Result<(), FramingError> {
+        if self.buffer.is_empty() {
+            let (used, outcome) = self.walk(received, out);
+            // Grown to what it must hold: an idle connection holds no more than it was sent.
+            self.buffer = received[used..].to_vec();
+            return outcome;
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.extend_from_slice(received);
-        let mut at = 0;
-        let outcome = loop {
-            match self.step(&buffer[at..], out) {
-                Ok(0) => break Ok(()),
-                Ok(used) => {
-                    at += used;
-                    self.searched = 0;
-                }
-                Err(error) => break Err(error),
-            }
-        };
-        buffer.drain(..at);
+        let (used, outcome) = self.walk(&buffer, out);
+        buffer.drain(..used);
+        if buffer.is_empty() {
+            buffer = Vec::new();
+        }
         self.buffer = buffer;
         outcome
     }
 
+    /// Hands out the whole messages at the beginning of `buffer`; returns how much they are.
+    fn walk(
+        &mut self,
+        buffer: &[u8],
+        out: &mut dyn FnMut(Framed<'_>),
+    ) -> (usize, Result<(), FramingError>) {
+        let mut at = 0;
+        loop {
+            match self.step(&buffer[at..], out) {
+                Ok(0) => return (at, Ok(())),
+                Ok(used) => {
+                    at += used;
+                    self.searched = 0;
+                }
+                Err(error) => return (at, Err(error)),
+            }
+        }
+    }
+
     /// The stream has ended: hands out what is left.
-    pub(crate) fn finish(&mut self, out: &mut dyn FnMut(Framed)) {
+    pub(crate) fn finish(&mut self, out: &mut dyn FnMut(Framed<'_>)) {
         let rest = std::mem::take(&mut self.buffer);
         self.searched = 0;
         if let Some(long) = self.long.take() {
-            return out(Framed { bytes: long.kept, original_bytes: Some(long.length as u32) });
+            return out(Framed { bytes: &long.kept, original_bytes: Some(long.length as u32) });
         }
         match self.beginning(&rest) {
             Ok(Beginning::Counted { header, length }) if rest.len() > header => {
-                let bytes = cut(&rest[header..], self.bytes_max).to_vec();
+                let bytes = cut(&rest[header..], self.bytes_max);
                 out(Framed { bytes, original_bytes: Some(length as u32) });
             }
             Ok(Beginning::Line | Beginning::Unknown) if !trimmed(&rest).is_empty() => {
-                out(Framed { bytes: trimmed(&rest).to_vec(), original_bytes: None });
+                out(Framed { bytes: trimmed(&rest), original_bytes: None });
             }
             _ => {}
         }
     }
 
     /// Uses up the beginning of `rest`; returns how much, 0 when more has to come first.
-    fn step(&mut self, rest: &[u8], out: &mut dyn FnMut(Framed)) -> Result<usize, FramingError> {
+    fn step(
+        &mut self,
+        rest: &[u8],
+        out: &mut dyn FnMut(Framed<'_>),
+    ) -> Result<usize, FramingError> {
         if rest.is_empty() {
             return Ok(0);
         }
@@ -158,7 +181,7 @@ impl Framer {
         rest: &[u8],
         header: usize,
         length: usize,
-        out: &mut dyn FnMut(Framed),
+        out: &mut dyn FnMut(Framed<'_>),
     ) -> usize {
         let kept = length.min(self.bytes_max);
         let Some(bytes) = rest.get(header..header + kept) else { return 0 };
@@ -166,19 +189,19 @@ impl Framer {
             let kept = cut(&rest[header..], self.bytes_max).to_vec();
             self.long = Some(Long { kept, length, left: Some(length - self.bytes_max) });
         } else if !trimmed(bytes).is_empty() {
-            out(Framed { bytes: trimmed(bytes).to_vec(), original_bytes: None });
+            out(Framed { bytes: trimmed(bytes), original_bytes: None });
         }
         header + kept
     }
 
-    fn step_line(&mut self, rest: &[u8], out: &mut dyn FnMut(Framed)) -> usize {
-        let end = rest[self.searched..].iter().position(|byte| is_end(*byte));
+    fn step_line(&mut self, rest: &[u8], out: &mut dyn FnMut(Framed<'_>)) -> usize {
+        let end = memchr2(b'\n', 0, &rest[self.searched..]);
         if let Some(end) = end {
             let end = self.searched + end;
             let line = trimmed(&rest[..end]);
             let kept = cut(line, self.bytes_max);
             let original_bytes = (kept.len() < line.len()).then_some(line.len() as u32);
-            out(Framed { bytes: kept.to_vec(), original_bytes });
+            out(Framed { bytes: kept, original_bytes });
             return end + 1;
         }
         self.searched = rest.len();
@@ -191,14 +214,14 @@ impl Framer {
         rest.len()
     }
 
-    fn step_long(&mut self, mut long: Long, rest: &[u8], out: &mut dyn FnMut(Framed)) -> usize {
+    fn step_long(&mut self, mut long: Long, rest: &[u8], out: &mut dyn FnMut(Framed<'_>)) -> usize {
         let (used, ended) = match long.left {
             Some(left) => {
                 let used = left.min(rest.len());
                 long.left = Some(left - used);
                 (used, left == used)
             }
-            None => match rest.iter().position(|byte| is_end(*byte)) {
+            None => match memchr2(b'\n', 0, rest) {
                 Some(end) => {
                     long.length = long.length.saturating_add(end);
                     (end + 1, true)
@@ -211,7 +234,7 @@ impl Framer {
         };
         if ended {
             let length = u32::try_from(long.length).unwrap_or(u32::MAX);
-            out(Framed { bytes: long.kept, original_bytes: Some(length) });
+            out(Framed { bytes: &long.kept, original_bytes: Some(length) });
         } else {
             self.long = Some(long);
         }
@@ -241,7 +264,7 @@ mod tests {
         let mut framer = Framer::new(MAX, true);
         let mut messages = Vec::new();
         let mut take = |framed: Framed| {
-            let mut text = String::from_utf8_lossy(&framed.bytes).into_owned();
+            let mut text = String::from_utf8_lossy(framed.bytes).into_owned();
             if let Some(length) = framed.original_bytes {
                 text.push_str(&format!("~{length}"));
             }
@@ -321,7 +344,7 @@ mod tests {
     fn without_counts_a_count_is_text() {
         let mut framer = Framer::new(MAX, false);
         let mut messages = Vec::new();
-        framer.push(b"4 <1>a\nb\n", &mut |framed| messages.push(framed.bytes)).unwrap();
+        framer.push(b"4 <1>a\nb\n", &mut |framed| messages.push(framed.bytes.to_vec())).unwrap();
         assert_eq!(messages, [b"4 <1>a".to_vec(), b"b".to_vec()]);
     }
 }

@@ -1,17 +1,20 @@
-//! Syslog over UDP and TCP: what arrives is in the spool before anything else happens to it.
+//! Syslog from the network and from this host: what arrives is in the spool before anything else
+//! happens to it.
 //!
-//! A sender stays in one shard, so its messages keep their order. A full spool makes TCP senders
-//! wait and costs UDP senders messages, which are counted. Nothing that a sender claims decides over
-//! memory, files or topics.
+//! A sender stays in one shard, so its messages keep their order. A full spool makes streams wait
+//! and costs datagrams, which are counted. Nothing that a sender claims decides over memory, files
+//! or topics.
 
+mod bind;
+mod datagram;
 mod framing;
-mod tcp;
-mod udp;
+mod stream;
+mod tls;
 
 pub(crate) use framing::{Framed, Framer};
 
 use crate::accounting::DropReason;
-use crate::config::SyslogConfig;
+use crate::config::{Listen, Network, SyslogConfig};
 use crate::limits::Pace;
 use crate::source::spooled::SpoolTail;
 use crate::source::{Context, SpoolSet};
@@ -25,12 +28,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// What a listener shares with its connections.
+/// A longer name of a spool is replaced by its hash: file names are of at most 255 bytes.
+const SPOOL_NAME_BYTES_MAX: usize = 200;
+
+/// What a source's listeners and their connections share.
 #[derive(Debug)]
 pub(crate) struct Intake {
     spools: SpoolSet,
     pace: Mutex<Pace>,
     bytes_max: usize,
+    allow: Vec<Network>,
     stop: Arc<AtomicBool>,
     pub(crate) statistics: Statistics,
 }
@@ -41,34 +48,49 @@ pub(crate) struct Statistics {
     pub(crate) connections_open: AtomicU64,
     /// Closed at once, because there were too many.
     pub(crate) connections_refused: AtomicU64,
+    /// Closed at once, because `allow` does not have the sender.
+    pub(crate) senders_refused: AtomicU64,
+    /// Closed, because nothing came for too long.
+    pub(crate) idle_closed: AtomicU64,
+    /// Closed, because TLS did not come about.
+    pub(crate) handshake_failures: AtomicU64,
     /// Closed, because the stream could not be followed.
     pub(crate) framing_errors: AtomicU64,
-    /// Datagrams that the kernel threw away before they were read.
-    pub(crate) kernel_drops: AtomicU64,
+}
+
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 /// A running syslog source.
 #[derive(Debug)]
 pub(crate) struct Syslog {
     intake: Arc<Intake>,
-    udp: Option<udp::Udp>,
-    tcp: Option<tcp::Tcp>,
+    datagrams: datagram::Datagrams,
+    streams: Option<stream::Streams>,
+}
+
+/// Where a source listens: what the system has made of what was configured.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Addresses {
+    pub udp: Option<SocketAddr>,
+    pub tcp: Option<SocketAddr>,
+    pub tls: Option<SocketAddr>,
+    pub unix_datagram: Option<String>,
+    pub unix_stream: Option<String>,
 }
 
 impl Syslog {
     /// Binds the listeners and opens the spools.
     ///
     /// # Errors
-    /// An address that cannot be bound, or a spool that cannot be opened.
+    /// A place that cannot be listened at, a certificate, or a spool that cannot be opened.
     pub(crate) fn start(
         context: &Arc<Context>,
         spool_directory: &Path,
-        config: SyslogConfig,
+        config: &SyslogConfig,
     ) -> io::Result<Self> {
-        let at = |address: Option<SocketAddr>| {
-            address.map_or_else(|| "none".to_owned(), |address| address.to_string())
-        };
-        let name = format!("syslog-udp-{}-tcp-{}", at(config.udp), at(config.tcp));
+        let name = spool_name(&config.listen);
         let spools = SpoolSet::open(
             context,
             spool_directory,
@@ -80,13 +102,13 @@ impl Syslog {
             spools,
             pace: Mutex::new(Pace::new(config.common.limits)),
             bytes_max: config.common.line_bytes_max,
+            allow: config.allow.clone(),
             stop: Arc::new(AtomicBool::new(false)),
             statistics: Statistics::default(),
         });
-        let udp = config.udp.map(|address| udp::Udp::start(address, &intake)).transpose()?;
-        let tcp =
-            config.tcp.map(|address| tcp::Tcp::start(address, &intake, &config)).transpose()?;
-        Ok(Self { intake, udp, tcp })
+        let datagrams = datagram::Datagrams::start(&intake, config)?;
+        let streams = stream::Streams::start(&intake, config)?;
+        Ok(Self { intake, datagrams, streams })
     }
 
     pub(crate) fn tails(&self) -> &[Arc<SpoolTail>] {
@@ -97,21 +119,41 @@ impl Syslog {
         &self.intake.statistics
     }
 
-    /// Where it listens: (UDP, TCP).
-    pub(crate) fn addresses(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
-        (self.udp.as_ref().map(udp::Udp::address), self.tcp.as_ref().map(tcp::Tcp::address))
+    /// Where it listens.
+    pub(crate) fn addresses(&self) -> Addresses {
+        let mut addresses =
+            self.streams.as_ref().map(stream::Streams::addresses).unwrap_or_default();
+        self.datagrams.tell_addresses(&mut addresses);
+        addresses
     }
 
     /// Ends the listeners; what has been received is in the spool.
     pub(crate) fn stop(&self) {
         self.intake.stop.store(true, Ordering::Release);
-        if let Some(udp) = &self.udp {
-            udp.stop();
-        }
-        if let Some(tcp) = &self.tcp {
-            tcp.stop();
+        self.datagrams.stop();
+        if let Some(streams) = &self.streams {
+            streams.stop();
         }
     }
+}
+
+/// The spool is found again by where the source listens.
+fn spool_name(listen: &Listen) -> String {
+    let places = listen.places();
+    let at = |wanted: &str| {
+        let place = places.iter().find(|(protocol, _)| *protocol == wanted);
+        place.map_or("none", |(_, place)| place.as_str())
+    };
+    let mut name = format!("syslog-udp-{}-tcp-{}", at("udp"), at("tcp"));
+    for (protocol, place) in &places {
+        if !["udp", "tcp"].contains(protocol) {
+            name.push_str(&format!("-{protocol}-{}", place.replace('/', "_")));
+        }
+    }
+    if name.len() > SPOOL_NAME_BYTES_MAX {
+        name = format!("syslog-{:016x}", crate::delivery::content_hash(name.as_bytes()));
+    }
+    name
 }
 
 /// Messages of one sender on their way into its shard.
@@ -128,17 +170,18 @@ impl Intake {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// The shard of a sender.
-    fn shard(&self, sender: IpAddr) -> usize {
-        let bytes = match sender.to_canonical() {
-            IpAddr::V4(address) => address.octets().to_vec(),
-            IpAddr::V6(address) => address.octets().to_vec(),
-        };
-        (crate::delivery::content_hash(&bytes) % self.spools.tails().len() as u64) as usize
+    fn allows(&self, sender: IpAddr) -> bool {
+        self.allow.is_empty() || self.allow.iter().any(|network| network.contains(sender))
     }
 
-    fn pending(&self, sender: IpAddr) -> Pending {
-        Pending { shard: self.shard(sender), records: Vec::new(), count: 0, bytes: 0 }
+    /// The shard of a sender; this host's own messages are in the first.
+    fn shard(&self, sender: Option<IpAddr>) -> usize {
+        let bytes = match sender.map(|sender| sender.to_canonical()) {
+            None => return 0,
+            Some(IpAddr::V4(address)) => address.octets().to_vec(),
+            Some(IpAddr::V6(address)) => address.octets().to_vec(),
+        };
+        (crate::delivery::content_hash(&bytes) % self.spools.tails().len() as u64) as usize
     }
 
     fn count_drop(&self, shard: usize, reason: DropReason, count: u64) {
@@ -158,14 +201,16 @@ impl Intake {
 }
 
 impl Pending {
-    fn add(&mut self, sender: &str, framed: &Framed) {
-        let message = Message {
-            received_at: Timestamp::now(),
-            original_bytes: framed.original_bytes,
-            sender: sender.as_bytes(),
-            bytes: &framed.bytes,
-        };
-        encode(&message, &mut self.records);
+    fn new(shard: usize) -> Self {
+        Self { shard, records: Vec::new(), count: 0, bytes: 0 }
+    }
+
+    fn add(&mut self, received_at: Timestamp, sender: &[u8], framed: &Framed<'_>) {
+        let original_bytes = framed.original_bytes;
+        encode(
+            &Message { received_at, original_bytes, sender, bytes: framed.bytes },
+            &mut self.records,
+        );
         self.count += 1;
         self.bytes += framed.bytes.len() as u64;
     }
