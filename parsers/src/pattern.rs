@@ -136,6 +136,30 @@ impl Pattern {
         &self.source
     }
 
+    /// Searches as the engine does: by the span program, and by the regex where that gives up.
+    pub(crate) fn searcher(&self) -> impl FnMut(&[u8]) + '_ {
+        let mut slots = Vec::new();
+        let mut scratch = crate::span::Scratch::default();
+        let mut locations = None;
+        move |text| {
+            if self.required.as_ref().is_some_and(|part| part.find(text).is_none()) {
+                return;
+            }
+            let outcome = match &self.program {
+                Some(program) => {
+                    slots.resize(program.slots_len(), None);
+                    program.captures(text, &mut slots, &mut scratch)
+                }
+                None => crate::span::Outcome::OutOfFuel,
+            };
+            if outcome == crate::span::Outcome::OutOfFuel {
+                let regex = self.regex();
+                let locations = locations.get_or_insert_with(|| regex.capture_locations());
+                std::hint::black_box(regex.captures_read(locations, text));
+            }
+        }
+    }
+
     pub(crate) fn unicode(&self) -> bool {
         self.unicode
     }

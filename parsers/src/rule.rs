@@ -9,14 +9,18 @@ use crate::pattern::Pattern;
 use crate::sub::{CsvOptions, KvOptions};
 use crate::time::{TimeFormat, Zone};
 use crate::transform::Transform;
+use logweir_document::Span;
 use memchr::memmem::Finder;
 use regex::bytes::Regex;
 use rustc_hash::FxHashMap;
+use std::sync::Arc;
 
 /// A rule.
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) id: String,
+    /// The file and the place of its id there.
+    pub(crate) place: (Arc<str>, Span),
     pub(crate) pack: usize,
     /// The number of its first pattern among those of all rules.
     pub(crate) first_pattern: usize,
@@ -333,6 +337,13 @@ impl RuleSet {
     #[must_use]
     pub fn rule_id(&self, rule: usize) -> &str {
         &self.rules[rule].id
+    }
+
+    /// The file of a rule and the line in it.
+    #[must_use]
+    pub fn rule_place(&self, rule: usize) -> (&str, usize) {
+        let (file, span) = &self.rules[rule].place;
+        (file, span.line)
     }
 
     /// Whether a rule is of a pack for any syslog line: what it matches, nothing knows.

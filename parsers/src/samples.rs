@@ -133,11 +133,6 @@ fn same_instant(a: &str, b: &str) -> bool {
 }
 
 impl RuleSet {
-    /// The rules that have no sample, by id.
-    pub fn rules_without_samples(&self) -> impl Iterator<Item = &str> {
-        self.rules.iter().filter(|rule| rule.samples.is_empty()).map(|rule| rule.id.as_str())
-    }
-
     /// The rules that keep lines from being delivered, by id.
     pub fn dropping_rules(&self) -> impl Iterator<Item = &str> {
         let drops =

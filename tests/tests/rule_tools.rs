@@ -116,3 +116,15 @@ fn explain_shows_where_a_pattern_stops_and_what_a_rule_did() {
     assert_eq!(other["matches_elsewhere"][0]["applies"], "program: [orders]");
     assert_eq!(other["hints"][0], "no pack names the program `order`; one names `orders`");
 }
+
+#[test]
+fn check_names_the_rules_that_nothing_tests_and_what_each_costs() {
+    let directory = directory();
+    let pack = write(directory.path(), "orders.yaml", ORDERS);
+    let checked = rules(&["check", &pack]);
+    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    let warning = format!("{pack}:5:9: warning: no sample reaches the rule `orders.paid`");
+    assert!(checked.stderr.contains(&warning), "{}", checked.stderr);
+    assert!(checked.stdout.contains("us  indexed "), "{}", checked.stdout);
+    assert_eq!(rules(&["check", "--deny-warnings", &pack]).code, Some(1));
+}

@@ -86,6 +86,13 @@ fn compile(
     if errors.is_empty() { Ok(Loaded { rules, warnings }) } else { Err(errors) }
 }
 
+/// The text of a rule file by the name that diagnostics give it.
+pub(crate) fn text_of(name: &str) -> Option<String> {
+    let shipped =
+        SHIPPED.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
+    shipped.or_else(|| std::fs::read_to_string(name).ok())
+}
+
 /// The rule files of a directory, by name.
 fn files(path: &Path) -> Result<Vec<PathBuf>, Box<Diagnostic>> {
     if path.is_file() {

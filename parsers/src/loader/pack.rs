@@ -42,6 +42,7 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
     let number = builder.next_pack();
     let mut context = PackContext {
         number,
+        file: faults.source().name.as_str().into(),
         vendor,
         patterns,
         null_values,

@@ -16,6 +16,7 @@ use logweir_document::{Faults, Node, Span, Style, Table, Value, nearest};
 use rustc_hash::FxHashMap;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The engine keeps one bit for each.
 const TRANSFORMS_MAX: usize = 64;
@@ -23,6 +24,7 @@ const TRANSFORMS_MAX: usize = 64;
 /// What a rule takes from its pack.
 pub(super) struct PackContext<'n> {
     pub(super) number: usize,
+    pub(super) file: Arc<str>,
     pub(super) vendor: Vec<String>,
     pub(super) patterns: BTreeMap<String, String>,
     pub(super) null_values: Vec<Vec<u8>>,
@@ -96,6 +98,7 @@ struct Reader<'b, 'c, 'f, 'n> {
 impl Reader<'_, '_, '_, '_> {
     fn rule(&mut self, mut table: Table<'_>) -> Option<Rule> {
         let id = table.required_string("id", self.faults)?.to_owned();
+        let span = table.node("id").map_or(table.span(), |node| node.span);
         let on = self.on(&mut table, "on");
         let unicode = table.boolean("unicode", self.faults).unwrap_or(false);
         let has_pattern = table.node("pattern").or(table.node("patterns")).is_some();
@@ -126,6 +129,7 @@ impl Reader<'_, '_, '_, '_> {
         member.extend_from_slice(b"\",");
         Some(Rule {
             id,
+            place: (self.context.file.clone(), span),
             pack: self.context.number,
             first_pattern: 0,
             patterns,

@@ -1,5 +1,6 @@
 //! `logweir-agent rules`: work on rule packs before they go live.
 
+mod check;
 mod convert;
 mod coverage;
 mod explain;
@@ -8,8 +9,6 @@ mod schema;
 mod suggest;
 mod test;
 
-use crate::commands::input::load;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Work on rule packs
@@ -22,7 +21,7 @@ pub struct Rules {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Test(test::Test),
-    Check(Check),
+    Check(check::Check),
     Explain(explain::Explain),
     Coverage(coverage::Coverage),
     Schema(schema::Schema),
@@ -51,36 +50,5 @@ fn pack_name(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("write lower-case letters, digits, `.`, `_` and `-`, a letter first".into())
-    }
-}
-
-/// Load rule packs and say what is in them
-///
-/// Every fault of every file is shown at once; exit code 78 if there is any.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Check {
-    /// Directories of packs, or single packs; by default the packs inside the program
-    directories: Vec<PathBuf>,
-}
-
-impl Check {
-    fn execute(self) -> ExitCode {
-        let rules = match load(&self.directories, self.directories.is_empty()) {
-            Ok(rules) => rules,
-            Err(code) => return code,
-        };
-        for (pack, dataset, count) in rules.packs() {
-            println!("{pack:<24} {dataset:<24} {count:>5} rules");
-        }
-        let without: Vec<&str> = rules.rules_without_samples().collect();
-        if !without.is_empty() {
-            println!("without samples: {}", without.join(", "));
-        }
-        let dropping: Vec<&str> = rules.dropping_rules().collect();
-        if !dropping.is_empty() {
-            println!("not delivering all they match: {}", dropping.join(", "));
-        }
-        println!("{} rules, hash {}", rules.len(), rules.hash());
-        ExitCode::SUCCESS
     }
 }

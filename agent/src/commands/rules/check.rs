@@ -1,0 +1,68 @@
+//! `rules check`: what can be said of rules that load.
+
+use crate::commands::input::load;
+use crate::commands::show;
+use logweir_parsers::check::check;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Load rule packs and say what is in them, what each rule costs, and what looks wrong
+///
+/// Every fault of every file is shown at once; exit code 78 if there is any. Rules that are shadowed,
+/// slow or reached by no sample are warnings.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// Directories of packs, or single packs; by default the packs inside the program
+    directories: Vec<PathBuf>,
+    /// How many of the slowest rules are listed
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    slowest: usize,
+    /// Show rules that match the same sample, too, where only their order decides
+    #[arg(long)]
+    overlaps: bool,
+    /// Exit with 1 if there are warnings
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
+impl Check {
+    pub(super) fn execute(self) -> ExitCode {
+        let rules = match load(&self.directories, self.directories.is_empty()) {
+            Ok(rules) => rules,
+            Err(code) => return code,
+        };
+        let mut report = check(&rules, self.overlaps, &mut |run| {
+            let start = Instant::now();
+            run();
+            start.elapsed()
+        });
+        for (pack, dataset, count) in rules.packs() {
+            println!("{pack:<24} {dataset:<24} {count:>5} rules");
+        }
+        let dropping: Vec<&str> = rules.dropping_rules().collect();
+        if !dropping.is_empty() {
+            println!("not delivering all they match: {}", dropping.join(", "));
+        }
+        report.costs.sort_by_key(|cost| (std::cmp::Reverse(cost.worst), cost.rule));
+        if self.slowest > 0 {
+            println!("slowest, on a line of 16 KiB made from the pattern to be slow:");
+        }
+        for cost in report.costs.iter().take(self.slowest) {
+            let (file, line) = rules.rule_place(cost.rule);
+            println!(
+                "{:>10.1} us  {:<26}  {}  {file}:{line}",
+                cost.worst.as_secs_f64() * 1e6,
+                cost.class.name(),
+                rules.rule_id(cost.rule)
+            );
+        }
+        println!("{} rules, hash {}", rules.len(), rules.hash());
+        report.findings.extend(report.overlaps);
+        show(&report.findings);
+        if self.deny_warnings && !report.findings.is_empty() {
+            return ExitCode::FAILURE;
+        }
+        ExitCode::SUCCESS
+    }
+}
