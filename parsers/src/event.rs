@@ -83,8 +83,9 @@ pub(crate) struct Event {
     items: Vec<Text>,
     /// Fields that no rule names: (name, value), as sub-parsers keep them under a prefix.
     extras: Vec<(Text, Value)>,
-    related: Vec<(Relation, Text)>,
-    /// What each change replaced, for [`Event::reset`].
+    /// What belongs to each `related.*` list, by the relation's number.
+    related: [Vec<Text>; Relation::ALL.len()],
+    /// What each change of a field that had a value replaced, for [`Event::reset`].
     changes: Vec<(FieldId, (Value, Option<Origin>))>,
 }
 
@@ -100,7 +101,7 @@ impl Event {
         self.arena.clear();
         self.items.clear();
         self.extras.clear();
-        self.related.clear();
+        self.related.iter_mut().for_each(Vec::clear);
         self.changes.clear();
     }
 
@@ -120,7 +121,9 @@ impl Event {
         for (field, before) in self.changes.drain(mark.changes..).rev() {
             self.values[field.index()] = before;
         }
-        self.order.truncate(mark.order);
+        for field in self.order.drain(mark.order..) {
+            self.values[field.index()] = (Value::Absent, None);
+        }
         self.arena.truncate(mark.arena);
         self.items.truncate(mark.items);
         self.extras.truncate(mark.extras);
@@ -136,9 +139,10 @@ impl Event {
 
     pub(crate) fn set(&mut self, field: FieldId, value: Value, origin: Origin) {
         let slot = &mut self.values[field.index()];
-        self.changes.push((field, *slot));
         if slot.1.is_none() {
             self.order.push(field);
+        } else {
+            self.changes.push((field, *slot));
         }
         *slot = (value, Some(origin));
     }
@@ -153,8 +157,8 @@ impl Event {
         &self.extras
     }
 
-    pub(crate) fn related(&self) -> &[(Relation, Text)] {
-        &self.related
+    pub(crate) fn related(&self, relation: Relation) -> &[Text] {
+        &self.related[relation as usize]
     }
 
     /// Copies bytes that stand nowhere else.
@@ -302,10 +306,10 @@ impl Event {
         let mut at = 0;
         while let Some(&id) = self.order.get(at) {
             at += 1;
-            let field = fields.get(id);
-            if field.endpoint.is_none() && field.relation.is_none() {
+            if !fields.shape(id).derives {
                 continue;
             }
+            let field = fields.get(id);
             let text = match self.get(id) {
                 Value::Text(text) => text,
                 Value::Address(text) => {
@@ -348,12 +352,9 @@ impl Event {
 
     fn relate(&mut self, line: &[u8], relation: Relation, text: Text) {
         let bytes = self.bytes(line, text);
-        let known = self
-            .related
-            .iter()
-            .any(|(other, known)| *other == relation && self.bytes(line, *known) == bytes);
+        let known = self.related(relation).iter().any(|known| self.bytes(line, *known) == bytes);
         if !known && !bytes.is_empty() {
-            self.related.push((relation, text));
+            self.related[relation as usize].push(text);
         }
     }
 }

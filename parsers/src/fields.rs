@@ -1,6 +1,7 @@
 //! The fields that a rule set uses, each with a number, so that an event is a table indexed by it.
 
 use crate::ecs::{self, Kind, Type};
+use crate::out::{Out, PAD};
 use logweir_document::nearest;
 use rustc_hash::FxHashMap;
 
@@ -35,6 +36,16 @@ impl Relation {
             Self::Hash => "related.hash",
         }
     }
+
+    /// How the list begins as a member.
+    pub(crate) fn opening(self) -> &'static [u8] {
+        match self {
+            Self::Ip => b"\"related.ip\":[",
+            Self::User => b"\"related.user\":[",
+            Self::Host => b"\"related.hosts\":[",
+            Self::Hash => b"\"related.hash\":[",
+        }
+    }
 }
 
 /// One field: its name, how it is written, and what follows from it.
@@ -59,14 +70,68 @@ pub(crate) struct Endpoint {
     pub(crate) domain: FieldId,
 }
 
+/// What is needed of a field to write it, small and side by side with the others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// Where `"name":"`, with a `[` for lists, begins among the keys.
+    key: u32,
+    /// The length of `"name":`.
+    name_len: u16,
+    /// The length of all of it.
+    open_len: u16,
+    pub(crate) kind: Type,
+    pub(crate) emitted: bool,
+    pub(crate) derives: bool,
+}
+
 /// All fields of a rule set.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FieldTable {
     fields: Vec<Field>,
     by_name: FxHashMap<String, FieldId>,
+    shapes: Vec<Shape>,
+    /// For the shapes; at the end there is [`PAD`].
+    keys: Vec<u8>,
 }
 
 impl FieldTable {
+    /// Makes the shapes, once all fields and their types are known.
+    pub(crate) fn seal(&mut self) {
+        self.shapes.clear();
+        self.keys.clear();
+        for field in &self.fields {
+            let key = self.keys.len() as u32;
+            self.keys.extend_from_slice(&field.key);
+            if field.kind.list {
+                self.keys.push(b'[');
+            }
+            self.keys.push(b'"');
+            self.shapes.push(Shape {
+                key,
+                name_len: field.key.len() as u16,
+                open_len: (self.keys.len() - key as usize) as u16,
+                kind: field.kind,
+                emitted: field.emitted,
+                derives: field.endpoint.is_some() || field.relation.is_some(),
+            });
+        }
+        self.keys.extend_from_slice(&[0; PAD]);
+    }
+
+    pub(crate) fn shape(&self, id: FieldId) -> Shape {
+        self.shapes[id.index()]
+    }
+
+    /// Appends `"name":`.
+    pub(crate) fn write_name(&self, shape: Shape, out: &mut Out) {
+        out.padded(&self.keys, shape.key as usize, usize::from(shape.name_len));
+    }
+
+    /// Appends `"name":"` or `"name":["`.
+    pub(crate) fn write_opening(&self, shape: Shape, out: &mut Out) {
+        out.padded(&self.keys, shape.key as usize, usize::from(shape.open_len));
+    }
+
     pub(crate) fn get(&self, id: FieldId) -> &Field {
         &self.fields[id.index()]
     }

@@ -1,76 +1,91 @@
-//! Texts into JSON strings, sixteen bytes at a time.
+//! Texts into JSON strings, eight bytes at a time.
 
-use logweir_record::write_escaped;
-
-/// The bytes that are looked at together; the compiler makes one vector comparison of them.
-const BLOCK: usize = 16;
+use crate::out::Out;
 
 /// Appends `text` as a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD.
-pub(crate) fn write_string(out: &mut Vec<u8>, text: &[u8]) {
-    out.push(b'"');
+pub(crate) fn write_string(out: &mut Out, text: &[u8]) {
+    out.byte(b'"');
+    write_content(out, text);
+    out.byte(b'"');
+}
+
+/// As [`write_string`], without the quotes.
+pub(crate) fn write_content(out: &mut Out, text: &[u8]) {
     let mut rest = text;
     loop {
-        let plain = plain_prefix(rest);
-        out.extend_from_slice(&rest[..plain]);
-        rest = &rest[plain..];
-        match rest.first() {
-            None => break,
-            Some(byte) if byte.is_ascii() => {
-                write_escaped(out, &rest[..1]);
-                rest = &rest[1..];
+        let special = match rest.first_chunk::<8>() {
+            Some(block) => {
+                let special = specials(u64::from_le_bytes(*block));
+                let plain = special.trailing_zeros() as usize / 8;
+                out.block(block, plain);
+                rest = &rest[plain..];
+                if special == 0 {
+                    continue;
+                }
+                rest[0]
             }
-            // From here on it has to be decoded.
-            Some(_) => {
-                write_escaped(out, rest);
-                break;
+            None => {
+                let Some((byte, behind)) = rest.split_first() else { return };
+                if !is_special(*byte) {
+                    out.byte(*byte);
+                    rest = behind;
+                    continue;
+                }
+                *byte
             }
+        };
+        if special.is_ascii() {
+            escape(out, special);
+            rest = &rest[1..];
+        } else {
+            let run = rest.iter().position(u8::is_ascii).unwrap_or(rest.len());
+            for chunk in rest[..run].utf8_chunks() {
+                out.text(chunk.valid().as_bytes());
+                if !chunk.invalid().is_empty() {
+                    out.text("\u{fffd}".as_bytes());
+                }
+            }
+            rest = &rest[run..];
         }
     }
-    out.push(b'"');
 }
 
-/// How many bytes at the beginning are written as they are.
-fn plain_prefix(text: &[u8]) -> usize {
-    let mut at = 0;
-    let mut blocks = text.chunks_exact(BLOCK);
-    for block in &mut blocks {
-        let any = block.iter().fold(0, |any, byte| any | compared(*byte));
-        if any != 0 {
-            return at + first_special(block);
+/// Whether all of `text` is written as it is.
+pub(crate) fn is_plain(text: &[u8]) -> bool {
+    // Without an early end, so that the compiler compares many bytes at once.
+    !text.iter().fold(false, |any, byte| any | is_special(*byte))
+}
+
+/// Control characters, quote, backslash, and what is not ASCII.
+fn is_special(byte: u8) -> bool {
+    (byte.wrapping_sub(0x20) >= 0x60) | (byte == b'"') | (byte == b'\\')
+}
+
+/// The highest bits of the bytes that are special; above the lowest such byte there may be more.
+fn specials(block: u64) -> u64 {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHEST: u64 = EACH << 7;
+    let zero = |block: u64| block.wrapping_sub(EACH) & !block;
+    let control = block.wrapping_sub(EACH * 0x20) & !block;
+    let quote = zero(block ^ (EACH * u64::from(b'"')));
+    let backslash = zero(block ^ (EACH * u64::from(b'\\')));
+    (control | quote | backslash | block) & HIGHEST
+}
+
+fn escape(out: &mut Out, byte: u8) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    match byte {
+        b'"' => out.array(b"\\\""),
+        b'\\' => out.array(b"\\\\"),
+        b'\n' => out.array(b"\\n"),
+        b'\r' => out.array(b"\\r"),
+        b'\t' => out.array(b"\\t"),
+        _ => {
+            let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
+            out.array(&[b'\\', b'u', b'0', b'0', HEX[high], HEX[low]]);
         }
-        at += BLOCK;
     }
-    at + first_special(blocks.remainder())
 }
-
-fn first_special(text: &[u8]) -> usize {
-    text.iter().position(|byte| special(*byte) != 0).unwrap_or(text.len())
-}
-
-/// As [`special`], by comparisons that sixteen bytes go through at once.
-fn compared(byte: u8) -> u8 {
-    u8::from(byte < 0x20)
-        | u8::from(byte >= 0x80)
-        | u8::from(byte == b'"')
-        | u8::from(byte == b'\\')
-}
-
-/// Not 0 for control characters, quote, backslash, and what is not ASCII.
-fn special(byte: u8) -> u8 {
-    SPECIAL[usize::from(byte)]
-}
-
-const SPECIAL: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        if byte < 0x20 || byte >= 0x80 || byte == b'"' as usize || byte == b'\\' as usize {
-            table[byte] = 1;
-        }
-        byte += 1;
-    }
-    table
-};
 
 #[cfg(test)]
 mod tests {
@@ -78,7 +93,9 @@ mod tests {
 
     #[test]
     fn strings_are_read_back_by_serde_json() {
+        let bytes: String = (0..=255).map(char::from).collect();
         for text in [
+            &bytes,
             "",
             "plain",
             "exactly 16 bytes",
@@ -88,14 +105,16 @@ mod tests {
             "\u{1b}[31m",
         ] {
             for start in (0..text.len()).filter(|at| text.is_char_boundary(*at)) {
-                let mut out = Vec::new();
+                let mut out = Out::default();
                 write_string(&mut out, &text.as_bytes()[start..]);
-                let value: String = serde_json::from_slice(&out).unwrap();
+                let value: String = serde_json::from_slice(out.written()).unwrap();
                 assert_eq!(value, text[start..]);
+                let as_it_is = out.written()[1..=text.len() - start] == text.as_bytes()[start..];
+                assert!(!is_plain(&text.as_bytes()[start..]) || as_it_is, "{text}");
             }
         }
-        let mut out = Vec::new();
+        let mut out = Out::default();
         write_string(&mut out, b"a\xff\xfe\"b");
-        assert_eq!(out, "\"a\u{fffd}\u{fffd}\\\"b\"".as_bytes());
+        assert_eq!(out.written(), "\"a\u{fffd}\u{fffd}\\\"b\"".as_bytes());
     }
 }

@@ -25,6 +25,7 @@ mod ip;
 mod json;
 mod loader;
 mod matcher;
+mod out;
 mod pattern;
 mod rule;
 pub mod samples;

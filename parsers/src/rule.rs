@@ -5,6 +5,7 @@ use crate::event::Constant;
 use crate::fields::{FieldId, FieldTable, Relation};
 use crate::index::{LiteralIndex, Need};
 use crate::matcher::Matcher;
+use crate::out::{Out, PAD};
 use crate::pattern::Pattern;
 use crate::sub::{CsvOptions, KvOptions};
 use crate::time::{TimeFormat, Zone};
@@ -39,8 +40,9 @@ pub(crate) struct Rule {
     pub(crate) times: Vec<TimeRule>,
     pub(crate) action: Option<Action>,
     pub(crate) null_values: Vec<Vec<u8>>,
-    /// `"logweir.rule":"…",`, ready to be written.
-    pub(crate) member: Vec<u8>,
+    /// What follows the fields of an event of this rule, up to the beginning of the original line:
+    /// the block, the rule's name and `"event.original":"`; behind it there is [`PAD`].
+    pub(crate) tail: Vec<u8>,
     pub(crate) samples: Vec<Sample>,
 }
 
@@ -174,7 +176,25 @@ impl RuleList {
     }
 }
 
+/// How the member with the original line begins.
+pub(crate) const ORIGINAL: &[u8] = b"\"event.original\":\"";
+
 impl Rule {
+    /// Renders the tail, once the block is known.
+    pub(crate) fn seal(&mut self) {
+        let tail = &mut self.tail;
+        tail.clone_from(&self.block.members);
+        tail.extend_from_slice(b"\"logweir.rule\":\"");
+        logweir_record::write_escaped(tail, self.id.as_bytes());
+        tail.extend_from_slice(b"\",");
+        tail.extend_from_slice(ORIGINAL);
+        tail.extend_from_slice(&[0; PAD]);
+    }
+
+    pub(crate) fn write_tail(&self, out: &mut Out) {
+        out.padded(&self.tail, 0, self.tail.len() - PAD);
+    }
+
     /// What the message must hold for the rule to match.
     pub(crate) fn need(&self) -> Need {
         if self.on != On::Message {

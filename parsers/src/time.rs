@@ -3,6 +3,7 @@
 //! A missing year is the latest one that does not put the time more than a month ahead of the time of
 //! reading; a missing zone is the context's. In a fold or gap of daylight saving, jiff's "compatible" choice is taken.
 
+use crate::out::Out;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
@@ -617,6 +618,12 @@ fn unix(text: &[u8], units: i64) -> Option<i64> {
 
 /// Appends the time in RFC 3339, UTC, with 3 digits of fraction, or 6 or 9 where they are needed.
 pub fn write_rfc3339(out: &mut Vec<u8>, unix_nanos: i64) {
+    let (text, len) = rfc3339_text(unix_nanos);
+    out.extend_from_slice(&text[..len]);
+}
+
+/// The text that [`write_rfc3339`] appends, at the beginning of an array.
+fn rfc3339_text(unix_nanos: i64) -> ([u8; 30], usize) {
     let date = Date::of_days(unix_nanos.div_euclid(86_400 * NANOS));
     let nanos_of_day = unix_nanos.rem_euclid(86_400 * NANOS);
     let seconds = (nanos_of_day / NANOS) as u32;
@@ -639,7 +646,45 @@ pub fn write_rfc3339(out: &mut Vec<u8>, unix_nanos: i64) {
         9
     };
     text[20 + fraction] = b'Z';
-    out.extend_from_slice(&text[..21 + fraction]);
+    (text, 21 + fraction)
+}
+
+/// Writes times as [`write_rfc3339`] does; the day is remembered, because most are of one day.
+#[derive(Debug, Default)]
+pub(crate) struct Stamp {
+    day: i64,
+    /// The last time that was written; all zero before the first.
+    text: [u8; 24],
+}
+
+impl Stamp {
+    pub(crate) fn write(&mut self, unix_nanos: i64, out: &mut Out) {
+        const MILLI: i64 = 1_000_000;
+        let day = unix_nanos.div_euclid(86_400 * NANOS);
+        let nanos_of_day = unix_nanos.rem_euclid(86_400 * NANOS);
+        if nanos_of_day % MILLI != 0 || self.day != day || self.text[0] == 0 {
+            let (text, len) = rfc3339_text(unix_nanos);
+            if let Ok(whole) = text[..len].try_into() {
+                (self.day, self.text) = (day, whole);
+            }
+            out.block(&text, len);
+            return;
+        }
+        let millis = (nanos_of_day / MILLI) as u32;
+        let seconds = millis / 1000;
+        let text = &mut self.text;
+        [text[11], text[12]] = two_digits(seconds / 3600);
+        [text[14], text[15]] = two_digits(seconds / 60 % 60);
+        [text[17], text[18]] = two_digits(seconds % 60);
+        let fraction = millis % 1000;
+        text[20] = b'0' + (fraction / 100) as u8;
+        [text[21], text[22]] = two_digits(fraction % 100);
+        out.array(text);
+    }
+}
+
+fn two_digits(number: u32) -> [u8; 2] {
+    [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
 }
 
 /// The lowest digits of `value`, as many as there is room for.

@@ -1,114 +1,184 @@
 //! The event's table as JSON members.
 
 use crate::ecs::{Kind, Type};
-use crate::event::{Event, Value, View, write_f64, write_i64};
-use crate::fields::{FieldId, Relation};
+use crate::event::{Event, Text, Value, View};
+use crate::fields::{FieldId, Relation, Shape};
 use crate::ip::is_ip;
-use crate::json::write_string;
+use crate::json::{write_content, write_string};
+use crate::out::Out;
 use crate::rule::RuleSet;
-use crate::time::write_rfc3339;
+use crate::time::Stamp;
+use std::fmt::Write as _;
+
+/// What the values of an event stand in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'s> {
+    pub(crate) view: View<'s>,
+    /// The line with [`crate::out::PAD`] bytes behind it.
+    pub(crate) padded: &'s [u8],
+    /// Whether nothing in the line needs an escape.
+    pub(crate) plain: bool,
+}
 
 impl Event {
     /// Appends every emitted field as `"name":value,`.
-    pub(crate) fn write(&self, view: View<'_>, rules: &RuleSet, out: &mut Vec<u8>) {
-        let fields = &rules.fields;
+    pub(crate) fn write(
+        &self,
+        source: Source<'_>,
+        rules: &RuleSet,
+        stamp: &mut Stamp,
+        out: &mut Out,
+    ) {
+        let mut writer = Writer { event: self, source, rules, stamp, out };
         for id in self.fields() {
-            let field = fields.get(*id);
-            if field.emitted {
-                self.write_field(view, &field.key, field.kind, self.get(*id), out);
+            let shape = rules.fields.shape(*id);
+            if shape.emitted {
+                writer.member(shape, self.get(*id));
             }
         }
-        for (at, (name, value)) in self.extras().iter().enumerate() {
-            let name = self.bytes(view.line, *name);
+        if !self.extras().is_empty() {
+            writer.extras();
+        }
+        writer.related(&rules.header.related);
+    }
+}
+
+struct Writer<'w> {
+    event: &'w Event,
+    source: Source<'w>,
+    rules: &'w RuleSet,
+    stamp: &'w mut Stamp,
+    out: &'w mut Out,
+}
+
+impl Writer<'_> {
+    #[inline]
+    fn member(&mut self, shape: Shape, value: Value) {
+        let fields = &self.rules.fields;
+        match value {
+            Value::Absent | Value::InBlock => {}
+            // What nearly all values are.
+            Value::Text(text) if matches!(shape.kind.kind, Kind::Text | Kind::Date) => {
+                fields.write_opening(shape, self.out);
+                self.content(text);
+                self.close(shape.kind.list);
+            }
+            Value::Address(text) => {
+                fields.write_opening(shape, self.out);
+                self.content(text);
+                self.close(shape.kind.list);
+            }
+            value => {
+                let before = self.out.len();
+                fields.write_name(shape, self.out);
+                if !self.value(shape.kind, value) {
+                    self.out.truncate(before);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn close(&mut self, list: bool) {
+        if list {
+            self.out.array(b"\"],");
+        } else {
+            self.out.array(b"\",");
+        }
+    }
+
+    /// A text without its quotes.
+    #[inline]
+    fn content(&mut self, text: Text) {
+        match text {
+            Text::Line { start, end } if self.source.plain => {
+                let (start, end) = (start as usize, end as usize);
+                self.out.padded(self.source.padded, start, end - start);
+            }
+            text => write_content(self.out, self.event.bytes(self.source.view.line, text)),
+        }
+    }
+
+    /// The fields that no rule names.
+    fn extras(&mut self) {
+        let (event, line) = (self.event, self.source.view.line);
+        for (at, (name, value)) in event.extras().iter().enumerate() {
+            let name = event.bytes(line, *name);
             // The first of several keys of one name stays, and so does a field that a rule names.
-            let repeated =
-                self.extras()[..at].iter().any(|(n, _)| self.bytes(view.line, *n) == name);
-            let named = fields.find(name).is_some_and(|id| self.get(id) != Value::Absent);
+            let repeated = event.extras()[..at].iter().any(|(n, _)| event.bytes(line, *n) == name);
+            let named =
+                self.rules.fields.find(name).is_some_and(|id| event.get(id) != Value::Absent);
             if repeated || named {
                 continue;
             }
-            let before = out.len();
-            write_string(out, name);
-            out.push(b':');
-            if !self.write_value(view, Type::TEXT, *value, out) {
-                out.truncate(before);
+            let before = self.out.len();
+            write_string(self.out, name);
+            self.out.byte(b':');
+            if !self.value(Type::TEXT, *value) {
+                self.out.truncate(before);
             }
-        }
-        self.write_related(view.line, &rules.header.related, out);
-    }
-
-    fn write_field(&self, view: View<'_>, key: &[u8], kind: Type, value: Value, out: &mut Vec<u8>) {
-        if matches!(value, Value::Absent | Value::InBlock) {
-            return;
-        }
-        let before = out.len();
-        out.extend_from_slice(key);
-        if !self.write_value(view, kind, value, out) {
-            out.truncate(before);
         }
     }
 
     /// Appends the value and a comma; `false` if it cannot be written as `kind`.
-    fn write_value(&self, view: View<'_>, kind: Type, value: Value, out: &mut Vec<u8>) -> bool {
+    fn value(&mut self, kind: Type, value: Value) -> bool {
         let written = match value {
             Value::Constant(number) => {
-                out.extend_from_slice(&view.constants[number as usize].json);
+                self.out.text(&self.source.view.constants[number as usize].json);
                 true
             }
-            Value::List { start, end } => self.write_list(view.line, kind.kind, start, end, out),
+            Value::List { start, end } => self.list(kind.kind, start, end),
             single => {
                 if kind.list {
-                    out.push(b'[');
+                    self.out.byte(b'[');
                 }
-                let written = self.write_single(view.line, kind.kind, single, out);
+                let written = self.single(kind.kind, single);
                 if kind.list {
-                    out.push(b']');
+                    self.out.byte(b']');
                 }
                 written
             }
         };
         if written {
-            out.push(b',');
+            self.out.byte(b',');
         }
         written
     }
 
-    fn write_list(&self, line: &[u8], kind: Kind, start: u32, end: u32, out: &mut Vec<u8>) -> bool {
-        out.push(b'[');
+    fn list(&mut self, kind: Kind, start: u32, end: u32) -> bool {
+        self.out.byte(b'[');
         let mut any = false;
-        for item in self.items(start, end) {
-            let before = out.len();
+        for item in self.event.items(start, end) {
+            let before = self.out.len();
             if any {
-                out.push(b',');
+                self.out.byte(b',');
             }
-            if self.write_single(line, kind, Value::Text(*item), out) {
+            if self.single(kind, Value::Text(*item)) {
                 any = true;
             } else {
-                out.truncate(before);
+                self.out.truncate(before);
             }
         }
-        out.push(b']');
+        self.out.byte(b']');
         any
     }
 
     /// `false` if the value cannot be written as `kind`.
-    fn write_single(&self, line: &[u8], kind: Kind, value: Value, out: &mut Vec<u8>) -> bool {
+    fn single(&mut self, kind: Kind, value: Value) -> bool {
         match value {
-            Value::Text(text) => return write_typed(kind, self.bytes(line, text), out),
-            Value::Address(text) => {
-                quoted(out, |out| out.extend_from_slice(self.bytes(line, text)))
-            }
-            Value::Time(nanos) => quoted(out, |out| write_rfc3339(out, nanos)),
+            Value::Text(text) => return self.typed(kind, text),
+            Value::Address(text) => self.quoted(|writer| writer.content(text)),
+            Value::Time(nanos) => self.quoted(|writer| writer.stamp.write(nanos, writer.out)),
             Value::Integer(number) if matches!(kind, Kind::Integer | Kind::Float) => {
-                write_i64(out, number);
+                self.out.integer(number);
             }
-            Value::Integer(number) => quoted(out, |out| write_i64(out, number)),
+            Value::Integer(number) => self.quoted(|writer| writer.out.integer(number)),
             Value::Float(number) if !number.is_finite() => return false,
-            Value::Float(number) if kind == Kind::Float => write_f64(out, number),
-            Value::Float(number) if kind == Kind::Integer => write_i64(out, number as i64),
-            Value::Float(number) => quoted(out, |out| write_f64(out, number)),
-            Value::Boolean(truth) if kind == Kind::Boolean => out.extend_from_slice(word(truth)),
-            Value::Boolean(truth) => quoted(out, |out| out.extend_from_slice(word(truth))),
+            Value::Float(number) if kind == Kind::Float => self.float(number),
+            Value::Float(number) if kind == Kind::Integer => self.out.integer(number as i64),
+            Value::Float(number) => self.quoted(|writer| writer.float(number)),
+            Value::Boolean(truth) if kind == Kind::Boolean => self.out.text(word(truth)),
+            Value::Boolean(truth) => self.quoted(|writer| writer.out.text(word(truth))),
             Value::Absent | Value::InBlock | Value::Constant(_) | Value::List { .. } => {
                 return false;
             }
@@ -116,62 +186,71 @@ impl Event {
         true
     }
 
-    fn write_related(&self, line: &[u8], lists: &[(Relation, FieldId); 4], out: &mut Vec<u8>) {
-        if self.related().is_empty() {
-            return;
+    /// Writes a text as a JSON value of `kind`; `false` if it is none.
+    fn typed(&mut self, kind: Kind, place: Text) -> bool {
+        let text = self.event.bytes(self.source.view.line, place);
+        match kind {
+            Kind::Text | Kind::Date => self.quoted(|writer| writer.content(place)),
+            Kind::Ip if is_ip(text) => self.quoted(|writer| writer.content(place)),
+            Kind::Integer => {
+                // As it stands there, if it is written as JSON has it.
+                let canonical = (1..=18).contains(&text.len())
+                    && (text[0] != b'0' || text.len() == 1)
+                    && text.iter().all(u8::is_ascii_digit);
+                match integer(text) {
+                    _ if canonical => self.out.text(text),
+                    Some(number) => self.out.integer(number),
+                    None => return false,
+                }
+            }
+            Kind::Float => {
+                match std::str::from_utf8(text).ok().and_then(|t| t.trim().parse::<f64>().ok()) {
+                    Some(number) if number.is_finite() => self.float(number),
+                    _ => return false,
+                }
+            }
+            Kind::Boolean => match text {
+                b"true" | b"True" | b"TRUE" | b"yes" | b"Yes" | b"1" | b"on" => {
+                    self.out.text(word(true));
+                }
+                b"false" | b"False" | b"FALSE" | b"no" | b"No" | b"0" | b"off" => {
+                    self.out.text(word(false));
+                }
+                _ => return false,
+            },
+            Kind::Ip | Kind::Object => return false,
         }
+        true
+    }
+
+    fn float(&mut self, number: f64) {
+        // Writing to memory cannot fail.
+        let _ = write!(self.out, "{number}");
+    }
+
+    fn quoted(&mut self, write: impl FnOnce(&mut Self)) {
+        self.out.byte(b'"');
+        write(self);
+        self.out.byte(b'"');
+    }
+
+    fn related(&mut self, lists: &[(Relation, FieldId); 4]) {
         for (relation, field) in *lists {
+            let texts = self.event.related(relation);
             // A rule that fills the list itself has the last word.
-            if self.get(field) != Value::Absent {
+            if texts.is_empty() || self.event.get(field) != Value::Absent {
                 continue;
             }
-            let name = relation.list();
-            let mut any = false;
-            for (_, text) in self.related().iter().filter(|(other, _)| *other == relation) {
-                if any {
-                    out.push(b',');
-                } else {
-                    out.push(b'"');
-                    out.extend_from_slice(name.as_bytes());
-                    out.extend_from_slice(b"\":[");
+            self.out.text(relation.opening());
+            for (at, text) in texts.iter().enumerate() {
+                if at > 0 {
+                    self.out.byte(b',');
                 }
-                write_string(out, self.bytes(line, *text));
-                any = true;
+                self.quoted(|writer| writer.content(*text));
             }
-            if any {
-                out.extend_from_slice(b"],");
-            }
+            self.out.array(b"],");
         }
     }
-}
-
-/// Writes a text as a JSON value of `kind`; `false` if it is none.
-fn write_typed(kind: Kind, text: &[u8], out: &mut Vec<u8>) -> bool {
-    match kind {
-        Kind::Text | Kind::Date => write_string(out, text),
-        Kind::Ip if is_ip(text) => quoted(out, |out| out.extend_from_slice(text)),
-        Kind::Integer => match integer(text) {
-            Some(number) => write_i64(out, number),
-            None => return false,
-        },
-        Kind::Float => {
-            match std::str::from_utf8(text).ok().and_then(|t| t.trim().parse::<f64>().ok()) {
-                Some(number) if number.is_finite() => write_f64(out, number),
-                _ => return false,
-            }
-        }
-        Kind::Boolean => match text {
-            b"true" | b"True" | b"TRUE" | b"yes" | b"Yes" | b"1" | b"on" => {
-                out.extend_from_slice(word(true))
-            }
-            b"false" | b"False" | b"FALSE" | b"no" | b"No" | b"0" | b"off" => {
-                out.extend_from_slice(word(false))
-            }
-            _ => return false,
-        },
-        Kind::Ip | Kind::Object => return false,
-    }
-    true
 }
 
 /// A whole number in decimal; a fraction of zeros is allowed (`200.0`).
@@ -189,10 +268,4 @@ pub(crate) fn integer(text: &[u8]) -> Option<i64> {
 
 fn word(truth: bool) -> &'static [u8] {
     if truth { b"true" } else { b"false" }
-}
-
-fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    out.push(b'"');
-    write(out);
-    out.push(b'"');
 }

@@ -12,14 +12,16 @@ mod run;
 mod trace;
 
 use crate::event::{Event, Value, View};
-use crate::header::{self, Header};
-use crate::json::write_string;
+use crate::header;
+use crate::json::{is_plain, write_content};
+use crate::out::{Out, PAD};
 use crate::pattern::Pattern;
-use crate::rule::RuleSet;
+use crate::rule::{ORIGINAL, RuleSet};
 use crate::span::{Outcome, Scratch};
-use crate::time::{TimeContext, Zone, write_rfc3339};
+use crate::time::{Stamp, TimeContext, Zone, write_rfc3339};
+use crate::write::Source;
 use base64::Engine as _;
-use logweir_record::{ECS_VERSION, write_u64};
+use logweir_record::ECS_VERSION;
 use regex::bytes::CaptureLocations;
 use run::Run;
 use std::sync::Arc;
@@ -72,6 +74,10 @@ pub struct Parser {
 /// What is reused from line to line.
 #[derive(Debug, Default)]
 struct State {
+    /// The line and [`PAD`] bytes behind it.
+    padded: Vec<u8>,
+    out: Out,
+    stamp: Stamp,
     event: Event,
     header_memo: header::Memo,
     slots: Vec<Option<usize>>,
@@ -119,6 +125,22 @@ impl Parser {
 
     /// Appends the members of the event of `line` to `out`, without braces: `"a":1,"b":"…"`.
     pub fn parse(&mut self, line: &[u8], context: &LineContext<'_>, out: &mut Vec<u8>) -> Parsed {
+        let mut padded = std::mem::take(&mut self.state.padded);
+        padded.clear();
+        padded.extend_from_slice(line);
+        padded.extend_from_slice(&[0; PAD]);
+        let parsed = self.parse_padded(&padded, context, out);
+        self.state.padded = padded;
+        parsed
+    }
+
+    fn parse_padded(
+        &mut self,
+        padded: &[u8],
+        context: &LineContext<'_>,
+        out: &mut Vec<u8>,
+    ) -> Parsed {
+        let line = &padded[..padded.len() - PAD];
         let Self { rules, state } = self;
         let rules: &RuleSet = rules;
         state.event.clear(rules.fields.len());
@@ -131,8 +153,12 @@ impl Parser {
             return Parsed { rule, pack, disposition };
         }
         run.finish(pack, rule);
-        let header = run.header;
-        state.write(rules, line, context, &header, rule, out);
+        let message = run.header.message;
+        let view = View { line, constants: &rules.constants };
+        let source = Source { view, padded, plain: is_plain(line) };
+        state.out.clear();
+        state.write(rules, source, context, message, rule);
+        out.extend_from_slice(state.out.written());
         Parsed { rule, pack, disposition: Disposition::Deliver }
     }
 
@@ -208,68 +234,87 @@ impl State {
     fn write(
         &mut self,
         rules: &RuleSet,
-        line: &[u8],
+        source: Source<'_>,
         context: &LineContext<'_>,
-        header: &Header<'_>,
+        message: &[u8],
         rule: Option<usize>,
-        out: &mut Vec<u8>,
     ) {
+        let out = &mut self.out;
         if self.event.get(rules.header.timestamp) == Value::Absent {
-            out.extend_from_slice(b"\"@timestamp\":\"");
-            write_rfc3339(out, context.received_unix_nanos);
-            out.extend_from_slice(b"\",");
+            out.array(b"\"@timestamp\":\"");
+            self.stamp.write(context.received_unix_nanos, out);
+            out.array(b"\",");
         }
-        self.event.write(View { line, constants: &rules.constants }, rules, out);
-        if let Some(number) = rule {
-            out.extend_from_slice(&rules.rules[number].block.members);
-            out.extend_from_slice(&rules.rules[number].member);
+        self.event.write(source, rules, &mut self.stamp, out);
+        match rule {
+            Some(number) => rules.rules[number].write_tail(out),
+            None => out.text(ORIGINAL),
         }
-        let message = self.event.get(rules.header.message) == Value::Absent;
-        self.write_original(line, header.message, message, out);
+        let with_message = self.event.get(rules.header.message) == Value::Absent;
+        self.write_original(source, message, with_message);
+        let out = &mut self.out;
         match (rule, context.original_bytes) {
             (Some(_), None) => {}
-            (Some(_), Some(_)) => out.extend_from_slice(b",\"tags\":[\"truncated\"]"),
-            (None, Some(_)) => out.extend_from_slice(b",\"tags\":[\"unparsed\",\"truncated\"]"),
-            (None, None) => out.extend_from_slice(b",\"tags\":[\"unparsed\"]"),
+            (Some(_), Some(_)) => out.text(b",\"tags\":[\"truncated\"]"),
+            (None, Some(_)) => out.text(b",\"tags\":[\"unparsed\",\"truncated\"]"),
+            (None, None) => out.text(b",\"tags\":[\"unparsed\"]"),
         }
         if let Some(bytes) = context.original_bytes {
-            out.extend_from_slice(b",\"logweir.original_bytes\":");
-            write_u64(out, bytes);
+            out.text(b",\"logweir.original_bytes\":");
+            out.integer(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
-        self.write_created(context.received_unix_nanos, out);
+        self.write_created(context.received_unix_nanos);
     }
 
-    fn write_original(
-        &mut self,
-        line: &[u8],
-        message: &[u8],
-        with_message: bool,
-        out: &mut Vec<u8>,
-    ) {
-        out.extend_from_slice(b"\"event.original\":");
+    /// The line itself, behind the beginning of its member, and the message in it.
+    fn write_original(&mut self, source: Source<'_>, message: &[u8], with_message: bool) {
+        let line = source.view.line;
+        let out = &mut self.out;
         if !self.masked.is_empty() {
             self.scratch.clear();
             self.scratch.extend_from_slice(line);
             for (start, end) in self.masked.drain(..) {
                 self.scratch[start..end].fill(b'*');
             }
-            write_string(out, &self.scratch);
+            write_content(out, &self.scratch);
+            out.byte(b'"');
             return;
         }
-        write_string(out, line);
-        if with_message && message.len() < line.len() && !message.is_empty() {
-            out.extend_from_slice(b",\"message\":");
-            write_string(out, message);
+        // The message is the end of the line, and so it is when it is written.
+        let (before, _) = line.split_at(line.len() - message.len());
+        let start = out.len();
+        let message_start = if source.plain {
+            out.text(line);
+            start + before.len()
+        } else if before.last().is_some_and(u8::is_ascii) {
+            write_content(out, before);
+            let start = out.len();
+            write_content(out, message);
+            start
+        } else {
+            write_content(out, line);
+            start
+        };
+        let end = out.len();
+        out.byte(b'"');
+        if with_message && !before.is_empty() && !message.is_empty() {
+            out.array(b",\"message\":\"");
+            if before.last().is_some_and(u8::is_ascii) {
+                out.repeat(message_start, end);
+            } else {
+                write_content(out, message);
+            }
+            out.byte(b'"');
         }
-        if !line.is_ascii() && std::str::from_utf8(line).is_err() {
+        if !source.plain && std::str::from_utf8(line).is_err() {
             let encoded = base64::engine::general_purpose::STANDARD.encode(line);
-            out.extend_from_slice(b",\"logweir.original_base64\":\"");
-            out.extend_from_slice(encoded.as_bytes());
-            out.push(b'"');
+            out.text(b",\"logweir.original_base64\":\"");
+            out.text(encoded.as_bytes());
+            out.byte(b'"');
         }
     }
 
-    fn write_created(&mut self, unix_nanos: i64, out: &mut Vec<u8>) {
+    fn write_created(&mut self, unix_nanos: i64) {
         let created = &mut self.created;
         if created.unix_nanos != unix_nanos || created.text.is_empty() {
             created.unix_nanos = unix_nanos;
@@ -280,7 +325,7 @@ impl State {
             created.text.extend_from_slice(ECS_VERSION.as_bytes());
             created.text.push(b'"');
         }
-        out.extend_from_slice(&created.text);
+        self.out.text(&created.text);
     }
 }
 

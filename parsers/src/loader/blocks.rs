@@ -1,38 +1,34 @@
 //! Finds the constants of each rule that nothing else concerns, and renders them in one piece.
 //!
 //! A constant may go into the block if no capture, map, template, condition, transform or time of
-//! any rule that could take part can see or set its field. Whatever stays behind is set one by one.
+//! the rule or of a rule that leads to it can see or set its field. Whatever stays behind is set one by one.
 
 use crate::event::Constant;
 use crate::fields::{FieldId, FieldTable};
 use crate::rule::{Action, HeaderFields, On, Part, Rule, SetValue, Words};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Moves constants from `sets` into the block of every rule. `packs` gives `event.dataset` and
-/// `event.module` of each pack; `chained` the rules that stand in chains.
+/// `event.module` of each pack; `chains` the rules that stand in each chain.
 pub(super) fn build(
     rules: &mut [Rule],
     packs: &[[(FieldId, u32); 2]],
-    chained: &FxHashSet<usize>,
+    chains: &[Vec<usize>],
     constants: &[Constant],
     fields: &FieldTable,
     header: &HeaderFields,
     words: &Words,
 ) {
-    let mut looked_at = FxHashSet::default();
-    let mut set_by_outer = FxHashSet::default();
-    for rule in rules.iter() {
-        look(rule, &mut looked_at);
-        if rule.then.is_some() {
-            set_by_outer.extend(filled(rule));
-        }
-    }
+    let outer = Outer::new(rules, chains);
     for (number, rule) in rules.iter_mut().enumerate() {
         // What a chain's rules set comes first, so nothing of the outer rule is certain.
         if rule.then.is_some() {
             continue;
         }
-        let in_chain = chained.contains(&number);
+        let outer = outer.of(number);
+        let in_chain = outer.is_some();
+        let mut looked_at = FxHashSet::default();
+        look(rule, &mut looked_at);
         let own: FxHashSet<FieldId> = filled(rule).collect();
         let free = |id: FieldId| {
             let field = fields.get(id);
@@ -42,7 +38,7 @@ pub(super) fn build(
                 && !field.name.starts_with("related.")
                 && !looked_at.contains(&id)
                 && !own.contains(&id)
-                && !(in_chain && set_by_outer.contains(&id))
+                && !outer.as_ref().is_some_and(|outer| outer.contains(&id))
                 && !header.has(id)
         };
         let mut certain: Vec<(FieldId, u32)> = Vec::new();
@@ -71,6 +67,43 @@ pub(super) fn build(
             rule.block.members.extend_from_slice(&constants[constant as usize].json);
             rule.block.members.push(b',');
         }
+    }
+}
+
+/// For each rule that stands in chains, the fields that rules on the way to it read or fill.
+struct Outer {
+    chains: FxHashMap<usize, Vec<usize>>,
+    fields: Vec<FxHashSet<FieldId>>,
+}
+
+impl Outer {
+    fn new(rules: &[Rule], chains: &[Vec<usize>]) -> Self {
+        let mut members: FxHashMap<usize, Vec<usize>> = FxHashMap::default();
+        for (chain, numbers) in chains.iter().enumerate() {
+            numbers.iter().for_each(|number| members.entry(*number).or_default().push(chain));
+        }
+        let mut outer = Self { chains: members, fields: vec![FxHashSet::default(); chains.len()] };
+        // A chain leads to a chain at most so often as there are chains; it is over when nothing is new.
+        let mut before = usize::MAX;
+        loop {
+            for (number, rule) in rules.iter().enumerate() {
+                let Some(then) = &rule.then else { continue };
+                let mut fields = outer.of(number).unwrap_or_default();
+                look(rule, &mut fields);
+                fields.extend(filled(rule));
+                outer.fields[then.chain].extend(fields);
+            }
+            let known = outer.fields.iter().map(FxHashSet::len).sum();
+            if std::mem::replace(&mut before, known) == known {
+                return outer;
+            }
+        }
+    }
+
+    /// `None` if the rule stands in no chain.
+    fn of(&self, rule: usize) -> Option<FxHashSet<FieldId>> {
+        let chains = self.chains.get(&rule)?;
+        Some(chains.iter().flat_map(|chain| &self.fields[*chain]).copied().collect())
     }
 }
 

@@ -143,22 +143,23 @@ impl Builder {
 
     pub(super) fn finish(mut self) -> (RuleSet, Vec<Diagnostic>) {
         let words = self.words();
+        self.fields.seal();
         let mut pattern_count = 0;
         for rule in &mut self.rules {
             rule.first_pattern = pattern_count;
             pattern_count += rule.patterns.len();
         }
         let pack_constants: Vec<_> = self.packs.iter().map(|pack| pack.constants).collect();
-        let chained = self.chains.iter().flatten().copied().collect();
         blocks::build(
             &mut self.rules,
             &pack_constants,
-            &chained,
+            &self.chains,
             &self.constants,
             &self.fields,
             &self.header,
             &words,
         );
+        self.rules.iter_mut().for_each(Rule::seal);
         let mut packs = self.packs;
         for (pack, numbers) in packs.iter_mut().zip(self.pack_rules) {
             pack.list = RuleList::new(numbers, &self.rules);

@@ -124,9 +124,6 @@ impl Reader<'_, '_, '_, '_> {
                 Some("give it a `pattern`, `parse` or `when`".into());
         }
         table.finish(self.faults);
-        let mut member = b"\"logweir.rule\":\"".to_vec();
-        logweir_record::write_escaped(&mut member, id.as_bytes());
-        member.extend_from_slice(b"\",");
         Some(Rule {
             id,
             place: (self.context.file.clone(), span),
@@ -144,7 +141,7 @@ impl Reader<'_, '_, '_, '_> {
             times,
             action,
             null_values: self.context.null_values.clone(),
-            member,
+            tail: Vec::new(),
             samples,
         })
     }

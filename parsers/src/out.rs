@@ -1,0 +1,158 @@
+//! The buffer that members are written to before they go to the caller's.
+//!
+//! It always has room for a block behind what was written, so that a short text is copied as a block
+//! or two of a fixed size, which takes a few instructions, and not by a call.
+
+use std::fmt;
+
+/// How many bytes a source of [`Out::padded`] has behind each text in it.
+pub(crate) const PAD: usize = 32;
+
+#[derive(Debug, Default)]
+pub(crate) struct Out {
+    /// Its length is its capacity; what stands behind `len` has no meaning.
+    buffer: Vec<u8>,
+    len: usize,
+}
+
+impl Out {
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    pub(crate) fn written(&self) -> &[u8] {
+        &self.buffer[..self.len]
+    }
+
+    /// Makes room for `bytes` and a block behind them.
+    #[inline]
+    fn reserve(&mut self, bytes: usize) {
+        if self.buffer.len() - self.len < bytes + PAD {
+            self.grow(bytes);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, bytes: usize) {
+        self.buffer.resize((self.len + bytes + PAD) * 2, 0);
+    }
+
+    #[inline]
+    pub(crate) fn byte(&mut self, byte: u8) {
+        self.reserve(1);
+        self.buffer[self.len] = byte;
+        self.len += 1;
+    }
+
+    #[inline]
+    pub(crate) fn array<const N: usize>(&mut self, bytes: &[u8; N]) {
+        self.block(bytes, N);
+    }
+
+    /// Appends the first `used` of these bytes.
+    #[inline]
+    pub(crate) fn block<const N: usize>(&mut self, bytes: &[u8; N], used: usize) {
+        self.reserve(N);
+        if let Some(room) = self.buffer[self.len..].first_chunk_mut() {
+            *room = *bytes;
+        }
+        self.len += used;
+    }
+
+    #[inline]
+    pub(crate) fn text(&mut self, text: &[u8]) {
+        self.reserve(text.len());
+        self.buffer[self.len..self.len + text.len()].copy_from_slice(text);
+        self.len += text.len();
+    }
+
+    /// Appends the `len` bytes from `start` of `source`, which goes on for [`PAD`] bytes behind them.
+    #[inline]
+    pub(crate) fn padded(&mut self, source: &[u8], start: usize, len: usize) {
+        self.reserve(len);
+        let (mut from, mut room) = (&source[start..], &mut self.buffer[self.len..]);
+        let mut left = len;
+        while let (Some(block), Some(space)) = (from.first_chunk::<PAD>(), room.first_chunk_mut()) {
+            *space = *block;
+            if left <= PAD {
+                break;
+            }
+            left -= PAD;
+            (from, room) = (&from[PAD..], &mut room[PAD..]);
+        }
+        self.len += len;
+    }
+
+    /// Appends what was written from `start` on once more.
+    pub(crate) fn repeat(&mut self, start: usize, end: usize) {
+        self.reserve(end - start);
+        self.buffer.copy_within(start..end, self.len);
+        self.len += end - start;
+    }
+
+    /// Appends a whole number in decimal.
+    pub(crate) fn integer(&mut self, number: i64) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        let mut rest = number.unsigned_abs();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        if number < 0 {
+            at -= 1;
+            digits[at] = b'-';
+        }
+        self.text(&digits[at..]);
+    }
+}
+
+impl fmt::Write for Out {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.text(text.as_bytes());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write as _;
+
+    #[test]
+    fn what_is_appended_stands_there_whatever_its_length() {
+        let source: Vec<u8> = (0..200).chain([0; PAD]).collect();
+        let (mut out, mut expected) = (Out::default(), Vec::new());
+        for len in 0..200 {
+            out.padded(&source, 200 - len, len);
+            expected.extend_from_slice(&source[200 - len..200]);
+            out.text(&source[..len]);
+            expected.extend_from_slice(&source[..len]);
+            out.block(b"abcdefgh", len % 9);
+            expected.extend_from_slice(&b"abcdefgh"[..len % 9]);
+            assert_eq!(out.written(), expected, "{len}");
+        }
+        out.clear();
+        for number in [0, 7, -1, 1_234_567_890, i64::MAX, i64::MIN] {
+            let before = out.len();
+            out.integer(number);
+            assert_eq!(&out.written()[before..], number.to_string().as_bytes());
+        }
+        write!(out, "{}", 1.5).unwrap();
+        let (start, end) = (out.len() - 3, out.len());
+        out.repeat(start, end);
+        assert!(out.written().ends_with(b"1.51.5"));
+    }
+}
