@@ -6,18 +6,20 @@
 
 use crate::source::syslog::Syslog;
 use crate::spool::SpoolSnapshot;
+use crate::sync::{read, write};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, RwLock};
 
 /// Why an event did not go to the events' topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum DropReason {
     /// A line without a character.
     EmptyLine,
-    /// A rule says so.
-    Rule,
+    /// A rule says so, for this reason of its own.
+    Rule(RuleReason),
     /// A rule delivers a sample only.
     Sampled,
     /// Larger than Kafka takes; a copy is in the dead-letter topic.
@@ -40,10 +42,9 @@ pub(crate) enum DropReason {
     NotAllowed,
 }
 
-/// All reasons, in the order of the counters.
-pub(crate) const DROP_REASONS: [DropReason; 12] = [
+/// The reasons but for those of rules, in the order of the counters.
+const OWN_REASONS: [DropReason; 11] = [
     DropReason::EmptyLine,
-    DropReason::Rule,
     DropReason::Sampled,
     DropReason::TooLarge,
     DropReason::Refused,
@@ -56,13 +57,52 @@ pub(crate) const DROP_REASONS: [DropReason; 12] = [
     DropReason::NotAllowed,
 ];
 
+/// The counters: the agent's own reasons, then those of rules.
+const COUNTERS: usize = OWN_REASONS.len() + RuleReason::MAX;
+
+/// Why a rule drops lines: the word behind its `drop:`, by a number that stays the same while the
+/// agent runs, whatever rules come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct RuleReason(u8);
+
+impl RuleReason {
+    /// As many reasons as one rule set may have. Further ones, after rules were replaced, share the
+    /// first number, which is called `rule`.
+    const MAX: usize = logweir_parsers::DROP_REASONS_MAX;
+
+    /// The number of a reason, given now if it has none yet.
+    pub(crate) fn of(reason: &str) -> Self {
+        let mut words = write(&RULE_WORDS);
+        let known = words.iter().position(|word| word.strip_prefix(RULE_PREFIX) == Some(reason));
+        let number = known.unwrap_or_else(|| {
+            if words.len() == Self::MAX {
+                return 0;
+            }
+            // Kept for as long as the agent runs; there are at most `MAX`.
+            words.push(format!("{RULE_PREFIX}{reason}").leak());
+            words.len() - 1
+        });
+        Self(number as u8)
+    }
+
+    fn word(self) -> &'static str {
+        read(&RULE_WORDS)[usize::from(self.0)]
+    }
+}
+
+const RULE_PREFIX: &str = "rule:";
+
+/// The words of [`RuleReason`], by number.
+static RULE_WORDS: LazyLock<RwLock<Vec<&'static str>>> =
+    LazyLock::new(|| RwLock::new(vec!["rule"]));
+
 impl DropReason {
     /// The word for it in counters, logs and dead letters.
     #[must_use]
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::EmptyLine => "empty_line",
-            Self::Rule => "rule",
+            Self::Rule(reason) => reason.word(),
             Self::Sampled => "sampled",
             Self::TooLarge => "too_large",
             Self::Refused => "refused",
@@ -75,15 +115,29 @@ impl DropReason {
             Self::NotAllowed => "not_allowed",
         }
     }
+
+    /// Its counter.
+    fn index(self) -> usize {
+        match self {
+            Self::Rule(reason) => OWN_REASONS.len() + usize::from(reason.0),
+            own => OWN_REASONS.iter().position(|known| *known == own).unwrap_or_default(),
+        }
+    }
 }
 
 /// Counts of drops by reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Drops([u64; DROP_REASONS.len()]);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Drops([u64; COUNTERS]);
+
+impl Default for Drops {
+    fn default() -> Self {
+        Self([0; COUNTERS])
+    }
+}
 
 impl Drops {
     pub(crate) fn add(&mut self, reason: DropReason, count: u64) {
-        self.0[reason as usize] += count;
+        self.0[reason.index()] += count;
     }
 
     #[must_use]
@@ -102,7 +156,9 @@ impl Drops {
     /// The reasons that occurred, by their words.
     #[must_use]
     pub(crate) fn by_word(&self) -> BTreeMap<&'static str, u64> {
-        let counts = DROP_REASONS.iter().zip(self.0).filter(|(_, count)| *count > 0);
+        let own = OWN_REASONS.into_iter();
+        let rules = (0..RuleReason::MAX).map(|number| DropReason::Rule(RuleReason(number as u8)));
+        let counts = own.chain(rules).zip(self.0).filter(|(_, count)| *count > 0);
         counts.map(|(reason, count)| (reason.word(), count)).collect()
     }
 }

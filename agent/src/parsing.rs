@@ -2,7 +2,7 @@
 //! out. Owns RUL-2 here: whatever the engine does, panic included, the line is in the event. Owns
 //! RUL-1: rules are replaced whole or not at all.
 
-use crate::accounting::DropReason;
+use crate::accounting::{DropReason, RuleReason};
 use crate::config::{Common, RulesConfig};
 use crate::sync::{read, write};
 use jiff::Timestamp;
@@ -117,18 +117,23 @@ pub(crate) enum Outcome {
 pub(crate) struct Engine {
     rules: Rules,
     parser: Parser,
+    /// The reasons of the parser's rules, by their numbers there.
+    drop_reasons: Vec<RuleReason>,
     pack: Option<usize>,
 }
 
 impl Engine {
     pub(crate) fn new(rules: &Rules) -> Self {
-        Self { rules: rules.clone(), parser: Parser::new(rules.current()), pack: None }
+        let parser = Parser::new(rules.current());
+        let drop_reasons = reasons(parser.rules());
+        Self { rules: rules.clone(), parser, drop_reasons, pack: None }
     }
 
     /// Gets ready for lines of a source; takes up rules that were replaced.
     pub(crate) fn select(&mut self, selection: &Selection) {
         let current = self.rules.current();
         if !Arc::ptr_eq(&current, self.parser.rules()) {
+            self.drop_reasons = reasons(&current);
             self.parser = Parser::new(current);
         }
         let rules = self.parser.rules();
@@ -156,17 +161,24 @@ impl Engine {
             Ok(parsed) => match parsed.disposition {
                 Disposition::Deliver if parsed.rule.is_some() => Outcome::Parsed,
                 Disposition::Deliver => Outcome::Unparsed,
-                Disposition::Drop(_) => Outcome::Dropped(DropReason::Rule),
+                Disposition::Drop(reason) => {
+                    let reason = self.drop_reasons[reason];
+                    Outcome::Dropped(DropReason::Rule(reason))
+                }
                 Disposition::SampledOut => Outcome::Dropped(DropReason::Sampled),
             },
             Err(_) => {
-                self.parser = Parser::new(self.rules.current());
+                self.parser = Parser::new(self.parser.rules().clone());
                 out.truncate(start);
                 plain(line, out);
                 Outcome::Unparsed
             }
         }
     }
+}
+
+fn reasons(rules: &RuleSet) -> Vec<RuleReason> {
+    rules.drop_reasons().map(RuleReason::of).collect()
 }
 
 /// The event of a line that the engine failed on.

@@ -41,5 +41,5 @@ pub use ecs::{Kind, Type, names as ecs_names, type_of as ecs_type};
 pub use engine::{Attempt, Disposition, LineContext, Parsed, Parser, Step, write_event};
 pub use explain::{Explanation, Stop, Tried};
 pub use loader::Loaded;
-pub use rule::{RuleSet, Sample};
+pub use rule::{DROP_REASONS_MAX, RuleSet, Sample};
 pub use time::Zone;

@@ -16,6 +16,9 @@ use regex::bytes::Regex;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
+/// How many reasons for drops a rule set may have: each is a counter of every source.
+pub const DROP_REASONS_MAX: usize = 64;
+
 /// A rule.
 #[derive(Debug)]
 pub(crate) struct Rule {
@@ -409,6 +412,11 @@ impl RuleSet {
             .iter()
             .enumerate()
             .flat_map(|(number, rule)| rule.samples.iter().map(move |sample| (number, sample)))
+    }
+
+    /// All reasons for drops, in the order of their numbers; at most [`DROP_REASONS_MAX`].
+    pub fn drop_reasons(&self) -> impl Iterator<Item = &str> {
+        self.drop_reasons.iter().map(String::as_str)
     }
 
     /// The reason for drops by its number.

@@ -328,3 +328,17 @@ rules:
             "@timestamp": "2026-11-27T10:00:00.000Z"}),
     );
 }
+
+#[test]
+fn the_reason_of_a_drop_names_a_counter_so_it_is_a_word_and_there_are_not_many() {
+    let pack = |rules: &str| RuleSet::of_text("p.yaml", &format!("pack: p\nrules:\n{rules}"));
+    let rule = |number: usize, reason: &str| {
+        format!("  - {{id: p.r{number}, pattern: '^x{number} ', action: {{drop: '{reason}'}}}}\n")
+    };
+    let fault = pack(&rule(0, "Too Noisy!")).unwrap_err().remove(0);
+    assert_eq!((fault.line, fault.column), (3, 48), "{fault:?}");
+    assert!(fault.remedy.unwrap().contains("counter"));
+    let many = |count| (0..count).map(|n| rule(n, &format!("r{n}"))).collect::<String>();
+    assert_eq!(pack(&many(63)).unwrap().drop_reasons().count(), 63);
+    assert_eq!(pack(&many(65)).unwrap_err().len(), 2);
+}

@@ -6,8 +6,8 @@ use crate::fields::{FieldId, check_name};
 use crate::matcher::Matcher;
 use crate::pattern::{self, PatternFault};
 use crate::rule::{
-    Action, Block, Condition, Form, On, Part, Rule, Sample, SetValue, SubParse, Test, Then,
-    TimeRule, ValueMap,
+    Action, Block, Condition, DROP_REASONS_MAX, Form, On, Part, Rule, Sample, SetValue, SubParse,
+    Test, Then, TimeRule, ValueMap,
 };
 use crate::sub::{CsvOptions, KvOptions};
 use crate::time::{TimeFormat, Zone};
@@ -18,6 +18,8 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The longest reason for drops.
+const DROP_REASON_BYTES_MAX: usize = 48;
 /// The engine keeps one bit for each.
 const TRANSFORMS_MAX: usize = 64;
 
@@ -664,14 +666,7 @@ impl Reader<'_, '_, '_, '_> {
 
     fn action(&mut self, table: &mut Table<'_>) -> Option<Action> {
         let mut table = table.table("action", self.faults)?;
-        let drop = table.string("drop", self.faults).map(|reason| {
-            let reasons = &mut self.builder.drop_reasons;
-            let known = reasons.iter().position(|known| known == reason);
-            Action::Drop(known.unwrap_or_else(|| {
-                reasons.push(reason.to_owned());
-                reasons.len() - 1
-            }))
-        });
+        let drop = table.node("drop").and_then(|node| self.drop_reason(node));
         let sample = table.integer("sample", 2..=1_000_000_000, self.faults).map(Action::Sample);
         let mask = table.strings("mask", self.faults).map(|names| {
             names.into_iter().map(|(name, span)| self.field(name, None, span)).collect::<Vec<_>>()
@@ -680,6 +675,37 @@ impl Reader<'_, '_, '_, '_> {
         let mask = mask.map(|fields| Action::Mask { fields, hash });
         table.finish(self.faults);
         drop.or(sample).or(mask)
+    }
+
+    /// The number of a reason: a word, because it becomes the name of a counter.
+    fn drop_reason(&mut self, node: &Node) -> Option<Action> {
+        let is_word = |text: &&str| {
+            text.len() <= DROP_REASON_BYTES_MAX
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.".contains(&b))
+        };
+        let Some(reason) = node.text().filter(is_word) else {
+            self.faults.error(node.span, "the reason of a `drop` is not a word").remedy = Some(
+                format!(
+                    "it names a counter: at most {DROP_REASON_BYTES_MAX} of a-z, 0-9, `_`, `-` and `.`"
+                ),
+            );
+            return None;
+        };
+        let reasons = &mut self.builder.drop_reasons;
+        let known = reasons.iter().position(|known| known == reason);
+        let number = known.unwrap_or(reasons.len());
+        // The first is for what has no counter of its own.
+        if number + 1 >= DROP_REASONS_MAX {
+            let message = format!("more than {} reasons for drops", DROP_REASONS_MAX - 1);
+            self.faults.error(node.span, message).remedy = Some("use one for several rules".into());
+            return None;
+        }
+        if known.is_none() {
+            reasons.push(reason.to_owned());
+        }
+        Some(Action::Drop(number))
     }
 
     fn samples(&mut self, table: &mut Table<'_>) -> Vec<Sample> {
