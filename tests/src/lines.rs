@@ -118,6 +118,18 @@ impl Random {
         Self(seed)
     }
 
+    /// From a seed.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The seed, as long as nothing was drawn.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.0
+    }
+
     /// A number below `limit`, which is at least 1.
     pub fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
