@@ -69,6 +69,7 @@ fn an_unreachable_broker_is_reported_once_and_the_end_of_the_outage_too() {
     delivery.ingest.start();
     wait_until("the lines in the table", || delivery.ingest.table().rows() >= 1_000);
     let said = delivery.agent.said();
+    assert!(said.contains("Connection refused"), "why it cannot be reached is told:\n{said}");
     assert!(reports(&said) <= 3, "the outage is told of too often:\n{said}");
     delivery.assert_complete(&[writer.tally()]);
 }

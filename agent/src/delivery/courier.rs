@@ -78,6 +78,7 @@ impl Courier {
             acknowledged: AtomicU64::new(0),
             batch_bytes: AtomicUsize::new(batch_bytes.unwrap_or(1_000_000)),
             last_trouble: Mutex::new(None),
+            last_error: Mutex::default(),
         });
         let mut keeper = Keeper { shared: shared.clone(), properties, topic: topic.clone() };
         // The first one is made here, so that properties that do not go together end the start.

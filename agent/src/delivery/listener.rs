@@ -3,7 +3,7 @@
 use super::courier::{TAG_DEAD_LETTER, TAG_LAST, TAG_MARKS};
 use super::open::OpenPartitions;
 use super::shared::{KafkaState, Shared};
-use crate::sync::read;
+use crate::sync::{lock, read};
 use logweir_kafka::producer::{DeliveryListener, Failure, FailureKind, Trouble};
 use logweir_record::{FIELD_OFFSET, FIELD_SOURCE, SourceId, TOPIC_DEAD_LETTER};
 use std::sync::Arc;
@@ -58,13 +58,19 @@ impl DeliveryListener for Listener {
 
     fn trouble(&self, trouble: &Trouble<'_>) {
         match trouble {
-            Trouble::AllBrokersDown(reason) => {
-                self.shared.enter(KafkaState::Unreachable, &self.topic, reason);
+            // What the client says with it counts brokers, and is wrong as often as not; why the
+            // last one could not be reached was told before.
+            Trouble::AllBrokersDown => {
+                let last = lock(&self.shared.last_error).clone();
+                let detail = if last.is_empty() { "no broker answers" } else { &last };
+                self.shared.enter(KafkaState::Unreachable, &self.topic, detail);
             }
-            Trouble::Error(reason) if self.shared.state() == KafkaState::Up => {
-                self.shared.tell(reason);
+            Trouble::Error(reason) => {
+                (*reason).clone_into(&mut lock(&self.shared.last_error));
+                if self.shared.state() == KafkaState::Up {
+                    self.shared.tell(reason);
+                }
             }
-            Trouble::Error(_) => {}
         }
     }
 }

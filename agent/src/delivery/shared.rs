@@ -48,6 +48,8 @@ pub(super) struct Shared {
     pub(super) acknowledged: AtomicU64,
     pub(super) batch_bytes: AtomicUsize,
     pub(super) last_trouble: Mutex<Option<Instant>>,
+    /// What a broker that could not be reached was last said to be up to.
+    pub(super) last_error: Mutex<String>,
 }
 
 impl Shared {

@@ -61,7 +61,7 @@ pub enum FailureKind {
 #[derive(Debug)]
 pub enum Trouble<'m> {
     /// No broker can be reached.
-    AllBrokersDown(&'m str),
+    AllBrokersDown,
     /// A connection or the client has a problem, such as wrong credentials.
     Error(&'m str),
 }
@@ -253,7 +253,7 @@ impl ClientContext for Context {
             self.broken.store(true, Ordering::Release);
         }
         self.listener.trouble(&match code {
-            Some(RDKafkaErrorCode::AllBrokersDown) => Trouble::AllBrokersDown(reason),
+            Some(RDKafkaErrorCode::AllBrokersDown) => Trouble::AllBrokersDown,
             _ => Trouble::Error(reason),
         });
     }

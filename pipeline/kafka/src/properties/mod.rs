@@ -44,7 +44,8 @@ const DEFAULTS_PRODUCER: &[(&str, &str)] = &[
     ("linger.ms", "50"),
     ("batch.size", "1000000"),
     ("batch.num.messages", "10000"),
-    ("queue.buffering.max.kbytes", "65536"),
+    // Five requests of a batch each, and as much again that waits: more only costs memory.
+    ("queue.buffering.max.kbytes", "8192"),
     ("queue.buffering.max.messages", "100000"),
     // Without end: the checkpoint, not a clock, decides what is delivered.
     ("delivery.timeout.ms", "0"),
