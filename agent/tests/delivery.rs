@@ -761,9 +761,7 @@ fn the_copy_of_copytruncate_is_not_read_again_and_gives_what_was_not_read_before
             stage.lines("a.log", count..count + 500);
             count += 500;
         }
-        // Under its name only when it is whole: a copy that is seen half-made is a file like any other.
-        fs::copy(stage.path("a.log"), stage.path("copy")).unwrap();
-        fs::rename(stage.path("copy"), stage.path(&format!("a.log.{turn}"))).unwrap();
+        fs::copy(stage.path("a.log"), stage.path(&format!("a.log.{turn}"))).unwrap();
         OpenOptions::new().write(true).open(stage.path("a.log")).unwrap().set_len(0).unwrap();
         stage.kafka.broker_up(1).unwrap();
         stage.lines("a.log", count..count + 10);
@@ -771,6 +769,33 @@ fn the_copy_of_copytruncate_is_not_read_again_and_gives_what_was_not_read_before
         wait_for(&agent, "everything", |_| all_lines(&stage.events()).len() >= count as usize);
     }
     assert_lines(&stage.events(), 0..count);
+}
+
+#[test]
+fn a_copy_is_known_as_one_while_it_is_being_made() {
+    let mut stage = Stage::new();
+    stage.glob = "*.log*";
+    stage.lines("a.log", 0..500);
+    let agent = stage.start();
+    wait_delivered(&agent, 500);
+    let content = fs::read_to_string(stage.path("a.log")).unwrap();
+    let mut copied = 0;
+    for (step, end) in [0, 7, 60, 100, 3000, content.len()].into_iter().enumerate() {
+        stage.append("a.log.1", &content[copied..end]);
+        copied = end;
+        // A small file of its own is not kept waiting by the copy.
+        stage.append(&format!("tiny.log.{step}"), &format!("line {}\n", 500 + step));
+        wait_delivered(&agent, 501 + step as u64);
+    }
+    File::options().write(true).open(stage.path("a.log")).unwrap().set_len(0).unwrap();
+    stage.lines("a.log", 506..600);
+    wait_delivered(&agent, 600);
+    // The copy now stands for what was copied, and goes on being read.
+    stage.lines("a.log.1", 600..601);
+    wait_delivered(&agent, 601);
+    let events = stage.events();
+    assert_lines(&events, 0..601);
+    assert_eq!(events.len(), 601);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Taking files into the table: which content a file has, where to begin in it, and what to do when
 //! it is replaced.
 
-use super::identity::{Key, born_ns, end_of_lines, guard_at, holds, open_regular, read_at};
+use super::heads::HEAD_KEPT_BYTES;
+use super::identity::{Key, begins, born_ns, end_of_lines, guard_at, holds, open_regular, read_at};
 use super::scanner::Scanner;
 use super::tail::{FileTail, Start};
 use crate::checkpoint::{Checkpoint, Content, Entry, FileContent};
@@ -16,8 +17,6 @@ use std::time::{Duration, Instant};
 
 /// How long a file that looks like a copy of one that is read may take to become one, or not.
 const COPY_WAIT: Duration = Duration::from_secs(10);
-/// Less content than this says nothing about being a copy.
-const COPY_HEAD_BYTES_MIN: u16 = 64;
 /// What begins like this is compressed and is no log that grows.
 const COMPRESSED: &[&[u8]] = &[b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"BZh"];
 
@@ -36,29 +35,6 @@ impl Scanner {
         }
         let born_ns = born_ns(&metadata);
         let claimed = claim(&self.context.checkpoint, key, born_ns);
-        if claimed.is_none() {
-            if self.is_copy_of_live(key, &file, metadata.len()) {
-                return Ok(());
-            }
-            if let Some(entry) = adopt(&self.context.checkpoint, &file)
-                && let Some(original) = entry.file()
-            {
-                let content = FileContent {
-                    device: key.device,
-                    inode: key.inode,
-                    born_ns,
-                    replaced: false,
-                    ..original.clone()
-                };
-                let position = entry.position();
-                self.add(
-                    config,
-                    Start { key, path: path.to_owned(), file, content, position },
-                    Some(&entry),
-                );
-                return Ok(());
-            }
-        }
         let mut content = FileContent {
             path: path.display().to_string(),
             device: key.device,
@@ -74,8 +50,10 @@ impl Scanner {
         {
             if holds(&file, known, &entry.position()) {
                 content = FileContent { device: key.device, ..known.clone() };
-                let start =
-                    Start { key, path: path.to_owned(), file, content, position: entry.position() };
+                let position = entry.position();
+                let undecided = position.offset == 0;
+                let path = path.to_owned();
+                let start = Start { key, path, file, content, position, undecided };
                 self.add(config, start, Some(entry));
                 return Ok(());
             }
@@ -93,29 +71,87 @@ impl Scanner {
             position.offset = end_of_lines(&file, metadata.len(), config.common.line_bytes_max)?;
             position.guard = guard_at(&file, position.offset)?;
         }
-        let start = Start { key, path: path.to_owned(), file, content, position };
+        let undecided = claimed.is_none() && position.offset == 0;
+        let start = Start { key, path: path.to_owned(), file, content, position, undecided };
         self.add(config, start, None);
         Ok(())
     }
 
-    /// Whether a new file has the content of one that is read, as the copy has that is made before a
-    /// truncation. It is left alone until the original is truncated, or it is clear that it will not
-    /// be.
-    fn is_copy_of_live(&mut self, key: Key, file: &File, size: u64) -> bool {
-        let is_copy = read(&self.tails).values().any(|tail| {
-            let content = tail.content();
-            let acked = tail.route().lane.acked();
-            content.head_length >= COPY_HEAD_BYTES_MIN && holds(file, &content, &acked)
-        });
-        if !is_copy {
+    /// Finds out whose content a new file has: its own, which is then read, or that of another,
+    /// as the copy has that is made before a truncation. A copy, also one that is still being made,
+    /// is left alone until its original is truncated, or it is clear that it will not be.
+    pub(super) fn decide(&mut self, key: Key) {
+        let Some(tail) = read(&self.tails).get(&key).cloned() else { return };
+        let size = match tail.look() {
+            Ok((size, _)) if size > 0 && tail.is_undecided() => size,
+            _ => return,
+        };
+        if let Some(entry) = adopt(&self.context.checkpoint, tail.file()) {
             self.copies.remove(&key);
-            return false;
+            return self.continue_copy(&tail, &entry);
         }
-        let (since, known) = self.copies.entry(key).or_insert_with(|| (Instant::now(), size));
-        if *known != size {
-            (*since, *known) = (Instant::now(), size);
+        if self.is_copy_of_live(key, tail.file(), size) {
+            let now = Instant::now();
+            let (since, known) = self.copies.entry(key).or_insert((now, size));
+            if *known != size {
+                (*since, *known) = (now, size);
+            }
+            if since.elapsed() < COPY_WAIT {
+                return;
+            }
         }
-        since.elapsed() < COPY_WAIT
+        self.copies.remove(&key);
+        tail.decide();
+        self.wake(&tail);
+    }
+
+    /// Looks at the copies that are waited for.
+    pub(super) fn decide_copies(&mut self) {
+        let keys: Vec<Key> = self.copies.keys().copied().collect();
+        keys.into_iter().for_each(|key| self.decide(key));
+    }
+
+    /// The copy stands for the content that its original had: what was not delivered of that is
+    /// read there.
+    fn continue_copy(&self, copy: &Arc<FileTail>, entry: &Entry) {
+        let (Some(original), Ok(file)) = (entry.file(), copy.file().try_clone()) else {
+            return self.context.checkpoint.remember(entry.clone());
+        };
+        write(&self.tails).remove(&copy.key());
+        self.retire(copy, false);
+        let place = copy.content();
+        let content = FileContent {
+            device: place.device,
+            inode: place.inode,
+            born_ns: place.born_ns,
+            replaced: false,
+            ..original.clone()
+        };
+        let start = Start {
+            key: copy.key(),
+            path: copy.path().to_owned(),
+            file,
+            content,
+            position: entry.position(),
+            undecided: false,
+        };
+        self.add(copy.config(), start, Some(entry));
+    }
+
+    fn is_copy_of_live(&self, key: Key, file: &File, size: u64) -> bool {
+        let mut beginning = [0; HEAD_KEPT_BYTES];
+        let Ok(count) = read_at(file, &mut beginning, 0) else { return false };
+        let candidates = self.heads.beginning_with(&beginning[..count]);
+        let tails = read(&self.tails);
+        candidates.iter().filter(|candidate| **candidate != key).any(|candidate| {
+            let Some(tail) = tails.get(candidate) else { return false };
+            let acked = tail.route().lane.acked();
+            if size < acked.offset {
+                begins(file, size, tail.file()).unwrap_or(false)
+            } else {
+                holds(file, &tail.content(), &acked)
+            }
+        })
     }
 
     /// Puts a file into the table and has it read. `known` is the checkpoint's entry that it
@@ -129,7 +165,13 @@ impl Scanner {
         let members = [("log.file.path", path.as_bytes())];
         let route = self.context.route(lane, "file", &members, &config.common);
         let key = start.key;
-        let tail = FileTail::new(start, route, config.clone(), self.notice_sender.clone());
+        let tail = FileTail::new(
+            start,
+            route,
+            config.clone(),
+            self.notice_sender.clone(),
+            self.heads.clone(),
+        );
         let tail = Arc::new(tail);
         self.context.checkpoint.track(id, tail.clone());
         if fresh_epoch {
@@ -157,6 +199,7 @@ impl Scanner {
     /// itself, and the new content is another source.
     pub(super) fn replace(&mut self, key: Key) {
         let Some(tail) = write(&self.tails).remove(&key) else { return };
+        self.heads.remove(key);
         let old = tail.content();
         tail.mark_replaced();
         self.retire(&tail, true);
@@ -174,6 +217,7 @@ impl Scanner {
             file,
             content,
             position: Position::default(),
+            undecided: false,
         };
         self.add(tail.config(), start, None);
     }
@@ -200,7 +244,7 @@ fn adopt(checkpoint: &Checkpoint, file: &File) -> Option<Entry> {
     checkpoint.claim(|entry| {
         let known = entry.file()?;
         let is_copy = known.replaced
-            && known.head_length >= COPY_HEAD_BYTES_MIN
+            && usize::from(known.head_length) >= HEAD_KEPT_BYTES
             && holds(file, known, &entry.position());
         is_copy.then_some(known.epoch)
     })

@@ -40,6 +40,7 @@ impl Discovery {
             tails: tails.clone(),
             paths: HashMap::new(),
             left: HashMap::new(),
+            heads: Arc::default(),
             copies: HashMap::new(),
             refused: HashSet::new(),
             notice_sender,
@@ -80,8 +81,10 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
         let mut structural = false;
         select_biased! {
             recv(notices) -> notice => {
-                if let Ok(Notice::Replaced(key)) = notice {
-                    scanner.replace(key);
+                match notice {
+                    Ok(Notice::Replaced(key)) => scanner.replace(key),
+                    Ok(Notice::Undecided(key)) => scanner.decide(key),
+                    Err(_) => {}
                 }
             }
             recv(watches.events) -> event => {
@@ -89,7 +92,7 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
                     structural = scanner.event(event);
                 }
             }
-            recv(beat) -> _ => {}
+            recv(beat) -> _ => scanner.decide_copies(),
         }
         if structural && !stop.load(Ordering::Acquire) {
             std::thread::sleep(GATHER);

@@ -125,6 +125,25 @@ pub(super) fn holds(file: &File, content: &FileContent, position: &Position) -> 
         && guard.is_ok_and(|guard| guard == position.guard)
 }
 
+/// Whether the `size` bytes that there are of `file` are the first ones of `original`, by their
+/// beginning and end. Where `original` is shorter, it has just been emptied, and nothing can be said.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn begins(file: &File, size: u64, original: &File) -> io::Result<bool> {
+    let (head, tail) = (size.min(HEAD_BYTES), size.min(GUARD_BYTES));
+    for (start, length) in [(0, head), (size - tail, tail)] {
+        let (mut ours, mut theirs) = (vec![0; length as usize], vec![0; length as usize]);
+        let ours_count = read_at(file, &mut ours, start)?;
+        let theirs_count = read_at(original, &mut theirs, start)?;
+        let count = ours_count.min(theirs_count);
+        if ours[..count] != theirs[..count] {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Where to begin so that only lines from now on are read: behind the last line end.
 ///
 /// # Errors

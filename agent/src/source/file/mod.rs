@@ -9,6 +9,7 @@
 mod admit;
 mod discovery;
 mod glob;
+mod heads;
 mod identity;
 mod lines;
 mod scanner;

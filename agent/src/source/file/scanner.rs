@@ -2,6 +2,7 @@
 //! those that left their path.
 
 use super::Glob;
+use super::heads::Heads;
 use super::identity::{Key, born_ns};
 use super::tail::{FileTail, Notice};
 use super::watches::Watches;
@@ -33,6 +34,7 @@ pub(super) struct Scanner {
     pub(super) paths: HashMap<PathBuf, Key>,
     /// Files that are at their path no more, and since when.
     pub(super) left: HashMap<Key, Instant>,
+    pub(super) heads: Arc<Heads>,
     /// Files that look like copies of others: (since when they have not grown, size).
     pub(super) copies: HashMap<Key, (Instant, u64)>,
     /// Paths that could not be opened; each is told once.
@@ -99,7 +101,7 @@ impl Scanner {
         }
         self.look_after(&seen);
         self.refused.retain(|path| path.symlink_metadata().is_ok());
-        self.copies.retain(|key, _| !read(&self.tails).contains_key(key));
+        self.copies.retain(|key, _| read(&self.tails).contains_key(key));
         if any_first_look {
             // What was skipped the first time must not be skipped again after a crash.
             self.context.save_checkpoint();
@@ -218,6 +220,7 @@ impl Scanner {
                 self.wake(&tail);
             } else if !in_glob && tail.is_through() {
                 write(&self.tails).remove(&key);
+                self.heads.remove(key);
                 self.left.remove(&key);
                 self.retire(&tail, named);
                 tracing::debug!(path = %tail.path().display(), "a rotated file is read to its end");

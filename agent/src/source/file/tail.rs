@@ -5,6 +5,7 @@
 //! position meanwhile, at no extra system call. Survives: a producer that fails (reads again from
 //! the acknowledged position), partial lines, lines longer than any buffer.
 
+use super::heads::{HEAD_KEPT_BYTES, Heads};
 use super::identity::{HEAD_BYTES, Key, guard_at, head_of, read_at};
 use super::lines::{Lines, cut};
 use crate::accounting::DropReason;
@@ -41,6 +42,8 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 pub(super) enum Notice {
     /// The content was replaced in place.
     Replaced(Key),
+    /// There is content, and it is not known yet whose it is.
+    Undecided(Key),
 }
 
 /// See the module's description.
@@ -58,10 +61,13 @@ pub(crate) struct FileTail {
     quiet_since: Mutex<Instant>,
     /// Nothing more is expected: the last line counts without a line end.
     finish: AtomicBool,
+    /// The content may be a copy of another file's that is being made; nothing is read yet.
+    undecided: AtomicBool,
     readiness: Readiness,
     /// The size of the file when it was last looked at.
     end_offset: AtomicU64,
     notices: Sender<Notice>,
+    heads: Arc<Heads>,
 }
 
 #[derive(Debug)]
@@ -82,6 +88,8 @@ pub(super) struct Start {
     pub(super) file: File,
     pub(super) content: FileContent,
     pub(super) position: Position,
+    /// Nothing is read before [`FileTail::decide`].
+    pub(super) undecided: bool,
 }
 
 impl FileTail {
@@ -90,6 +98,7 @@ impl FileTail {
         route: Route,
         config: Arc<FileConfig>,
         notices: Sender<Notice>,
+        heads: Arc<Heads>,
     ) -> Self {
         let pace = Pace::new(config.common.limits);
         let reading = Reading {
@@ -99,7 +108,7 @@ impl FileTail {
             pace,
             error_told: false,
         };
-        Self {
+        let tail = Self {
             key: start.key,
             path: start.path,
             config,
@@ -110,8 +119,34 @@ impl FileTail {
             finish: AtomicBool::new(false),
             end_offset: AtomicU64::new(start.position.offset),
             reading: Mutex::new(reading),
+            undecided: AtomicBool::new(start.undecided),
             readiness: Readiness::default(),
             notices,
+            heads,
+        };
+        if tail.content().head_length as usize >= HEAD_KEPT_BYTES {
+            tail.tell_head();
+        }
+        tail
+    }
+
+    pub(super) fn is_undecided(&self) -> bool {
+        self.undecided.load(Ordering::Acquire)
+    }
+
+    /// The content is this file's own.
+    pub(super) fn decide(&self) {
+        self.undecided.store(false, Ordering::Release);
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    fn tell_head(&self) {
+        let mut head = [0; HEAD_KEPT_BYTES];
+        if read_at(&self.file, &mut head, 0).is_ok_and(|count| count == head.len()) {
+            self.heads.set(self.key, head);
         }
     }
 
@@ -194,6 +229,11 @@ impl Tracked for FileTail {
 
 impl Work for FileTail {
     fn turn(&self, worker: &mut Worker<'_>) -> Turn {
+        if self.is_undecided() {
+            // Without a receiver the agent stops.
+            let _ = self.notices.send(Notice::Undecided(self.key));
+            return Turn::Idle;
+        }
         let reading = &mut *lock(&self.reading);
         if reading.replaced {
             return Turn::Idle;
@@ -383,8 +423,12 @@ impl FileTail {
         if u64::from(content.head_length) < limit
             && let Ok((length, hash)) = head_of(&self.file, limit)
         {
+            let told = usize::from(content.head_length) >= HEAD_KEPT_BYTES;
             content.head_length = length;
             content.head_hash = hash;
+            if !told && usize::from(length) >= HEAD_KEPT_BYTES {
+                self.tell_head();
+            }
         }
     }
 
