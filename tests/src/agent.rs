@@ -22,6 +22,8 @@ pub struct AgentConfig {
     pub agent: Vec<&'static str>,
     pub kafka: Vec<String>,
     pub source: Vec<String>,
+    /// Further sources, each as it stands in the configuration: `{type: …}`.
+    pub sources: Vec<String>,
 }
 
 impl AgentConfig {
@@ -36,6 +38,12 @@ impl AgentConfig {
     #[must_use]
     pub fn of_syslog(topic: &Topic, address: SocketAddr) -> Self {
         Self { syslog: Some(address), ..Self::of_nothing(topic) }
+    }
+
+    /// Reads the source that stands as `{type: …}` in the configuration.
+    #[must_use]
+    pub fn of_source(topic: &Topic, source: &str) -> Self {
+        Self { sources: vec![source.to_owned()], ..Self::of_nothing(topic) }
     }
 
     fn of_nothing(topic: &Topic) -> Self {
@@ -62,6 +70,9 @@ impl AgentConfig {
             text.push_str(&format!(
                 "  - {{type: syslog, udp: '{address}', tcp: '{address}'{more}}}\n"
             ));
+        }
+        for source in &self.sources {
+            text.push_str(&format!("  - {source}\n"));
         }
         text
     }

@@ -274,7 +274,8 @@ impl Connection {
             let hear = poll_fn(|context| self.hear(Pin::new(&mut stream), context));
             let Ok(heard) = timeout(idle_timeout, hear).await else {
                 count(&intake.statistics.idle_closed);
-                return;
+                self.finish();
+                return self.append(&intake).await;
             };
             self.append(&intake).await;
             match heard {
@@ -290,18 +291,24 @@ impl Connection {
         }
     }
 
+    /// Takes what is left when nothing more will come.
+    fn finish(&mut self) {
+        let (pending, sender, now) = (&mut self.pending, &self.sender, Timestamp::now());
+        self.framer.finish(&mut |framed| pending.add(now, sender, &framed));
+    }
+
     /// Reads once and takes the messages that are whole.
     fn hear(&mut self, stream: Pin<&mut impl AsyncRead>, context: &mut Context<'_>) -> Poll<Heard> {
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
             let read = ready!(stream.poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                self.finish();
+                return Poll::Ready(Heard::End);
+            }
             let received_at = Timestamp::now();
             let (pending, sender) = (&mut self.pending, &self.sender);
             let mut take = |framed: super::Framed<'_>| pending.add(received_at, sender, &framed);
-            if read.is_err() || buffer.filled().is_empty() {
-                self.framer.finish(&mut take);
-                return Poll::Ready(Heard::End);
-            }
             Poll::Ready(match self.framer.push(buffer.filled(), &mut take) {
                 Ok(()) => Heard::Messages,
                 Err(error) => Heard::Nonsense(error),

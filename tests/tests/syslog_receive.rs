@@ -1,0 +1,453 @@
+//! Receiving syslog: the scenarios that a receiver must pass, each as a test of its name.
+
+use logweir_tests::{
+    Agent, AgentConfig, Broker, DEADLINE, Event, Topic, directory, free_address, line, wait,
+    wait_until,
+};
+use openssl::asn1::Asn1Time;
+use openssl::hash::MessageDigest;
+use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
+use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslStream, SslVerifyMode};
+use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
+use openssl::x509::{X509, X509Builder, X509Name};
+use serde_json::Value;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
+use tempfile::TempDir;
+
+/// An agent with one syslog source that listens for UDP and TCP at one address.
+struct Receiver {
+    agent: Agent,
+    topic: Topic,
+    address: SocketAddr,
+    directory: TempDir,
+    _broker: Broker,
+}
+
+impl Receiver {
+    fn start(extra: &str) -> Self {
+        let address = free_address();
+        Self::with(directory(), address, &format!("udp: '{address}', tcp: '{address}'{extra}"))
+    }
+
+    fn with(directory: TempDir, address: SocketAddr, settings: &str) -> Self {
+        let broker = Broker::started(directory.path());
+        let topic = Topic::create(&broker.bootstrap(), "syslog", 1);
+        let source = format!("{{type: syslog, {settings}}}");
+        let agent = Agent::started(directory.path(), &AgentConfig::of_source(&topic, &source));
+        let receiver = Self { agent, topic, address, directory, _broker: broker };
+        wait_until("the agent to answer", || receiver.agent.status().is_some());
+        receiver
+    }
+
+    fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).expect("the agent listens")
+    }
+
+    /// A number that the status has for the listener.
+    fn listener(&self, name: &str) -> u64 {
+        self.agent.status().map_or(0, |status| status["listeners"][0][name].as_u64().unwrap_or(0))
+    }
+
+    fn dropped(&self, reason: &str) -> u64 {
+        self.agent.status().map_or(0, |status| status["dropped"][reason].as_u64().unwrap_or(0))
+    }
+
+    /// The events, once there are so many.
+    fn events(&self, count: usize) -> Vec<Event> {
+        wait_until(&format!("{count} events"), || self.topic.records() == Some(count));
+        self.agent.counts().expect("the agent answers").assert_balanced();
+        self.topic.events()
+    }
+
+    /// What was sent, in the order of sending.
+    fn originals(&self, count: usize) -> Vec<String> {
+        self.events(count).iter().map(|event| event.text("event.original").to_owned()).collect()
+    }
+}
+
+#[test]
+fn octet_counting() {
+    let receiver = Receiver::start(", line_bytes_max: 1KiB");
+    let mut fragmented = receiver.connect();
+    fragmented.set_nodelay(true).unwrap();
+    for byte in b"5 <1>ab\n6 <1>cde5 <1>fg" {
+        fragmented.write_all(&[*byte]).unwrap();
+    }
+    drop(fragmented);
+    assert_eq!(receiver.originals(3), ["<1>ab", "<1>cde", "<1>fg"]);
+    for (sent, malformed) in
+        ["007 <1>abcd", "0 <1>", "9999999999 <1>x", "12345678 <1>x"].iter().enumerate()
+    {
+        let mut stream = receiver.connect();
+        stream.write_all(malformed.as_bytes()).unwrap();
+        // It is the agent that closes.
+        assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0, "{malformed}");
+        assert_eq!(receiver.listener("framing_errors"), sent as u64 + 1, "{malformed}");
+    }
+    // Claimed as long as can be: what comes of it is kept up to the limit.
+    let mut stream = receiver.connect();
+    stream.write_all(format!("9999999 <1>{}", "x".repeat(5000)).as_bytes()).unwrap();
+    drop(stream);
+    let events = receiver.events(4);
+    assert_eq!(events[3].text("event.original").len(), 1024);
+    assert_eq!(events[3].json["logweir.original_bytes"], 9_999_999);
+}
+
+#[test]
+fn framing_autodetect() {
+    let receiver = Receiver::start("");
+    let mut stream = receiver.connect();
+    let mut wanted = Vec::new();
+    for number in 0..300 {
+        let text = format!("<13>{}", line("mixed", number).trim_end());
+        let framed = match number % 3 {
+            0 => format!("{text}\n"),
+            1 => format!("{} {text}", text.len()),
+            _ => format!("{} {text}\n", text.len()),
+        };
+        stream.write_all(framed.as_bytes()).unwrap();
+        wanted.push(text);
+    }
+    assert_eq!(receiver.originals(300), wanted);
+}
+
+#[test]
+fn incomplete_frame_at_close() {
+    let receiver = Receiver::start("");
+    receiver.connect().write_all(b"20 <13>cut short").unwrap();
+    let event = &receiver.events(1)[0];
+    assert_eq!(event.text("event.original"), "<13>cut short");
+    assert_eq!(event.json["logweir.original_bytes"], 20);
+    assert!(event.json["tags"].as_array().unwrap().contains(&Value::from("truncated")));
+}
+
+#[test]
+fn conn_drop() {
+    let receiver = Receiver::start("");
+    let mut number = 0;
+    // Whole messages only, in connections of all lengths that end without a word.
+    for connection in 0..200 {
+        let mut stream = receiver.connect();
+        for _ in 0..=connection % 7 {
+            writeln!(stream, "<13>{}", line("drop", number).trim_end()).unwrap();
+            number += 1;
+        }
+    }
+    let originals = receiver.originals(number);
+    for sent in 0..number {
+        let text = format!("<13>{}", line("drop", sent).trim_end());
+        assert!(originals.contains(&text), "{text}");
+    }
+    wait_until("all connections to end", || receiver.listener("connections_open") == 0);
+}
+
+#[test]
+fn slowloris_maxsessions() {
+    let receiver =
+        Receiver::start(", connections_max: 3, connections_per_sender_max: 2, idle_timeout: 2s");
+    let mut slow: Vec<TcpStream> = (0..2).map(|_| receiver.connect()).collect();
+    slow.iter_mut().for_each(|stream| stream.write_all(b"<13>never end").unwrap());
+    wait_until("two connections", || receiver.listener("connections_open") == 2);
+    let mut third = receiver.connect();
+    assert_eq!(third.read(&mut [0; 1]).unwrap_or(0), 0);
+    assert_eq!(receiver.listener("connections_refused"), 1);
+    wait_until("the silent ones to be closed", || receiver.listener("idle_closed") == 2);
+    writeln!(receiver.connect(), "<13>there is room again").unwrap();
+    let originals = receiver.originals(3);
+    assert!(originals.contains(&"<13>there is room again".to_owned()), "{originals:?}");
+}
+
+#[test]
+fn starvation() {
+    let receiver = Receiver::start("");
+    let address = receiver.address;
+    let firehose = std::thread::spawn(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let chunk = "<13>from the firehose\n".repeat(1000);
+        (0..20).for_each(|_| stream.write_all(chunk.as_bytes()).unwrap());
+    });
+    let mut slow: Vec<TcpStream> = (0..100).map(|_| receiver.connect()).collect();
+    for (number, stream) in slow.iter_mut().enumerate() {
+        writeln!(stream, "<13>slow {number}").unwrap();
+    }
+    firehose.join().unwrap();
+    let originals = receiver.originals(20_100);
+    let last_slow = originals.iter().rposition(|text| text.starts_with("<13>slow")).unwrap();
+    let last_fast = originals.iter().rposition(|text| text.starts_with("<13>from")).unwrap();
+    assert!(last_slow < last_fast, "the slow ones waited for the firehose to end");
+}
+
+#[test]
+fn a_line_without_end_is_cut_and_the_next_is_whole() {
+    let receiver = Receiver::start("");
+    let mut stream = receiver.connect();
+    let chunk = vec![b'x'; 1 << 20];
+    (0..64).for_each(|_| stream.write_all(&chunk).unwrap());
+    stream.write_all(b"\n<13>next\n").unwrap();
+    let events = receiver.events(2);
+    assert_eq!(events[0].text("event.original").len(), 64 << 10);
+    assert_eq!(events[0].json["logweir.original_bytes"], 64 << 20);
+    assert_eq!(events[1].text("event.original"), "<13>next");
+}
+
+#[test]
+fn only_those_that_are_allowed_may_send() {
+    let receiver = Receiver::start(", allow: ['192.0.2.0/24']");
+    assert_eq!(receiver.connect().read(&mut [0; 1]).unwrap_or(0), 0);
+    wait_until("the refusal", || receiver.listener("senders_refused") == 1);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.send_to(b"<13>x", receiver.address).unwrap();
+    wait_until("the drop", || receiver.dropped("not_allowed") == 1);
+}
+
+#[test]
+fn unix_sockets_take_datagrams_and_streams() {
+    let place = directory();
+    let (datagram, stream) = (place.path().join("log"), place.path().join("stream"));
+    let settings = format!(
+        "unix_datagram: {{path: '{}', mode: '0666'}}, unix_stream: '{}'",
+        datagram.display(),
+        stream.display()
+    );
+    let mut receiver = Receiver::with(place, free_address(), &settings);
+    let socket = UnixDatagram::unbound().unwrap();
+    socket.send_to(b"<13>Nov 28 01:02:03 su: by datagram", &datagram).unwrap();
+    assert_eq!(receiver.originals(1), ["<13>Nov 28 01:02:03 su: by datagram"]);
+    writeln!(UnixStream::connect(&stream).unwrap(), "<13>by stream").unwrap();
+    assert_eq!(receiver.originals(2)[1], "<13>by stream");
+    // What a kill leaves is no obstacle, what an end leaves is nothing.
+    receiver.agent.kill9();
+    receiver.agent.start();
+    wait_until("the agent to listen again", || UnixStream::connect(&stream).is_ok());
+    assert!(receiver.agent.terminate().success());
+    assert!(!datagram.exists() && !stream.exists());
+}
+
+#[test]
+fn parser_torture() {
+    let receiver = Receiver::start("");
+    let texts = [
+        "no priority",
+        "<>empty",
+        "<192>too high",
+        "<999>much too high",
+        "<13>",
+        "<13>no time, no host",
+        "<13>Nov 28 01:02:03 no.tag",
+        "<13>Nov 28 01:02:03 user@host tag: at in host",
+        "<13>Nov 28 01:02:03 host tag without colon",
+        "<13>Nov 28 2026 01:02:03 host tag: year in time",
+        "<13>2026-11-28T01:02:03+01:00 host tag: iso",
+        "<189>29: *Mar  1 00:00:42.123: %SYS-5-CONFIG_I: Configured",
+        "<13>Feb 29 12:00:00 host tag: leap day",
+        "<13>Feb 30 12:00:00 host tag: no day",
+        "<13>Nov 28 23:59:60 host tag: leap second",
+        "<13>1 - - - - - -",
+        "<13>1 2026-11-28T01:02:03Z h a p m [x y=\"unclosed",
+        "<13>ünï 8-bit",
+    ];
+    let mut stream = receiver.connect();
+    for text in texts {
+        writeln!(stream, "{text}").unwrap();
+    }
+    assert_eq!(receiver.originals(texts.len()), texts);
+}
+
+#[test]
+fn spoof_fields() {
+    let receiver = Receiver::start("");
+    let text =
+        "<13>1 2026-11-28T01:02:03Z ../../etc/passwd \u{1b}[31mred x y - \u{1b}]0;title\u{7} a";
+    let mut stream = receiver.connect();
+    stream
+        .write_all(format!("{} {text}\nlog.source.address=x", text.len() + 22).as_bytes())
+        .unwrap();
+    drop(stream);
+    let event = &receiver.events(1)[0];
+    assert_eq!(event.text("log.source.address"), "127.0.0.1");
+    assert_ne!(event.text("host.name"), "../../etc/passwd");
+    let raw = &receiver.topic.read()[0].1;
+    assert!(raw.iter().all(|byte| *byte >= 0x20), "{}", raw.escape_ascii());
+    assert!(!receiver.directory.path().join("state/etc").exists());
+}
+
+#[test]
+fn udp_burst() {
+    let receiver = Receiver::start(", sockets: 2");
+    let count: u64 = std::env::var("LOGWEIR_DATAGRAMS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(50_000);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut sent = 0;
+    for number in 0..count {
+        let text = format!("<13>{}", line("burst", number as usize).trim_end());
+        sent += u64::from(socket.send_to(text.as_bytes(), receiver.address).is_ok());
+    }
+    let counts = wait("every datagram to be in an account", DEADLINE, || {
+        let counts = receiver.agent.counts()?;
+        counts.assert_balanced();
+        (counts.read == sent && counts.held == 0).then_some(counts)
+    });
+    let kernel = receiver.dropped("kernel");
+    println!("sent {sent} = delivered {} + dropped by the kernel {kernel}", counts.delivered);
+    assert_eq!(counts.delivered + kernel, sent);
+}
+
+/// A certificate and its key, made for a test.
+struct Identity {
+    certificate: X509,
+    key: PKey<Private>,
+}
+
+impl Identity {
+    /// Signed by `issuer`, or by itself; valid from so many days ago on for ten days.
+    fn new(name: &str, alternatives: &[&str], issuer: Option<&Self>, days_ago: i64) -> Self {
+        let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+        let mut subject = X509Name::builder().unwrap();
+        subject.append_entry_by_text("CN", name).unwrap();
+        let subject = subject.build();
+        let mut builder = X509Builder::new().unwrap();
+        builder.set_version(2).unwrap();
+        builder.set_subject_name(&subject).unwrap();
+        let issuer_name = issuer.map_or(&*subject, |issuer| issuer.certificate.subject_name());
+        builder.set_issuer_name(issuer_name).unwrap();
+        builder.set_pubkey(&key).unwrap();
+        let serial = openssl::bn::BigNum::from_u32(rand_serial(name)).unwrap();
+        builder.set_serial_number(&serial.to_asn1_integer().unwrap()).unwrap();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let begin = now.as_secs() as i64 - days_ago * 86_400;
+        builder.set_not_before(&Asn1Time::from_unix(begin).unwrap()).unwrap();
+        builder.set_not_after(&Asn1Time::from_unix(begin + 864_000).unwrap()).unwrap();
+        if issuer.is_none() {
+            builder
+                .append_extension(BasicConstraints::new().critical().ca().build().unwrap())
+                .unwrap();
+        }
+        if !alternatives.is_empty() {
+            let mut extension = SubjectAlternativeName::new();
+            alternatives.iter().for_each(|name| {
+                extension.dns(name);
+            });
+            let context = builder.x509v3_context(None, None);
+            let extension = extension.build(&context).unwrap();
+            builder.append_extension(extension).unwrap();
+        }
+        let signer = issuer.map_or(&key, |issuer| &issuer.key);
+        builder.sign(signer, MessageDigest::sha256()).unwrap();
+        Self { certificate: builder.build(), key }
+    }
+
+    fn write(&self, directory: &Path, name: &str) {
+        let write = |ending: &str, bytes: Vec<u8>| {
+            // Whole at once: the agent may look at any moment.
+            let (path, draft) =
+                (directory.join(format!("{name}.{ending}")), directory.join("draft"));
+            std::fs::write(&draft, bytes).unwrap();
+            std::fs::rename(draft, path).unwrap();
+        };
+        write("key", self.key.private_key_to_pem_pkcs8().unwrap());
+        write("pem", self.certificate.to_pem().unwrap());
+    }
+}
+
+fn rand_serial(name: &str) -> u32 {
+    name.bytes().fold(7, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) >> 1
+}
+
+/// A TLS client at the receiver; the identity is `name` of the directory.
+fn secure(receiver: &Receiver, name: Option<&str>) -> Option<SslStream<TcpStream>> {
+    let mut builder = SslConnector::builder(SslMethod::tls_client()).unwrap();
+    builder.set_verify(SslVerifyMode::NONE);
+    if let Some(name) = name {
+        let path = |ending: &str| receiver.directory.path().join(format!("{name}.{ending}"));
+        builder.set_certificate_file(path("pem"), SslFiletype::PEM).unwrap();
+        builder.set_private_key_file(path("key"), SslFiletype::PEM).unwrap();
+    }
+    let connector = builder.build();
+    connector.connect("localhost", TcpStream::connect(receiver.address).unwrap()).ok()
+}
+
+fn with_tls(names: &str) -> (Receiver, Identity) {
+    let directory = directory();
+    let authority = Identity::new("authority", &[], None, 0);
+    authority.write(directory.path(), "ca");
+    Identity::new("server", &["localhost"], Some(&authority), 0).write(directory.path(), "server");
+    let address = free_address();
+    let at = directory.path().display().to_string();
+    let settings = format!(
+        "tls: {{listen: '{address}', certificate: '{at}/server.pem', key: '{at}/server.key', \
+         client_ca: '{at}/ca.pem', handshake_timeout: 2s{names}}}"
+    );
+    (Receiver::with(directory, address, &settings), authority)
+}
+
+#[test]
+fn tls_gibberish() {
+    let (receiver, authority) = with_tls(", client_names: ['*.example.net']");
+    let at = receiver.directory.path();
+    let stranger = Identity::new("authority of others", &[], None, 0);
+    let rejected = [
+        ("wrong_ca", Identity::new("a", &["a.example.net"], Some(&stranger), 0)),
+        ("expired", Identity::new("b", &["b.example.net"], Some(&authority), 30)),
+        ("wrong_name", Identity::new("c.example.net", &["c.example.org"], Some(&authority), 0)),
+        ("deep_wildcard", Identity::new("d", &["d.*.example.net"], Some(&authority), 0)),
+        ("zero_byte", Identity::new("e", &["e.example.net\0.evil.org"], Some(&authority), 0)),
+    ];
+    let mut failures = 0;
+    let mut failed = |what: &str| {
+        failures += 1;
+        wait_until(what, || receiver.listener("handshake_failures") == failures);
+    };
+    receiver.connect().write_all(b"<13>this is no TLS at all\n").unwrap();
+    failed("the gibberish to be counted");
+    let silent = receiver.connect();
+    failed("the silent one to be counted");
+    drop(silent);
+    drop(secure(&receiver, None));
+    failed("the one without a certificate to be counted");
+    for (name, identity) in &rejected {
+        identity.write(at, name);
+        if let Some(mut stream) = secure(&receiver, Some(name)) {
+            let _ = stream.write_all(b"<13>must not come in\n");
+        }
+        failed(name);
+    }
+    Identity::new("web1", &["web1.example.net"], Some(&authority), 0).write(at, "good");
+    let mut stream = secure(&receiver, Some("good")).expect("the good one is let in");
+    stream.write_all(b"<13>hello\n").unwrap();
+    let event = &receiver.events(1)[0];
+    assert_eq!(event.text("event.original"), "<13>hello");
+    assert_eq!(event.text("tls.client.subject"), "CN=web1");
+    assert_eq!(event.text("log.source.address"), "127.0.0.1");
+    let said = receiver.agent.said();
+    assert!(said.contains("a TLS handshake failed"), "{said}");
+}
+
+#[test]
+fn certificates_change_while_connections_go_on() {
+    let (receiver, authority) = with_tls("");
+    let at = receiver.directory.path();
+    Identity::new("client", &[], Some(&authority), 0).write(at, "client");
+    let subject = |stream: &SslStream<TcpStream>| {
+        let certificate = stream.ssl().peer_certificate().expect("a server shows a certificate");
+        let name = certificate.subject_name().entries().next().expect("it has a name");
+        String::from_utf8_lossy(name.data().as_slice()).into_owned()
+    };
+    let mut old = secure(&receiver, Some("client")).expect("the client is let in");
+    assert_eq!(subject(&old), "server");
+    // A fault changes nothing.
+    std::fs::write(at.join("server.pem"), "nonsense").unwrap();
+    wait_until("the fault to be told", || receiver.agent.said().contains("have a fault"));
+    assert_eq!(subject(&secure(&receiver, Some("client")).unwrap()), "server");
+    Identity::new("renewed", &["localhost"], Some(&authority), 0).write(at, "server");
+    wait_until("the new certificate", || {
+        secure(&receiver, Some("client")).is_some_and(|stream| subject(&stream) == "renewed")
+    });
+    old.write_all(b"<13>still here\n").unwrap();
+    assert_eq!(receiver.originals(1), ["<13>still here"]);
+}
