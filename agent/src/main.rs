@@ -1,6 +1,6 @@
 //! The command line of the per-host agent: what was typed goes to the command that does it.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use logweir_agent::commands;
 use std::process::ExitCode;
 
@@ -14,19 +14,32 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(commands::init::Init),
+    Discover(commands::discover::Discover),
+    Check(commands::check::Check),
     Run(commands::run::Run),
     Status(commands::status::Status),
     Parse(commands::parse::Parse),
     Rules(commands::rules::Rules),
     Spool(commands::spool::Spool),
+    Config(commands::config::ConfigCommand),
+    Completions(commands::assist::Completions),
+    #[command(hide = true)]
+    Man(commands::assist::Man),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Init(init) => init.execute(),
+        Command::Discover(discover) => discover.execute(),
+        Command::Check(check) => check.execute(),
         Command::Run(run) => run.execute(),
         Command::Status(status) => status.execute(),
         Command::Parse(parse) => parse.execute(),
         Command::Rules(rules) => rules.execute(),
         Command::Spool(spool) => spool.execute(),
+        Command::Config(config) => config.execute(),
+        Command::Completions(completions) => completions.execute(Arguments::command()),
+        Command::Man(man) => man.execute(Arguments::command()),
     }
 }

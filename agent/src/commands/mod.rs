@@ -1,6 +1,12 @@
 //! The commands of `logweir-agent`, one module each; each ends in an exit code:
 //! 0 done, 1 failed or found something wrong, 2 wrong usage, 78 (`EX_CONFIG`) bad configuration.
 
+mod access;
+pub mod assist;
+pub mod check;
+pub mod config;
+pub mod discover;
+pub mod init;
 mod input;
 mod lines;
 pub mod parse;
@@ -10,7 +16,8 @@ pub mod spool;
 pub mod status;
 
 use logweir_document::{Diagnostic, render_all};
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// The exit code of a faulty configuration, as systemd's `RestartPreventExitStatus=78` knows it.
@@ -18,11 +25,27 @@ const EXIT_CONFIG: u8 = 78;
 
 /// Prints faults and warnings for a person.
 fn show(faults: &[Diagnostic]) {
-    eprint!("{}", render_all(faults, std::io::stderr().is_terminal()));
+    eprint!("{}", render_all(faults, io::stderr().is_terminal()));
 }
 
 /// Prints every fault of a configuration.
 fn report_faults(faults: &[Diagnostic]) -> ExitCode {
     show(faults);
     ExitCode::from(EXIT_CONFIG)
+}
+
+/// Writes a configuration whole or not at all, with the rights that it has; a new one may be read by
+/// all, since secrets are not written into it.
+fn write_config(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.map_or(Ok(()), std::fs::create_dir_all)?;
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let mut file = std::fs::File::create(&temporary)?;
+    file.write_all(text.as_bytes())?;
+    if let Ok(metadata) = path.metadata() {
+        file.set_permissions(metadata.permissions())?;
+    }
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)
 }

@@ -1,7 +1,8 @@
 //! The command line of the central side: what was typed goes to the command that does it.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use logweir::commands;
+use logweir_agent::commands::assist;
 use std::process::ExitCode;
 
 /// Brings agents' events from Kafka into the table, exactly once, and finds them again.
@@ -20,6 +21,9 @@ enum Command {
     Search(commands::search::SearchCommand),
     Audit(commands::audit::AuditCommand),
     Broker(commands::broker::BrokerCommand),
+    Completions(assist::Completions),
+    #[command(hide = true)]
+    Man(assist::Man),
 }
 
 fn main() -> ExitCode {
@@ -30,5 +34,7 @@ fn main() -> ExitCode {
         Command::Search(command) => command.execute(),
         Command::Audit(command) => command.execute(),
         Command::Broker(command) => command.execute(),
+        Command::Completions(command) => command.execute(Arguments::command()),
+        Command::Man(command) => command.execute(Arguments::command()),
     }
 }

@@ -1,0 +1,110 @@
+//! `logweir-agent check`: would it run? The configuration and the rules with every fault at once, the
+//! files that it could not read, and whether Kafka is there and has the topic.
+
+use super::access::Reader;
+use super::{report_faults, show};
+use crate::Config;
+use crate::config::SourceConfig;
+use logweir_kafka::properties::Role;
+use logweir_kafka::topics::Topics;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// How many closed files are told one by one.
+const CLOSED_SHOWN_MAX: usize = 20;
+
+/// Check the configuration, the rules, the files and Kafka, and tell every fault at once
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    /// The configuration, see docs/agent.md
+    #[arg(long, value_name = "FILE", default_value = "/etc/logweir/agent.yaml")]
+    config: PathBuf,
+    /// Do not ask Kafka
+    #[arg(long)]
+    offline: bool,
+}
+
+impl Check {
+    pub fn execute(self) -> ExitCode {
+        let config = match Config::load(&self.config) {
+            Ok((config, warnings)) => {
+                show(&warnings);
+                config
+            }
+            Err(faults) => return report_faults(&faults),
+        };
+        let (rules, _) = config.rules.describe();
+        println!(
+            "{}: no fault; {} sources, {rules} rules",
+            self.config.display(),
+            config.sources.len()
+        );
+        check_files(&config);
+        if !self.offline && !check_kafka(&config) {
+            return ExitCode::FAILURE;
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+/// A file that cannot be read may become readable while the agent runs: a warning, no fault.
+fn check_files(config: &Config) {
+    let reader = Reader::of_agent();
+    for source in &config.sources {
+        let SourceConfig::File(source) = source else { continue };
+        let mut files = BTreeSet::new();
+        for glob in &source.paths {
+            glob.expand(&mut |path| files.extend([path]), &mut |_| {});
+        }
+        files.retain(|path| !source.exclude.iter().any(|glob| glob.matches(path)));
+        let globs: Vec<&str> = source.paths.iter().map(|glob| glob.as_str()).collect();
+        println!("files {}: {} there", globs.join(" "), files.len());
+        let closed: Vec<_> = files.iter().filter_map(|path| reader.obstacle(path)).collect();
+        let mut told = BTreeSet::new();
+        for obstacle in
+            closed.iter().filter(|obstacle| told.insert(&obstacle.path)).take(CLOSED_SHOWN_MAX)
+        {
+            println!(
+                "  warning: {} cannot be {} by {}\n    help: {}",
+                obstacle.path.display(),
+                obstacle.what,
+                reader.name,
+                obstacle.remedy
+            );
+        }
+        if told.len() > CLOSED_SHOWN_MAX {
+            println!("  and {} more", told.len() - CLOSED_SHOWN_MAX);
+        }
+    }
+}
+
+/// Whether the brokers answer and the topic is there.
+fn check_kafka(config: &Config) -> bool {
+    let properties = config.kafka.for_role(Role::Consumer);
+    let servers = config.kafka.get("bootstrap.servers").unwrap_or_default();
+    let outcome = Topics::connect(&properties.client_config())
+        .and_then(|topics| Ok((topics.brokers()?, topics.shape(&config.topic)?)));
+    match outcome {
+        Ok((brokers, Some((partitions, replicas)))) => {
+            println!(
+                "kafka {servers}: {brokers} brokers; {} has {partitions} partitions, {replicas} copies of each",
+                config.topic
+            );
+            true
+        }
+        Ok((_, None)) => {
+            eprintln!(
+                "error: there is no topic {} on {servers}, or this user may not see it\n  help: logweir topics create --bootstrap-server {servers}",
+                config.topic
+            );
+            false
+        }
+        Err(error) => {
+            eprintln!(
+                "error: kafka {servers}: {error}\n  help: is the address right, is the port open from here, do `security.protocol` and the credentials fit?"
+            );
+            false
+        }
+    }
+}
