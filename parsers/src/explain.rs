@@ -4,10 +4,11 @@
 //! How far a pattern matches is found by cutting it: the longest beginning of it that still matches
 //! ends where the line stops to fit, and what comes next in the pattern is what did not.
 
+use crate::ecs::Kind;
 use crate::engine::{Attempt, LineContext, Parsed, Parser, Step};
 use crate::header;
 use crate::pattern::Pattern;
-use crate::rule::{Applies, On, RuleSet};
+use crate::rule::{Applies, On, Part, RuleSet};
 use crate::time::{TimeContext, write_rfc3339};
 use logweir_document::nearest;
 use regex::bytes::RegexBuilder;
@@ -28,7 +29,7 @@ pub struct Explanation {
     pub steps: Vec<Step>,
     /// Rules that match, of packs that were not tried: the rule, and what the pack's `applies` wants.
     pub elsewhere: Vec<(usize, String)>,
-    /// What may help if nothing matches.
+    /// What may help if nothing matches, and what the rules that match have lost on the way.
     pub hints: Vec<String>,
 }
 
@@ -86,8 +87,126 @@ impl Parser {
             explanation.elsewhere = elsewhere(&rules, line, &found, &explanation.packs);
             explanation.hints = hints(&rules, &found, &explanation);
         }
+        let attempts = explanation.attempts.iter().map(|(attempt, _)| attempt);
+        explanation.hints.extend(losses(&rules, attempts, &time));
         explanation
     }
+}
+
+/// Values that rules captured and that did not get into the event: of another type than the field, or
+/// times that no format reads.
+pub(crate) fn losses<'a>(
+    rules: &RuleSet,
+    attempts: impl Iterator<Item = &'a Attempt>,
+    context: &TimeContext<'_>,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for attempt in attempts.filter(|attempt| attempt.failure.is_none()) {
+        let rule = &rules.rules[attempt.rule];
+        for (name, start, end) in &attempt.captures {
+            let value = &attempt.text[*start..*end];
+            let Some(id) = rules.fields.find(name.as_bytes()) else { continue };
+            if value.is_empty() || rule.null_values.iter().any(|null| null == value) {
+                continue;
+            }
+            let shown = String::from_utf8_lossy(value);
+            let kind = rules.fields.get(id).kind;
+            let changed = rule.transforms.iter().any(|(field, _)| *field == id)
+                || rule.maps.iter().any(|map| map.into == id);
+            if rules.fields.get(id).emitted && !changed && !fits(kind.kind, &shown) {
+                found.push(format!(
+                    "`{}` captures `{shown}` for `{name}`, which is no {}: the event goes without it",
+                    rule.id,
+                    kind.kind.name()
+                ));
+            }
+            let times = rule.times.iter().filter(
+                |time| matches!(time.from.as_slice(), [Part::Field(field)] if *field == id),
+            );
+            for time in times {
+                let text = value.trim_ascii();
+                if !time.formats.iter().any(|format| format.parse(text, context).is_some()) {
+                    found.push(format!("no format of `time` in `{}` reads `{shown}`", rule.id));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Whether a text can be written as a number or a truth. Addresses that are none go elsewhere.
+fn fits(kind: Kind, text: &str) -> bool {
+    match kind {
+        Kind::Integer | Kind::Float => text.trim().parse::<f64>().is_ok(),
+        Kind::Boolean => matches!(
+            text.to_ascii_lowercase().as_str(),
+            "true" | "false" | "yes" | "no" | "1" | "0"
+        ),
+        Kind::Text | Kind::Date | Kind::Ip | Kind::Object => true,
+    }
+}
+
+/// Why a rule did not get a line that its sample gives it.
+pub(crate) fn missed(
+    parser: &mut Parser,
+    number: usize,
+    line: &[u8],
+    context: &LineContext<'_>,
+) -> Vec<String> {
+    let found = parser.explain(line, context, &mut Vec::new());
+    let rules = parser.rules().clone();
+    let rule = &rules.rules[number];
+    let mut notes = Vec::new();
+    let tried = found.attempts.iter().find(|(attempt, _)| attempt.rule == number);
+    let pack_tried = found.packs.iter().any(|tried| tried.pack == rule.pack);
+    let in_chain = !rules.packs[rule.pack].list.numbers().contains(&number);
+    match tried {
+        Some((attempt, stop)) => match (attempt.failure, stop) {
+            (Some(_), Some(stop)) => notes.push(stopped(&attempt.text, stop)),
+            (Some(failure), None) => notes.push(failure.to_owned()),
+            (None, _) => {}
+        },
+        None if !pack_tried => {
+            let program = found.header.iter().find(|(name, _)| *name == "program");
+            let program = program.map_or("the line has no program".into(), |(_, program)| {
+                format!("the line's program is `{program}`")
+            });
+            let wants = wanted_of(&rules.packs[rule.pack].applies);
+            notes.push(format!(
+                "its pack `{}` is not tried: `applies` wants {wants}; {program}",
+                rules.packs[rule.pack].name
+            ));
+        }
+        None if !in_chain => {
+            let text = if rule.on == On::Line { line } else { found.message.as_bytes() };
+            let need = needs(&rules, number);
+            let attempt = Attempt {
+                rule: number,
+                depth: 0,
+                failure: Some(""),
+                text: text.to_vec(),
+                offset: None,
+                captures: Vec::new(),
+            };
+            let stop = stop_of(&rules, &attempt);
+            notes.extend(stop.iter().map(|stop| stopped(text, stop)));
+            // Where the pattern fits at first, that says enough.
+            if !need.is_empty() && stop.is_some_and(|stop| stop.matched == 0) {
+                notes.push(format!("its pattern needs a text that {need}"));
+            }
+        }
+        None => {}
+    }
+    let taken = found.parsed.rule.filter(|taken| *taken != number && rule.then.is_none());
+    notes.extend(taken.map(|taken| format!("the line goes to `{}`", rules.rule_id(taken))));
+    notes
+}
+
+fn stopped(text: &[u8], stop: &Stop) -> String {
+    let fits = String::from_utf8_lossy(&text[..stop.matched]);
+    let rest = String::from_utf8_lossy(&text[stop.matched..]);
+    let wants = if stop.wants == "$" { "the end".to_owned() } else { format!("`{}`", stop.wants) };
+    format!("its pattern fits up to `{fits}` and wants {wants} where the text has `{rest}`")
 }
 
 fn header_fields(header: &header::Header<'_>) -> Vec<(&'static str, String)> {

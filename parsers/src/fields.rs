@@ -207,7 +207,10 @@ pub(crate) fn check_name(name: &str, vendor: &[String]) -> Result<(), (String, S
     }
     let remedy = match nearest(name, ecs::names()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => "use an ECS name, a name under `labels.`, or declare a prefix in `vendor:`".into(),
+        None => format!(
+            "use an ECS name (`rules schema` lists them), `labels.{}`, or declare a prefix in `vendor:`",
+            name.replace('.', "_")
+        ),
     };
     Err((format!("`{name}` is not an ECS field"), remedy))
 }
@@ -215,7 +218,7 @@ pub(crate) fn check_name(name: &str, vendor: &[String]) -> Result<(), (String, S
 /// A type named in a capture, such as the `int` of `(?<labels.n:int>…)`.
 pub(crate) fn type_named(name: &str) -> Option<Type> {
     let kind = match name {
-        "int" | "long" => Kind::Integer,
+        "int" | "integer" | "long" => Kind::Integer,
         "float" => Kind::Float,
         "bool" | "boolean" => Kind::Boolean,
         "ip" => Kind::Ip,

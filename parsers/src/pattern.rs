@@ -54,6 +54,16 @@ pub(crate) struct Capture {
 pub(crate) struct Expanded {
     pub(crate) regex: String,
     pub(crate) captures: Vec<Capture>,
+    /// Bytes of `regex` and the characters of the pattern that they come from, both ascending.
+    places: Vec<(usize, usize)>,
+}
+
+impl Expanded {
+    /// Where in the pattern a place of the regex comes from.
+    fn place(&self, offset: usize) -> usize {
+        let at = self.places.partition_point(|(start, _)| *start <= offset);
+        at.checked_sub(1).map_or(0, |at| self.places[at].1)
+    }
 }
 
 /// A compiled pattern.
@@ -76,9 +86,11 @@ pub(crate) struct Pattern {
 
 /// Expands and numbers `text`; `own` are the pack's fragments.
 pub(crate) fn expand(text: &str, own: &BTreeMap<String, String>) -> Result<Expanded, PatternFault> {
-    let mut expander = Expander { own, regex: String::new(), captures: Vec::new() };
+    let mut expander =
+        Expander { own, regex: String::new(), captures: Vec::new(), places: Vec::new() };
     expander.walk(text, 0, None)?;
-    Ok(Expanded { regex: expander.regex, captures: expander.captures })
+    let Expander { regex, captures, places, .. } = expander;
+    Ok(Expanded { regex, captures, places })
 }
 
 /// Compiles what [`expand`] made.
@@ -93,7 +105,8 @@ pub(crate) fn compile(expanded: &Expanded, unicode: bool) -> Result<Pattern, Pat
             let text = other.to_string();
             let last = text.lines().last().unwrap_or(&text).trim();
             let last = last.strip_prefix("error: ").unwrap_or(last).to_owned();
-            PatternFault::new(0, last, "the syntax is that of the Rust crate `regex`")
+            let at = syntax_place(&expanded.regex).map_or(0, |offset| expanded.place(offset));
+            PatternFault::new(at, last, remedy_for(&text))
         }
     };
     let regex = build(&expanded.regex, unicode).map_err(fault)?;
@@ -119,6 +132,30 @@ pub(crate) fn compile(expanded: &Expanded, unicode: bool) -> Result<Pattern, Pat
     }
     let source = expanded.regex.clone();
     Ok(Pattern { program, source, unicode, regex: cell, groups, need, required })
+}
+
+/// Where the regex is wrong, in bytes.
+fn syntax_place(regex: &str) -> Option<usize> {
+    match regex_syntax::ParserBuilder::new().unicode(false).utf8(false).build().parse(regex) {
+        Err(regex_syntax::Error::Parse(error)) => Some(error.span().start.offset),
+        Err(regex_syntax::Error::Translate(error)) => Some(error.span().start.offset),
+        _ => None,
+    }
+}
+
+/// What helps with the usual mistakes.
+fn remedy_for(error: &str) -> &'static str {
+    match error {
+        text if text.contains("unclosed group") => "close the group, or write `\\(` for the sign",
+        text if text.contains("unopened group") => "open the group, or write `\\)` for the sign",
+        text if text.contains("unclosed character class") => {
+            "close the class, or write `\\[` for the sign"
+        }
+        text if text.contains("repetition operator missing expression") => {
+            "say what is repeated, or put `\\` before the sign"
+        }
+        _ => "the syntax is that of the Rust crate `regex`",
+    }
 }
 
 fn build(source: &str, unicode: bool) -> Result<Regex, regex::Error> {
@@ -194,6 +231,8 @@ struct Expander<'p> {
     own: &'p BTreeMap<String, String>,
     regex: String,
     captures: Vec<Capture>,
+    /// See [`Expanded::places`].
+    places: Vec<(usize, usize)>,
 }
 
 impl Expander<'_> {
@@ -204,6 +243,7 @@ impl Expander<'_> {
         let mut at = 0;
         let mut after_quantifier = false;
         while at < chars.len() {
+            self.places.push((self.regex.len(), place(at)));
             let rest = &chars[at..];
             let quantifier = matches!(rest[0], '*' | '+' | '?' | '}');
             match rest {

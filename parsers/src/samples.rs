@@ -4,8 +4,9 @@
 //! sample's; lists in order, but for `related.*`; times as instants.
 
 use crate::engine::{Disposition, LineContext, Parser, write_event};
+use crate::explain;
 use crate::rule::{Action, RuleSet, Sample};
-use crate::time::Zone;
+use crate::time::{TimeContext, Zone};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -33,6 +34,8 @@ pub struct Outcome {
     pub matched: Option<String>,
     /// Empty: the sample holds.
     pub differences: Vec<Difference>,
+    /// Why it may not hold: where the pattern stops, what was captured in vain.
+    pub notes: Vec<String>,
 }
 
 /// Runs every sample of `rules`, in the order of the rules.
@@ -71,12 +74,24 @@ fn outcome(parser: &mut Parser, number: usize, sample: &Sample) -> Outcome {
             },
         );
     }
+    let id = rule.id.clone();
+    let missed = parsed.rule != Some(number) && rule.then.is_none();
+    let rules = rules.clone();
+    let mut notes = Vec::new();
+    if missed {
+        notes = explain::missed(parser, number, sample.line.as_bytes(), &context);
+    } else if !differences.is_empty() {
+        let (_, attempts, _) = parser.trace(sample.line.as_bytes(), &context, &mut Vec::new());
+        let time = TimeContext { received_unix_nanos: RECEIVED_UNIX_NANOS, zone: &zone };
+        notes = explain::losses(&rules, attempts.iter(), &time);
+    }
     Outcome {
-        rule: rule.id.clone(),
+        rule: id,
         place: sample.place.clone(),
         line: sample.line.clone(),
         matched: parsed.rule.map(|number| rules.rule_id(number).to_owned()),
         differences,
+        notes,
     }
 }
 

@@ -146,6 +146,9 @@ impl TimeFormat {
             _ if special.is_some() => "",
             pattern => pattern,
         };
+        if special.is_none() && !pattern.contains('%') {
+            return Err("it has no `%` letter, so it would read that text only".to_owned());
+        }
         Ok(Self { steps: steps(pattern)?, special })
     }
 

@@ -342,3 +342,67 @@ fn the_reason_of_a_drop_names_a_counter_so_it_is_a_word_and_there_are_not_many()
     assert_eq!(pack(&many(63)).unwrap().drop_reasons().count(), 63);
     assert_eq!(pack(&many(65)).unwrap_err().len(), 2);
 }
+
+/// Each mistake of a newcomer is told at its place, with what to write instead.
+#[test]
+fn usual_mistakes_are_told_at_their_place_with_a_remedy() {
+    let check = |rule: &str, line: usize, column: usize, message: &str, remedy: &str| {
+        let text = format!("pack: p\nrules:\n  - id: p.a\n    {rule}\n");
+        let faults = RuleSet::of_text("p.yaml", &text).unwrap_err();
+        let found = faults.iter().any(|fault| {
+            (fault.line, fault.column) == (line, column)
+                && fault.message.contains(message)
+                && fault.remedy.as_ref().is_some_and(|text| text.contains(remedy))
+        });
+        assert!(found, "{rule}: {faults:#?}");
+    };
+    check(r#"pattern: "^\d+""#, 4, 14, "escape", "single quotes");
+    check("\tpattern: 'x'", 3, 9, "a tab", "spaces");
+    check("pattern: 'it''s (x'", 4, 22, "unclosed group", r"`\(`");
+    check("pattern: '^[x'", 4, 16, "unclosed character class", r"`\[`");
+    check("patern: '^x'", 4, 5, "unknown key", "`pattern`");
+    check("pattern: '^(?<clerk>x)'", 4, 16, "not an ECS field", "`labels.clerk`");
+    let time = "{pattern: x, time: {formats: ['dd.MM.yyyy HH:mm']}}";
+    let text = format!("pack: p\nrules:\n  - {{id: p.a, {}\n", &time[1..]);
+    let fault = RuleSet::of_text("p.yaml", &text).unwrap_err().remove(0);
+    assert!(fault.remedy.unwrap().contains("`%d.%m.%Y %H:%M`"));
+    check("pattern: x\n    set: {event.severity: high}", 5, 27, "no value for", "whole number");
+    check("pattern: x\n    set: {source.ip: web1}", 5, 22, "no value for", "IP address");
+    check(
+        "pattern: x\n    map: {event.severity: {from: _x, values: {a: b}}}",
+        5,
+        49,
+        "`b`",
+        "number",
+    );
+}
+
+/// A sample that does not hold says why.
+#[test]
+fn a_failing_sample_says_what_went_wrong() {
+    let check = |program: &str, rule: &str, expected: &[&str]| {
+        let rules = load(&[&format!(
+            "pack: p\napplies: {{program: [{program}]}}\nrules:\n  - id: p.a\n    {rule}\n    samples: [{{line: 'Nov 28 10:15:02 h p: [x] n=a t=1.2.2026', expect: {{labels.n: 5}}}}]\n"
+        )]);
+        let outcomes = logweir_parsers::samples::run(&rules);
+        for (note, part) in outcomes[0].notes.iter().zip(expected) {
+            assert!(note.contains(part), "{part}: {:?}", outcomes[0].notes);
+        }
+        assert_eq!(outcomes[0].notes.len(), expected.len(), "{:?}", outcomes[0].notes);
+    };
+    check("q", r"pattern: '^\[x\]'", &["`applies` wants program: [q]; the line's program is `p`"]);
+    check(
+        "p",
+        r"pattern: '^\[x\] n=(?<labels.n:int>\d+)'",
+        &["up to `[x] n=` and wants `(?<labels.n>\\d+)` where the text has `a t="],
+    );
+    check("p", "pattern: '^[x] n=y'", &["wants `[x]`", "needs a text that begins with `x n=y`"]);
+    check(
+        "p",
+        "pattern: '^\\[x\\] n=(?<labels.n:int>\\w+) t=(?<_t>\\S+)'\n    time: {field: _t, formats: ['%Y-%m-%d']}",
+        &[
+            "captures `a` for `labels.n`, which is no integer",
+            "no format of `time` in `p.a` reads `1.2.2026`",
+        ],
+    );
+}

@@ -10,7 +10,7 @@ mod logstash;
 mod osregex;
 mod pack;
 mod pattern;
-mod times;
+pub(crate) mod times;
 mod wazuh;
 mod xml;
 

@@ -4,7 +4,7 @@
 ///
 /// # Errors
 /// The letters that have no counterpart.
-pub(super) fn from_joda(format: &str) -> Result<String, String> {
+pub(crate) fn from_joda(format: &str) -> Result<String, String> {
     match format {
         "ISO8601" => return Ok("rfc3339".into()),
         "UNIX" => return Ok("unix".into()),

@@ -19,6 +19,21 @@ pub enum Kind {
     Object,
 }
 
+impl Kind {
+    /// The word for it, as in `rules schema`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text | Self::Object => "text",
+            Self::Integer => "integer",
+            Self::Float => "float",
+            Self::Boolean => "boolean",
+            Self::Date => "date",
+            Self::Ip => "ip",
+        }
+    }
+}
+
 /// A field's type; a list field is always written as a JSON array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Type {

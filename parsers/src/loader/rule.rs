@@ -1,7 +1,8 @@
 //! Reading one rule.
 
 use super::builder::Builder;
-use crate::ecs::Type;
+use crate::convert::times::from_joda;
+use crate::ecs::{self, Kind, Type};
 use crate::fields::{FieldId, check_name};
 use crate::matcher::Matcher;
 use crate::pattern::{self, PatternFault};
@@ -79,16 +80,24 @@ pub(super) fn constants(
 
 /// Notes a fault of a pattern at its place inside the scalar.
 pub(super) fn pattern_fault(node: &Node, fault: &PatternFault, faults: &mut Faults) {
+    let span = pattern_span(node, fault.at);
+    faults.error(span, fault.message.clone()).remedy = Some(fault.remedy.clone());
+}
+
+/// The place of a character of a pattern, where the file has it as it is.
+fn pattern_span(node: &Node, at: usize) -> Span {
     let mut span = node.span;
     if let Value::Scalar(scalar) = &node.value
         && matches!(scalar.style, Style::Plain | Style::SingleQuoted)
         && !scalar.text.contains('\n')
     {
-        let quote = usize::from(scalar.style == Style::SingleQuoted);
-        span.column += quote + fault.at;
-        span.width = if fault.at == 0 { span.width } else { 1 };
+        // A quote in single quotes stands there twice.
+        let single = scalar.style == Style::SingleQuoted;
+        let doubled = scalar.text.chars().take(at).filter(|c| single && *c == '\'').count();
+        span.column += usize::from(single) + at + doubled;
+        span.width = if at == 0 { span.width } else { 1 };
     }
-    faults.error(span, fault.message.clone()).remedy = Some(fault.remedy.clone());
+    span
 }
 
 struct Reader<'b, 'c, 'f, 'n> {
@@ -198,6 +207,14 @@ impl Reader<'_, '_, '_, '_> {
             if let Err((message, remedy)) = check_name(&capture.name, &self.context.vendor) {
                 let fault = PatternFault { at: capture.at, message, remedy };
                 pattern_fault(node, &fault, self.faults);
+            }
+            if let (Some(given), Some(of_ecs)) = (capture.kind, ecs::type_of(&capture.name))
+                && given.kind != of_ecs.kind
+            {
+                let message = format!("`{}` has its type from ECS", capture.name);
+                let remedy = format!("it is {}; leave the type out", of_ecs.kind.name());
+                let span = pattern_span(node, capture.at);
+                self.faults.warning(span, message).remedy = Some(remedy);
             }
             fields.push(self.builder.fields.intern(&capture.name, capture.kind));
         }
@@ -410,6 +427,7 @@ impl Reader<'_, '_, '_, '_> {
         let kind = self.builder.fields.get(into).kind;
         if let Value::Mapping(entries) = &node.value {
             for (key, value) in entries {
+                self.check_type(into, value);
                 let constant = self.builder.constant(&json(value), kind);
                 match Matcher::new(&key.name) {
                     Matcher::Exact(text) => {
@@ -428,6 +446,7 @@ impl Reader<'_, '_, '_, '_> {
         for (key, node) in table.entries() {
             let field = self.field(&key.name, None, key.span);
             self.check_allowed(&key.name, node);
+            self.check_type(field, node);
             let value = match node.text() {
                 Some(text) if text.contains(['{', '}']) => match self.template(text, node.span) {
                     parts if parts.iter().any(|part| matches!(part, Part::Field(_))) => {
@@ -454,6 +473,32 @@ impl Reader<'_, '_, '_, '_> {
             sets.push((field, value));
         }
         sets
+    }
+
+    /// A constant has to look like what the field's type says.
+    fn check_type(&mut self, field: FieldId, node: &Node) {
+        let field = self.builder.fields.get(field);
+        let (name, kind) = (field.name.clone(), field.kind.kind);
+        let single = [node.clone()];
+        let items: &[Node] = match &node.value {
+            Value::Sequence(items) => items,
+            _ => &single,
+        };
+        for item in items {
+            let Some(text) = item.text().filter(|text| !text.contains('{')) else { continue };
+            let wanted = match kind {
+                Kind::Integer if text.parse::<i64>().is_err() => "a whole number",
+                Kind::Float if text.parse::<f64>().is_err() => "a number",
+                Kind::Boolean if !matches!(text, "true" | "false") => "`true` or `false`",
+                Kind::Ip if text.parse::<std::net::IpAddr>().is_err() => "an IP address",
+                Kind::Date if text.parse::<jiff::Timestamp>().is_err() => {
+                    "a time such as 2026-11-28T10:15:02Z"
+                }
+                _ => continue,
+            };
+            self.faults.error(item.span, format!("`{text}` is no value for `{name}`")).remedy =
+                Some(format!("the field is {wanted}"));
+        }
     }
 
     /// ECS allows only certain words for the fields of categorisation.
@@ -641,8 +686,15 @@ impl Reader<'_, '_, '_, '_> {
             match TimeFormat::compile(text) {
                 Ok(format) => formats.push(format),
                 Err(error) => {
+                    // Letters without `%` are what Java and Logstash write.
+                    let meant = from_joda(text).ok().filter(|format| {
+                        !text.contains('%') && format.contains("%H") && format != text
+                    });
                     self.faults.error(span, format!("the time format `{text}`: {error}")).remedy =
-                        Some("see docs/rules.md, \"Time\"".into());
+                        Some(meant.map_or_else(
+                            || "see docs/rules.md, \"Time\"".into(),
+                            |format| format!("did you mean `{format}`?"),
+                        ));
                 }
             }
         }

@@ -179,6 +179,8 @@ impl<'t> Builder<'t> {
                 };
                 let remedy = if error.info().contains("tab") {
                     "indent with spaces; YAML forbids tabs there"
+                } else if error.info().contains("escape character") {
+                    "use single quotes: in double quotes a backslash begins an escape of YAML's"
                 } else {
                     "check indentation, quotes and the colon after each key"
                 };

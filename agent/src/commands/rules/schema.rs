@@ -20,14 +20,7 @@ impl Schema {
             let Some(kind) = ecs_type(name).filter(|kind| kind.kind != Kind::Object) else {
                 continue;
             };
-            let word = match kind.kind {
-                Kind::Text | Kind::Object => "text",
-                Kind::Integer => "integer",
-                Kind::Float => "float",
-                Kind::Boolean => "boolean",
-                Kind::Date => "date",
-                Kind::Ip => "ip",
-            };
+            let word = kind.kind.name();
             println!("{name}\t{word}{}", if kind.list { "\tlist" } else { "" });
             any = true;
         }

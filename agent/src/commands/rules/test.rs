@@ -73,6 +73,9 @@ fn text(outcome: &Outcome) -> String {
             shown(&difference.got)
         );
     }
+    for note in &outcome.notes {
+        let _ = writeln!(out, "  note: {}", visible(note));
+    }
     out
 }
 
@@ -119,6 +122,7 @@ fn json_line(outcome: &Outcome) -> String {
         "matched": outcome.matched,
         "passed": differences.is_empty(),
         "differences": differences,
+        "notes": outcome.notes,
     })
     .to_string()
 }
@@ -176,6 +180,7 @@ mod tests {
             line: "l<1>\u{1b}[0m".into(),
             matched: None,
             differences,
+            notes: Vec::new(),
         }
     }
 
