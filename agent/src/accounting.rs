@@ -40,10 +40,12 @@ pub(crate) enum DropReason {
     Kernel,
     /// A datagram from an address that `allow` does not have.
     NotAllowed,
+    /// An entry of the journal that its file does not give back.
+    JournalDamaged,
 }
 
 /// The reasons but for those of rules, in the order of the counters.
-const OWN_REASONS: [DropReason; 11] = [
+const OWN_REASONS: [DropReason; 12] = [
     DropReason::EmptyLine,
     DropReason::Sampled,
     DropReason::TooLarge,
@@ -55,6 +57,7 @@ const OWN_REASONS: [DropReason; 11] = [
     DropReason::SpoolDamaged,
     DropReason::Kernel,
     DropReason::NotAllowed,
+    DropReason::JournalDamaged,
 ];
 
 /// The counters: the agent's own reasons, then those of rules.
@@ -113,6 +116,7 @@ impl DropReason {
             Self::SpoolDamaged => "spool_damaged",
             Self::Kernel => "kernel",
             Self::NotAllowed => "not_allowed",
+            Self::JournalDamaged => "journal_damaged",
         }
     }
 
@@ -205,7 +209,7 @@ impl Tally {
 pub struct SourceSnapshot {
     /// The source id as it is in the events.
     pub id: String,
-    /// `file`, `syslog` or `stdin`.
+    /// `file`, `syslog`, `journald` or `stdin`.
     pub kind: &'static str,
     /// The path, or the listener.
     pub name: String,

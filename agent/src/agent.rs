@@ -10,6 +10,7 @@ use crate::delivery::Courier;
 use crate::reload;
 use crate::report::Reporter;
 use crate::source::file::Discovery;
+use crate::source::journald::{self, Journald};
 use crate::source::spooled::SpoolTail;
 use crate::source::stdin::Stdin;
 use crate::source::syslog::{Addresses, Syslog};
@@ -62,11 +63,12 @@ struct Parts {
     inputs: Inputs,
 }
 
-/// The sources that go through spools.
+/// The sources that go through spools, and the journal.
 #[derive(Debug, Default)]
 struct Inputs {
     syslog: Vec<Syslog>,
     stdin: Option<Stdin>,
+    journald: Vec<Journald>,
     /// Spools of inputs that are not configured any more: what is left in them goes out.
     orphans: Vec<Arc<SpoolTail>>,
 }
@@ -131,6 +133,7 @@ impl Agent {
     pub fn is_finished(&self) -> bool {
         self.parts.discovery.is_unused()
             && self.parts.inputs.syslog.is_empty()
+            && self.parts.inputs.journald.is_empty()
             && self.parts.inputs.stdin.as_ref().is_some_and(Stdin::is_finished)
     }
 
@@ -172,6 +175,8 @@ impl Parts {
             lane_snapshot(&tail.route().lane, "file", name, Some(tail.end_offset()))
         }));
         sources.extend(self.inputs.tails().map(|tail| tail.snapshot()));
+        let journals = self.inputs.journald.iter().flat_map(Journald::tails);
+        sources.extend(journals.map(|tail| tail.snapshot()));
         let mut counts: Counts = past;
         sources.iter().for_each(|source: &SourceSnapshot| counts.add(&source.counts));
         sources.sort_by(|a, b| (a.kind, &a.name, &a.id).cmp(&(b.kind, &b.name, &b.id)));
@@ -195,6 +200,8 @@ impl Parts {
         let files = self.discovery.tails().into_iter().map(|tail| tail as Arc<dyn Work>);
         let spools = self.inputs.tails().map(|tail| tail.clone() as Arc<dyn Work>);
         files.chain(spools).for_each(|work| self.context.queue.wake(&work));
+        let journals = self.inputs.journald.iter().flat_map(Journald::tails).collect();
+        journald::wake(journals, &self.context.queue);
     }
 }
 
@@ -212,6 +219,9 @@ impl Inputs {
                 SourceConfig::File(file) => files.push(file),
                 SourceConfig::Syslog(syslog) => {
                     inputs.syslog.push(Syslog::start(context, spools, &syslog)?);
+                }
+                SourceConfig::Journald(journald) => {
+                    inputs.journald.push(Journald::start(context, *journald)?);
                 }
                 SourceConfig::Stdin(stdin) => {
                     inputs.stdin = Some(Stdin::start(context, spools, &stdin)?);
@@ -252,6 +262,7 @@ impl Inputs {
 
     fn stop(&self) {
         self.syslog.iter().for_each(Syslog::stop);
+        self.journald.iter().for_each(Journald::stop);
         if let Some(stdin) = &self.stdin {
             stdin.stop();
         }

@@ -50,7 +50,13 @@ pub(crate) struct Entry {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Content {
     File(FileContent),
-    Spool { name: String },
+    Spool {
+        name: String,
+    },
+    /// What one journald has numbered, over boots and rotations.
+    Journal {
+        seqnum_id: String,
+    },
 }
 
 /// A file, by what identifies it and what it begins with.
@@ -107,7 +113,7 @@ impl Entry {
     pub(crate) fn file(&self) -> Option<&FileContent> {
         match &self.content {
             Content::File(file) => Some(file),
-            Content::Spool { .. } => None,
+            Content::Spool { .. } | Content::Journal { .. } => None,
         }
     }
 }

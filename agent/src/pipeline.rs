@@ -51,8 +51,15 @@ impl Batch {
         self.ask_refusals = route.lane.has_refusals();
     }
 
-    /// Encodes one line.
-    pub(crate) fn push(&mut self, engine: &mut Engine, route: &Route, line: &Line<'_>) {
+    /// Encodes one line. `members` are fields that are known besides, by name and as `"name":value`;
+    /// what the rules have found out goes before them.
+    pub(crate) fn push(
+        &mut self,
+        engine: &mut Engine,
+        route: &Route,
+        line: &Line<'_>,
+        members: &[(String, Vec<u8>)],
+    ) {
         self.tally.read += 1;
         let start = self.bytes.len();
         route.envelope.open_event(&mut self.bytes);
@@ -63,6 +70,15 @@ impl Batch {
         if let Outcome::Dropped(reason) = outcome {
             self.bytes.truncate(start);
             return self.tally.dropped.add(reason, 1);
+        }
+        let parsed_to = self.bytes.len();
+        for (name, member) in members {
+            // Inside of a text the quotes would be escaped.
+            let key = format!("\"{name}\":");
+            if memchr::memmem::find(&self.bytes[start..parsed_to], key.as_bytes()).is_none() {
+                self.bytes.push(b',');
+                self.bytes.extend_from_slice(member);
+            }
         }
         close_event(&mut self.bytes, line.offset, self.prev);
         if self.bytes.len() - start > self.event_bytes_max {

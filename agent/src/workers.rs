@@ -197,7 +197,17 @@ impl Worker<'_> {
 
     /// Encodes one line into the batch.
     pub(crate) fn push(&mut self, route: &Route, line: &Line<'_>) {
-        self.batch.push(self.engine, route, line);
+        self.push_with(route, line, &[]);
+    }
+
+    /// As [`Self::push`], with fields that are known besides.
+    pub(crate) fn push_with(
+        &mut self,
+        route: &Route,
+        line: &Line<'_>,
+        members: &[(String, Vec<u8>)],
+    ) {
+        self.batch.push(self.engine, route, line, members);
     }
 
     /// Ships the batch, which ends at `end`; waits for Kafka as long as it takes.

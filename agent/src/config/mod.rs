@@ -9,7 +9,9 @@ mod sources;
 mod syslog;
 
 pub(crate) use limits::Limits;
-pub(crate) use sources::{Common, FileConfig, ReadFrom, SourceConfig, SpoolConfig, StdinConfig};
+pub(crate) use sources::{
+    Common, FileConfig, JournaldConfig, ReadFrom, SourceConfig, SpoolConfig, StdinConfig,
+};
 pub(crate) use syslog::{Address, Listen, Network, SyslogConfig, TlsConfig, UnixConfig};
 
 use crate::parsing::Rules;

@@ -6,7 +6,7 @@ use crate::spool::{Settings, WhenFull};
 use logweir_document::{Diagnostic, Faults, Node, Span, Table, Value};
 use logweir_parsers::Zone;
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What is kept of a line unless configured otherwise; a syslog message of 64 KiB is whole.
@@ -29,6 +29,7 @@ pub(crate) enum SourceConfig {
     File(FileConfig),
     Syslog(Box<SyslogConfig>),
     Stdin(StdinConfig),
+    Journald(Box<JournaldConfig>),
 }
 
 impl SourceConfig {
@@ -37,6 +38,7 @@ impl SourceConfig {
             Self::File(file) => &file.common,
             Self::Syslog(syslog) => &syslog.common,
             Self::Stdin(stdin) => &stdin.common,
+            Self::Journald(journald) => &journald.common,
         }
     }
 }
@@ -107,6 +109,21 @@ pub(crate) struct StdinConfig {
     pub spool: SpoolConfig,
 }
 
+/// The journal of systemd.
+#[derive(Debug, Clone)]
+pub(crate) struct JournaldConfig {
+    pub common: Common,
+    /// By default where journald keeps it.
+    pub directories: Vec<PathBuf>,
+    pub read_from: ReadFrom,
+    /// Only entries of these; all if empty.
+    pub units: Vec<String>,
+    pub identifiers: Vec<String>,
+    /// The least urgent that is read, 0 to 7.
+    pub priority: Option<u8>,
+    pub current_boot: bool,
+}
+
 /// Reads entry after entry, and knows what only one of them may have.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
@@ -120,7 +137,7 @@ impl Reader {
         mut table: Table<'_>,
         faults: &mut Faults,
     ) -> Option<SourceConfig> {
-        let kinds = ["file", "syslog", "stdin"];
+        let kinds = ["file", "syslog", "stdin", "journald"];
         table.required("type", faults)?;
         let kind = table.choice("type", &kinds, faults)?;
         let source = match kind {
@@ -129,7 +146,8 @@ impl Reader {
                 let syslog = super::syslog::read(&mut table, &mut self.listeners, faults);
                 Some(SourceConfig::Syslog(Box::new(syslog)))
             }
-            _ => self.stdin(&mut table, faults).map(SourceConfig::Stdin),
+            2 => self.stdin(&mut table, faults).map(SourceConfig::Stdin),
+            _ => Some(SourceConfig::Journald(Box::new(journald(&mut table, faults)))),
         };
         table.finish(faults);
         source
@@ -142,6 +160,30 @@ impl Reader {
                 Some("keep one of them".into());
         }
         Some(StdinConfig { common, spool: spool(table, 1, faults) })
+    }
+}
+
+fn journald(table: &mut Table<'_>, faults: &mut Faults) -> JournaldConfig {
+    let texts = |table: &mut Table<'_>, name: &str, faults: &mut Faults| -> Vec<String> {
+        let texts = table.strings(name, faults).unwrap_or_default();
+        texts.into_iter().map(|(text, _)| text.to_owned()).collect()
+    };
+    let severities = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
+    JournaldConfig {
+        common: common(table, faults),
+        directories: texts(table, "directories", faults).into_iter().map(PathBuf::from).collect(),
+        read_from: read_from(table, faults),
+        units: texts(table, "units", faults),
+        identifiers: texts(table, "identifiers", faults),
+        priority: table.choice("priority", &severities, faults).map(|index| index as u8),
+        current_boot: table.choice("boot", &["all", "current"], faults) == Some(1),
+    }
+}
+
+fn read_from(table: &mut Table<'_>, faults: &mut Faults) -> ReadFrom {
+    match table.choice("read_from", &["beginning", "end"], faults) {
+        Some(1) => ReadFrom::End,
+        _ => ReadFrom::Beginning,
     }
 }
 
@@ -214,10 +256,7 @@ fn file(table: &mut Table<'_>, faults: &mut Faults) -> Option<FileConfig> {
         .map(|paths| globs(&paths, true, faults));
     let exclude = table.strings("exclude", faults).unwrap_or_default();
     let exclude = globs(&exclude, false, faults);
-    let read_from = match table.choice("read_from", &["beginning", "end"], faults) {
-        Some(1) => ReadFrom::End,
-        _ => ReadFrom::Beginning,
-    };
+    let read_from = read_from(table, faults);
     let rotate_wait = table.duration("rotate_wait", faults).unwrap_or(ROTATE_WAIT_DEFAULT);
     Some(FileConfig { common, paths: paths?, exclude, read_from, rotate_wait })
 }

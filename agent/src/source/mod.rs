@@ -4,6 +4,7 @@
 //! or a pipe goes into a spool first, and flows from there like a file.
 
 pub(crate) mod file;
+pub(crate) mod journald;
 pub(crate) mod spooled;
 pub(crate) mod stdin;
 pub(crate) mod syslog;

@@ -1,0 +1,358 @@
+//! One journal file, read as systemd.io/JOURNAL_FILE_FORMAT describes it; nothing in it is trusted.
+//!
+//! Every offset and length from the file is checked against the file, every chain only goes forward,
+//! and what does not fit is no entry: any bytes are read without panic, and in bounded memory. A
+//! file that is being written ends at the first entry that is not whole yet.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+const SIGNATURE: &[u8] = b"LPKSHHRH";
+const HEADER_BYTES: usize = 208;
+const OBJECT_HEADER_BYTES: u64 = 16;
+const COMPACT: u32 = 1 << 4;
+/// Compression with xz, lz4 and zstd, keyed hashes, compact: all that there is by now.
+const INCOMPATIBLE_KNOWN: u32 = 0x1f;
+const TYPE_DATA: u8 = 1;
+const TYPE_ENTRY: u8 = 3;
+const TYPE_ENTRY_ARRAY: u8 = 6;
+const FLAG_LZ4: u8 = 1 << 1;
+const FLAG_ZSTD: u8 = 1 << 2;
+const FLAGS_COMPRESSED: u8 = 7;
+/// Where the items of an entry and the payload of a datum begin.
+const ENTRY_ITEMS_AT: u64 = 64;
+const PAYLOAD_AT: u64 = 64;
+const PAYLOAD_AT_COMPACT: u64 = 72;
+/// More of one field is not read.
+pub(super) const FIELD_BYTES_MAX: usize = 512 << 10;
+/// More fields of one entry are not read; journald itself takes 1024.
+const FIELDS_MAX: usize = 1024;
+/// More of one entry is not read.
+const ENTRY_BYTES_MAX: usize = 2 << 20;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) struct JournalFile {
+    file: File,
+    pub(super) path: PathBuf,
+    pub(super) seqnum_id: [u8; 16],
+    compact: bool,
+    first_array: u64,
+    cursor: Option<Cursor>,
+}
+
+/// The next entry is item `index` of the array.
+#[derive(Debug, Clone, Copy)]
+struct Cursor {
+    array: u64,
+    index: u64,
+}
+
+/// An entry array.
+#[derive(Debug, Clone, Copy)]
+struct Array {
+    next: u64,
+    items: u64,
+}
+
+/// An entry with its fields, `NAME=value` each.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    /// Microseconds since 1970.
+    pub(super) realtime: u64,
+    pub(super) fields: Vec<Vec<u8>>,
+    /// Fields that could not be read: damaged, or compressed with xz.
+    pub(super) unread: usize,
+}
+
+impl Entry {
+    /// The first value of a field.
+    pub(super) fn field(&self, name: &str) -> Option<&[u8]> {
+        let mut fields = self.fields.iter();
+        fields.find_map(|field| field.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+    }
+}
+
+impl JournalFile {
+    /// # Errors
+    /// The file cannot be read, or is no journal of a kind that is known.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let mut header = [0; HEADER_BYTES];
+        file.read_exact_at(&mut header, 0)?;
+        let incompatible = word(&header, 12);
+        if !header.starts_with(SIGNATURE) || incompatible & !INCOMPATIBLE_KNOWN != 0 {
+            return Err(io::Error::other("no journal file of a kind that is known"));
+        }
+        let mut seqnum_id = [0; 16];
+        seqnum_id.copy_from_slice(&header[72..88]);
+        let compact = incompatible & COMPACT != 0;
+        let first_array = long(&header, 176);
+        let path = path.to_owned();
+        Ok(Self { file, path, seqnum_id, compact, first_array, cursor: None })
+    }
+
+    pub(super) fn metadata(&self) -> io::Result<std::fs::Metadata> {
+        self.file.metadata()
+    }
+
+    /// Forgets where it was; the next look searches.
+    pub(super) fn rewind(&mut self) {
+        self.cursor = None;
+    }
+
+    /// The offset and the number of the first entry at or behind `from` that is not behind us.
+    pub(super) fn peek(&mut self, from: u64) -> Option<(u64, u64)> {
+        if self.cursor.is_none() {
+            self.cursor = self.search(from);
+        }
+        let mut cursor = self.cursor?;
+        loop {
+            let array = self.array(cursor.array)?;
+            if cursor.index >= array.items {
+                if array.next <= cursor.array {
+                    return None;
+                }
+                cursor = Cursor { array: array.next, index: 0 };
+                continue;
+            }
+            let offset = self.item(cursor)?;
+            // A slot that is not filled yet.
+            let seqnum = self.seqnum(offset);
+            self.cursor = Some(cursor);
+            match seqnum {
+                Some(seqnum) if seqnum >= from => return Some((offset, seqnum)),
+                None if offset == 0 => return None,
+                // Behind us, or damaged.
+                _ => cursor.index += 1,
+            }
+        }
+    }
+
+    /// Where the first entry at or behind `from` may be: whole arrays before it are skipped.
+    fn search(&mut self, from: u64) -> Option<Cursor> {
+        if self.first_array == 0 {
+            // Nothing was in it when it was opened.
+            let mut bytes = [0; 8];
+            self.file.read_exact_at(&mut bytes, 176).ok()?;
+            self.first_array = u64::from_le_bytes(bytes);
+        }
+        let mut at = self.first_array;
+        loop {
+            let array = self.array(at)?;
+            let last = Cursor { array: at, index: array.items.checked_sub(1)? };
+            let behind = self.item(last).and_then(|offset| self.seqnum(offset));
+            if behind.is_none_or(|last| last >= from) || array.next <= at {
+                break;
+            }
+            at = array.next;
+        }
+        let (mut low, mut high) = (0, self.array(at)?.items);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let cursor = Cursor { array: at, index: middle };
+            let before = self.item(cursor).and_then(|offset| self.seqnum(offset));
+            if before.is_some_and(|seqnum| seqnum < from) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Some(Cursor { array: at, index: low })
+    }
+
+    /// The number of the last entry.
+    pub(super) fn last_seqnum(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.file.read_exact_at(&mut bytes, 160).map_or(0, |()| u64::from_le_bytes(bytes))
+    }
+
+    fn item_bytes(&self) -> u64 {
+        if self.compact { 4 } else { 8 }
+    }
+
+    /// Type, flags and size of the object at `offset`.
+    fn object(&self, offset: u64) -> Option<(u8, u8, u64)> {
+        if offset < HEADER_BYTES as u64 || !offset.is_multiple_of(8) {
+            return None;
+        }
+        let mut header = [0; OBJECT_HEADER_BYTES as usize];
+        self.file.read_exact_at(&mut header, offset).ok()?;
+        let size = long(&header, 8);
+        (size >= OBJECT_HEADER_BYTES).then_some((header[0], header[1], size))
+    }
+
+    fn array(&self, offset: u64) -> Option<Array> {
+        let (kind, _, size) = self.object(offset)?;
+        if kind != TYPE_ENTRY_ARRAY {
+            return None;
+        }
+        let mut next = [0; 8];
+        self.file.read_exact_at(&mut next, offset + OBJECT_HEADER_BYTES).ok()?;
+        let items = size.checked_sub(OBJECT_HEADER_BYTES + 8)? / self.item_bytes();
+        Some(Array { next: u64::from_le_bytes(next), items })
+    }
+
+    fn item(&self, cursor: Cursor) -> Option<u64> {
+        let at = cursor.index.checked_mul(self.item_bytes())?.checked_add(cursor.array)?;
+        let mut bytes = [0; 8];
+        let wanted = &mut bytes[..self.item_bytes() as usize];
+        self.file.read_exact_at(wanted, at.checked_add(OBJECT_HEADER_BYTES + 8)?).ok()?;
+        Some(u64::from_le_bytes(bytes))
+    }
+
+    fn seqnum(&self, offset: u64) -> Option<u64> {
+        let (kind, _, size) = self.object(offset)?;
+        let mut bytes = [0; 8];
+        self.file.read_exact_at(&mut bytes, offset + OBJECT_HEADER_BYTES).ok()?;
+        (kind == TYPE_ENTRY && size >= ENTRY_ITEMS_AT).then(|| u64::from_le_bytes(bytes))
+    }
+
+    /// The entry at `offset`, which [`Self::peek`] has found.
+    pub(super) fn entry(&self, offset: u64) -> Option<Entry> {
+        let (kind, _, size) = self.object(offset)?;
+        if kind != TYPE_ENTRY || size < ENTRY_ITEMS_AT {
+            return None;
+        }
+        let item_bytes = if self.compact { 4 } else { 16 };
+        let items = ((size - ENTRY_ITEMS_AT) / item_bytes).min(FIELDS_MAX as u64);
+        let mut bytes = vec![0; (ENTRY_ITEMS_AT + items * item_bytes) as usize];
+        self.file.read_exact_at(&mut bytes, offset).ok()?;
+        let mut entry = Entry { realtime: long(&bytes, 24), ..Entry::default() };
+        let mut total = 0;
+        for item in bytes[ENTRY_ITEMS_AT as usize..].chunks_exact(item_bytes as usize) {
+            let offset = if self.compact { word(item, 0).into() } else { long(item, 0) };
+            match self.datum(offset).filter(|field| total + field.len() <= ENTRY_BYTES_MAX) {
+                Some(field) => {
+                    total += field.len();
+                    entry.fields.push(field);
+                }
+                None => entry.unread += 1,
+            }
+        }
+        Some(entry)
+    }
+
+    fn datum(&self, offset: u64) -> Option<Vec<u8>> {
+        let (kind, flags, size) = self.object(offset)?;
+        let begin = if self.compact { PAYLOAD_AT_COMPACT } else { PAYLOAD_AT };
+        let length = usize::try_from(size.checked_sub(begin)?).ok()?;
+        if kind != TYPE_DATA || length > FIELD_BYTES_MAX {
+            return None;
+        }
+        let mut payload = vec![0; length];
+        self.file.read_exact_at(&mut payload, offset.checked_add(begin)?).ok()?;
+        match flags & FLAGS_COMPRESSED {
+            0 => Some(payload),
+            FLAG_ZSTD => {
+                let mut field = Vec::new();
+                let decoder = zstd::stream::read::Decoder::new(payload.as_slice()).ok()?;
+                decoder.take(FIELD_BYTES_MAX as u64).read_to_end(&mut field).ok()?;
+                Some(field)
+            }
+            FLAG_LZ4 => {
+                let length = usize::try_from(long(payload.get(..8)?, 0)).ok()?;
+                let length = Some(length).filter(|length| *length <= FIELD_BYTES_MAX)?;
+                lz4_flex::block::decompress(&payload[8..], length).ok()
+            }
+            _ => None,
+        }
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(word)
+}
+
+fn long(bytes: &[u8], at: usize) -> u64 {
+    let mut long = [0; 8];
+    long.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(long)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A journal of entries with one field each, `MESSAGE=<text>`, numbered from 1.
+    fn journal(texts: &[&str]) -> Vec<u8> {
+        let mut bytes = vec![0; 256];
+        bytes[..8].copy_from_slice(SIGNATURE);
+        let object = |bytes: &mut Vec<u8>, kind: u8, body: &[u8]| {
+            let offset = bytes.len() as u64;
+            bytes.extend_from_slice(&[kind, 0, 0, 0, 0, 0, 0, 0]);
+            bytes.extend_from_slice(&(16 + body.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(body);
+            bytes.resize(bytes.len().next_multiple_of(8), 0);
+            offset
+        };
+        let mut array = 0_u64.to_le_bytes().to_vec();
+        for (index, text) in texts.iter().enumerate() {
+            let mut body = vec![0; 48];
+            body.extend_from_slice(format!("MESSAGE={text}").as_bytes());
+            let datum = object(&mut bytes, TYPE_DATA, &body);
+            let mut body = vec![0; 48];
+            body[..8].copy_from_slice(&(index as u64 + 1).to_le_bytes());
+            body.extend_from_slice(&datum.to_le_bytes());
+            body.extend_from_slice(&[0; 8]);
+            array.extend_from_slice(&object(&mut bytes, TYPE_ENTRY, &body).to_le_bytes());
+        }
+        let at = object(&mut bytes, TYPE_ENTRY_ARRAY, &array);
+        bytes[176..184].copy_from_slice(&at.to_le_bytes());
+        bytes[160..168].copy_from_slice(&(texts.len() as u64).to_le_bytes());
+        bytes
+    }
+
+    /// The messages from a number on.
+    fn read(path: &Path, mut from: u64) -> Vec<String> {
+        let Ok(mut file) = JournalFile::open(path) else { return Vec::new() };
+        let mut messages = Vec::new();
+        while let Some((offset, seqnum)) = file.peek(from) {
+            let entry = file.entry(offset).unwrap_or_default();
+            let message = entry.field("MESSAGE").unwrap_or(b"?");
+            messages.push(String::from_utf8_lossy(message).into_owned());
+            let Some(next) = seqnum.checked_add(1) else { break };
+            from = next;
+        }
+        messages
+    }
+
+    #[test]
+    fn entries_are_found_from_any_number_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("system.journal");
+        std::fs::write(&path, journal(&["a", "b", "c"])).unwrap();
+        for (from, wanted) in [
+            (0, &["a", "b", "c"][..]),
+            (1, &["a", "b", "c"]),
+            (2, &["b", "c"]),
+            (3, &["c"]),
+            (4, &[]),
+        ] {
+            assert_eq!(read(&path, from), wanted, "{from}");
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_panic() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("system.journal");
+        let whole = journal(&["first", "second", "third"]);
+        for at in 0..whole.len() {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] = value;
+                std::fs::write(&path, &bytes).unwrap();
+                assert!(read(&path, 0).len() <= 3, "{at} {value}");
+            }
+        }
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            read(&path, 0);
+        }
+    }
+}

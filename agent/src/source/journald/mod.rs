@@ -1,0 +1,324 @@
+//! The systemd journal, read from its files; no program is run and no library of systemd is needed.
+//!
+//! All files of one sequence (`seqnum_id`: what one journald has numbered, over boots and rotations)
+//! are one source, whose position is the number of the next entry. So rotation and vacuuming move
+//! nothing, and entries of system and users come in the order in which journald took them.
+
+mod entry;
+mod file;
+
+use crate::accounting::SourceSnapshot;
+use crate::checkpoint::{Content, Entry as CheckpointEntry, Tracked};
+use crate::config::{JournaldConfig, ReadFrom};
+use crate::delivery::{Guard, Lane, Position};
+use crate::parsing::Line;
+use crate::pipeline::Route;
+use crate::source::{Context, lane_snapshot};
+use crate::sync::lock;
+use crate::workers::{Queue, Readiness, Rewind, Turn, Work, Worker};
+use file::JournalFile;
+use jiff::Timestamp;
+use logweir_record::SourceId;
+use notify::{RecursiveMode, Watcher as _};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Entries of one turn.
+const TURN_ENTRIES: usize = 500;
+/// How often the directories are looked at, whether or not something was told.
+const SCAN_INTERVAL: Duration = Duration::from_secs(1);
+/// How long to leave it after a look.
+const SCAN_PAUSE: Duration = Duration::from_millis(100);
+/// Where the journal is kept, and where if it is not to outlive the system.
+const DIRECTORIES: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
+/// More files are not opened: journald keeps at most 100 of a kind by default.
+const FILES_MAX: usize = 4096;
+
+/// The running source.
+#[derive(Debug)]
+pub(crate) struct Journald {
+    tails: Arc<Mutex<BTreeMap<[u8; 16], Arc<JournalTail>>>>,
+    stop: Arc<AtomicBool>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Journald {
+    /// Begins to look for journals; there need not be any yet.
+    pub(crate) fn start(context: &Arc<Context>, config: JournaldConfig) -> io::Result<Self> {
+        let tails: Arc<Mutex<BTreeMap<_, _>>> = Arc::default();
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut scan =
+            Scan { context: context.clone(), config: Arc::new(config), tails: tails.clone() };
+        // Source ids must be in the checkpoint before anything is sent under them.
+        scan.look();
+        let stopped = stop.clone();
+        let thread = std::thread::Builder::new().name("journald".into()).spawn(move || {
+            let (told, news) = crossbeam_channel::bounded(1);
+            let watcher =
+                notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                    // Our own reading is no news.
+                    if event.is_ok_and(|event| !event.kind.is_access()) {
+                        let _ = told.try_send(());
+                    }
+                });
+            let mut watcher = watcher
+                .inspect_err(|error| tracing::warn!(%error, "the journal is looked at each second"))
+                .ok();
+            if let Some(watcher) = &mut watcher {
+                for directory in scan.directories() {
+                    let _ = watcher.watch(&directory, RecursiveMode::Recursive);
+                }
+            }
+            while !stopped.load(Ordering::Acquire) {
+                let _ = news.recv_timeout(SCAN_INTERVAL);
+                scan.look();
+                // What comes meanwhile is found by the next look.
+                std::thread::sleep(SCAN_PAUSE);
+            }
+        })?;
+        Ok(Self { tails, stop, thread: Mutex::new(Some(thread)) })
+    }
+
+    pub(crate) fn tails(&self) -> Vec<Arc<JournalTail>> {
+        lock(&self.tails).values().cloned().collect()
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = lock(&self.thread).take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Finds the files and gives them to their tails.
+struct Scan {
+    context: Arc<Context>,
+    config: Arc<JournaldConfig>,
+    tails: Arc<Mutex<BTreeMap<[u8; 16], Arc<JournalTail>>>>,
+}
+
+impl Scan {
+    /// Those of the configuration; else the lasting one if there is one, because at a start journald
+    /// copies the other into it.
+    fn directories(&self) -> Vec<PathBuf> {
+        if !self.config.directories.is_empty() {
+            return self.config.directories.clone();
+        }
+        let mut directories = DIRECTORIES.iter().map(PathBuf::from);
+        directories.find(|path| !journals(path).is_empty()).into_iter().collect()
+    }
+
+    fn look(&mut self) {
+        let mut found: BTreeMap<[u8; 16], Vec<JournalFile>> = BTreeMap::new();
+        let paths = self.directories().iter().flat_map(|path| journals(path)).collect::<Vec<_>>();
+        for path in paths.into_iter().take(FILES_MAX) {
+            match JournalFile::open(&path) {
+                Ok(file) => found.entry(file.seqnum_id).or_default().push(file),
+                Err(error) => tracing::debug!(path = %path.display(), %error, "not read"),
+            }
+        }
+        for (seqnum_id, files) in found {
+            let known = lock(&self.tails).get(&seqnum_id).cloned();
+            let tail = known.unwrap_or_else(|| self.admit(seqnum_id, &files));
+            tail.set_files(files);
+            let work: Arc<dyn Work> = tail;
+            self.context.queue.wake(&work);
+        }
+    }
+
+    fn admit(&self, seqnum_id: [u8; 16], files: &[JournalFile]) -> Arc<JournalTail> {
+        let context = &self.context;
+        let name: String = seqnum_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let entry = context.checkpoint.claim(|entry| {
+            matches!(&entry.content, Content::Journal { seqnum_id } if *seqnum_id == name)
+                .then_some(entry.offset)
+        });
+        let id = entry.as_ref().and_then(CheckpointEntry::source_id).unwrap_or_else(|| {
+            let (agent, salt) = (context.agent.id.as_bytes(), context.salt.as_bytes());
+            SourceId::derive(&[b"journal", agent, salt, &seqnum_id])
+        });
+        let mut position = entry.as_ref().map_or_else(Position::default, CheckpointEntry::position);
+        let first = context.checkpoint.first_look(&format!("journald {name}"));
+        if entry.is_none() && first && self.config.read_from == ReadFrom::End {
+            let last = files.iter().map(JournalFile::last_seqnum).max().unwrap_or(0);
+            position.offset = last.saturating_add(1);
+        }
+        let partition = entry.and_then(|entry| entry.partition);
+        let lane = Arc::new(Lane::new(id, position, partition));
+        let route = context.route(lane, "journald", &[], &self.config.common);
+        let tail = Arc::new(JournalTail {
+            name,
+            config: self.config.clone(),
+            route,
+            reading: Mutex::new(Reading { position, files: Vec::new() }),
+            arrived: Mutex::default(),
+            end: AtomicU64::new(position.offset),
+            readiness: Readiness::default(),
+        });
+        context.checkpoint.track(id, tail.clone());
+        lock(&self.tails).insert(seqnum_id, tail.clone());
+        tail
+    }
+}
+
+/// The journal files in a directory and in those right under it.
+fn journals(directory: &Path) -> Vec<PathBuf> {
+    let list = |path: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+        entries.map(|entry| entry.path()).collect()
+    };
+    let here = list(directory);
+    let below = here.iter().filter(|path| path.is_dir()).flat_map(|path| list(path));
+    let is_journal = |path: &PathBuf| {
+        let name = path.to_string_lossy();
+        (name.ends_with(".journal") || name.ends_with(".journal~")) && path.is_file()
+    };
+    let mut found: Vec<PathBuf> = below.chain(here.iter().cloned()).filter(is_journal).collect();
+    found.sort();
+    found
+}
+
+/// One sequence of entries being read.
+#[derive(Debug)]
+pub(crate) struct JournalTail {
+    name: String,
+    config: Arc<JournaldConfig>,
+    route: Route,
+    reading: Mutex<Reading>,
+    /// What the last look has found, until the next turn takes it.
+    arrived: Mutex<Option<Vec<JournalFile>>>,
+    /// Behind the last entry, as far as is known.
+    end: AtomicU64,
+    readiness: Readiness,
+}
+
+#[derive(Debug)]
+struct Reading {
+    position: Position,
+    files: Vec<JournalFile>,
+}
+
+impl JournalTail {
+    fn set_files(&self, files: Vec<JournalFile>) {
+        let last = files.iter().map(JournalFile::last_seqnum).max().unwrap_or(0);
+        self.end.fetch_max(last.saturating_add(1), Ordering::Relaxed);
+        *lock(&self.arrived) = Some(files);
+    }
+
+    pub(crate) fn snapshot(&self) -> SourceSnapshot {
+        let end = Some(self.end.load(Ordering::Relaxed));
+        lane_snapshot(&self.route.lane, "journald", self.name.clone(), end)
+    }
+
+    /// Takes the next entries; returns the position behind them and whether there are more.
+    fn take(&self, reading: &mut Reading, worker: &mut Worker<'_>) -> (u64, bool) {
+        let mut next = reading.position.offset;
+        let (mut text, mut members) = (Vec::new(), Vec::new());
+        for _ in 0..TURN_ENTRIES {
+            let found = reading.files.iter_mut().filter_map(|file| {
+                let (offset, seqnum) = file.peek(next)?;
+                Some((seqnum, offset, file))
+            });
+            let Some((seqnum, offset, file)) = found.min_by_key(|found| found.0) else {
+                return (next, false);
+            };
+            if worker.batch.is_full() {
+                return (next, true);
+            }
+            next = seqnum.saturating_add(1);
+            let Some(entry) = file.entry(offset) else {
+                tracing::warn!(path = %file.path.display(), seqnum, "an entry of the journal is damaged");
+                worker.batch.skip(crate::accounting::DropReason::JournalDamaged);
+                continue;
+            };
+            if !entry::wanted(&entry, &self.config) {
+                continue;
+            }
+            text.clear();
+            entry::render(&entry, &mut text);
+            members.clear();
+            entry::members(&entry, &mut members);
+            let kept = crate::source::file::cut(&text, self.config.common.line_bytes_max);
+            let line = Line {
+                offset: seqnum,
+                bytes: kept,
+                original_bytes: (kept.len() < text.len()).then_some(text.len() as u64),
+                sender: None,
+                received_at: Timestamp::now(),
+            };
+            worker.push_with(&self.route, &line, &members);
+            worker.batch.cover(text.len() as u64, 0);
+        }
+        (next, true)
+    }
+}
+
+impl Tracked for JournalTail {
+    fn entry(&self) -> CheckpointEntry {
+        let content = Content::Journal { seqnum_id: self.name.clone() };
+        CheckpointEntry::new(self.route.lane.id(), self.route.lane.progress(), content)
+    }
+}
+
+impl Work for JournalTail {
+    fn turn(&self, worker: &mut Worker<'_>) -> Turn {
+        let reading = &mut *lock(&self.reading);
+        if let Some(files) = lock(&self.arrived).take() {
+            adopt(&mut reading.files, files);
+        }
+        match worker.rewind(&self.route.lane) {
+            Rewind::Onward => {}
+            Rewind::To(acked) => {
+                reading.position = acked;
+                reading.files.iter_mut().for_each(JournalFile::rewind);
+            }
+            Rewind::NotYet => return Turn::Later(Duration::from_millis(50)),
+        }
+        worker.begin(&self.route, reading.position.prev);
+        let (offset, more) = self.take(reading, worker);
+        if offset == reading.position.offset {
+            return Turn::Idle;
+        }
+        let end = Position { offset, prev: worker.batch.prev(), guard: Guard::default() };
+        if worker.ship(&self.route, end).is_err() {
+            return Turn::Later(Duration::from_millis(50));
+        }
+        reading.position = end;
+        if more { Turn::More } else { Turn::Idle }
+    }
+
+    fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+}
+
+/// Keeps what is open of the files that were found, whatever they are called by now.
+fn adopt(open: &mut Vec<JournalFile>, found: Vec<JournalFile>) {
+    let mut kept = std::mem::take(open);
+    for file in found {
+        let known = kept.iter().position(|old| old.identity() == file.identity());
+        open.push(known.map_or(file, |at| kept.swap_remove(at)));
+    }
+}
+
+/// Wakes for a new producer, as for any source.
+pub(crate) fn wake(tails: Vec<Arc<JournalTail>>, queue: &Queue) {
+    for tail in tails {
+        let work: Arc<dyn Work> = tail;
+        queue.wake(&work);
+    }
+}
+
+impl JournalFile {
+    /// Device and inode.
+    fn identity(&self) -> Option<(u64, u64)> {
+        self.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
+    }
+}
