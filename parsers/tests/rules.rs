@@ -358,7 +358,7 @@ fn usual_mistakes_are_told_at_their_place_with_a_remedy() {
     };
     check(r#"pattern: "^\d+""#, 4, 14, "escape", "single quotes");
     check("\tpattern: 'x'", 3, 9, "a tab", "spaces");
-    check("pattern: 'it''s (x'", 4, 22, "unclosed group", r"`\(`");
+    check("pattern: 'it''s (x'", 4, 21, "unclosed group", r"`\(`");
     check("pattern: '^[x'", 4, 16, "unclosed character class", r"`\[`");
     check("patern: '^x'", 4, 5, "unknown key", "`pattern`");
     check("pattern: '^(?<clerk>x)'", 4, 16, "not an ECS field", "`labels.clerk`");
@@ -371,7 +371,7 @@ fn usual_mistakes_are_told_at_their_place_with_a_remedy() {
     check(
         "pattern: x\n    map: {event.severity: {from: _x, values: {a: b}}}",
         5,
-        49,
+        50,
         "`b`",
         "number",
     );
@@ -404,5 +404,27 @@ fn a_failing_sample_says_what_went_wrong() {
             "captures `a` for `labels.n`, which is no integer",
             "no format of `time` in `p.a` reads `1.2.2026`",
         ],
+    );
+}
+
+#[test]
+fn files_of_grok_patterns_are_fragments_of_the_pack_and_part_of_the_digest() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    write("shop.grok", "# of the shop\nORDER ORD-%{INT}\n\nLINE\t%{ORDER:labels.order} ok\n");
+    write(
+        "shop.yaml",
+        "pack: shop\napplies: {starts: [x]}\npattern_files: [shop.grok]\nrules:\n  - {id: s.a, pattern: '^x %{LINE}'}\n",
+    );
+    let load = || RuleSet::load(&[directory.path().to_owned()], false);
+    let rules = Arc::new(load().unwrap().rules);
+    check(&rules, "x ORD-5 ok", json!({"labels.order": "ORD-5"}));
+    write("shop.grok", "LINE (?<labels.order>y)\n");
+    assert_ne!(load().unwrap().rules.hash(), rules.hash());
+    write("shop.grok", "LINE\n");
+    let faults = load().unwrap_err();
+    assert!(
+        faults.iter().any(|fault| fault.message.contains("line 1 of `shop.grok`")),
+        "{faults:?}"
     );
 }

@@ -55,11 +55,16 @@ impl Default for Builder {
 impl Builder {
     /// Reads one file.
     pub(super) fn add(&mut self, document: &Document) {
-        self.hasher.update(document.source.text.as_bytes());
-        self.hasher.update(&[0]);
+        self.note_text(&document.source.text);
         let mut faults = Faults::new(document.source.clone());
         pack::read(self, &document.root, &mut faults);
         self.faults.extend(faults.into_list());
+    }
+
+    /// Takes a text that rules depend on into the digest.
+    pub(super) fn note_text(&mut self, text: &str) {
+        self.hasher.update(text.as_bytes());
+        self.hasher.update(&[0]);
     }
 
     pub(super) fn next_pack(&self) -> usize {

@@ -115,17 +115,20 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Box<Diagnostic>> {
 
 fn read(path: &Path, texts: &mut Vec<(String, String)>, faults: &mut Vec<Diagnostic>) {
     let name = path.display().to_string();
-    let size = path.metadata().map_or(0, |metadata| metadata.len());
-    if size > FILE_BYTES_MAX {
-        let message = format!("is larger than {} MiB", FILE_BYTES_MAX >> 20);
-        faults.push(Diagnostic::of_file(name, message).with_remedy("split the pack"));
-        return;
-    }
-    match std::fs::read_to_string(path) {
+    match read_text(path) {
         Ok(text) => texts.push((name, text)),
-        Err(error) => faults.push(
-            Diagnostic::of_file(name, format!("cannot be read: {error}"))
-                .with_remedy("make it readable for this user, in UTF-8"),
+        Err(message) => faults.push(
+            Diagnostic::of_file(name, message)
+                .with_remedy("make it readable for this user, in UTF-8, and not larger"),
         ),
     }
+}
+
+/// The text of a file of rules or patterns.
+fn read_text(path: &Path) -> Result<String, String> {
+    let size = path.metadata().map_or(0, |metadata| metadata.len());
+    if size > FILE_BYTES_MAX {
+        return Err(format!("is larger than {} MiB", FILE_BYTES_MAX >> 20));
+    }
+    std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))
 }

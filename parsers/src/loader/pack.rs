@@ -7,6 +7,7 @@ use crate::rule::{Applies, Pack, RuleList, Signature};
 use logweir_document::{Faults, Node, Table, Value};
 use memchr::memmem::Finder;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 const PRIORITY_DEFAULT: u64 = 50;
 
@@ -29,7 +30,8 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
         || vec![b"-".to_vec()],
         |list| list.into_iter().map(|(text, _)| text.as_bytes().to_vec()).collect(),
     );
-    let patterns = fragments(&mut table, faults);
+    let mut patterns = pattern_files(builder, &mut table, faults);
+    patterns.extend(fragments(&mut table, faults));
     let applies = applies(&mut table, &patterns, faults);
     let chain_names = chain_names(root);
     let chains = chain_names
@@ -90,6 +92,44 @@ fn chain_names(root: &Node) -> Vec<String> {
         Some(Value::Mapping(entries)) => entries.iter().map(|(key, _)| key.name.clone()).collect(),
         _ => Vec::new(),
     }
+}
+
+/// Fragments from files of grok patterns, a `NAME regex` on each line; paths are relative to the pack.
+fn pattern_files(
+    builder: &mut Builder,
+    table: &mut Table<'_>,
+    faults: &mut Faults,
+) -> BTreeMap<String, String> {
+    let mut fragments = BTreeMap::new();
+    for (name, span) in table.strings("pattern_files", faults).unwrap_or_default() {
+        let directory = Path::new(&faults.source().name).parent().unwrap_or(Path::new(""));
+        let text = match super::read_text(&directory.join(name)) {
+            Ok(text) => text,
+            Err(message) => {
+                faults.error(span, format!("the pattern file `{name}` {message}")).remedy =
+                    Some("name a readable file; paths are relative to the pack's directory".into());
+                continue;
+            }
+        };
+        builder.note_text(&text);
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            match line.split_once([' ', '\t']) {
+                Some((key, pattern)) => {
+                    fragments.insert(key.to_owned(), pattern.trim().to_owned());
+                }
+                None => {
+                    let message = format!("line {} of `{name}` is no grok pattern", number + 1);
+                    faults.error(span, message).remedy =
+                        Some("write `NAME regex` on each line".into());
+                }
+            }
+        }
+    }
+    fragments
 }
 
 fn fragments(table: &mut Table<'_>, faults: &mut Faults) -> BTreeMap<String, String> {
