@@ -76,6 +76,11 @@ pub(crate) struct FileContent {
     /// The file has other content by now; what is left of this may be in a copy of it.
     #[serde(default)]
     pub replaced: bool,
+    /// Offsets behind the position where a record of several lines ends because nothing more came
+    /// in time. They are written before the record is sent, so that it ends there also when it is
+    /// read again with more behind it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cuts: Vec<u64>,
 }
 
 impl Entry {

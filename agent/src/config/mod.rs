@@ -5,10 +5,12 @@
 //! and of the disk only what the configuration names.
 
 mod limits;
+mod multiline;
 mod sources;
 mod syslog;
 
 pub(crate) use limits::Limits;
+pub(crate) use multiline::{Grouping, Multiline};
 pub(crate) use sources::{
     Common, FileConfig, JournaldConfig, ReadFrom, SourceConfig, SpoolConfig, StdinConfig,
 };

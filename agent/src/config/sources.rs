@@ -1,7 +1,7 @@
 //! The entries of `sources:`.
 
-use super::{Limits, SyslogConfig};
-use crate::source::file::Glob;
+use super::{Limits, Multiline, SyslogConfig};
+use crate::source::file::{Encoding, Glob};
 use crate::spool::{Settings, WhenFull};
 use logweir_document::{Diagnostic, Faults, Node, Span, Table, Value};
 use logweir_parsers::Zone;
@@ -92,6 +92,9 @@ pub(crate) struct FileConfig {
     pub exclude: Vec<Glob>,
     pub read_from: ReadFrom,
     pub rotate_wait: Duration,
+    pub multiline: Option<Multiline>,
+    /// Of files that do not begin with a byte order mark.
+    pub encoding: Encoding,
 }
 
 /// The bounds of a spool.
@@ -258,7 +261,20 @@ fn file(table: &mut Table<'_>, faults: &mut Faults) -> Option<FileConfig> {
     let exclude = globs(&exclude, false, faults);
     let read_from = read_from(table, faults);
     let rotate_wait = table.duration("rotate_wait", faults).unwrap_or(ROTATE_WAIT_DEFAULT);
-    Some(FileConfig { common, paths: paths?, exclude, read_from, rotate_wait })
+    let multiline = Multiline::read(table, common.line_bytes_max, faults);
+    let encoding = encoding(table, faults);
+    let paths = paths?;
+    Some(FileConfig { common, paths, exclude, read_from, rotate_wait, multiline, encoding })
+}
+
+fn encoding(table: &mut Table<'_>, faults: &mut Faults) -> Encoding {
+    let Some(name) = table.string("encoding", faults) else { return Encoding::Utf8 };
+    Encoding::named(name).unwrap_or_else(|| {
+        let span = table.node("encoding").map_or(table.span(), |node| node.span);
+        faults.error(span, format!("`{name}` is no encoding that lines can be read in")).remedy =
+            Some("give one such as `utf-8`, `utf-16le`, `latin1`, `windows-1252` or `gbk`".into());
+        Encoding::Utf8
+    })
 }
 
 fn globs(patterns: &[(&str, Span)], absolute: bool, faults: &mut Faults) -> Vec<Glob> {

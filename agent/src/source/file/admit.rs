@@ -44,6 +44,7 @@ impl Scanner {
             head_length: 0,
             head_hash: 0,
             replaced: false,
+            cuts: Vec::new(),
         };
         if let Some(entry) = &claimed
             && let Some(known) = entry.file()
@@ -210,7 +211,13 @@ impl Scanner {
         if Key::of(&metadata) != key {
             return;
         }
-        let content = FileContent { epoch: old.epoch + 1, head_length: 0, head_hash: 0, ..old };
+        let content = FileContent {
+            epoch: old.epoch + 1,
+            head_length: 0,
+            head_hash: 0,
+            cuts: Vec::new(),
+            ..old
+        };
         let start = Start {
             key,
             path: tail.path().to_owned(),

@@ -42,6 +42,7 @@ impl Discovery {
             left: HashMap::new(),
             heads: Arc::default(),
             copies: HashMap::new(),
+            unfinished: HashMap::new(),
             refused: HashSet::new(),
             notice_sender,
         };
@@ -84,6 +85,9 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
                 match notice {
                     Ok(Notice::Replaced(key)) => scanner.replace(key),
                     Ok(Notice::Undecided(key)) => scanner.decide(key),
+                    Ok(Notice::Unfinished(key, end, due)) => {
+                        scanner.unfinished.insert(key, (end, due));
+                    }
                     Err(_) => {}
                 }
             }
@@ -92,7 +96,10 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
                     structural = scanner.event(event);
                 }
             }
-            recv(beat) -> _ => scanner.decide_copies(),
+            recv(beat) -> _ => {
+                scanner.decide_copies();
+                scanner.finish_records();
+            }
         }
         if structural && !stop.load(Ordering::Acquire) {
             std::thread::sleep(GATHER);

@@ -1,13 +1,13 @@
 //! Cutting a piece of a file into lines.
 
-use memchr::memchr;
+use super::Encoding;
 
 /// The lines of a buffer that begins at a line's beginning. What has no line end is left for later.
 #[derive(Debug)]
 pub(crate) struct Lines<'d> {
     data: &'d [u8],
+    encoding: Encoding,
     at: usize,
-    nul_bytes: u64,
     /// Nothing follows the buffer: what has no line end is a line, too.
     last: bool,
 }
@@ -21,19 +21,13 @@ pub(crate) struct RawLine<'d> {
 }
 
 impl<'d> Lines<'d> {
-    pub(crate) fn new(data: &'d [u8], last: bool) -> Self {
-        Self { data, at: 0, nul_bytes: 0, last }
+    pub(crate) fn new(data: &'d [u8], encoding: Encoding, last: bool) -> Self {
+        Self { data, encoding, at: 0, last }
     }
 
     /// How much of the buffer has been used up.
     pub(crate) fn consumed(&self) -> usize {
         self.at
-    }
-
-    /// Bytes with the value 0 that stood in front of lines: the hole that a writer leaves that goes
-    /// on at its old offset after a truncation.
-    pub(crate) fn nul_bytes(&self) -> u64 {
-        self.nul_bytes
     }
 }
 
@@ -42,16 +36,15 @@ impl<'d> Iterator for Lines<'d> {
 
     fn next(&mut self) -> Option<RawLine<'d>> {
         let rest = &self.data[self.at..];
-        if rest.first() == Some(&0) {
-            let nuls = rest.iter().position(|byte| *byte != 0).unwrap_or(rest.len());
-            self.nul_bytes += nuls as u64;
-            self.at += nuls;
-        }
+        // Bytes with the value 0: the hole that a writer leaves that goes on at its old offset after
+        // a truncation.
+        self.at += self.encoding.hole(rest);
         let start = self.at;
         let rest = &self.data[start..];
-        let line = match memchr(b'\n', rest) {
+        let line = match self.encoding.line_end(rest) {
             Some(end) => {
-                self.at = start + end + 1;
+                let end = end + self.encoding.width();
+                self.at = start + end;
                 &rest[..end]
             }
             None if self.last && !rest.is_empty() => {
@@ -60,7 +53,7 @@ impl<'d> Iterator for Lines<'d> {
             }
             None => return None,
         };
-        Some(RawLine { start, bytes: line.strip_suffix(b"\r").unwrap_or(line) })
+        Some(RawLine { start, bytes: self.encoding.strip_line_end(line) })
     }
 }
 
@@ -80,27 +73,26 @@ mod tests {
 
     #[test]
     fn lines_are_cut_at_newlines_and_nothing_else() {
-        let check =
-            |data: &str, last: bool, expected: &[(usize, &str)], consumed: usize, nuls: u64| {
-                let mut lines = Lines::new(data.as_bytes(), last);
-                let found: Vec<(usize, String)> = lines
-                    .by_ref()
-                    .map(|line| (line.start, String::from_utf8_lossy(line.bytes).into_owned()))
-                    .collect();
-                let expected: Vec<(usize, String)> =
-                    expected.iter().map(|(start, text)| (*start, (*text).to_owned())).collect();
-                assert_eq!(found, expected, "{data:?}");
-                assert_eq!((lines.consumed(), lines.nul_bytes()), (consumed, nuls), "{data:?}");
-            };
-        check("", false, &[], 0, 0);
-        check("a\nbc\n", false, &[(0, "a"), (2, "bc")], 5, 0);
-        check("a\nbc", false, &[(0, "a")], 2, 0);
-        check("a\nbc", true, &[(0, "a"), (2, "bc")], 4, 0);
-        check("a\r\n\r\n\n", false, &[(0, "a"), (3, ""), (5, "")], 6, 0);
-        check("a\rb\n", false, &[(0, "a\rb")], 4, 0);
-        check("\0\0\0a\n\0b\n", false, &[(3, "a"), (6, "b")], 8, 4);
-        check("a\n\0\0", false, &[(0, "a")], 4, 2);
-        check("\0\0", true, &[], 2, 2);
+        let check = |data: &str, last: bool, expected: &[(usize, &str)], consumed: usize| {
+            let mut lines = Lines::new(data.as_bytes(), Encoding::Utf8, last);
+            let found: Vec<(usize, String)> = lines
+                .by_ref()
+                .map(|line| (line.start, String::from_utf8_lossy(line.bytes).into_owned()))
+                .collect();
+            let expected: Vec<(usize, String)> =
+                expected.iter().map(|(start, text)| (*start, (*text).to_owned())).collect();
+            assert_eq!(found, expected, "{data:?}");
+            assert_eq!(lines.consumed(), consumed, "{data:?}");
+        };
+        check("", false, &[], 0);
+        check("a\nbc\n", false, &[(0, "a"), (2, "bc")], 5);
+        check("a\nbc", false, &[(0, "a")], 2);
+        check("a\nbc", true, &[(0, "a"), (2, "bc")], 4);
+        check("a\r\n\r\n\n", false, &[(0, "a"), (3, ""), (5, "")], 6);
+        check("a\rb\n", false, &[(0, "a\rb")], 4);
+        check("\0\0\0a\n\0b\n", false, &[(3, "a"), (6, "b")], 8);
+        check("a\n\0\0", false, &[(0, "a")], 4);
+        check("\0\0", true, &[], 2);
     }
 
     #[test]

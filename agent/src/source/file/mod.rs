@@ -8,14 +8,17 @@
 
 mod admit;
 mod discovery;
+mod encoding;
 mod glob;
 mod heads;
 mod identity;
 mod lines;
+mod records;
 mod scanner;
 mod tail;
 mod watches;
 
 pub(crate) use discovery::Discovery;
+pub(crate) use encoding::Encoding;
 pub(crate) use glob::Glob;
 pub(crate) use lines::cut;

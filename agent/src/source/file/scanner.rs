@@ -37,6 +37,8 @@ pub(super) struct Scanner {
     pub(super) heads: Arc<Heads>,
     /// Files that look like copies of others: (since when they have not grown, size).
     pub(super) copies: HashMap<Key, (Instant, u64)>,
+    /// Records of several lines: where they end if nothing more comes, and until when it may.
+    pub(super) unfinished: HashMap<Key, (u64, Instant)>,
     /// Paths that could not be opened; each is told once.
     pub(super) refused: HashSet<PathBuf>,
     pub(super) notice_sender: Sender<Notice>,
@@ -71,6 +73,27 @@ impl Scanner {
             config.paths.iter().any(|glob| glob.matches(path))
                 && !config.exclude.iter().any(|glob| glob.matches(path))
         })
+    }
+
+    /// Ends the records that nothing more came for in time.
+    pub(super) fn finish_records(&mut self) {
+        let now = Instant::now();
+        let tails = read(&self.tails);
+        let mut finished = Vec::new();
+        self.unfinished.retain(|key, (end, due)| {
+            let Some(tail) = tails.get(key) else { return false };
+            let ends = *due <= now && tail.cut_at(*end);
+            if ends {
+                finished.push(tail.clone());
+            }
+            !ends
+        });
+        drop(tails);
+        if !finished.is_empty() {
+            // Before it is sent, so that it ends there also when it is read again.
+            self.context.save_checkpoint();
+            finished.iter().for_each(|tail| self.wake(tail));
+        }
     }
 
     /// Looks through all directories; returns how long to wait until the next time.

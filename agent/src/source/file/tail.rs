@@ -5,9 +5,11 @@
 //! position meanwhile, at no extra system call. Survives: a producer that fails (reads again from
 //! the acknowledged position), partial lines, lines longer than any buffer.
 
+use super::Encoding;
 use super::heads::{HEAD_KEPT_BYTES, Heads};
 use super::identity::{HEAD_BYTES, Key, guard_at, head_of, read_at};
-use super::lines::{Lines, cut};
+use super::lines::cut;
+use super::records::Records;
 use crate::accounting::DropReason;
 use crate::checkpoint::{Content, Entry, FileContent, Tracked};
 use crate::config::FileConfig;
@@ -19,7 +21,6 @@ use crate::sync::lock;
 use crate::workers::{Readiness, Rewind, Turn, Work, Worker};
 use crossbeam_channel::Sender;
 use jiff::Timestamp;
-use memchr::memchr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -34,8 +35,8 @@ const CHUNK_BYTES: usize = 128 << 10;
 const LONG_LINE_CHUNKS: usize = 64;
 /// How long a file rests after it could not be read.
 const REST_AFTER_ERROR: Duration = Duration::from_secs(5);
-/// A byte order mark, which is no part of the first line.
-const BOM: &[u8] = b"\xef\xbb\xbf";
+/// How many ends of unacknowledged records are kept that their content does not tell.
+const CUTS_MAX: usize = 16;
 
 /// What a tail tells the discovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub(super) enum Notice {
     Replaced(Key),
     /// There is content, and it is not known yet whose it is.
     Undecided(Key),
+    /// A record ends here unless more of it comes before the time given.
+    Unfinished(Key, u64, Instant),
 }
 
 /// See the module's description.
@@ -76,6 +79,8 @@ struct Reading {
     /// Up to here a long line has been looked through for its end.
     scanned: u64,
     replaced: bool,
+    /// Known once the file has begun.
+    encoding: Option<Encoding>,
     pace: Pace,
     error_told: bool,
 }
@@ -105,6 +110,7 @@ impl FileTail {
             position: start.position,
             scanned: start.position.offset,
             replaced: false,
+            encoding: None,
             pace,
             error_told: false,
         };
@@ -214,6 +220,19 @@ impl FileTail {
         open_line
     }
 
+    /// Has the record that reaches to `offset` end there. Returns whether that is to be remembered;
+    /// if not, too many such ends are not acknowledged yet.
+    pub(super) fn cut_at(&self, offset: u64) -> bool {
+        let acked = self.route.lane.acked().offset;
+        let cuts = &mut lock(&self.content).cuts;
+        cuts.retain(|cut| *cut > acked);
+        let room = cuts.len() < CUTS_MAX;
+        if room && !cuts.contains(&offset) {
+            cuts.push(offset);
+        }
+        room
+    }
+
     /// Whether all that was read is acknowledged and no worker has the file.
     pub(super) fn is_through(&self) -> bool {
         self.readiness.is_idle() && self.route.lane.is_settled()
@@ -222,8 +241,10 @@ impl FileTail {
 
 impl Tracked for FileTail {
     fn entry(&self) -> Entry {
-        let content = Content::File(self.content());
-        Entry::new(self.route.lane.id(), self.route.lane.progress(), content)
+        let progress = self.route.lane.progress();
+        let mut content = self.content();
+        content.cuts.retain(|cut| *cut > progress.0.offset);
+        Entry::new(self.route.lane.id(), progress, Content::File(content))
     }
 }
 
@@ -258,6 +279,16 @@ impl Work for FileTail {
 }
 
 impl FileTail {
+    /// The file's encoding; `None` while it has not begun.
+    fn encoding(&self, reading: &mut Reading) -> io::Result<Option<Encoding>> {
+        if reading.encoding.is_none() {
+            let mut head = [0; 2];
+            let count = read_at(&self.file, &mut head, 0)?;
+            reading.encoding = Encoding::told_by(&head[..count], self.config.encoding);
+        }
+        Ok(reading.encoding)
+    }
+
     fn chunk(&self, reading: &mut Reading, worker: &mut Worker<'_>) -> io::Result<Turn> {
         let position = reading.position;
         let guard_length = usize::from(position.guard.length);
@@ -286,7 +317,7 @@ impl FileTail {
                 return Ok(self.replaced(reading));
             }
             if at_end {
-                self.end_offset.store(start + count as u64, Ordering::Relaxed);
+                self.note_size(start + count as u64);
             }
             self.lines(reading, worker, bytes, guard_length, at_end)
         });
@@ -305,35 +336,45 @@ impl FileTail {
     ) -> io::Result<Turn> {
         let position = reading.position;
         let data = &bytes[guard_length..];
+        let Some(encoding) = self.encoding(reading)? else { return Ok(Turn::Idle) };
         let finish = at_end && self.finish.load(Ordering::Acquire);
         let line_bytes_max = self.config.common.line_bytes_max;
         let fits = !at_end || data.len() <= line_bytes_max;
         worker.begin(&self.route, position.prev);
         let received_at = Timestamp::now();
-        let mut lines = Lines::new(data, finish && fits);
+        let cuts: Vec<usize> = lock(&self.content)
+            .cuts
+            .iter()
+            .filter_map(|cut| usize::try_from(cut.checked_sub(position.offset)?).ok())
+            .collect();
+        let multiline = self.config.multiline.as_ref();
+        let mut records = Records::new(data, encoding, finish && fits, multiline, &cuts);
         while !worker.batch.is_full()
-            && let Some(line) = lines.next()
+            && let Some(line) = records.next()
         {
             let offset = position.offset + line.start as u64;
-            let bytes = if offset == 0 {
-                line.bytes.strip_prefix(BOM).unwrap_or(line.bytes)
-            } else {
-                line.bytes
-            };
+            let raw = if offset == 0 { encoding.strip_bom(line.bytes) } else { line.bytes };
+            let bytes = encoding.decode(raw);
             if bytes.is_empty() {
                 worker.batch.skip(DropReason::EmptyLine);
                 continue;
             }
-            let kept = cut(bytes, line_bytes_max);
-            let original_bytes = (kept.len() < bytes.len()).then_some(bytes.len() as u64);
+            let kept = cut(&bytes, line_bytes_max);
+            let original_bytes = (kept.len() < bytes.len()).then_some(raw.len() as u64);
             let line = Line { offset, bytes: kept, original_bytes, sender: None, received_at };
             worker.push(&self.route, &line);
         }
-        let consumed = lines.consumed();
-        let nul_bytes = lines.nul_bytes();
+        let consumed = records.consumed();
+        let nul_bytes = records.nul_bytes();
+        let unfinished = records.unfinished().map(|end| position.offset + end as u64);
+        if at_end && let (Some(end), Some(multiline)) = (unfinished, multiline) {
+            let due = *lock(&self.quiet_since) + multiline.timeout;
+            // Without a receiver the agent stops.
+            let _ = self.notices.send(Notice::Unfinished(self.key, end, due));
+        }
         if consumed == 0 {
             if data.len() > line_bytes_max && (!at_end || finish) {
-                return self.long_line(reading, worker, data, finish);
+                return self.long_line(reading, worker, (data, encoding), finish);
             }
             return Ok(Turn::Idle);
         }
@@ -343,8 +384,8 @@ impl FileTail {
             prev: worker.batch.prev(),
             guard: Guard::of(&bytes[..guard_length + consumed]),
         };
-        let more = consumed < data.len() || !at_end;
-        Ok(self.ship(reading, worker, end, more && !(at_end && consumed == data.len())))
+        let more = !at_end || (consumed < data.len() && unfinished.is_none());
+        Ok(self.ship(reading, worker, end, more))
     }
 
     /// A line that does not fit the buffer: what is kept of it is at its beginning in `data`; its
@@ -353,20 +394,24 @@ impl FileTail {
         &self,
         reading: &mut Reading,
         worker: &mut Worker<'_>,
-        data: &[u8],
+        (data, encoding): (&[u8], Encoding),
         finish: bool,
     ) -> io::Result<Turn> {
         let position = reading.position;
-        let mut at = reading.scanned.max(position.offset + data.len() as u64);
+        let width = encoding.width();
+        let whole = data.len() - data.len() % width;
+        let data = encoding.decode(&data[..whole]);
+        let mut at = reading.scanned.max(position.offset + whole as u64);
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut end = None;
         for _ in 0..LONG_LINE_CHUNKS {
             let count = read_at(&self.file, &mut chunk, at)?;
-            if let Some(newline) = memchr(b'\n', &chunk[..count]) {
-                end = Some((at + newline as u64, at + newline as u64 + 1));
+            if let Some(newline) = encoding.line_end(&chunk[..count]) {
+                let newline = at + newline as u64;
+                end = Some((newline, newline + width as u64));
                 break;
             }
-            at += count as u64;
+            at += (count - count % width) as u64;
             reading.scanned = at;
             if count < chunk.len() {
                 self.end_offset.store(at, Ordering::Relaxed);
@@ -380,7 +425,7 @@ impl FileTail {
         let Some((line_end, next)) = end else { return Ok(Turn::More) };
         let line = Line {
             offset: position.offset,
-            bytes: cut(data, self.config.common.line_bytes_max),
+            bytes: cut(&data, self.config.common.line_bytes_max),
             original_bytes: Some(line_end - position.offset),
             sender: None,
             received_at: Timestamp::now(),

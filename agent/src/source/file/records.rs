@@ -1,0 +1,219 @@
+//! From lines to records: lines that belong together, such as a stack trace, are one event.
+//!
+//! Nothing is kept from turn to turn. A record that is not at its end is left in the file, and
+//! where the reading goes on is where it begins; so it is whole after any restart. What ends a
+//! record depends on its bytes alone, so that what is read again falls into the same records; the
+//! one exception, an end because nothing more came, is a [cut](crate::checkpoint::FileContent) in
+//! the checkpoint before the record is sent.
+
+use super::Encoding;
+use super::lines::{Lines, RawLine};
+use crate::config::{Grouping, Multiline};
+
+/// The records of a buffer that begins at a record's beginning.
+#[derive(Debug)]
+pub(super) struct Records<'d, 'c> {
+    data: &'d [u8],
+    encoding: Encoding,
+    lines: Lines<'d>,
+    multiline: Option<&'c Multiline>,
+    /// Ends of records, in the buffer, that their content does not tell.
+    cuts: &'c [usize],
+    /// Read, but not yet part of a record.
+    peeked: Option<Span<'d>>,
+    consumed: usize,
+    nul_bytes: u64,
+    last: bool,
+    unfinished: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Span<'d> {
+    line: RawLine<'d>,
+    /// Behind its line end.
+    end: usize,
+}
+
+impl<'d, 'c> Records<'d, 'c> {
+    /// Nothing follows the buffer if it is the `last`.
+    pub(super) fn new(
+        data: &'d [u8],
+        encoding: Encoding,
+        last: bool,
+        multiline: Option<&'c Multiline>,
+        cuts: &'c [usize],
+    ) -> Self {
+        Self {
+            data,
+            encoding,
+            lines: Lines::new(data, encoding, last),
+            multiline,
+            cuts,
+            peeked: None,
+            consumed: 0,
+            nul_bytes: 0,
+            last,
+            unfinished: None,
+        }
+    }
+
+    /// How much of the buffer has been used up.
+    pub(super) fn consumed(&self) -> usize {
+        self.consumed
+    }
+
+    /// How many of the bytes used up stood in front of lines and had the value 0.
+    pub(super) fn nul_bytes(&self) -> u64 {
+        self.nul_bytes
+    }
+
+    /// Where the whole lines end of a record that may go on behind the buffer.
+    pub(super) fn unfinished(&self) -> Option<usize> {
+        self.unfinished
+    }
+
+    fn line(&mut self) -> Option<Span<'d>> {
+        self.peeked.take().or_else(|| {
+            let line = self.lines.next()?;
+            Some(Span { line, end: self.lines.consumed() })
+        })
+    }
+
+    fn give(&mut self, start: usize, end: usize) -> RawLine<'d> {
+        self.nul_bytes += (start - self.consumed) as u64;
+        self.consumed = end;
+        RawLine { start, bytes: self.encoding.strip_line_end(&self.data[start..end]) }
+    }
+
+    /// There is no line any more, and no record has begun.
+    fn nothing(&mut self) {
+        let skipped = self.lines.consumed();
+        self.nul_bytes += (skipped - self.consumed) as u64;
+        self.consumed = skipped;
+    }
+
+    fn record(&mut self, rule: &Multiline) -> Option<RawLine<'d>> {
+        let Some(first) = self.line() else {
+            self.nothing();
+            return None;
+        };
+        let (start, mut end, mut count) = (first.line.start, first.end, 1);
+        let mut newest = first.line;
+        loop {
+            let told =
+                rule.grouping == Grouping::End && rule.matches(&self.encoding.decode(newest.bytes));
+            if told || self.cuts.contains(&end) {
+                return Some(self.give(start, end));
+            }
+            let Some(next) = self.line() else { break };
+            let begins = match rule.grouping {
+                Grouping::Start => rule.matches(&self.encoding.decode(next.line.bytes)),
+                Grouping::Continue => !rule.matches(&self.encoding.decode(next.line.bytes)),
+                Grouping::End => false,
+            };
+            let hole = next.line.start != end;
+            let full = count >= rule.lines_max || next.end - start > rule.bytes_max;
+            if begins || hole || full {
+                self.peeked = Some(next);
+                return Some(self.give(start, end));
+            }
+            (end, newest, count) = (next.end, next.line, count + 1);
+        }
+        if self.last || self.data.len() - start > rule.bytes_max {
+            return Some(self.give(start, end));
+        }
+        self.nul_bytes += (start - self.consumed) as u64;
+        self.consumed = start;
+        self.unfinished = Some(end);
+        None
+    }
+}
+
+impl<'d> Iterator for Records<'d, '_> {
+    type Item = RawLine<'d>;
+
+    fn next(&mut self) -> Option<RawLine<'d>> {
+        if let Some(rule) = self.multiline {
+            return self.record(rule);
+        }
+        match self.line() {
+            Some(span) => Some(self.give(span.line.start, span.end)),
+            None => {
+                self.nothing();
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(grouping: Grouping, pattern: &str) -> Multiline {
+        let mut rule = Multiline::new(grouping, pattern).unwrap();
+        (rule.lines_max, rule.bytes_max) = (4, 40);
+        rule
+    }
+
+    /// The records, what was consumed, and where an unfinished one ends so far.
+    fn records<'d>(
+        data: &'d str,
+        last: bool,
+        rule: &Multiline,
+        cuts: &[usize],
+    ) -> (Vec<(usize, &'d str)>, usize, Option<usize>) {
+        let mut records = Records::new(data.as_bytes(), Encoding::Utf8, last, Some(rule), cuts);
+        let found = records.by_ref().map(|r| (r.start, std::str::from_utf8(r.bytes).unwrap()));
+        let found = found.collect();
+        (found, records.consumed(), records.unfinished())
+    }
+
+    #[test]
+    fn a_record_ends_where_the_next_one_begins() {
+        for rule in [rule(Grouping::Start, "^[a-z]"), rule(Grouping::Continue, "^( |$)")] {
+            let found = records("a\n 1\n\n 2\r\nb\n c\nd\n", false, &rule, &[]);
+            assert_eq!(found, (vec![(0, "a\n 1\n\n 2"), (10, "b\n c")], 15, Some(17)));
+            let found = records("a\n 1\nb", true, &rule, &[]);
+            assert_eq!(found, (vec![(0, "a\n 1"), (5, "b")], 6, None));
+            assert_eq!(records("a\n 1\nb", false, &rule, &[]), (vec![], 0, Some(5)));
+        }
+    }
+
+    #[test]
+    fn a_record_ends_with_the_line_that_says_so() {
+        let rule = rule(Grouping::End, ";$");
+        let found = records("a\nb;\nc;\nd\n", false, &rule, &[]);
+        assert_eq!(found, (vec![(0, "a\nb;"), (5, "c;")], 8, Some(10)));
+    }
+
+    #[test]
+    fn a_pattern_can_be_negated() {
+        let mut rule = rule(Grouping::Start, "^ ");
+        rule.negate = true;
+        assert_eq!(records("a\n 1\nb\n", false, &rule, &[]).0, [(0, "a\n 1")]);
+    }
+
+    #[test]
+    fn a_record_is_bounded_by_lines_and_by_bytes() {
+        let never = rule(Grouping::Start, "^never$");
+        let found = records("1\n2\n3\n4\n5\n", false, &never, &[]);
+        assert_eq!(found, (vec![(0, "1\n2\n3\n4")], 8, Some(10)));
+        let long = "x".repeat(30);
+        let data = format!("a\n{long}\n{long}\n");
+        assert_eq!(records(&data, false, &never, &[]).0, [(0, format!("a\n{long}").as_str())]);
+        // The line that does not fit has no end yet.
+        let data = format!("a\n{long}{long}");
+        assert_eq!(records(&data, false, &never, &[]), (vec![(0, "a")], 2, None));
+    }
+
+    #[test]
+    fn a_cut_ends_a_record_and_a_hole_does() {
+        let rule = rule(Grouping::Start, "^[a-z]");
+        let found = records("a\n 1\n 2\nb\n", false, &rule, &[5]);
+        assert_eq!(found, (vec![(0, "a\n 1"), (5, " 2")], 8, Some(10)));
+        let mut holes = Records::new(b"a\n\0\0 1\nb\n\0", Encoding::Utf8, false, Some(&rule), &[]);
+        assert_eq!(holes.by_ref().count(), 2);
+        assert_eq!((holes.consumed(), holes.nul_bytes()), (7, 2));
+    }
+}

@@ -1,0 +1,454 @@
+//! Files by scenario: rotation, restarts, odd names, odd contents, lines that belong together.
+
+mod stage;
+
+use logweir_agent::Agent;
+use serde_json::Value;
+use stage::*;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
+
+fn stop(agent: Agent) {
+    agent.stop(PATIENCE);
+}
+
+fn late_writer(stage: &Stage, name: &str) -> File {
+    OpenOptions::new().append(true).create(true).open(stage.path(name)).unwrap()
+}
+
+fn originals(stage: &Stage) -> Vec<String> {
+    table(&stage.events()).into_values().flatten().collect()
+}
+
+/// Files under `directory` that this process has open.
+fn open_files(directory: &Path) -> usize {
+    let links = fs::read_dir("/proc/self/fd").unwrap().filter_map(Result::ok);
+    let names = links.filter_map(|link| fs::read_link(link.path()).ok());
+    names
+        .filter(|name| name.starts_with(directory) && !name.starts_with(directory.join("state")))
+        .count()
+}
+
+#[test]
+fn rename_create() {
+    let mut stage = Stage::new();
+    stage.glob = "a.log*";
+    stage.lines("a.log", 0..10_000);
+    let old = late_writer(&stage, "a.log");
+    let agent = stage.start();
+    wait_delivered(&agent, 1);
+    fs::rename(stage.path("a.log"), stage.path("a.log.1")).unwrap();
+    stage.lines("a.log", 10_000..20_000);
+    for n in 20_000..20_100 {
+        writeln!(&old, "line {n}").unwrap();
+    }
+    wait_delivered(&agent, 20_100);
+    let events = stage.events();
+    assert_lines(&events, 0..20_100);
+    assert_eq!(events.len(), 20_100);
+}
+
+#[test]
+fn rename_out_of_glob() {
+    let mut stage = Stage::new();
+    stage.glob = "a.log";
+    stage.lines("a.log", 0..100);
+    let old = late_writer(&stage, "a.log");
+    let agent = stage.start();
+    wait_delivered(&agent, 100);
+    fs::rename(stage.path("a.log"), stage.path("a.log.1")).unwrap();
+    for n in 100..200 {
+        writeln!(&old, "line {n}").unwrap();
+    }
+    drop(old);
+    wait_delivered(&agent, 200);
+    wait_for(&agent, "the old file to be closed", |_| open_files(stage.directory.path()) == 0);
+    assert_lines(&stage.events(), 0..200);
+}
+
+#[test]
+fn multi_rapid_rotation() {
+    let mut stage = Stage::new();
+    stage.glob = "*.log*";
+    let agent = stage.start();
+    let mut count = 0;
+    for turn in 0..10 {
+        for name in 0..5 {
+            let name = format!("{name}.log");
+            stage.lines(&name, count..count + 200);
+            count += 200;
+            fs::rename(stage.path(&name), stage.path(&format!("{name}.{turn}"))).unwrap();
+        }
+    }
+    wait_delivered(&agent, u64::from(count));
+    let events = stage.events();
+    assert_lines(&events, 0..count);
+    assert_eq!(events.len(), count as usize);
+}
+
+#[test]
+fn copytruncate_live() {
+    let mut stage = Stage::new();
+    stage.glob = "a.log*";
+    stage.lines("a.log", 0..1000);
+    let agent = stage.start();
+    wait_delivered(&agent, 1000);
+    fs::copy(stage.path("a.log"), stage.path("a.log.1")).unwrap();
+    OpenOptions::new().write(true).open(stage.path("a.log")).unwrap().set_len(0).unwrap();
+    stage.lines("a.log", 1000..11_000);
+    wait_delivered(&agent, 11_000);
+    let events = stage.events();
+    assert_lines(&events, 0..11_000);
+    assert_eq!(events.len(), 11_000);
+}
+
+#[test]
+fn copytruncate_stale_writer() {
+    let stage = Stage::new();
+    let writer = File::create(stage.path("a.log")).unwrap();
+    let text: String = (0..100).map(|n| format!("line {n}\n")).collect();
+    writer.write_all_at(text.as_bytes(), 0).unwrap();
+    let agent = stage.start();
+    wait_delivered(&agent, 100);
+    writer.set_len(0).unwrap();
+    // It goes on where it was, as one that does not append.
+    writer.write_all_at(b"line 100\nline 101\n", text.len() as u64).unwrap();
+    let snapshot = wait_delivered(&agent, 102);
+    assert_eq!(snapshot.counts.nul_bytes_skipped, text.len() as u64);
+    assert_lines(&stage.events(), 0..102);
+}
+
+#[test]
+fn copytruncate_while_stopped() {
+    for added in [5, 500] {
+        let mut stage = Stage::new();
+        stage.glob = "a.log*";
+        stage.lines("a.log", 0..100);
+        let agent = stage.start();
+        wait_delivered(&agent, 100);
+        stop(agent);
+        stage.lines("a.log", 100..150);
+        fs::copy(stage.path("a.log"), stage.path("a.log.1")).unwrap();
+        fs::write(stage.path("a.log"), "").unwrap();
+        stage.lines("a.log", 150..150 + added);
+        let agent = stage.start();
+        wait_delivered(&agent, u64::from(50 + added));
+        let events = stage.events();
+        assert_lines(&events, 0..150 + added);
+        assert_eq!(events.len(), 150 + added as usize);
+    }
+}
+
+#[test]
+fn inode_reuse() {
+    let stage = Stage::new();
+    stage.lines("a.log", 0..100);
+    let agent = stage.start();
+    wait_delivered(&agent, 100);
+    stop(agent);
+    // Whether the number is given again is the file system's affair; the content is new either way.
+    fs::remove_file(stage.path("a.log")).unwrap();
+    stage.lines("a.log", 100..300);
+    let agent = stage.start();
+    wait_delivered(&agent, 200);
+    assert_lines(&stage.events(), 0..300);
+}
+
+#[test]
+fn same_header() {
+    let stage = Stage::new();
+    let header = format!("{}\n", "h".repeat(4095));
+    for (name, range) in [("a.log", 0..10), ("b.log", 10..20)] {
+        let lines: String = range.map(|n| format!("line {n}\n")).collect();
+        fs::write(stage.path(name), format!("{header}{lines}")).unwrap();
+    }
+    let agent = stage.start();
+    wait_delivered(&agent, 22);
+    let mut lines = originals(&stage);
+    lines.retain(|line| line.starts_with("line"));
+    lines.sort();
+    let mut wanted = expected(0..20);
+    wanted.sort();
+    assert_eq!(lines, wanted);
+}
+
+#[test]
+fn growing_fingerprint() {
+    let stage = Stage::new();
+    let mut count = 0;
+    stage.append("a.log", "\n");
+    for lines in [0, 1, 10, 40, 200] {
+        stage.lines("a.log", count..count + lines);
+        count += lines;
+        let agent = stage.start();
+        wait_for(&agent, "all of it", |snapshot| {
+            snapshot
+                .sources
+                .iter()
+                .any(|source| source.acked_offset == source.end_offset && source.end_offset > 0)
+        });
+        stop(agent);
+    }
+    let events = stage.events();
+    assert_lines(&events, 0..count);
+    assert_eq!((events.len(), table(&events).len()), (count as usize, 1));
+}
+
+#[test]
+fn tiny_file() {
+    let stage = Stage::new();
+    let agent = stage.start();
+    stage.append("a.log", "line 0 of a file that has forty-two bytes\n");
+    wait_delivered(&agent, 1);
+}
+
+#[test]
+fn partial_line_across_restart() {
+    let stage = Stage::new();
+    stage.append("a.log", "abc");
+    let agent = stage.start();
+    wait_for(&agent, "the file", |snapshot| snapshot.sources.iter().any(|s| s.end_offset == 3));
+    stop(agent);
+    stage.append("a.log", "def\n");
+    let agent = stage.start();
+    wait_delivered(&agent, 1);
+    assert_eq!(originals(&stage), ["abcdef"]);
+}
+
+#[test]
+fn eof_without_lf_on_rotate() {
+    let mut stage = Stage::new();
+    stage.glob = "a.log";
+    stage.append("a.log", "line 0\nline 1");
+    let agent = stage.start();
+    wait_delivered(&agent, 1);
+    fs::rename(stage.path("a.log"), stage.path("a.log.1")).unwrap();
+    wait_delivered(&agent, 2);
+    assert_lines(&stage.events(), 0..2);
+}
+
+#[test]
+fn symlink_target_switch() {
+    let mut stage = Stage::new();
+    stage.glob = "current.log";
+    stage.lines("1", 0..100);
+    symlink(stage.path("1"), stage.path("current.log")).unwrap();
+    let agent = stage.start();
+    wait_delivered(&agent, 100);
+    stage.lines("2", 100..200);
+    symlink(stage.path("2"), stage.path("next")).unwrap();
+    fs::rename(stage.path("next"), stage.path("current.log")).unwrap();
+    stage.lines("1", 200..300);
+    wait_delivered(&agent, 300);
+    assert_lines(&stage.events(), 0..300);
+}
+
+#[test]
+fn wildcard_dirs() {
+    let mut stage = Stage::new();
+    stage.glob = "a/*/b/*.log";
+    let agent = stage.start();
+    for n in 0..100 {
+        let directory = stage.path(&format!("a/{n}/b"));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("x.log"), format!("line {n}\n")).unwrap();
+    }
+    wait_delivered(&agent, 100);
+    fs::remove_dir_all(stage.path("a")).unwrap();
+    wait_for(&agent, "everything to be let go", |snapshot| snapshot.sources.is_empty());
+    assert_eq!(open_files(stage.directory.path()), 0);
+    assert_lines(&stage.events(), 0..100);
+}
+
+#[test]
+fn deleted_fd_release() {
+    let stage = Stage::new();
+    stage.lines("a.log", 0..10);
+    let agent = stage.start();
+    wait_delivered(&agent, 10);
+    fs::remove_file(stage.path("a.log")).unwrap();
+    wait_for(&agent, "the file to be closed", |_| open_files(stage.directory.path()) == 0);
+}
+
+#[test]
+fn perm_restored() {
+    let stage = Stage::new();
+    stage.lines("a.log", 0..10);
+    fs::set_permissions(stage.path("a.log"), fs::Permissions::from_mode(0o000)).unwrap();
+    let agent = stage.start();
+    wait_for(&agent, "the agent to run", |_| true);
+    fs::set_permissions(stage.path("a.log"), fs::Permissions::from_mode(0o640)).unwrap();
+    wait_delivered(&agent, 10);
+    assert_lines(&stage.events(), 0..10);
+}
+
+#[test]
+fn long_line() {
+    let stage = Stage::new();
+    let huge = "é".repeat(5 << 20);
+    stage.append("a.log", &format!("line 0\n{huge}\nline 1\n"));
+    let agent = stage.start();
+    wait_delivered(&agent, 3);
+    let events = stage.events();
+    assert_eq!(originals(&stage), ["line 0", &"é".repeat(32 << 10), "line 1"]);
+    assert_eq!(events[1]["logweir.original_bytes"], huge.len());
+}
+
+#[test]
+fn file_2gb_and_truncate_2gb() {
+    let stage = Stage::new();
+    let file = File::create(stage.path("a.log")).unwrap();
+    let far = (4_u64 << 30) + 123;
+    file.write_all_at(b"line 0\n", 0).unwrap();
+    let mut holes = 0;
+    for (n, offset) in [(1, (2_u64 << 30) + 5), (2, far)] {
+        file.write_all_at(format!("line {n}\n").as_bytes(), offset).unwrap();
+        holes = offset;
+    }
+    let agent = stage.start();
+    let snapshot = wait_delivered(&agent, 3);
+    assert_eq!(snapshot.counts.nul_bytes_skipped, holes - 14);
+    assert_eq!(stage.events()[2]["log.offset"], far);
+    file.set_len(0).unwrap();
+    stage.lines("a.log", 3..10);
+    wait_delivered(&agent, 10);
+    assert_lines(&stage.events(), 0..10);
+}
+
+#[test]
+fn fairness_a_small_file_is_read_while_a_large_one_drains() {
+    let stage = Stage::new();
+    let large = File::create(stage.path("large.log")).unwrap();
+    large.set_len(1 << 40).unwrap();
+    let agent = stage.start();
+    wait_for(&agent, "the large file", |snapshot| snapshot.counts.nul_bytes_skipped > 0);
+    stage.lines("a.log", 0..1);
+    wait_delivered(&agent, 1);
+    assert_lines(&stage.events(), 0..1);
+}
+
+#[test]
+fn encodings() {
+    let utf16 = |text: &str, big: bool| -> Vec<u8> {
+        let bytes = |unit: u16| if big { unit.to_be_bytes() } else { unit.to_le_bytes() };
+        text.encode_utf16().flat_map(bytes).collect()
+    };
+    for big in [false, true] {
+        let stage = Stage::new();
+        let agent = stage.start();
+        let bytes = utf16("\u{feff}Grüße 😀 \u{a0a}\r\nzweite\n", big);
+        // Cut in the mark, in a unit, in a pair of surrogates and in a line end.
+        let mut from = 0;
+        for to in [1, 3, 17, 27, bytes.len() - 1, bytes.len()] {
+            late_writer(&stage, "a.log").write_all(&bytes[from..to]).unwrap();
+            from = to;
+            wait_for(&agent, "the bytes", |snapshot| {
+                snapshot.sources.iter().any(|source| source.end_offset == to as u64)
+            });
+        }
+        wait_delivered(&agent, 2);
+        stop(agent);
+        late_writer(&stage, "a.log").write_all(&utf16("dritte\n", big)).unwrap();
+        let agent = stage.start();
+        wait_delivered(&agent, 1);
+        assert_eq!(originals(&stage), ["Grüße 😀 \u{a0a}", "zweite", "dritte"]);
+    }
+    let mut stage = Stage::new();
+    stage.source_extra = ", encoding: latin1".into();
+    fs::write(stage.path("a.log"), b"Gr\xfc\xdfe\r\nna\xefve\n").unwrap();
+    let agent = stage.start();
+    wait_delivered(&agent, 2);
+    assert_eq!(originals(&stage), ["Grüße", "naïve"]);
+    let stage = Stage::new();
+    fs::write(stage.path("a.log"), b"\xef\xbb\xbfmark\r\na\0b\n").unwrap();
+    let agent = stage.start();
+    wait_delivered(&agent, 2);
+    assert_eq!(originals(&stage), ["mark", "a\0b"]);
+}
+
+fn multiline(rule: &str) -> Stage {
+    let mut stage = Stage::new();
+    stage.source_extra = format!(", multiline: {{{rule}}}");
+    stage
+}
+
+#[test]
+fn multiline_records_end_where_the_next_begins_and_the_last_after_its_time() {
+    let stage = multiline("start: '^[A-Z]', timeout: 200ms");
+    stage.append("a.log", "A\n 1\n\n 2\nB\n 1\nC\r\n 1\r\n");
+    let agent = stage.start();
+    wait_delivered(&agent, 3);
+    assert_eq!(originals(&stage), ["A\n 1\n\n 2", "B\n 1", "C\r\n 1"]);
+    let offsets: Vec<_> = stage.events().iter().map(|e| e["log.offset"].as_u64()).collect();
+    assert_eq!(offsets, [Some(0), Some(9), Some(14)]);
+    // What comes after the time is over is a record of its own.
+    stage.append("a.log", " late\nD\n");
+    wait_delivered(&agent, 5);
+    assert_eq!(originals(&stage)[3..], [" late", "D"]);
+}
+
+#[test]
+fn multiline_an_unfinished_record_waits_over_a_restart() {
+    let mut stage = multiline("continue: '^ ', timeout: 1h");
+    stage.append("a.log", "A\nB\n 1\n");
+    let agent = stage.start();
+    wait_delivered(&agent, 1);
+    stop(agent);
+    stage.append("a.log", " 2\nC\n");
+    let agent = stage.start();
+    wait_delivered(&agent, 1);
+    assert_eq!(originals(&stage), ["A", "B\n 1\n 2"]);
+    // Rotation ends the last one.
+    stage.glob = "nothing";
+    fs::rename(stage.path("a.log"), stage.path("a.old")).unwrap();
+    wait_delivered(&agent, 2);
+    assert_eq!(originals(&stage), ["A", "B\n 1\n 2", "C"]);
+}
+
+#[test]
+fn multiline_what_ended_by_time_ends_there_also_when_it_is_read_again() {
+    let stage = multiline("start: '^[A-Z]', timeout: 200ms");
+    stage.kafka.broker_down(1).unwrap();
+    stage.append("a.log", "A\n 1\n");
+    let agent = stage.start();
+    wait_for(&agent, "the record to be held", |snapshot| snapshot.counts.held == 1);
+    agent.stop(std::time::Duration::ZERO);
+    drop(agent);
+    stage.append("a.log", " 2\nB\n");
+    stage.kafka.broker_up(1).unwrap();
+    let agent = stage.start();
+    wait_delivered(&agent, 3);
+    assert_eq!(originals(&stage), ["A\n 1", " 2", "B"]);
+}
+
+#[test]
+fn multiline_a_start_that_never_comes_is_bounded_and_files_do_not_mix() {
+    let stage = multiline("start: '^never$', lines_max: 10, bytes_max: 1KiB, timeout: 200ms");
+    stage.lines("a.log", 0..95);
+    stage.lines("b.log", 95..190);
+    let agent = stage.start();
+    wait_delivered(&agent, 20);
+    let records = originals(&stage);
+    assert!(records.iter().all(|record| record.lines().count() <= 10));
+    let mut lines: Vec<&str> = records.iter().flat_map(|record| record.lines()).collect();
+    lines.sort_by_key(|line| line["line ".len()..].parse::<u32>().unwrap());
+    assert_eq!(lines, expected(0..190));
+    for record in &records {
+        let numbers: Vec<u32> = record.lines().map(|line| line[5..].parse().unwrap()).collect();
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{record}");
+    }
+}
+
+#[test]
+fn multiline_presets_keep_a_stack_trace_together() {
+    let stage = multiline("preset: java, timeout: 200ms");
+    let trace = "2026-11-28 07:00:00 ERROR Main - failed\njava.io.IOException: no\n\tat a.B.c(B.java:1)\nCaused by: x\n\t... 3 more";
+    stage.append("a.log", &format!("{trace}\n2026-11-28 07:00:01 INFO Main - on\n"));
+    let agent = stage.start();
+    wait_delivered(&agent, 2);
+    let events = stage.events();
+    assert_eq!(originals(&stage), [trace, "2026-11-28 07:00:01 INFO Main - on"]);
+    assert_eq!(events[1].get("logweir.prev"), Some(&Value::from(0)));
+}

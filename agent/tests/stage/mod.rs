@@ -1,0 +1,184 @@
+//! The stage of these tests: a Kafka that the client library plays, a directory, and an agent.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use logweir_agent::{Agent, Config, Snapshot};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::Message as _;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+pub(crate) const TOPIC: &str = "logweir.events";
+pub(crate) const PARTITIONS: i32 = 4;
+/// Long enough for a loaded machine; a test that passes never waits for it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Stage {
+    pub(crate) directory: TempDir,
+    pub(crate) kafka: MockCluster<'static, DefaultProducerContext>,
+    pub(crate) kafka_extra: String,
+    pub(crate) source_extra: String,
+    pub(crate) glob: &'static str,
+    /// Instead of the files.
+    pub(crate) sources: Option<String>,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        let kafka = MockCluster::new(1).unwrap();
+        kafka.create_topic(TOPIC, PARTITIONS, 1).unwrap();
+        kafka.create_topic("logweir.dead_letter", 1, 1).unwrap();
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            kafka,
+            kafka_extra: ", linger.ms: 5".into(),
+            source_extra: String::new(),
+            glob: "*.log",
+            sources: None,
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn append(&self, name: &str, text: &str) {
+        let mut options = OpenOptions::new();
+        let mut file = options.append(true).create(true).open(self.path(name)).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    pub(crate) fn lines(&self, name: &str, range: std::ops::Range<u32>) {
+        self.append(name, &range.map(|n| format!("line {n}\n")).collect::<String>());
+    }
+
+    pub(crate) fn yaml(&self) -> String {
+        let directory = self.directory.path().display();
+        let files = format!(
+            "- {{type: file, paths: ['{directory}/{}'], rotate_wait: 500ms{}}}",
+            self.glob, self.source_extra
+        );
+        format!(
+            "agent: {{state_dir: '{directory}/state', checkpoint_interval: 100ms, workers: 2}}\n\
+             kafka: {{bootstrap.servers: '{}', client.id: test{}}}\n\
+             rules: {{shipped: false}}\nsources:\n  {}\n",
+            self.kafka.bootstrap_servers(),
+            self.kafka_extra,
+            self.sources.as_ref().unwrap_or(&files),
+        )
+    }
+
+    pub(crate) fn start(&self) -> Agent {
+        let (config, _) = Config::from_yaml("test.yaml", &self.yaml()).unwrap();
+        Agent::start(config).unwrap()
+    }
+
+    /// All records of a topic.
+    pub(crate) fn records(&self, topic: &str, partitions: i32) -> Vec<Value> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", self.kafka.bootstrap_servers())
+            .set("group.id", "test")
+            .create()
+            .unwrap();
+        let mut records = Vec::new();
+        for partition in 0..partitions {
+            let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap();
+            if low == high {
+                continue;
+            }
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+            consumer.assign(&list).unwrap();
+            assert_eq!(low, 0, "the played Kafka has thrown records away");
+            let mut next = low;
+            let deadline = Instant::now() + PATIENCE;
+            while next < high {
+                assert!(Instant::now() < deadline, "no record in time");
+                // No record does not mean that there is none.
+                let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
+                let message = message.unwrap();
+                next = message.offset() + 1;
+                records.push(serde_json::from_slice(message.payload().unwrap()).unwrap());
+            }
+        }
+        records
+    }
+
+    pub(crate) fn events(&self) -> Vec<Value> {
+        self.records(TOPIC, PARTITIONS)
+    }
+}
+
+/// The events without repeats, per source, as the ingest takes them; checks order and chain.
+pub(crate) fn table(events: &[Value]) -> BTreeMap<String, Vec<String>> {
+    let mut table: BTreeMap<String, (Option<u64>, Vec<String>)> = BTreeMap::new();
+    for event in events {
+        let source = event["logweir.source"].as_str().unwrap();
+        let offset = event["log.offset"].as_u64().unwrap();
+        let (highest, lines) = table.entry(source.to_owned()).or_default();
+        if highest.is_some_and(|highest| offset <= highest) {
+            continue;
+        }
+        assert_eq!(event.get("logweir.prev").and_then(Value::as_u64), *highest, "a hole: {event}");
+        *highest = Some(offset);
+        lines.push(event["event.original"].as_str().unwrap().to_owned());
+    }
+    table.into_iter().map(|(source, (_, lines))| (source, lines)).collect()
+}
+
+pub(crate) fn all_lines(events: &[Value]) -> Vec<String> {
+    let mut lines: Vec<String> = table(events).into_values().flatten().collect();
+    lines.sort_by_key(|line| line.trim_start_matches("line ").parse::<u32>().unwrap_or(u32::MAX));
+    lines
+}
+
+/// The table holds these lines and no others.
+pub(crate) fn assert_lines(events: &[Value], range: std::ops::Range<u32>) {
+    let (found, wanted) = (all_lines(events), expected(range));
+    let differs = found.iter().zip(&wanted).position(|(found, wanted)| found != wanted);
+    let at = differs.unwrap_or(found.len().min(wanted.len()));
+    assert_eq!((found.get(at), found.len()), (wanted.get(at), wanted.len()), "from the {at}th on");
+}
+
+pub(crate) fn expected(range: std::ops::Range<u32>) -> Vec<String> {
+    range.map(|n| format!("line {n}")).collect()
+}
+
+pub(crate) fn wait_for(
+    agent: &Agent,
+    what: &str,
+    mut reached: impl FnMut(&Snapshot) -> bool,
+) -> Snapshot {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let snapshot = agent.snapshot();
+        assert!(snapshot.counts.balanced(), "{snapshot:?}");
+        if reached(&snapshot) {
+            return snapshot;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}: {snapshot:#?}");
+        std::thread::yield_now();
+    }
+}
+
+pub(crate) fn wait_delivered(agent: &Agent, count: u64) -> Snapshot {
+    wait_for(agent, &format!("{count} delivered"), |snapshot| snapshot.counts.delivered >= count)
+}
+
+/// The agent as a process.
+pub(crate) fn process(stage: &Stage) -> Command {
+    let path = stage.path("agent.yaml");
+    fs::write(&path, stage.yaml()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logweir-agent"));
+    command.args(["run", "--config", path.to_str().unwrap()]);
+    command
+}
