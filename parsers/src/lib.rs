@@ -10,6 +10,7 @@
 //! never drops what no rule drops; the original line is in every event; a rule set with a fault does
 //! not load.
 
+mod atomic;
 pub mod check;
 pub mod convert;
 mod dispatch;

@@ -4,7 +4,8 @@
 //! Before the regex compiler sees a pattern, grok references are expanded, names of captures are
 //! replaced by numbers (a field may be captured in several alternatives, and carries a type), and
 //! constructs of backtracking engines are rewritten where a linear engine needs no more than that:
-//! atomic groups and possessive quantifiers only forbid backtracking. Look-around is refused.
+//! atomic groups and possessive quantifiers are dropped where that changes nothing, look-around that
+//! only asks for the edge of a word or of the text is written as such. All else of the kind is refused.
 
 use crate::ecs::Type;
 use crate::fields::type_named;
@@ -56,9 +57,38 @@ pub(crate) struct Expanded {
     pub(crate) captures: Vec<Capture>,
     /// Bytes of `regex` and the characters of the pattern that they come from, both ascending.
     places: Vec<(usize, usize)>,
+    /// Where atomic groups and possessive quantifiers stand in the pattern; in the regex, `a0`, `a1`, …
+    /// are what they hold.
+    atomic: Vec<usize>,
 }
 
 impl Expanded {
+    /// The regex without the marks of atomic groups.
+    fn unmarked(&self) -> String {
+        let mut regex = self.regex.clone();
+        for number in 0..self.atomic.len() {
+            regex = regex.replacen(&mark(number), "(?:", 1);
+        }
+        regex
+    }
+
+    /// The atomic groups that cannot be dropped.
+    fn check_atomic(&self, unicode: bool) -> Result<(), PatternFault> {
+        if self.atomic.is_empty() {
+            return Ok(());
+        }
+        let Some(hir) = parse_hir(&self.regex, unicode) else { return Ok(()) };
+        match crate::atomic::undroppable(&hir).first() {
+            None => Ok(()),
+            Some(number) => Err(PatternFault::new(
+                self.atomic.get(*number).copied().unwrap_or_default(),
+                "an atomic group or possessive quantifier that cannot be dropped: a linear engine \
+                 does not give up what was taken, but what follows may begin with it",
+                "make what is repeated exclude what follows, such as `[^:]*:`, and drop the mark",
+            )),
+        }
+    }
+
     /// Where in the pattern a place of the regex comes from.
     fn place(&self, offset: usize) -> usize {
         let at = self.places.partition_point(|(start, _)| *start <= offset);
@@ -86,11 +116,19 @@ pub(crate) struct Pattern {
 
 /// Expands and numbers `text`; `own` are the pack's fragments.
 pub(crate) fn expand(text: &str, own: &BTreeMap<String, String>) -> Result<Expanded, PatternFault> {
-    let mut expander =
-        Expander { own, regex: String::new(), captures: Vec::new(), places: Vec::new() };
+    let mut expander = Expander {
+        own,
+        regex: String::new(),
+        captures: Vec::new(),
+        places: Vec::new(),
+        atomic: Vec::new(),
+        atom: None,
+        open: Vec::new(),
+        in_braces: false,
+    };
     expander.walk(text, 0, None)?;
-    let Expander { regex, captures, places, .. } = expander;
-    Ok(Expanded { regex, captures, places })
+    let Expander { regex, captures, places, atomic, .. } = expander;
+    Ok(Expanded { regex, captures, places, atomic })
 }
 
 /// Compiles what [`expand`] made.
@@ -109,20 +147,16 @@ pub(crate) fn compile(expanded: &Expanded, unicode: bool) -> Result<Pattern, Pat
             PatternFault::new(at, last, remedy_for(&text))
         }
     };
-    let regex = build(&expanded.regex, unicode).map_err(fault)?;
+    let text = expanded.unmarked();
+    let regex = build(&text, unicode).map_err(fault)?;
+    expanded.check_atomic(unicode)?;
     let groups = (0..expanded.captures.len())
         .map(|n| {
             let name = format!("g{n}");
             regex.capture_names().position(|known| known == Some(&name)).unwrap_or(0)
         })
         .collect();
-    let hir = regex_syntax::ParserBuilder::new()
-        .unicode(unicode)
-        .utf8(false)
-        .dot_matches_new_line(true)
-        .build()
-        .parse(&expanded.regex)
-        .ok();
+    let hir = parse_hir(&text, unicode);
     let need = hir.as_ref().map(Need::of).unwrap_or_default();
     let required = hir.as_ref().and_then(required);
     let program = hir.as_ref().filter(|_| !unicode).and_then(Program::of);
@@ -130,8 +164,7 @@ pub(crate) fn compile(expanded: &Expanded, unicode: bool) -> Result<Pattern, Pat
     if program.is_none() {
         let _ = cell.set(regex);
     }
-    let source = expanded.regex.clone();
-    Ok(Pattern { program, source, unicode, regex: cell, groups, need, required })
+    Ok(Pattern { program, source: text, unicode, regex: cell, groups, need, required })
 }
 
 /// Where the regex is wrong, in bytes.
@@ -233,7 +266,41 @@ struct Expander<'p> {
     captures: Vec<Capture>,
     /// See [`Expanded::places`].
     places: Vec<(usize, usize)>,
+    /// See [`Expanded::atomic`].
+    atomic: Vec<usize>,
+    /// Where what a quantifier would repeat begins in `regex`.
+    atom: Option<usize>,
+    /// Where the groups begin that are open.
+    open: Vec<usize>,
+    in_braces: bool,
 }
+
+/// How an atomic group is marked.
+fn mark(number: usize) -> String {
+    format!("(?P<a{number}>")
+}
+
+fn parse_hir(regex: &str, unicode: bool) -> Option<Hir> {
+    regex_syntax::ParserBuilder::new()
+        .unicode(unicode)
+        .utf8(false)
+        .dot_matches_new_line(true)
+        .build()
+        .parse(regex)
+        .ok()
+}
+
+/// Look-around that only asks for an edge, and what asks for the same in a linear engine.
+const EDGES: [(&str, &str); 8] = [
+    (r"(?<!\w)", r"\b{start-half}"),
+    (r"(?!\w)", r"\b{end-half}"),
+    (r"(?=\b)", r"\b"),
+    (r"(?<=\b)", r"\b"),
+    ("(?=$)", "$"),
+    (r"(?=\z)", r"\z"),
+    ("(?!.)", r"\z"),
+    ("(?<!.)", r"\A"),
+];
 
 impl Expander<'_> {
     /// Copies `text`, expanding. Inside a grok definition, faults are placed at `outer`.
@@ -247,36 +314,62 @@ impl Expander<'_> {
             let rest = &chars[at..];
             let quantifier = matches!(rest[0], '*' | '+' | '?' | '}');
             match rest {
-                ['+', ..] if after_quantifier => at += 1,
+                ['+', ..] if after_quantifier => {
+                    self.possessive(place(at));
+                    at += 1;
+                }
                 ['\\', 'h', ..] => {
-                    self.regex.push_str("[ \\t]");
+                    self.push_atom("[ \\t]");
                     at += 2;
                 }
                 ['\\', 'Z', ..] => {
-                    self.regex.push_str("\\z");
+                    self.push_atom("\\z");
                     at += 2;
                 }
                 ['\\', escaped, ..] => {
-                    self.regex.extend(['\\', *escaped]);
+                    self.push_atom(&format!("\\{escaped}"));
                     at += 2;
                 }
-                ['[', ..] => at += self.class(rest),
-                ['%', '{', ..] => at += self.grok(rest, place(at), depth)?,
+                ['[', ..] => {
+                    let start = self.regex.len();
+                    at += self.class(rest);
+                    self.atom = Some(start);
+                }
+                ['%', '{', ..] => {
+                    let start = self.regex.len();
+                    at += self.grok(rest, place(at), depth)?;
+                    self.atom = Some(start);
+                }
                 ['(', '?', '>', ..] => {
-                    self.regex.push_str("(?:");
+                    self.open.push(self.regex.len());
+                    self.regex.push_str(&mark(self.atomic.len()));
+                    self.atomic.push(place(at));
                     at += 3;
                 }
                 ['(', '?', '<', '=' | '!', ..] | ['(', '?', '=' | '!', ..] => {
-                    return Err(PatternFault::new(
-                        place(at),
-                        "look-around is not supported: it cannot be matched in linear time",
-                        "say what may stand there as part of the pattern, outside the captures",
-                    ));
+                    let text: String = rest.iter().take(8).collect();
+                    let Some((written, edge)) =
+                        EDGES.iter().find(|(written, _)| text.starts_with(written))
+                    else {
+                        return Err(PatternFault::new(
+                            place(at),
+                            "look-around is not supported: it cannot be matched in linear time",
+                            "say what may stand there as part of the pattern, outside the captures",
+                        ));
+                    };
+                    self.push_atom(edge);
+                    at += written.chars().count();
                 }
-                ['(', '?', 'P', '<', ..] => at += self.named(rest, 4, place(at))?,
-                ['(', '?', '<', ..] => at += self.named(rest, 3, place(at))?,
+                ['(', '?', 'P', '<', ..] => {
+                    self.open.push(self.regex.len());
+                    at += self.named(rest, 4, place(at))?;
+                }
+                ['(', '?', '<', ..] => {
+                    self.open.push(self.regex.len());
+                    at += self.named(rest, 3, place(at))?;
+                }
                 [other, ..] => {
-                    self.regex.push(*other);
+                    self.other(*other);
                     at += 1;
                 }
                 [] => break,
@@ -284,6 +377,42 @@ impl Expander<'_> {
             after_quantifier = quantifier && !after_quantifier;
         }
         Ok(())
+    }
+
+    fn push_atom(&mut self, text: &str) {
+        self.atom = Some(self.regex.len());
+        self.regex.push_str(text);
+    }
+
+    /// Copies a sign that stands for itself or for an operator.
+    fn other(&mut self, sign: char) {
+        let start = self.regex.len();
+        self.regex.push(sign);
+        match sign {
+            '(' => {
+                self.open.push(start);
+                self.atom = None;
+            }
+            ')' => self.atom = self.open.pop(),
+            '{' if self.atom.is_some() => self.in_braces = true,
+            '}' => self.in_braces = false,
+            '*' | '+' | '?' => {}
+            _ if self.in_braces => {}
+            '|' | '^' | '$' => self.atom = None,
+            _ => self.atom = Some(start),
+        }
+    }
+
+    /// Marks what was repeated last as an atomic group.
+    fn possessive(&mut self, at: usize) {
+        let Some(start) = self.atom else { return };
+        let mark = mark(self.atomic.len());
+        self.atomic.push(at);
+        self.regex.insert_str(start, &mark);
+        self.regex.push(')');
+        for (offset, _) in self.places.iter_mut().filter(|(offset, _)| *offset > start) {
+            *offset += mark.len();
+        }
     }
 
     /// Copies a character class and returns its length.
@@ -469,6 +598,9 @@ mod tests {
         check(r"^(?:a(?<x>\d)|b(?<x>\d))$", "b2", &[("x", "2")]);
         check(r"^(?>ab)c++(?<d>\h+)", "abccc  ", &[("d", "  ")]);
         check(r"^[[:alpha:]&&]+(?<y>[^[]+)", "a&b", &[("y", "b")]);
+        check(r"^(?<x>\d{1,3}+)[a-z]", "123a", &[("x", "123")]);
+        check(r"(?<!\w)(?<x>\d+)(?!\w)", "a1 22 b", &[("x", "22")]);
+        check(r"^(?<x>(?>(?:a|b)[0-9]+)+): %{INT:n}(?=$)", "a1b2: 5", &[("x", "a1b2"), ("n", "5")]);
     }
 
     #[test]
@@ -489,6 +621,40 @@ mod tests {
         }
         let big = expand(r"^(\w{100}){200}$", &BTreeMap::new()).unwrap();
         assert!(compile(&big, false).unwrap_err().message.contains("KiB"));
+    }
+
+    /// Dropping these would match more than a backtracking engine does.
+    #[test]
+    fn atomic_groups_that_matter_are_refused_and_others_are_dropped() {
+        let compiled = |pattern: &str| {
+            expand(pattern, &BTreeMap::new()).and_then(|expanded| compile(&expanded, false))
+        };
+        for (pattern, at) in [
+            (r"^(?>a+)ab", 1),
+            (r"^x\w++_", 5),
+            (r"(?>a|ab)c", 0),
+            (r"^.*+x", 3),
+            (r"^\d++\b1", 4),
+            (r"^(?:(?>a+)b?)+a", 4),
+        ] {
+            let fault = compiled(pattern).unwrap_err();
+            assert_eq!(
+                (fault.at, fault.message.contains("atomic")),
+                (at, true),
+                "{pattern}: {fault:?}"
+            );
+        }
+        for pattern in [
+            r"^(?>a+)b",
+            r"^[^:]*+:",
+            r"x(?>a|ab)",
+            r"^\S++ \S++$",
+            r"(?>abc)a",
+            r"^a?+$",
+            r"(?>Jan|Feb)x",
+        ] {
+            assert!(compiled(pattern).is_ok(), "{pattern}: {:?}", compiled(pattern).err());
+        }
     }
 
     #[test]
