@@ -3,6 +3,7 @@
 use crate::index::{LiteralIndex, Need};
 use crate::matcher::glob;
 use crate::rule::Pack;
+use crate::span::Scratch;
 use rustc_hash::FxHashMap;
 
 /// The indexes over the packs' `applies`; packs stand in them by descending priority.
@@ -72,14 +73,14 @@ impl Dispatch {
     }
 
     /// Calls `visit` with the packs that fit, in the order in which they are tried, until it returns
-    /// `true`. A pack may be named twice. Those for any syslog line are not among them. `found` is
-    /// working space.
+    /// `true`. A pack may be named twice. Those for any syslog line are not among them. `found` and
+    /// `scratch` are working space.
     pub(crate) fn visit(
         &self,
         packs: &[Pack],
         program: Option<&[u8]>,
         message: &[u8],
-        found: &mut Vec<u32>,
+        (found, scratch): (&mut Vec<u32>, &mut Scratch),
         mut visit: impl FnMut(usize) -> bool,
     ) {
         let mut pack = |number: &u32| visit(*number as usize);
@@ -101,7 +102,7 @@ impl Dispatch {
         }
         self.probes_by_literal.visit(message, found, |at| {
             let probe = self.probes[at as usize];
-            probe.kind.fits(&packs[probe.pack as usize], message) && pack(&probe.pack)
+            probe.kind.fits(&packs[probe.pack as usize], message, scratch) && pack(&probe.pack)
         });
     }
 
@@ -125,11 +126,13 @@ impl ProbeKind {
                     applies.contains.iter().map(|part| part.needle()).collect();
                 (!literals.is_empty()).then(|| Need::holding(&literals))
             }
-            Self::Signature => applies.signature.as_ref().map(|signature| signature.need.clone()),
+            Self::Signature => {
+                applies.signature.as_ref().map(|signature| signature.pattern.need.clone())
+            }
         }
     }
 
-    fn fits(self, pack: &Pack, message: &[u8]) -> bool {
+    fn fits(self, pack: &Pack, message: &[u8], scratch: &mut Scratch) -> bool {
         let applies = &pack.applies;
         match self {
             Self::JsonKeys => {
@@ -137,10 +140,10 @@ impl ProbeKind {
                     && applies.json_keys.iter().all(|key| key.find(message).is_some())
             }
             Self::Contains => applies.contains.iter().any(|part| part.find(message).is_some()),
-            Self::Signature => applies.signature.as_ref().is_some_and(|signature| {
-                signature.required.as_ref().is_none_or(|part| part.find(message).is_some())
-                    && signature.regex.is_match(message)
-            }),
+            Self::Signature => applies
+                .signature
+                .as_ref()
+                .is_some_and(|signature| signature.pattern.is_match(message, scratch)),
         }
     }
 }

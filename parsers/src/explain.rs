@@ -9,6 +9,7 @@ use crate::engine::{Attempt, LineContext, Parsed, Parser, Step};
 use crate::header;
 use crate::pattern::Pattern;
 use crate::rule::{Applies, On, Part, RuleSet};
+use crate::span::Scratch;
 use crate::time::{TimeContext, write_rfc3339};
 use logweir_document::nearest;
 use regex::bytes::RegexBuilder;
@@ -247,7 +248,8 @@ fn tried(
             packs.push(pack);
         }
     };
-    rules.dispatch.visit(&rules.packs, header.program, header.message, &mut Vec::new(), |pack| {
+    let space = (&mut Vec::new(), &mut Scratch::default());
+    rules.dispatch.visit(&rules.packs, header.program, header.message, space, |pack| {
         add(&mut packs, pack);
         false
     });

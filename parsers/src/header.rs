@@ -41,6 +41,7 @@ const PROGRAM_BYTES_MAX: usize = 128;
 /// end of the word behind the time, under which zone and time of reading, and what it means.
 #[derive(Debug, Clone, Default)]
 pub struct Memo {
+    minute: Minute,
     text: Vec<u8>,
     time: Option<HeaderTime>,
     /// Where the time ends.
@@ -58,6 +59,9 @@ impl Memo {
         text: &'a [u8],
         context: &TimeContext<'_>,
     ) -> Option<(HeaderTime, &'a [u8])> {
+        if let Some(found) = self.minute.timestamp(text, context) {
+            return Some(found);
+        }
         let known = !self.text.is_empty()
             && text.starts_with(&self.text)
             && self.received_unix_nanos == context.received_unix_nanos
@@ -84,6 +88,72 @@ impl Memo {
         Some((time, rest))
     }
 }
+
+/// The minute of the line before, for times of the form `Mmm dd hh:mm:ss ` behind which neither a
+/// year nor a zone can stand: within a minute, only the seconds differ.
+#[derive(Debug, Clone, Default)]
+struct Minute {
+    /// `Mmm dd hh:mm:`
+    text: [u8; 13],
+    unix_nanos: i64,
+    /// The day, in UTC, of the times of reading for which the minute's year is certain.
+    received_day: i64,
+    zone: Option<Zone>,
+}
+
+impl Minute {
+    /// `None` if the text does not have this form, or has to be looked at in full.
+    fn timestamp<'a>(
+        &mut self,
+        text: &'a [u8],
+        context: &TimeContext<'_>,
+    ) -> Option<(HeaderTime, &'a [u8])> {
+        let (minute, rest) = text.split_first_chunk::<13>()?;
+        let [tens @ b'0'..=b'5', ones @ b'0'..=b'9', b' ', a, b, c, ..] = *rest else {
+            return None;
+        };
+        let year = a.is_ascii_digit() && b.is_ascii_digit() && c.is_ascii_digit();
+        let zone = a.is_ascii_uppercase() && b.is_ascii_uppercase() && c.is_ascii_uppercase();
+        if minute[12] != b':' || year || zone {
+            return None;
+        }
+        let received_day = context.received_unix_nanos.div_euclid(DAY_NANOS);
+        let known = self.text == *minute
+            && self.received_day == received_day
+            && self.zone.as_ref() == Some(context.zone);
+        let second = i64::from(tens - b'0') * 10 + i64::from(ones - b'0');
+        if !known {
+            self.learn(text, second, context)?;
+        }
+        let unix_nanos = self.unix_nanos + second * 1_000_000_000;
+        Some((HeaderTime { unix_nanos, zone_known: false }, &text[15..]))
+    }
+
+    fn learn(&mut self, text: &[u8], second: i64, context: &TimeContext<'_>) -> Option<()> {
+        const MINUTE_NANOS: i64 = 60 * 1_000_000_000;
+        // Zones have changed by whole minutes since then.
+        const FROM: i64 = 2 * 366 * DAY_NANOS;
+        let (unix_nanos, zone_known, rest) = rfc3164_prefix(text, context)?;
+        let begin = unix_nanos - second * 1_000_000_000;
+        let day = context.received_unix_nanos.div_euclid(DAY_NANOS);
+        // The year is the same for every time of reading on that day; see `time`.
+        let certain = begin > FROM.max((day - 330) * DAY_NANOS)
+            && begin + MINUTE_NANOS < (day + 31) * DAY_NANOS
+            && text[0].is_ascii_uppercase()
+            && !text.starts_with(b"Feb 29");
+        if zone_known || rest.len() + 15 != text.len() || !certain {
+            return None;
+        }
+        self.text = *text.first_chunk()?;
+        (self.unix_nanos, self.received_day) = (begin, day);
+        if self.zone.as_ref() != Some(context.zone) {
+            self.zone = Some(context.zone.clone());
+        }
+        Some(())
+    }
+}
+
+const DAY_NANOS: i64 = 86_400 * 1_000_000_000;
 
 /// Takes the header off `line`.
 #[must_use]

@@ -7,12 +7,12 @@
 //! - any other pattern with a literal of at least [`GRAM`] bytes stands under 4-byte pieces of it.
 //!   Of a literal of [`WINDOW`] bytes all four alignments are entered, so that the text is probed at
 //!   every fourth byte only; shorter ones are probed for at every byte;
-//! - what has no such literal is always a candidate.
+//! - what has no such literal is a candidate wherever its first byte fits.
 //!
 //! A hit is compared with the whole literal, so a candidate really holds it. The pieces are looked
 //! for lazily: only when the next candidate by beginning stands behind a rule that they could find.
 
-use regex_syntax::hir::{Hir, HirKind, Look, literal::Extractor};
+use regex_syntax::hir::{Class, Hir, HirKind, Look, literal::Extractor};
 use rustc_hash::FxHashMap;
 
 /// Shorter beginnings tell too little apart.
@@ -34,17 +34,75 @@ pub(crate) struct Need {
     pub(crate) prefixes: Option<Vec<Vec<u8>>>,
     /// Every match holds one of these.
     pub(crate) holds: Option<Vec<Vec<u8>>>,
+    /// Every match begins at the start of the text, and its first byte is one of these.
+    pub(crate) first: Option<FirstByte>,
+}
+
+/// A set of bytes, a bit for each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct FirstByte([u64; 4]);
+
+impl FirstByte {
+    const ANY: Self = Self([u64::MAX; 4]);
+
+    /// Of a pattern that begins at the start of the text; `None` if it may match no byte at all.
+    fn of(hir: &Hir) -> Option<Self> {
+        let mut first = Self::default();
+        (hir.properties().look_set_prefix().contains(Look::Start) && first.add(hir))
+            .then_some(first)
+    }
+
+    /// Adds what `hir` may begin with; `false` if that may be nothing, or is not told.
+    fn add(&mut self, hir: &Hir) -> bool {
+        match hir.kind() {
+            HirKind::Literal(literal) => {
+                self.insert(literal.0[0], literal.0[0]);
+                true
+            }
+            HirKind::Class(Class::Bytes(class)) => {
+                class.iter().for_each(|range| self.insert(range.start(), range.end()));
+                true
+            }
+            HirKind::Capture(capture) => self.add(&capture.sub),
+            HirKind::Repetition(repetition) => self.add(&repetition.sub) && repetition.min > 0,
+            HirKind::Concat(parts) => parts.iter().any(|part| self.add(part)),
+            // All have to be asked.
+            HirKind::Alternation(branches) => {
+                branches.iter().filter(|branch| !self.add(branch)).count() == 0
+            }
+            HirKind::Class(Class::Unicode(_)) => {
+                *self = Self::ANY;
+                false
+            }
+            HirKind::Empty | HirKind::Look(_) => false,
+        }
+    }
+
+    fn insert(&mut self, low: u8, high: u8) {
+        for byte in low..=high {
+            self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
+        }
+    }
+
+    fn contains(self, byte: u8) -> bool {
+        self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 != 0
+    }
 }
 
 impl Need {
     pub(crate) fn of(hir: &Hir) -> Self {
-        Self { prefixes: prefixes(hir), holds: holds(hir).filter(|any| shortest(any) >= GRAM) }
+        Self {
+            prefixes: prefixes(hir),
+            holds: holds(hir).filter(|any| shortest(any) >= GRAM),
+            first: FirstByte::of(hir),
+        }
     }
 
     /// That one of `literals` is held.
     pub(crate) fn holding(literals: &[&[u8]]) -> Self {
         let any: Vec<Vec<u8>> = literals.iter().map(|literal| literal.to_vec()).collect();
-        Self { prefixes: None, holds: Some(any).filter(|any| shortest(any) >= GRAM) }
+        let holds = Some(any).filter(|any| shortest(any) >= GRAM);
+        Self { holds, ..Self::default() }
     }
 
     /// What a text must hold for any of several patterns to match it.
@@ -67,7 +125,14 @@ impl Need {
                 .map(|lists| lists.concat())
                 .filter(|any| !any.is_empty()),
         };
-        Self { prefixes, holds }
+        let union = |mut all: FirstByte, first: FirstByte| {
+            all.0.iter_mut().zip(first.0).for_each(|(mine, theirs)| *mine |= theirs);
+            all
+        };
+        let first: Option<Vec<FirstByte>> = needs.map(|need| need.first).collect();
+        let first = first.filter(|all| !all.is_empty());
+        let first = first.map(|all| all.into_iter().fold(FirstByte::default(), union));
+        Self { prefixes, holds, first }
     }
 
     /// Whether `text` holds what it must; exact about literals, so cheap to ask before a regex.
@@ -77,7 +142,9 @@ impl Need {
         let inside = |any: &Vec<Vec<u8>>| {
             any.iter().any(|literal| memchr::memmem::find(text, literal).is_some())
         };
-        self.prefixes.as_ref().is_none_or(begins) && self.holds.as_ref().is_none_or(inside)
+        self.prefixes.as_ref().is_none_or(begins)
+            && self.holds.as_ref().is_none_or(inside)
+            && self.first.is_none_or(|first| text.first().is_some_and(|b| first.contains(*b)))
     }
 }
 
@@ -119,8 +186,10 @@ pub(crate) struct LiteralIndex {
     trie: Trie,
     windows: Grams,
     short: Grams,
-    /// Ascending.
-    always: Vec<u32>,
+    /// What no literal tells, ascending, with what is known of its first byte.
+    always: Vec<(FirstByte, u32)>,
+    /// Of these, what may match an empty text.
+    always_empty: Vec<(FirstByte, u32)>,
     /// The first position that only [`Grams`] can find.
     first_in_grams: u32,
 }
@@ -152,7 +221,12 @@ impl LiteralIndex {
                         grams.insert(literal, position);
                     }
                 }
-                _ => index.always.push(position),
+                _ => {
+                    index.always.push((need.first.unwrap_or(FirstByte::ANY), position));
+                    if need.first.is_none() {
+                        index.always_empty.push((FirstByte::ANY, position));
+                    }
+                }
             }
         }
         index
@@ -170,10 +244,15 @@ impl LiteralIndex {
         self.trie.walk(text, found);
         sort(found);
         let mut scanned = self.first_in_grams == u32::MAX;
-        let (mut at, mut always) = (0, 0);
+        let (first, always) = match text.first() {
+            Some(first) => (*first, &self.always),
+            None => (0, &self.always_empty),
+        };
+        let mut always = always.iter().filter(|(bytes, _)| bytes.contains(first)).peekable();
+        let mut at = 0;
         loop {
             let next_found = found.get(at).copied().unwrap_or(u32::MAX);
-            let next_always = self.always.get(always).copied().unwrap_or(u32::MAX);
+            let next_always = always.peek().map_or(u32::MAX, |(_, position)| *position);
             let next = next_found.min(next_always);
             if !scanned && self.first_in_grams < next {
                 scanned = true;
@@ -188,7 +267,9 @@ impl LiteralIndex {
                 return false;
             }
             at += usize::from(next_found == next);
-            always += usize::from(next_always == next);
+            if next_always == next {
+                always.next();
+            }
             if visit(next) {
                 return true;
             }
@@ -474,6 +555,7 @@ mod tests {
             position == 2
         });
         assert_eq!((ended, seen), (true, vec![0, 1, 2]));
-        assert_eq!(visited(&index, b""), [1, 2]);
+        assert_eq!(visited(&index, b""), [2]);
+        assert_eq!(visited(&index, b"xb"), [2]);
     }
 }

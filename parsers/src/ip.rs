@@ -15,23 +15,22 @@ fn is_ipv4(text: &[u8]) -> bool {
     if !(7..=15).contains(&text.len()) {
         return false;
     }
-    let mut parts = 0;
-    let mut rest = text;
-    loop {
-        let digits = rest.iter().take(4).take_while(|byte| byte.is_ascii_digit()).count();
-        let number = rest[..digits].iter().fold(0, |n, digit| n * 10 + u32::from(digit - b'0'));
-        let leading_zero = digits > 1 && rest[0] == b'0';
-        if !(1..=3).contains(&digits) || number > 255 || leading_zero {
-            return false;
-        }
-        parts += 1;
-        rest = &rest[digits..];
-        match (parts, rest.first()) {
-            (4, None) => return true,
-            (1..=3, Some(b'.')) => rest = &rest[1..],
+    let (mut parts, mut digits, mut number) = (1, 0, 0_u32);
+    for byte in text {
+        match byte {
+            b'0'..=b'9' => {
+                let leading_zero = digits > 0 && number == 0;
+                number = number * 10 + u32::from(byte - b'0');
+                digits += 1;
+                if leading_zero || number > 255 {
+                    return false;
+                }
+            }
+            b'.' if digits > 0 => (parts, digits, number) = (parts + 1, 0, 0),
             _ => return false,
         }
     }
+    parts == 4 && digits > 0
 }
 
 fn is_ipv6(text: &[u8]) -> bool {

@@ -11,7 +11,7 @@ use crate::ecs::Type;
 use crate::fields::type_named;
 use crate::grok;
 use crate::index::Need;
-use crate::span::Program;
+use crate::span::{Outcome, Program, Scratch};
 use logweir_document::nearest;
 use memchr::memmem::Finder;
 use regex::bytes::{Regex, RegexBuilder};
@@ -201,6 +201,27 @@ fn build(source: &str, unicode: bool) -> Result<Regex, regex::Error> {
 }
 
 impl Pattern {
+    /// Whether `text` holds the longest literal. Not asked where the program begins at the start of
+    /// the text with a literal: it ends at once if the text is another's.
+    pub(crate) fn may_match(&self, text: &[u8]) -> bool {
+        self.need.prefixes.is_some()
+            || self.required.as_ref().is_none_or(|part| part.find(text).is_some())
+    }
+
+    /// Whether `text` matches; the captures are of no interest.
+    pub(crate) fn is_match(&self, text: &[u8], scratch: &mut Scratch) -> bool {
+        let outcome = match &self.program {
+            Some(_) if !self.may_match(text) => Outcome::NoMatch,
+            Some(program) => program.search(text, scratch),
+            None => Outcome::OutOfFuel,
+        };
+        match outcome {
+            Outcome::Match => true,
+            Outcome::NoMatch => false,
+            Outcome::OutOfFuel => self.regex().is_match(text),
+        }
+    }
+
     /// The regex as it was compiled.
     pub(crate) fn source(&self) -> &str {
         &self.source
@@ -208,21 +229,17 @@ impl Pattern {
 
     /// Searches as the engine does: by the span program, and by the regex where that gives up.
     pub(crate) fn searcher(&self) -> impl FnMut(&[u8]) + '_ {
-        let mut slots = Vec::new();
-        let mut scratch = crate::span::Scratch::default();
+        let mut scratch = Scratch::default();
         let mut locations = None;
         move |text| {
-            if self.required.as_ref().is_some_and(|part| part.find(text).is_none()) {
+            if !self.may_match(text) {
                 return;
             }
             let outcome = match &self.program {
-                Some(program) => {
-                    slots.resize(program.slots_len(), None);
-                    program.captures(text, &mut slots, &mut scratch)
-                }
-                None => crate::span::Outcome::OutOfFuel,
+                Some(program) => program.search(text, &mut scratch),
+                None => Outcome::OutOfFuel,
             };
-            if outcome == crate::span::Outcome::OutOfFuel {
+            if outcome == Outcome::OutOfFuel {
                 let regex = self.regex();
                 let locations = locations.get_or_insert_with(|| regex.capture_locations());
                 std::hint::black_box(regex.captures_read(locations, text));

@@ -12,7 +12,6 @@ use crate::time::{TimeFormat, Zone};
 use crate::transform::Transform;
 use logweir_document::Span;
 use memchr::memmem::Finder;
-use regex::bytes::Regex;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -252,9 +251,7 @@ impl Applies {
 
 #[derive(Debug)]
 pub(crate) struct Signature {
-    pub(crate) regex: Regex,
-    pub(crate) need: Need,
-    pub(crate) required: Option<Finder<'static>>,
+    pub(crate) pattern: Pattern,
 }
 
 /// All rules, ready to run; immutable and shared by all threads.

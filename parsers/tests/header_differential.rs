@@ -78,6 +78,9 @@ fn reason(line: &str, ours: &Parts, theirs: &Parts) -> Option<&'static str> {
     if ours.host.is_empty() && theirs.host == ours.program {
         return Some("a word with a colon is no host");
     }
+    if ours.message.starts_with("- - - - ") && theirs.host.is_empty() {
+        return Some("the fields of RFC 5424 without a priority in front are no header");
+    }
     if ours.host.is_empty() && line.get(15..17) == Some("  ") {
         return Some("an empty host is none, and the program comes behind it");
     }

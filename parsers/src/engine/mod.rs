@@ -80,7 +80,6 @@ struct State {
     stamp: Stamp,
     event: Event,
     header_memo: header::Memo,
-    slots: Vec<Option<usize>>,
     span_scratch: Scratch,
     /// By the patterns' numbers, made when a regex is first needed.
     locations: Vec<Option<CaptureLocations>>,
@@ -90,6 +89,7 @@ struct State {
     found: [Vec<u32>; CHAIN_DEPTH_MAX + 1],
     /// Candidates among the packs.
     probes: Vec<u32>,
+    probe_scratch: Scratch,
     /// Packs that were tried.
     tried: Vec<usize>,
     scratch: Vec<u8>,
@@ -197,23 +197,19 @@ pub fn write_event(
 impl State {
     /// Whether the pattern matches; where its captures stand is then in `spans`.
     fn search(&mut self, number: usize, pattern: &Pattern, text: &[u8]) -> bool {
-        if pattern.required.as_ref().is_some_and(|part| part.find(text).is_none()) {
+        if !pattern.may_match(text) {
             return false;
         }
         let outcome = match &pattern.program {
-            Some(program) => {
-                self.slots.resize(program.slots_len(), None);
-                program.captures(text, &mut self.slots, &mut self.span_scratch)
-            }
+            Some(program) => program.search(text, &mut self.span_scratch),
             None => Outcome::OutOfFuel,
         };
         match outcome {
             Outcome::NoMatch => false,
             Outcome::Match => {
-                let slots = &self.slots;
-                let span = |group: &usize| Some((slots[2 * group]?, slots[2 * group + 1]?));
+                let scratch = &self.span_scratch;
                 self.spans.clear();
-                self.spans.extend(pattern.groups.iter().map(span));
+                self.spans.extend(pattern.groups.iter().map(|group| scratch.group(*group)));
                 true
             }
             Outcome::OutOfFuel => self.search_by_regex(number, pattern, text),
@@ -349,10 +345,8 @@ mod tests {
                     let starts = memchr::memmem::find_iter(line, b": ").map(|at| at + 2).take(2);
                     for start in std::iter::once(0).chain(starts) {
                         let text = &line[start..];
-                        state.slots.resize(program.slots_len(), None);
-                        let outcome =
-                            program.captures(text, &mut state.slots, &mut state.span_scratch);
-                        let slots = state.slots.clone();
+                        let mut slots = vec![None; program.slots_len()];
+                        let outcome = program.captures(text, &mut slots, &mut state.span_scratch);
                         let found = state.search_by_regex(rule.first_pattern + at, pattern, text);
                         let spans: Vec<_> = pattern
                             .groups

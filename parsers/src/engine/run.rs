@@ -89,6 +89,7 @@ impl<'l> Run<'_, '_, 'l> {
         let mut matched = None;
         self.state.tried.clear();
         let mut probes = std::mem::take(&mut self.state.probes);
+        let mut scratch = std::mem::take(&mut self.state.probe_scratch);
         let mut visit = |pack: usize| {
             if self.state.tried.contains(&pack) {
                 return false;
@@ -98,9 +99,10 @@ impl<'l> Run<'_, '_, 'l> {
             matched.is_some()
         };
         if !wanted.is_some_and(&mut visit) {
-            rules.dispatch.visit(&rules.packs, program, message, &mut probes, visit);
+            let space = (&mut probes, &mut scratch);
+            rules.dispatch.visit(&rules.packs, program, message, space, visit);
         }
-        self.state.probes = probes;
+        (self.state.probes, self.state.probe_scratch) = (probes, scratch);
         match matched {
             Some((pack, rule)) => (Some(pack), Some(rule)),
             None => (wanted.or_else(|| self.pack_of_program()), None),

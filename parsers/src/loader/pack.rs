@@ -171,8 +171,7 @@ fn applies(
             .and_then(|expanded| pattern::compile(&expanded, false))
             .map_err(|fault| rule::pattern_fault(node, &fault, faults))
             .ok()?;
-        let regex = compiled.regex().clone();
-        Some(Signature { regex, need: compiled.need, required: compiled.required })
+        Some(Signature { pattern: compiled })
     });
     let syslog = table.boolean("syslog", faults).unwrap_or(false);
     table.finish(faults);

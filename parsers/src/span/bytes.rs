@@ -54,7 +54,38 @@ enum Stop {
     One(u8),
     Two(u8, u8),
     Three(u8, u8, u8),
+    /// A set that patterns often have: these bits of [`PLANES`].
+    Plane(u8),
     Many,
+}
+
+/// The sets that patterns often have, a bit for each: whether a byte is in them is one look-up.
+const PLANES: [u8; 256] = {
+    let mut planes = [0; 256];
+    let mut number = 0;
+    while number < 256 {
+        let byte = number as u8;
+        let space = matches!(byte, b'\t' | b'\n' | 0x0b | 0x0c | b'\r' | b' ');
+        let word = byte.is_ascii_alphanumeric() || byte == b'_';
+        planes[number] = (!space as u8)
+            | (byte.is_ascii_digit() as u8) << 1
+            | (word as u8) << 2
+            | (byte.is_ascii_hexdigit() as u8) << 3
+            | ((word || byte == b'.' || byte == b'-') as u8) << 4
+            | ((byte.is_ascii_hexdigit() || byte == b'.' || byte == b':') as u8) << 5
+            | ((!space && byte != b',') as u8) << 6
+            | ((!space && byte != b':') as u8) << 7;
+        number += 1;
+    }
+    planes
+};
+
+/// The bit of a set among [`PLANES`], if it is one of them.
+fn plane(set: &ByteSet) -> Option<u8> {
+    let is = |bit: &u8| {
+        (0..=u8::MAX).all(|byte| set.contains(byte) == (PLANES[usize::from(byte)] & bit != 0))
+    };
+    (0..8).map(|number| 1 << number).find(is)
 }
 
 impl Class {
@@ -65,7 +96,7 @@ impl Class {
             [one] => Stop::One(one),
             [one, two] => Stop::Two(one, two),
             [one, two, three] => Stop::Three(one, two, three),
-            _ => Stop::Many,
+            _ => plane(&set).map_or(Stop::Many, Stop::Plane),
         };
         Self { set, stop }
     }
@@ -83,6 +114,7 @@ impl Class {
             Stop::One(one) => memchr::memchr(one, text),
             Stop::Two(one, two) => memchr::memchr2(one, two, text),
             Stop::Three(one, two, three) => memchr::memchr3(one, two, three, text),
+            Stop::Plane(bit) => text.iter().position(|byte| PLANES[usize::from(*byte)] & bit == 0),
             Stop::Many => text.iter().position(|byte| !self.set.contains(*byte)),
         };
         end.unwrap_or(text.len())

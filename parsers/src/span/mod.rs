@@ -53,6 +53,15 @@ pub struct Scratch {
     frames: Vec<run::Frame>,
 }
 
+impl Scratch {
+    /// Where a group of the last match stands; `None` if it took no part.
+    #[must_use]
+    pub fn group(&self, number: usize) -> Option<(usize, usize)> {
+        let (start, end) = (*self.slots.get(2 * number)?, *self.slots.get(2 * number + 1)?);
+        (start != UNSET && end != UNSET).then_some((start, end))
+    }
+}
+
 impl Program {
     /// Compiles `pattern` as the engine compiles its rules: bytes, ASCII classes, `.` is any byte.
     /// `None`: there is no such program, or `pattern` is no regex.
@@ -88,6 +97,11 @@ impl Program {
             + size_of_val(&*self.classes)
             + size_of_val(&*self.firsts)
             + self.literals.len()
+    }
+
+    /// Searches `haystack`; on a match, `scratch` tells where the groups stand.
+    pub fn search(&self, haystack: &[u8], scratch: &mut Scratch) -> Outcome {
+        run::search(self, haystack, scratch)
     }
 
     /// Searches `haystack`. On a match, `slots` holds the starts and ends of the groups, numbered as

@@ -40,6 +40,10 @@ pub(super) fn search(program: &Program, haystack: &[u8], scratch: &mut Scratch) 
                 }
             }
         };
+        // An attempt costs a step, even one that ends at once.
+        if run.spend(1).is_none() {
+            return Outcome::OutOfFuel;
+        }
         match run.attempt(start) {
             Some(true) => return Outcome::Match,
             None => return Outcome::OutOfFuel,
@@ -67,24 +71,65 @@ struct Run<'r> {
 
 impl Run<'_> {
     /// Whether there is a match that begins at `start`; `None` when the fuel is used up.
+    ///
+    /// What costs fuel is what can be repeated: spans, branches, and what is tried again.
     fn attempt(&mut self, start: usize) -> Option<bool> {
         self.scratch.frames.clear();
         self.scratch.slots.clear();
         self.scratch.slots.resize(self.program.slots, UNSET);
+        let (program, haystack) = (self.program, self.haystack);
         let (mut op, mut at) = (0_u16, start);
         loop {
-            self.spend(1)?;
-            if matches!(self.program.ops[usize::from(op)], Op::Match) {
-                self.scratch.slots[0] = start;
-                self.scratch.slots[1] = at;
-                return Some(true);
-            }
-            let next = match self.step(op, at)? {
-                None => self.back()?,
-                next => next,
+            let next = op + 1;
+            let goes_on = match program.ops[usize::from(op)] {
+                Op::Literal { at: place, len } => {
+                    let literal = &program.literals[place as usize..][..usize::from(len)];
+                    let found = haystack[at..].starts_with(literal);
+                    found.then_some((next, at + literal.len()))
+                }
+                Op::One { set } => {
+                    let class = &program.classes[usize::from(set)];
+                    let found = haystack.get(at).is_some_and(|byte| class.contains(*byte));
+                    found.then_some((next, at + 1))
+                }
+                Op::Span { .. } => self.span(op, at)?,
+                Op::Save { slot } => {
+                    let slot_value = &mut self.scratch.slots[usize::from(slot)];
+                    let old = std::mem::replace(slot_value, at);
+                    if !self.scratch.frames.is_empty() {
+                        self.keep(Frame::Slot { slot, old })?;
+                    }
+                    Some((next, at))
+                }
+                Op::Split { one, other, one_first, other_first } => {
+                    self.spend(1)?;
+                    let allows =
+                        |first: u16| program.firsts[usize::from(first)].allows(haystack, at);
+                    match (allows(one_first), allows(other_first)) {
+                        (true, true) => {
+                            self.keep(Frame::Branch { op: other, at })?;
+                            Some((one, at))
+                        }
+                        (true, false) => Some((one, at)),
+                        (false, true) => Some((other, at)),
+                        (false, false) => None,
+                    }
+                }
+                Op::Jump { to } => Some((to, at)),
+                Op::Look(look) => look_at(look, haystack, at).then_some((next, at)),
+                Op::Match => {
+                    self.scratch.slots[0] = start;
+                    self.scratch.slots[1] = at;
+                    return Some(true);
+                }
             };
-            let Some(next) = next else { return Some(false) };
-            (op, at) = next;
+            (op, at) = match goes_on {
+                Some(next) => next,
+                None => match self.back()? {
+                    Some(next) => next,
+                    None => return Some(false),
+                },
+            };
         }
     }
 
@@ -93,70 +138,34 @@ impl Run<'_> {
         Some(())
     }
 
-    /// One operation: where to go on, or nowhere.
+    /// A span: where to go on, or nowhere.
     #[inline]
-    fn step(&mut self, op: u16, at: usize) -> Option<Option<(u16, usize)>> {
-        let next = op + 1;
-        let program = self.program;
-        let goes_on = match program.ops[usize::from(op)] {
-            Op::Literal { at: place, len } => {
-                let literal = &program.literals[place as usize..][..usize::from(len)];
-                let found = self.haystack[at..].starts_with(literal);
-                found.then_some((next, at + literal.len()))
-            }
-            Op::One { set } => {
-                let byte = self.haystack.get(at);
-                let found = byte.is_some_and(|b| program.classes[usize::from(set)].contains(*b));
-                found.then_some((next, at + 1))
-            }
-            Op::Span { set, next: first, min, max, take, greedy } => {
-                let limit = self.haystack.len();
-                let limit = if max == NO_MAX { limit } else { limit.min(at + usize::from(max)) };
-                let low = at + usize::from(min);
-                if low > limit {
-                    return Some(None);
-                }
-                // Only as much is read as is needed: a lazy run ends early as a rule.
-                let lazy = take == Take::Shortest || (take == Take::Search && !greedy);
-                let until = if lazy { low } else { limit };
-                let class = &program.classes[usize::from(set)];
-                let reached = at + class.run(&self.haystack[at..until]);
-                self.spend((reached - at) / BYTES_PER_STEP)?;
-                if reached < low {
-                    return Some(None);
-                }
-                match take {
-                    Take::Longest | Take::Shortest => Some((next, reached)),
-                    Take::Search if greedy => return self.shrink(op, first, low, reached),
-                    Take::Search => return self.grow(op, low, limit),
-                }
-            }
-            Op::Save { slot } => {
-                let slot_value = &mut self.scratch.slots[usize::from(slot)];
-                let old = std::mem::replace(slot_value, at);
-                if !self.scratch.frames.is_empty() {
-                    self.keep(Frame::Slot { slot, old })?;
-                }
-                Some((next, at))
-            }
-            Op::Split { one, other, one_first, other_first } => {
-                let allows =
-                    |first: u16| program.firsts[usize::from(first)].allows(self.haystack, at);
-                match (allows(one_first), allows(other_first)) {
-                    (true, true) => {
-                        self.keep(Frame::Branch { op: other, at })?;
-                        Some((one, at))
-                    }
-                    (true, false) => Some((one, at)),
-                    (false, true) => Some((other, at)),
-                    (false, false) => None,
-                }
-            }
-            Op::Jump { to } => Some((to, at)),
-            Op::Look(look) => look_at(look, self.haystack, at).then_some((next, at)),
-            Op::Match => Some((op, at)),
+    fn span(&mut self, op: u16, at: usize) -> Option<Option<(u16, usize)>> {
+        let Op::Span { set, next: first, min, max, take, greedy } =
+            self.program.ops[usize::from(op)]
+        else {
+            unreachable!("only spans are asked for")
         };
-        Some(goes_on)
+        let limit = self.haystack.len();
+        let limit = if max == NO_MAX { limit } else { limit.min(at + usize::from(max)) };
+        let low = at + usize::from(min);
+        if low > limit {
+            return Some(None);
+        }
+        // Only as much is read as is needed: a lazy run ends early as a rule.
+        let lazy = take == Take::Shortest || (take == Take::Search && !greedy);
+        let until = if lazy { low } else { limit };
+        let class = &self.program.classes[usize::from(set)];
+        let reached = at + class.run(&self.haystack[at..until]);
+        self.spend(1 + (reached - at) / BYTES_PER_STEP)?;
+        if reached < low {
+            return Some(None);
+        }
+        match take {
+            Take::Longest | Take::Shortest => Some(Some((op + 1, reached))),
+            Take::Search if greedy => self.shrink(op, first, low, reached),
+            Take::Search => self.grow(op, low, limit),
+        }
     }
 
     fn keep(&mut self, frame: Frame) -> Option<()> {
