@@ -532,7 +532,7 @@ fn field(text: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     (end > 0).then(|| ((value != b"-").then_some(value), text.get(end + 1..).unwrap_or_default()))
 }
 
-/// `-`, or elements in brackets in which `\"`, `\\` and `\]` are escapes.
+/// `-`, nothing, or elements in brackets in which `\"`, `\\` and `\]` are escapes.
 fn structured_data(text: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     if text.is_empty() {
         return Some((None, text));
@@ -543,6 +543,12 @@ fn structured_data(text: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
             Some(b' ') => Some((None, &rest[1..])),
             Some(_) => None,
         };
+    }
+    // A quote in the element's name makes it none: Check Point writes `[action:"Accept"; …]`, which is
+    // its message.
+    let name = text.split(|b| matches!(b, b' ' | b']')).next().unwrap_or_default();
+    if text[0] == b'[' && name.contains(&b'"') {
+        return Some((None, text));
     }
     let mut at = 0;
     while text.get(at) == Some(&b'[') {
@@ -660,6 +666,11 @@ mod tests {
             "<165>1 2026-11-22T10:00:00Z h app 8 ID [a@1 b=\"]\\\"\"] hi",
             [nov, "h", "app", "8"],
             "hi",
+        );
+        check(
+            "<134>1 2026-11-22T10:00:00Z h CheckPoint 8 - [action:\"Accept\"; x:\"[1]\"]",
+            [nov, "h", "CheckPoint", "8"],
+            "[action:\"Accept\"; x:\"[1]\"]",
         );
         check("<165>1 - - - - - -", ["", "", "", ""], "");
         check("<165>1 2026-11-22T10:00:00Z h LEEF:1.0|a b", [nov, "h", "", ""], "LEEF:1.0|a b");

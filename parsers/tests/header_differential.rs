@@ -78,6 +78,13 @@ fn reason(line: &str, ours: &Parts, theirs: &Parts) -> Option<&'static str> {
     if ours.host.is_empty() && theirs.host == ours.program {
         return Some("a word with a colon is no host");
     }
+    let name = ours.message.split([' ', ']']).next().unwrap_or_default();
+    if name.starts_with('[') && name.contains('"') {
+        return Some("an element whose name holds a quote is none of structured data");
+    }
+    if ours.message.starts_with('[') && !line.contains(">1 ") {
+        return Some("only RFC 5424 has structured data");
+    }
     if ours.message.starts_with("- - - - ") && theirs.host.is_empty() {
         return Some("the fields of RFC 5424 without a priority in front are no header");
     }
