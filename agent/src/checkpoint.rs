@@ -11,11 +11,13 @@
 //! and the table must not take new events for repeats of old ones.
 
 use crate::delivery::{Guard, Position};
+use crate::dormant::{Among, Dormant};
 use crate::sync::lock;
 use logweir_record::SourceId;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -25,8 +27,6 @@ const MAGIC: &str = "logweir-checkpoint";
 const VERSION: u32 = 1;
 /// How long a source that is not there any more is remembered.
 const DORMANT_DAYS_MAX: u64 = 7;
-/// How many sources that are not there any more are remembered; the oldest are forgotten first.
-const DORMANT_MAX: usize = 100_000;
 
 /// One source in the checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +126,17 @@ impl Entry {
 /// A source that the checkpoint follows.
 pub(crate) trait Tracked: Send + Sync {
     fn entry(&self) -> Entry;
+    /// Differs, almost surely, if the entry does; see [`stamp_of`].
+    fn stamp(&self) -> u64;
+}
+
+/// A stamp of a source by what changes in its entry.
+#[must_use]
+pub(crate) fn stamp_of(source: SourceId, changing: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    source.hash(&mut hasher);
+    changing.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Why there is no checkpoint to work with.
@@ -172,7 +183,11 @@ struct State {
     salt: String,
     known_inputs: Vec<String>,
     /// Sources that are not there at the moment.
-    dormant: HashMap<String, Entry>,
+    dormant: Dormant,
+    /// Something besides the tracked sources changed since the last write.
+    changed: bool,
+    /// What the tracked sources looked like then.
+    stamp: u64,
     tracked: HashMap<SourceId, Arc<dyn Tracked>>,
     written: Option<Vec<u8>>,
     errors: u64,
@@ -190,12 +205,14 @@ impl Checkpoint {
         let (sequence, body) = best.unwrap_or_else(|| {
             (0, Body { salt: crate::state_dir::random_hex(), ..Body::default() })
         });
-        let dormant = body.entries.into_iter().map(|entry| (entry.source.clone(), entry)).collect();
+        let dormant = body.entries.into_iter().collect();
         let state = State {
             sequence,
             salt: body.salt,
             known_inputs: body.known_inputs,
             dormant,
+            changed: true,
+            stamp: 0,
             tracked: HashMap::new(),
             written: None,
             errors: 0,
@@ -219,21 +236,33 @@ impl Checkpoint {
     /// Whether `input` is looked at for the first time ever.
     #[must_use]
     pub(crate) fn first_look(&self, input: &str) -> bool {
-        let known = &mut lock(&self.state).known_inputs;
+        let state = &mut *lock(&self.state);
+        let known = &mut state.known_inputs;
         if known.iter().any(|name| name == input) {
             return false;
         }
         known.push(input.to_owned());
+        state.changed = true;
         true
     }
 
-    /// Takes the entry that `choose` ranks highest among the sources that are not there.
+    /// Takes the entry that `choose` ranks highest among sources that are not there.
     #[must_use]
-    pub(crate) fn claim<R: Ord>(&self, choose: impl Fn(&Entry) -> Option<R>) -> Option<Entry> {
-        let dormant = &mut lock(&self.state).dormant;
-        let ranked = dormant.values().filter_map(|entry| Some((choose(entry)?, &entry.source)));
-        let source = ranked.max_by(|a, b| a.0.cmp(&b.0)).map(|(_, source)| source.clone())?;
-        dormant.remove(&source)
+    pub(crate) fn claim<R: Ord>(
+        &self,
+        among: Among,
+        choose: impl Fn(&Entry) -> Option<R>,
+    ) -> Option<Entry> {
+        let state = &mut *lock(&self.state);
+        let claimed = state.dormant.claim(among, choose);
+        state.changed |= claimed.is_some();
+        claimed
+    }
+
+    /// Whether a file that is not there had this inode.
+    #[must_use]
+    pub(crate) fn knows_inode(&self, inode: u64) -> bool {
+        lock(&self.state).dormant.has_inode(inode)
     }
 
     /// A look at the sources that are not there.
@@ -244,22 +273,27 @@ impl Checkpoint {
 
     /// Remembers a source that is not there.
     pub(crate) fn remember(&self, entry: Entry) {
-        lock(&self.state).dormant.insert(entry.source.clone(), entry);
+        let state = &mut *lock(&self.state);
+        state.dormant.insert(entry);
+        state.changed = true;
     }
 
     /// Follows a source from now on.
     pub(crate) fn track(&self, id: SourceId, source: Arc<dyn Tracked>) {
-        lock(&self.state).tracked.insert(id, source);
+        let state = &mut *lock(&self.state);
+        state.tracked.insert(id, source);
+        state.changed = true;
     }
 
     /// Stops following a source; it is remembered if it may come back.
     pub(crate) fn untrack(&self, id: SourceId, may_come_back: bool) {
         let state = &mut *lock(&self.state);
+        state.changed = true;
         if let Some(source) = state.tracked.remove(&id)
             && may_come_back
         {
             let entry = source.entry();
-            state.dormant.insert(entry.source.clone(), entry);
+            state.dormant.insert(entry);
         }
     }
 
@@ -275,6 +309,10 @@ impl Checkpoint {
     /// The directory cannot be written; the older checkpoint is still whole.
     pub(crate) fn save(&self) -> io::Result<()> {
         let state = &mut *lock(&self.state);
+        let stamp = state.stamp();
+        if !state.changed && stamp == state.stamp {
+            return Ok(());
+        }
         let body = state.body();
         let body = serde_json::to_vec(&body).map_err(io::Error::other)?;
         if state.written.as_ref() == Some(&body) {
@@ -286,6 +324,7 @@ impl Checkpoint {
         match write_slot(&self.directory, (sequence % 2) as u32, header.as_bytes(), &body) {
             Ok(()) => {
                 state.sequence = sequence;
+                (state.changed, state.stamp) = (false, stamp);
                 state.written = Some(body);
                 Ok(())
             }
@@ -298,16 +337,15 @@ impl Checkpoint {
 }
 
 impl State {
+    /// Differs if a tracked source does, or the day; so an idle agent need not encode them all.
+    fn stamp(&self) -> u64 {
+        let sources = self.tracked.values().map(|source| source.stamp());
+        sources.fold(today(), |sum, stamp| sum.wrapping_add(stamp))
+    }
+
     fn body(&mut self) -> Body {
         let today = today();
-        self.dormant.retain(|_, entry| entry.seen_day + DORMANT_DAYS_MAX >= today);
-        if self.dormant.len() > DORMANT_MAX {
-            let mut days: Vec<u64> = self.dormant.values().map(|entry| entry.seen_day).collect();
-            let keep_from = days.len() - DORMANT_MAX;
-            let (_, oldest_kept, _) = days.select_nth_unstable(keep_from);
-            let oldest_kept = *oldest_kept;
-            self.dormant.retain(|_, entry| entry.seen_day > oldest_kept);
-        }
+        self.dormant.forget_before(today.saturating_sub(DORMANT_DAYS_MAX));
         let mut entries: Vec<Entry> = self.tracked.values().map(|source| source.entry()).collect();
         entries.extend(self.dormant.values().cloned());
         entries.sort_by(|a, b| a.source.cmp(&b.source));
@@ -439,6 +477,10 @@ mod tests {
     struct Fixed(Mutex<Entry>);
 
     impl Tracked for Fixed {
+        fn stamp(&self) -> u64 {
+            lock(&self.0).offset
+        }
+
         fn entry(&self) -> Entry {
             lock(&self.0).clone()
         }
@@ -452,7 +494,7 @@ mod tests {
 
     fn saved(directory: &Path, offset: u64) {
         let checkpoint = Checkpoint::open(directory).unwrap();
-        let claimed = checkpoint.claim(|entry| Some(entry.offset));
+        let claimed = checkpoint.claim(Among::All, |entry| Some(entry.offset));
         let source = Arc::new(Fixed(Mutex::new(claimed.unwrap_or_else(|| entry("a", 0)))));
         let id = source.entry().source_id().unwrap();
         lock(&source.0).offset = offset;
@@ -461,7 +503,10 @@ mod tests {
     }
 
     fn loaded(directory: &Path) -> Option<u64> {
-        Checkpoint::open(directory).unwrap().claim(|e| Some(e.offset)).map(|entry| entry.offset)
+        Checkpoint::open(directory)
+            .unwrap()
+            .claim(Among::All, |e| Some(e.offset))
+            .map(|entry| entry.offset)
     }
 
     #[test]
@@ -472,9 +517,9 @@ mod tests {
         saved(directory.path(), 20);
         let checkpoint = Checkpoint::open(directory.path()).unwrap();
         assert_eq!(checkpoint.salt(), salt);
-        let claimed = checkpoint.claim(|entry| Some(entry.offset)).unwrap();
+        let claimed = checkpoint.claim(Among::All, |entry| Some(entry.offset)).unwrap();
         assert_eq!(claimed, Entry { offset: 20, ..entry("a", 0) });
-        assert_eq!(checkpoint.claim(|entry| Some(entry.offset)), None);
+        assert_eq!(checkpoint.claim(Among::All, |entry| Some(entry.offset)), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod checkpoint;
 pub mod commands;
 mod config;
 mod delivery;
+mod dormant;
 mod limits;
 mod parsing;
 mod pipeline;

@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 fn stop(agent: Agent) {
     agent.stop(PATIENCE);
@@ -183,11 +184,9 @@ fn growing_fingerprint() {
         stage.lines("a.log", count..count + lines);
         count += lines;
         let agent = stage.start();
+        let size = fs::metadata(stage.path("a.log")).unwrap().len();
         wait_for(&agent, "all of it", |snapshot| {
-            snapshot
-                .sources
-                .iter()
-                .any(|source| source.acked_offset == source.end_offset && source.end_offset > 0)
+            snapshot.sources.iter().any(|source| source.acked_offset == size)
         });
         stop(agent);
     }
@@ -368,6 +367,29 @@ fn encodings() {
     assert_eq!(originals(&stage), ["mark", "a\0b"]);
 }
 
+#[test]
+fn files_that_nobody_writes_to_are_not_begun() {
+    let mut stage = Stage::new();
+    stage.source_extra = ", ignore_older: 1h".into();
+    stage.lines("old.log", 0..5);
+    let two_hours_ago = SystemTime::now() - Duration::from_secs(7200);
+    late_writer(&stage, "old.log").set_modified(two_hours_ago).unwrap();
+    stage.lines("new.log", 10..15);
+    let agent = stage.start();
+    wait_delivered(&agent, 5);
+    assert_lines(&stage.events(), 10..15);
+    stage.lines("old.log", 5..10);
+    wait_delivered(&agent, 15);
+    assert_lines(&stage.events(), 0..15);
+    // A file that was begun is read on, however old it has become.
+    stop(agent);
+    stage.lines("old.log", 15..20);
+    late_writer(&stage, "old.log").set_modified(two_hours_ago).unwrap();
+    let agent = stage.start();
+    wait_delivered(&agent, 5);
+    assert_lines(&stage.events(), 0..20);
+}
+
 fn multiline(rule: &str) -> Stage {
     let mut stage = Stage::new();
     stage.source_extra = format!(", multiline: {{{rule}}}");
@@ -414,7 +436,7 @@ fn multiline_what_ended_by_time_ends_there_also_when_it_is_read_again() {
     stage.append("a.log", "A\n 1\n");
     let agent = stage.start();
     wait_for(&agent, "the record to be held", |snapshot| snapshot.counts.held == 1);
-    agent.stop(std::time::Duration::ZERO);
+    agent.stop(Duration::ZERO);
     drop(agent);
     stage.append("a.log", " 2\nB\n");
     stage.kafka.broker_up(1).unwrap();

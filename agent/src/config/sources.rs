@@ -92,6 +92,8 @@ pub(crate) struct FileConfig {
     pub exclude: Vec<Glob>,
     pub read_from: ReadFrom,
     pub rotate_wait: Duration,
+    /// A file that was not written to for longer is not begun.
+    pub ignore_older: Option<Duration>,
     pub multiline: Option<Multiline>,
     /// Of files that do not begin with a byte order mark.
     pub encoding: Encoding,
@@ -262,9 +264,18 @@ fn file(table: &mut Table<'_>, faults: &mut Faults) -> Option<FileConfig> {
     let read_from = read_from(table, faults);
     let rotate_wait = table.duration("rotate_wait", faults).unwrap_or(ROTATE_WAIT_DEFAULT);
     let multiline = Multiline::read(table, common.line_bytes_max, faults);
+    let ignore_older = table.duration("ignore_older", faults);
     let encoding = encoding(table, faults);
-    let paths = paths?;
-    Some(FileConfig { common, paths, exclude, read_from, rotate_wait, multiline, encoding })
+    Some(FileConfig {
+        common,
+        paths: paths?,
+        exclude,
+        read_from,
+        rotate_wait,
+        ignore_older,
+        multiline,
+        encoding,
+    })
 }
 
 fn encoding(table: &mut Table<'_>, faults: &mut Faults) -> Encoding {

@@ -1,9 +1,10 @@
 //! A spool being read: messages flow from it as lines do from a file.
 
 use crate::accounting::{DropReason, SourceSnapshot};
-use crate::checkpoint::{Content, Entry, Tracked};
+use crate::checkpoint::{Content, Entry, Tracked, stamp_of};
 use crate::config::Common;
 use crate::delivery::{Guard, Lane, Position};
+use crate::dormant::Among;
 use crate::parsing::Line;
 use crate::pipeline::Route;
 use crate::source::Context;
@@ -43,7 +44,7 @@ impl SpoolTail {
         common: &Common,
         settings: Settings,
     ) -> io::Result<Arc<Self>> {
-        let entry = context.checkpoint.claim(|entry| {
+        let entry = context.checkpoint.claim(Among::All, |entry| {
             matches!(&entry.content, Content::Spool { name: known } if known == name)
                 .then_some(entry.offset)
         });
@@ -102,6 +103,11 @@ impl SpoolTail {
 }
 
 impl Tracked for SpoolTail {
+    fn stamp(&self) -> u64 {
+        let (position, partition) = self.route.lane.progress();
+        stamp_of(self.route.lane.id(), &(position.offset, position.prev, partition))
+    }
+
     fn entry(&self) -> Entry {
         let content = Content::Spool { name: self.spool.name().to_owned() };
         Entry::new(self.route.lane.id(), self.route.lane.progress(), content)

@@ -8,6 +8,7 @@ use super::tail::{FileTail, Start};
 use crate::checkpoint::{Checkpoint, Content, Entry, FileContent};
 use crate::config::{FileConfig, ReadFrom};
 use crate::delivery::{Lane, Position};
+use crate::dormant::Among;
 use crate::sync::{read, write};
 use logweir_record::SourceId;
 use std::fs::File;
@@ -238,7 +239,7 @@ impl Scanner {
 /// The checkpoint's entry for a file. The device's number may differ after a restart of the
 /// machine, so it only decides between entries.
 fn claim(checkpoint: &Checkpoint, key: Key, born_ns: u64) -> Option<Entry> {
-    checkpoint.claim(|entry| {
+    checkpoint.claim(Among::Inode(key.inode), |entry| {
         let file = entry.file()?;
         let same = file.inode == key.inode && file.born_ns == born_ns && !file.replaced;
         same.then_some((file.device == key.device, file.epoch))
@@ -248,10 +249,9 @@ fn claim(checkpoint: &Checkpoint, key: Key, born_ns: u64) -> Option<Entry> {
 /// The entry of content that was replaced in place, if the new file has it: then the file is the
 /// copy that was made before, and what is left of the content is read there.
 fn adopt(checkpoint: &Checkpoint, file: &File) -> Option<Entry> {
-    checkpoint.claim(|entry| {
+    checkpoint.claim(Among::Replaced, |entry| {
         let known = entry.file()?;
-        let is_copy = known.replaced
-            && usize::from(known.head_length) >= HEAD_KEPT_BYTES
+        let is_copy = usize::from(known.head_length) >= HEAD_KEPT_BYTES
             && holds(file, known, &entry.position());
         is_copy.then_some(known.epoch)
     })

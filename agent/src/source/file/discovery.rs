@@ -16,8 +16,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Changes of directories are gathered for so long.
-const GATHER: Duration = Duration::from_millis(20);
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Discovery {
@@ -75,7 +73,7 @@ impl Discovery {
 
 fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
     let mut watches = Watches::new();
-    let mut interval = scanner.rescan(&mut watches, true);
+    let mut wait = scanner.rescan(&mut watches, true);
     let mut scanned = Instant::now();
     let beat = tick(Duration::from_millis(100));
     while !stop.load(Ordering::Acquire) {
@@ -102,13 +100,13 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
             }
         }
         if structural && !stop.load(Ordering::Acquire) {
-            std::thread::sleep(GATHER);
+            std::thread::sleep(wait.gather);
             while let Ok(event) = watches.events.try_recv() {
                 scanner.event(event);
             }
         }
-        if structural || scanned.elapsed() >= interval {
-            interval = scanner.rescan(&mut watches, false);
+        if structural || scanned.elapsed() >= wait.interval {
+            wait = scanner.rescan(&mut watches, false);
             scanned = Instant::now();
         }
     }

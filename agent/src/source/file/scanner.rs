@@ -14,6 +14,7 @@ use crate::workers::Work;
 use crossbeam_channel::Sender;
 use notify::EventKind;
 use std::collections::{HashMap, HashSet};
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -21,6 +22,19 @@ use std::time::{Duration, Instant};
 /// Between two rescans at least; more if a rescan takes long, so that it costs at most 2 % of a core.
 const RESCAN_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 const RESCAN_COST: u32 = 50;
+/// The same while the kernel tells what changes: at most half a percent.
+const RESCAN_COST_WATCHED: u32 = 200;
+/// Changes of directories are gathered for so long, and for so many times what a rescan takes.
+const GATHER: (Duration, u32) = (Duration::from_millis(20), 4);
+
+/// How long to wait after a rescan.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rescanned {
+    /// Until the next one.
+    pub(super) interval: Duration,
+    /// After a change of a directory, for more of them.
+    pub(super) gather: Duration,
+}
 
 /// The files that are read.
 pub(super) type Tails = Arc<RwLock<HashMap<Key, Arc<FileTail>>>>;
@@ -96,8 +110,8 @@ impl Scanner {
         }
     }
 
-    /// Looks through all directories; returns how long to wait until the next time.
-    pub(super) fn rescan(&mut self, watches: &mut Watches, first: bool) -> Duration {
+    /// Looks through all directories.
+    pub(super) fn rescan(&mut self, watches: &mut Watches, first: bool) -> Rescanned {
         let started = Instant::now();
         let mut directories = HashSet::new();
         let mut seen: HashMap<Key, PathBuf> = HashMap::new();
@@ -129,8 +143,13 @@ impl Scanner {
             // What was skipped the first time must not be skipped again after a crash.
             self.context.save_checkpoint();
         }
+        let took = started.elapsed();
+        let cost = if watches.are_whole() { RESCAN_COST_WATCHED } else { RESCAN_COST };
         let (min, max) = RESCAN_INTERVAL;
-        (started.elapsed() * RESCAN_COST).clamp(min, max)
+        Rescanned {
+            interval: (took * cost).clamp(min, max),
+            gather: GATHER.0.max(took * GATHER.1).min(min),
+        }
     }
 
     /// One path that a glob found: wakes the file if it is known and has changed, else begins it.
@@ -157,6 +176,9 @@ impl Scanner {
             seen.insert(key, path);
             return;
         }
+        if self.is_too_old(config, &metadata, key) {
+            return;
+        }
         match self.begin(config, &path, first_look) {
             Ok(()) => {
                 self.refused.remove(&path);
@@ -174,30 +196,34 @@ impl Scanner {
         }
     }
 
+    /// Whether nobody has written to a file for so long that it is not to be begun.
+    fn is_too_old(&self, config: &FileConfig, metadata: &Metadata, key: Key) -> bool {
+        let Some(limit) = config.ignore_older else { return false };
+        let age = metadata.modified().ok().and_then(|written| written.elapsed().ok());
+        age.is_some_and(|age| age > limit) && !self.context.checkpoint.knows_inode(key.inode)
+    }
+
     /// At the start: files of the checkpoint that no glob finds may have been renamed in their
     /// directory; what is left of them is read.
     fn find_renamed(&mut self, seen: &mut HashMap<Key, PathBuf>) {
         let lost = self.context.checkpoint.dormant(|entry| entry.file().is_some());
-        let mut by_directory: HashMap<PathBuf, Vec<Entry>> = HashMap::new();
+        let mut by_directory: HashMap<PathBuf, HashMap<u64, Entry>> = HashMap::new();
         for entry in lost {
-            let Some(directory) =
-                entry.file().and_then(|file| Path::new(&file.path).parent().map(Path::to_owned))
-            else {
+            let Some(file) = entry.file() else { continue };
+            let Some(directory) = Path::new(&file.path).parent().map(Path::to_owned) else {
                 continue;
             };
-            by_directory.entry(directory).or_default().push(entry);
+            by_directory.entry(directory).or_default().insert(file.inode, entry);
         }
         for (directory, entries) in by_directory {
             let Ok(found) = std::fs::read_dir(&directory) else { continue };
             for found in found.filter_map(Result::ok) {
                 let Ok(metadata) = found.metadata() else { continue };
                 let key = Key::of(&metadata);
-                let wanted = |entry: &&Entry| {
-                    entry.file().is_some_and(|file| {
-                        file.inode == key.inode && file.born_ns == born_ns(&metadata)
-                    })
-                };
-                let Some(entry) = entries.iter().find(wanted) else { continue };
+                let Some(entry) = entries.get(&key.inode) else { continue };
+                if entry.file().is_none_or(|file| file.born_ns != born_ns(&metadata)) {
+                    continue;
+                }
                 let Some(config) = self.config_of(entry) else { continue };
                 if !seen.contains_key(&key) && self.begin(&config, &found.path(), false).is_ok() {
                     self.left_behind(key);

@@ -11,7 +11,7 @@ use super::identity::{HEAD_BYTES, Key, guard_at, head_of, read_at};
 use super::lines::cut;
 use super::records::Records;
 use crate::accounting::DropReason;
-use crate::checkpoint::{Content, Entry, FileContent, Tracked};
+use crate::checkpoint::{Content, Entry, FileContent, Tracked, stamp_of};
 use crate::config::FileConfig;
 use crate::delivery::{Guard, Position};
 use crate::limits::Pace;
@@ -240,6 +240,13 @@ impl FileTail {
 }
 
 impl Tracked for FileTail {
+    fn stamp(&self) -> u64 {
+        let (position, partition) = self.route.lane.progress();
+        let content = lock(&self.content);
+        let head = (content.head_length, content.replaced, content.cuts.len());
+        stamp_of(self.route.lane.id(), &(position.offset, position.prev, partition, head))
+    }
+
     fn entry(&self) -> Entry {
         let progress = self.route.lane.progress();
         let mut content = self.content();

@@ -33,6 +33,11 @@ impl Watches {
         Self { watcher, watched: HashSet::new(), events }
     }
 
+    /// Whether every directory is watched.
+    pub(super) fn are_whole(&self) -> bool {
+        self.watcher.is_some()
+    }
+
     /// Watches these directories and no others.
     pub(super) fn set(&mut self, directories: HashSet<PathBuf>) {
         let Some(watcher) = &mut self.watcher else { return };

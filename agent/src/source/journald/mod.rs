@@ -8,9 +8,10 @@ mod entry;
 mod file;
 
 use crate::accounting::SourceSnapshot;
-use crate::checkpoint::{Content, Entry as CheckpointEntry, Tracked};
+use crate::checkpoint::{Content, Entry as CheckpointEntry, Tracked, stamp_of};
 use crate::config::{JournaldConfig, ReadFrom};
 use crate::delivery::{Guard, Lane, Position};
+use crate::dormant::Among;
 use crate::parsing::Line;
 use crate::pipeline::Route;
 use crate::source::{Context, lane_snapshot};
@@ -136,7 +137,7 @@ impl Scan {
     fn admit(&self, seqnum_id: [u8; 16], files: &[JournalFile]) -> Arc<JournalTail> {
         let context = &self.context;
         let name: String = seqnum_id.iter().map(|byte| format!("{byte:02x}")).collect();
-        let entry = context.checkpoint.claim(|entry| {
+        let entry = context.checkpoint.claim(Among::All, |entry| {
             matches!(&entry.content, Content::Journal { seqnum_id } if *seqnum_id == name)
                 .then_some(entry.offset)
         });
@@ -261,6 +262,11 @@ impl JournalTail {
 }
 
 impl Tracked for JournalTail {
+    fn stamp(&self) -> u64 {
+        let (position, partition) = self.route.lane.progress();
+        stamp_of(self.route.lane.id(), &(position.offset, position.prev, partition))
+    }
+
     fn entry(&self) -> CheckpointEntry {
         let content = Content::Journal { seqnum_id: self.name.clone() };
         CheckpointEntry::new(self.route.lane.id(), self.route.lane.progress(), content)
