@@ -11,6 +11,7 @@ use crate::accounting::SourceSnapshot;
 use crate::checkpoint::{Content, Entry as CheckpointEntry, Tracked};
 use crate::config::{JournaldConfig, ReadFrom};
 use crate::delivery::{Guard, Lane, Position};
+use crate::limits::Pace;
 use crate::parsing::Line;
 use crate::pipeline::Route;
 use crate::source::{Context, lane_snapshot};
@@ -27,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Entries of one turn.
 const TURN_ENTRIES: usize = 500;
@@ -157,7 +158,11 @@ impl Scan {
             name,
             config: self.config.clone(),
             route,
-            reading: Mutex::new(Reading { position, files: Vec::new() }),
+            reading: Mutex::new(Reading {
+                position,
+                files: Vec::new(),
+                pace: Pace::new(self.config.common.limits.source.clone()),
+            }),
             arrived: Mutex::default(),
             end: AtomicU64::new(position.offset),
             readiness: Readiness::default(),
@@ -203,6 +208,7 @@ pub(crate) struct JournalTail {
 struct Reading {
     position: Position,
     files: Vec<JournalFile>,
+    pace: Pace,
 }
 
 impl JournalTail {
@@ -281,6 +287,9 @@ impl Work for JournalTail {
             }
             Rewind::NotYet => return Turn::Later(Duration::from_millis(50)),
         }
+        if let Some(wait) = reading.pace.wait(Instant::now()) {
+            return Turn::Later(wait);
+        }
         worker.begin(&self.route, reading.position.prev);
         let (offset, more) = self.take(reading, worker);
         if offset == reading.position.offset {
@@ -291,6 +300,8 @@ impl Work for JournalTail {
             return Turn::Later(Duration::from_millis(50));
         }
         reading.position = end;
+        let tally = worker.batch.tally();
+        reading.pace.spend(Instant::now(), tally.read, tally.bytes);
         if more { Turn::More } else { Turn::Idle }
     }
 
