@@ -93,6 +93,11 @@ impl Agent {
         };
         let context = Arc::new(Context::new(agent, checkpoint, courier.clone(), queue.clone()));
         let spools = state_dir.path().join("spool");
+        let limits: Vec<_> = config
+            .sources
+            .iter()
+            .map(|source| (source.place(), source.common().limits.clone()))
+            .collect();
         let (inputs, files) = Inputs::start(&context, &spools, config.sources)?;
         // Source ids must be in the checkpoint before anything is sent under them.
         context.save_checkpoint();
@@ -106,6 +111,8 @@ impl Agent {
             report(parts.clone(), reporter, stop.clone()),
         ];
         threads.extend(reload::start(config.rules, config.rules_from, stop.clone()));
+        let limits = config.path.map(|path| reload::start_limits(path, limits, stop.clone()));
+        threads.extend(limits);
         Ok(Self {
             parts,
             workers: Mutex::new(Some(workers)),

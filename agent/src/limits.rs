@@ -3,13 +3,15 @@
 //! A chunk is taken whole and paid for afterwards, so a limit holds exactly over time whatever the
 //! size of chunks is, and no source is ever refused for good.
 
-use crate::config::Limits;
+use crate::config::LiveLimits;
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// The books of one limited flow.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    limits: Limits,
+    limits: LiveLimits,
     /// When what has been taken so far is paid for, by events and by bytes.
     events_paid: Instant,
     bytes_paid: Instant,
@@ -17,7 +19,7 @@ pub(crate) struct Pace {
 
 impl Pace {
     #[must_use]
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: LiveLimits) -> Self {
         let now = Instant::now();
         Self { limits, events_paid: now, bytes_paid: now }
     }
@@ -25,31 +27,63 @@ impl Pace {
     /// How long the flow has to wait; `None` if it may go on at `now`.
     #[must_use]
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
-        let limit = now + self.limits.burst;
+        let limit = now + self.limits.now().burst;
         let paid = self.events_paid.max(self.bytes_paid);
         paid.checked_duration_since(limit).filter(|wait| !wait.is_zero())
     }
 
     /// Notes what was taken at `now`.
     pub(crate) fn spend(&mut self, now: Instant, events: u64, bytes: u64) {
+        let limits = self.limits.now();
         let pay = |paid: &mut Instant, rate: Option<u64>, amount: u64| {
             if let Some(rate) = rate.filter(|rate| *rate > 0) {
                 *paid = (*paid).max(now) + Duration::from_secs_f64(amount as f64 / rate as f64);
             }
         };
-        pay(&mut self.events_paid, self.limits.events_per_second, events);
-        pay(&mut self.bytes_paid, self.limits.bytes_per_second, bytes);
+        pay(&mut self.events_paid, limits.events_per_second, events);
+        pay(&mut self.bytes_paid, limits.bytes_per_second, bytes);
+    }
+}
+
+/// The books of each sender by itself, of so many as there is room for; further ones share one.
+#[derive(Debug)]
+pub(crate) struct SenderPaces {
+    limits: LiveLimits,
+    paces: HashMap<IpAddr, Pace>,
+    others: Pace,
+}
+
+/// Senders that have books of their own at a time.
+const SENDERS_MAX: usize = 10_000;
+
+impl SenderPaces {
+    #[must_use]
+    pub(crate) fn new(limits: LiveLimits) -> Self {
+        let others = Pace::new(limits.clone());
+        Self { limits, paces: HashMap::new(), others }
+    }
+
+    /// The books of a sender. Of those that owe nothing none need be kept.
+    pub(crate) fn of(&mut self, sender: IpAddr, now: Instant) -> &mut Pace {
+        if self.paces.len() >= SENDERS_MAX && !self.paces.contains_key(&sender) {
+            self.paces.retain(|_, pace| pace.events_paid.max(pace.bytes_paid) > now);
+            if self.paces.len() >= SENDERS_MAX {
+                return &mut self.others;
+            }
+        }
+        self.paces.entry(sender).or_insert_with(|| Pace::new(self.limits.clone()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Limits;
 
     fn pace(events: Option<u64>, bytes: Option<u64>) -> (Pace, Instant) {
         let burst = Duration::from_secs(1);
         let limits = Limits { events_per_second: events, bytes_per_second: bytes, burst };
-        (Pace::new(limits), Instant::now())
+        (Pace::new(LiveLimits::of(limits)), Instant::now())
     }
 
     #[test]

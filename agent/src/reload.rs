@@ -1,9 +1,9 @@
-//! Rules that change while the agent runs: compiled aside, put into use whole, or not at all.
+//! Rules and limits that change while the agent runs: compiled aside, put into use whole, or not at all.
 
-use crate::config::RulesConfig;
+use crate::config::{Config, RulesConfig, SourceLimits};
 use crate::parsing::Rules;
 use logweir_document::render_all;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -46,6 +46,60 @@ pub(crate) fn start(
     };
     let thread = std::thread::Builder::new().name("rules".into()).spawn(run);
     Some(thread.expect("a thread can be started"))
+}
+
+/// Looks at the configuration file until `stop` and puts changed limits of its sources into use; a
+/// file with a fault changes nothing, and what else has changed waits for a restart.
+pub(crate) fn start_limits(
+    path: PathBuf,
+    limits: Vec<(String, SourceLimits)>,
+    stop: Arc<AtomicBool>,
+) -> JoinHandle<()> {
+    let look = |path: &Path| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.len(), metadata.modified().ok()?))
+    };
+    let run = move || {
+        let mut loaded = look(&path);
+        let mut waited = Duration::ZERO;
+        while !stop.load(Ordering::Acquire) {
+            std::thread::sleep(NAP);
+            waited += NAP;
+            if waited < LOOK_INTERVAL {
+                continue;
+            }
+            waited = Duration::ZERO;
+            let now = look(&path);
+            if now.is_some() && now != loaded {
+                loaded = now;
+                reload_limits(&path, &limits);
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("limits".into()).spawn(run);
+    thread.expect("a thread can be started")
+}
+
+fn reload_limits(path: &Path, limits: &[(String, SourceLimits)]) {
+    let config = match Config::load(path) {
+        Ok((config, _)) => config,
+        Err(faults) => {
+            return tracing::error!(
+                "the changed configuration has faults; the limits in use stay\n{}",
+                render_all(&faults, false)
+            );
+        }
+    };
+    let mut changed = 0;
+    for source in &config.sources {
+        let place = source.place();
+        let known = limits.iter().find(|(known, _)| *known == place);
+        changed += usize::from(known.is_some_and(|(_, live)| live.set(&source.common().limits)));
+    }
+    tracing::info!(
+        changed,
+        "the configuration has changed: limits are in use, other changes wait for a restart"
+    );
 }
 
 fn reload(rules: &Rules, config: &RulesConfig) {

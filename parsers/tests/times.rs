@@ -127,3 +127,20 @@ fn texts_that_only_resemble_a_time_are_none() {
     check("%Y%j", "2024366", READ, "UTC", Some("2024-12-31T00:00:00.000Z"));
     check("unix", "-0.5", READ, "UTC", Some("1969-12-31T23:59:59.500Z"));
 }
+
+/// Both sides of midnight, read five minutes to either side, with the clocks of sender and receiver
+/// in different zones.
+#[test]
+fn newyear() {
+    for (text, received, zone, expected) in [
+        ("Dec 31 23:59:59", "2026-12-31T23:59:59Z", "UTC", "2026-12-31T23:59:59.000Z"),
+        ("Dec 31 23:55:00", "2027-01-01T00:04:59Z", "UTC", "2026-12-31T23:55:00.000Z"),
+        ("Jan  1 00:04:59", "2026-12-31T23:55:00Z", "UTC", "2027-01-01T00:04:59.000Z"),
+        ("Jan  1 00:00:00", "2027-01-01T00:04:59Z", "UTC", "2027-01-01T00:00:00.000Z"),
+        ("Jan  1 00:59:59", "2026-12-31T23:59:59Z", "Europe/Berlin", "2026-12-31T23:59:59.000Z"),
+        ("Dec 31 18:59:59", "2026-12-31T23:59:59Z", "America/New_York", "2026-12-31T23:59:59.000Z"),
+        ("Dec 31 19:00:00", "2027-01-01T00:00:00Z", "America/New_York", "2027-01-01T00:00:00.000Z"),
+    ] {
+        check("rfc3164", text, received, zone, Some(expected));
+    }
+}

@@ -133,6 +133,19 @@ impl Agent {
         Self { directory: directory.to_owned(), config: path, process: None, starts: 0 }
     }
 
+    /// Changes what stands in its configuration; it may be running.
+    ///
+    /// # Panics
+    /// The configuration cannot be written.
+    pub fn edit(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(&self.config).expect("the configuration is there");
+        assert!(text.contains(from), "{from:?} is not in {text}");
+        let draft = self.config.with_extension("draft");
+        std::fs::write(&draft, text.replace(from, to))
+            .expect("the test's directory can be written");
+        std::fs::rename(&draft, &self.config).expect("the test's directory can be written");
+    }
+
     /// The same, running.
     #[must_use]
     pub fn started(directory: &Path, config: &AgentConfig) -> Self {

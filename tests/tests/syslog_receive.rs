@@ -298,6 +298,35 @@ fn udp_burst() {
     assert_eq!(counts.delivered + kernel, sent);
 }
 
+#[test]
+fn ratelimit_per_source() {
+    let receiver = Receiver::start(", limits: {per_sender: {events_per_second: 1, burst: 1s}}");
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let send = || socket.send_to(b"<13>x", receiver.address).unwrap();
+    wait_until("a datagram over the limit", || {
+        send();
+        receiver.dropped("rate_limit") > 0
+    });
+    // A fault keeps the policy in use.
+    receiver.agent.edit("events_per_second: 1,", "events_per_second: none,");
+    wait_until("the fault to be told", || receiver.agent.said().contains("the limits in use stay"));
+    let before = receiver.dropped("rate_limit");
+    wait_until("another over the limit", || {
+        send();
+        receiver.dropped("rate_limit") > before
+    });
+    receiver.agent.edit("events_per_second: none,", "events_per_second: 1000000,");
+    wait_until("the new limits", || receiver.agent.said().contains("limits are in use"));
+    wait_until("datagrams that all get through", || {
+        let before = receiver.dropped("rate_limit");
+        for _ in 0..20 {
+            send();
+        }
+        wait_until("them to be taken", || receiver.agent.counts().is_some_and(|c| c.held == 0));
+        receiver.dropped("rate_limit") == before
+    });
+}
+
 /// A certificate and its key, made for a test.
 struct Identity {
     certificate: X509,

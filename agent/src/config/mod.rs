@@ -9,7 +9,9 @@ mod multiline;
 mod sources;
 mod syslog;
 
+#[cfg(test)]
 pub(crate) use limits::Limits;
+pub(crate) use limits::{LiveLimits, SourceLimits};
 pub(crate) use multiline::{Grouping, Multiline};
 pub(crate) use sources::{
     Common, FileConfig, JournaldConfig, ReadFrom, SourceConfig, SpoolConfig, StdinConfig,
@@ -45,6 +47,8 @@ pub struct Config {
     /// Where the rules come from, for when they change.
     pub(crate) rules_from: RulesConfig,
     pub(crate) sources: Vec<SourceConfig>,
+    /// The file that it was read from, for when it changes.
+    pub(crate) path: Option<PathBuf>,
 }
 
 /// Where rule packs come from.
@@ -63,7 +67,9 @@ impl Config {
     /// Every fault of it.
     pub fn load(path: &Path) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let (name, text) = read(path)?;
-        Self::from_yaml(&name, &text)
+        let (mut config, warnings) = Self::from_yaml(&name, &text)?;
+        config.path = Some(path.to_owned());
+        Ok((config, warnings))
     }
 
     /// Reads a configuration from `text`; `name` is what the text is called in messages. The
@@ -112,6 +118,7 @@ impl Config {
             rules: rules?,
             rules_from,
             sources: sources?,
+            path: None,
         })
     }
 }

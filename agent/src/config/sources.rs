@@ -1,6 +1,6 @@
 //! The entries of `sources:`.
 
-use super::{Limits, Multiline, SyslogConfig};
+use super::{Multiline, SourceLimits, SyslogConfig};
 use crate::source::file::{Encoding, Glob};
 use crate::spool::{Settings, WhenFull};
 use logweir_document::{Diagnostic, Faults, Node, Span, Table, Value};
@@ -33,6 +33,16 @@ pub(crate) enum SourceConfig {
 }
 
 impl SourceConfig {
+    /// What is read, by which a source is found again in a changed configuration.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::File(file) => format!("file {:?}", file.paths),
+            Self::Syslog(syslog) => format!("syslog {:?}", syslog.listen.places()),
+            Self::Stdin(_) => "stdin".to_owned(),
+            Self::Journald(journald) => format!("journald {:?}", journald.directories),
+        }
+    }
+
     pub(crate) fn common(&self) -> &Common {
         match self {
             Self::File(file) => &file.common,
@@ -60,7 +70,7 @@ pub(crate) struct Common {
     pub labels: Vec<(String, String)>,
     /// Where the clock stands whose times have no zone; by default this host's.
     pub zone: Zone,
-    pub limits: Limits,
+    pub limits: SourceLimits,
     /// A longer line is cut, marked, and its length noted.
     pub line_bytes_max: usize,
 }
@@ -71,7 +81,7 @@ impl Default for Common {
             dataset: None,
             labels: Vec::new(),
             zone: local_zone(),
-            limits: Limits::default(),
+            limits: SourceLimits::default(),
             line_bytes_max: LINE_BYTES_MAX_DEFAULT as usize,
         }
     }
@@ -200,7 +210,7 @@ pub(super) fn common(table: &mut Table<'_>, faults: &mut Faults) -> Common {
     });
     let labels = labels(table, faults);
     let zone = zone(table, faults).unwrap_or_else(local_zone);
-    let limits = Limits::read(table, faults);
+    let limits = SourceLimits::read(table, faults);
     let line_bytes_max = match table.byte_size("line_bytes_max", faults) {
         Some(size) if !(64..=LINE_BYTES_MAX).contains(&size) => {
             let node = table.node("line_bytes_max");

@@ -1,6 +1,7 @@
 //! Standard input: lines go into a spool, and from there to Kafka.
 
 use crate::config::StdinConfig;
+use crate::limits::Pace;
 use crate::source::spooled::SpoolTail;
 use crate::source::syslog::{Framed, Framer};
 use crate::source::{Context, SpoolSet};
@@ -13,11 +14,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const READ_BYTES: usize = 64 << 10;
 /// How long to wait before lines are offered to a full spool again.
 const FULL_PAUSE: Duration = Duration::from_millis(20);
+/// How long to wait for a limit; it bounds how late a stop is noticed.
+const LIMIT_PAUSE: Duration = Duration::from_millis(200);
 /// How long to wait for input; it bounds how late a stop is noticed.
 const NAP: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
@@ -50,6 +53,7 @@ impl Stdin {
         let ended = Arc::new(AtomicBool::new(false));
         let reader = Reader {
             spools: spools.clone(),
+            pace: Pace::new(config.common.limits.source.clone()),
             framer: Framer::new(config.common.line_bytes_max, false),
             stop: stop.clone(),
         };
@@ -82,6 +86,7 @@ impl Stdin {
 struct Reader {
     spools: Arc<SpoolSet>,
     framer: Framer,
+    pace: Pace,
     stop: Arc<AtomicBool>,
 }
 
@@ -116,6 +121,13 @@ impl Reader {
                 return true;
             }
             self.append(&records, count);
+            self.pace.spend(Instant::now(), count, length as u64);
+            while let Some(wait) = self.pace.wait(Instant::now()) {
+                if self.stop.load(Ordering::Acquire) {
+                    break;
+                }
+                std::thread::sleep(wait.min(LIMIT_PAUSE));
+            }
             records.clear();
             if length == 0 {
                 return true;

@@ -105,7 +105,7 @@ impl FileTail {
         notices: Sender<Notice>,
         heads: Arc<Heads>,
     ) -> Self {
-        let pace = Pace::new(config.common.limits);
+        let pace = Pace::new(config.common.limits.source.clone());
         let reading = Reading {
             position: start.position,
             scanned: start.position.offset,

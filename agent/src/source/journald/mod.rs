@@ -12,6 +12,7 @@ use crate::checkpoint::{Content, Entry as CheckpointEntry, Tracked, stamp_of};
 use crate::config::{JournaldConfig, ReadFrom};
 use crate::delivery::{Guard, Lane, Position};
 use crate::dormant::Among;
+use crate::limits::Pace;
 use crate::parsing::Line;
 use crate::pipeline::Route;
 use crate::source::{Context, lane_snapshot};
@@ -28,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Entries of one turn.
 const TURN_ENTRIES: usize = 500;
@@ -158,7 +159,11 @@ impl Scan {
             name,
             config: self.config.clone(),
             route,
-            reading: Mutex::new(Reading { position, files: Vec::new() }),
+            reading: Mutex::new(Reading {
+                position,
+                files: Vec::new(),
+                pace: Pace::new(self.config.common.limits.source.clone()),
+            }),
             arrived: Mutex::default(),
             end: AtomicU64::new(position.offset),
             readiness: Readiness::default(),
@@ -204,6 +209,7 @@ pub(crate) struct JournalTail {
 struct Reading {
     position: Position,
     files: Vec<JournalFile>,
+    pace: Pace,
 }
 
 impl JournalTail {
@@ -287,6 +293,9 @@ impl Work for JournalTail {
             }
             Rewind::NotYet => return Turn::Later(Duration::from_millis(50)),
         }
+        if let Some(wait) = reading.pace.wait(Instant::now()) {
+            return Turn::Later(wait);
+        }
         worker.begin(&self.route, reading.position.prev);
         let (offset, more) = self.take(reading, worker);
         if offset == reading.position.offset {
@@ -297,6 +306,8 @@ impl Work for JournalTail {
             return Turn::Later(Duration::from_millis(50));
         }
         reading.position = end;
+        let tally = worker.batch.tally();
+        reading.pace.spend(Instant::now(), tally.read, tally.bytes);
         if more { Turn::More } else { Turn::Idle }
     }
 

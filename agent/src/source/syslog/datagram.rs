@@ -163,9 +163,10 @@ impl Receiver {
         if message.is_empty() {
             return self.intake.count_drop(shard, DropReason::EmptyLine, 1);
         }
-        if lock(&self.intake.pace).wait(Instant::now()).is_some() {
+        if self.intake.wait(sender).is_some() {
             return self.intake.count_drop(shard, DropReason::RateLimit, 1);
         }
+        self.intake.spend(sender, 1, message.len() as u64);
         let kept = cut(message, self.intake.bytes_max);
         let original_bytes = (kept.len() < message.len()).then_some(message.len() as u32);
         let pending = self.pending.entry(shard).or_insert_with(|| Pending::new(shard));

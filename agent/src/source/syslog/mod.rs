@@ -15,7 +15,7 @@ pub(crate) use framing::{Framed, Framer};
 
 use crate::accounting::DropReason;
 use crate::config::{Listen, Network, SyslogConfig};
-use crate::limits::Pace;
+use crate::limits::{Pace, SenderPaces};
 use crate::source::spooled::SpoolTail;
 use crate::source::{Context, SpoolSet};
 use crate::spool::{AppendError, Message, encode};
@@ -26,7 +26,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A longer name of a spool is replaced by its hash: file names are of at most 255 bytes.
 const SPOOL_NAME_BYTES_MAX: usize = 200;
@@ -36,6 +36,7 @@ const SPOOL_NAME_BYTES_MAX: usize = 200;
 pub(crate) struct Intake {
     spools: SpoolSet,
     pace: Mutex<Pace>,
+    sender_paces: Mutex<SenderPaces>,
     bytes_max: usize,
     allow: Vec<Network>,
     stop: Arc<AtomicBool>,
@@ -100,7 +101,8 @@ impl Syslog {
         )?;
         let intake = Arc::new(Intake {
             spools,
-            pace: Mutex::new(Pace::new(config.common.limits)),
+            pace: Mutex::new(Pace::new(config.common.limits.source.clone())),
+            sender_paces: Mutex::new(SenderPaces::new(config.common.limits.per_sender.clone())),
             bytes_max: config.common.line_bytes_max,
             allow: config.allow.clone(),
             stop: Arc::new(AtomicBool::new(false)),
@@ -182,6 +184,21 @@ impl Intake {
             Some(IpAddr::V6(address)) => address.octets().to_vec(),
         };
         (crate::delivery::content_hash(&bytes) % self.spools.tails().len() as u64) as usize
+    }
+
+    /// How long a sender has to wait for its own limit and for the source's; `None` if it need not.
+    fn wait(&self, sender: Option<IpAddr>) -> Option<Duration> {
+        let now = Instant::now();
+        let own = sender.and_then(|sender| lock(&self.sender_paces).of(sender, now).wait(now));
+        own.max(lock(&self.pace).wait(now))
+    }
+
+    /// Notes on a sender's account what it has sent.
+    fn spend(&self, sender: Option<IpAddr>, events: u64, bytes: u64) {
+        let now = Instant::now();
+        if let Some(sender) = sender {
+            lock(&self.sender_paces).of(sender, now).spend(now, events, bytes);
+        }
     }
 
     fn count_drop(&self, shard: usize, reason: DropReason, count: u64) {

@@ -18,7 +18,7 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::runtime::Runtime;
@@ -319,6 +319,8 @@ impl Connection {
     /// Appends what is pending; a full spool and a limit make the sender wait, by not reading on.
     async fn append(&mut self, intake: &Intake) {
         let mut told = false;
+        let sender = self.pass.sender;
+        intake.spend(sender, self.pending.count, self.pending.bytes);
         while let Err(error) = intake.append(&mut self.pending) {
             if !std::mem::replace(&mut told, true) {
                 let sender = String::from_utf8_lossy(&self.sender);
@@ -329,8 +331,7 @@ impl Connection {
         // An idle connection holds no buffer.
         self.pending.records = Vec::new();
         loop {
-            let wait = lock(&intake.pace).wait(Instant::now());
-            let Some(wait) = wait else { return };
+            let Some(wait) = intake.wait(sender) else { return };
             tokio::time::sleep(wait.min(LIMIT_PAUSE)).await;
         }
     }
