@@ -12,6 +12,7 @@ pub mod commands;
 mod config;
 mod delivery;
 mod limits;
+mod metrics;
 mod parsing;
 mod pipeline;
 mod reload;

@@ -26,6 +26,7 @@ enum Command {
     Completions(commands::assist::Completions),
     #[command(hide = true)]
     Man(commands::assist::Man),
+    Reference(commands::reference::Reference),
 }
 
 fn main() -> ExitCode {
@@ -41,5 +42,6 @@ fn main() -> ExitCode {
         Command::Config(config) => config.execute(),
         Command::Completions(completions) => completions.execute(Arguments::command()),
         Command::Man(man) => man.execute(Arguments::command()),
+        Command::Reference(reference) => reference.execute(),
     }
 }

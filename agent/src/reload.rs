@@ -48,7 +48,7 @@ pub(crate) fn start(
     Some(thread.expect("a thread can be started"))
 }
 
-fn reload(rules: &Rules, config: &RulesConfig) {
+pub(crate) fn reload(rules: &Rules, config: &RulesConfig) {
     match rules.reload(config) {
         Ok(true) => {
             let (count, hash) = rules.describe();

@@ -10,10 +10,12 @@ pub mod init;
 mod input;
 mod lines;
 pub mod parse;
+pub mod reference;
 pub mod rules;
 pub mod run;
 pub mod spool;
 pub mod status;
+mod supervision;
 
 use logweir_document::{Diagnostic, render_all};
 use std::io::{self, IsTerminal as _, Write as _};

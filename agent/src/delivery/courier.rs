@@ -9,6 +9,7 @@ use crate::sync::{lock, write};
 use logweir_kafka::producer::{Producer, ProducerError, SendError};
 use logweir_kafka::properties::Properties;
 use logweir_record::{TOPIC_DEAD_LETTER, partition_of};
+use logweir_service::beat;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -126,6 +127,7 @@ impl Courier {
             if self.shared.stop.load(Ordering::Acquire) {
                 return None;
             }
+            beat();
             if let Some(link) = link.as_ref().filter(|link| !link.producer.is_broken()) {
                 return Some(link.clone());
             }
@@ -181,6 +183,7 @@ impl Courier {
     /// message that goes alone.
     fn begins(&self, link: &Link, partition: i32) -> Result<bool, ShipError> {
         loop {
+            beat();
             match link.open.enter(partition) {
                 Entry::Open => return Ok(false),
                 Entry::Yours => return Ok(true),
@@ -209,6 +212,7 @@ impl Courier {
                     if self.shared.stop.load(Ordering::Acquire) {
                         return Err(ShipError::Stopped);
                     }
+                    beat();
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(pause_max);
                 }
