@@ -4,7 +4,7 @@
 //! per file but how far it is behind, and that for a bounded number of files: counters by file are in
 //! `logweir-agent status`.
 
-use crate::accounting::{DROP_REASONS, ListenerSnapshot, Snapshot, SourceSnapshot};
+use crate::accounting::{ListenerSnapshot, OWN_REASONS, Snapshot, SourceSnapshot};
 use logweir_service::Kind::{Counter, Gauge};
 use logweir_service::{Exposition, Kind, Metric};
 use std::cmp::Reverse;
@@ -158,10 +158,10 @@ pub(crate) fn render(snapshot: &Snapshot) -> String {
     out.value(&READ, counts.read as f64);
     out.value(&DELIVERED, counts.delivered as f64);
     out.value(&HELD, counts.held as f64);
-    let dropped = DROP_REASONS.map(|reason| {
-        let count = counts.dropped.get(reason.word()).copied().unwrap_or(0);
-        ([reason.word().to_owned()], count as f64)
-    });
+    let mut dropped: BTreeMap<&str, u64> =
+        OWN_REASONS.into_iter().map(|reason| (reason.word(), 0)).collect();
+    dropped.extend(&counts.dropped);
+    let dropped = dropped.into_iter().map(|(word, count)| ([word.to_owned()], count as f64));
     out.metric(&DROPPED, dropped);
     out.value(&PARSED, counts.parsed as f64);
     out.value(&UNPARSED, counts.unparsed as f64);

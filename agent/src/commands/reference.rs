@@ -44,8 +44,8 @@ $ curl -s --unix-socket /run/logweir-agent/metrics.sock http://localhost/metrics
 ```
 
 In every scrape `events_read_total` = `events_delivered_total` + `events_held` + the sum of
-`events_dropped_total`, exactly. Every reason for a drop is there from the start, with 0; see
-[agent.md](agent.md) for what they mean.
+`events_dropped_total`, exactly. Every reason of the agent's own is there from the start, with
+0, those of rules once they occur; see [agent.md](agent.md) for what they mean.
 
 This page is printed by `logweir-agent reference metrics`.
 
