@@ -21,6 +21,7 @@ use crate::spool::Settings;
 use crate::state_dir::{StateDir, StateDirError};
 use crate::status::StatusSocket;
 use crate::sync::lock;
+use crate::tap::{Tap, TapSocket};
 use crate::workers::{Queue, Work, Workers};
 use logweir_kafka::producer::ProducerError;
 use logweir_service::{Endpoint, Listen, Pulse, beat};
@@ -109,11 +110,12 @@ impl Agent {
         let pulse = Pulse::default();
         let workers = Workers::start(config.workers, &queue, &courier, &config.rules, &pulse);
         let discovery = Discovery::start(context.clone(), files);
-        let parts = Arc::new(Parts { context, discovery, inputs });
+        let parts = Arc::new(Parts { context: context.clone(), discovery, inputs });
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = vec![
             keep(parts.clone(), stop.clone(), pulse.clone(), config.checkpoint_interval),
             answer(parts.clone(), StatusSocket::bind(state_dir.path())?, stop.clone()),
+            watch(context.courier.tap().clone(), TapSocket::bind(state_dir.path())?, stop.clone()),
             report(parts.clone(), reporter, stop.clone()),
         ];
         let metrics = config.metrics.map(|listen| serve_metrics(parts.clone(), &listen));
@@ -360,6 +362,11 @@ fn answer(parts: Arc<Parts>, socket: StatusSocket, stop: Arc<AtomicBool>) -> Joi
 
 fn serve_metrics(parts: Arc<Parts>, listen: &Listen) -> io::Result<Endpoint> {
     Endpoint::start(listen, move || metrics::render(&parts.snapshot()))
+}
+
+/// The thread that serves those who watch events.
+fn watch(tap: Arc<Tap>, socket: TapSocket, stop: Arc<AtomicBool>) -> JoinHandle<()> {
+    thread("tap", move || socket.serve(&tap, &stop))
 }
 
 /// The thread that sends reports about the agent.

@@ -22,6 +22,7 @@ mod spool;
 mod state_dir;
 mod status;
 mod sync;
+mod tap;
 mod workers;
 
 pub use accounting::{Counts, ListenerSnapshot, Snapshot, SourceSnapshot};

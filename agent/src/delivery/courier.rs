@@ -6,6 +6,7 @@ use super::open::{Entry, OpenPartitions};
 use super::shared::{KafkaState, Shared};
 use crate::pipeline::Batch;
 use crate::sync::{lock, write};
+use crate::tap::Tap;
 use logweir_kafka::producer::{Producer, ProducerError, SendError};
 use logweir_kafka::properties::Properties;
 use logweir_record::{TOPIC_DEAD_LETTER, partition_of};
@@ -56,6 +57,7 @@ pub(crate) struct Courier {
     shared: Arc<Shared>,
     topic: String,
     event_bytes_max: usize,
+    tap: Arc<Tap>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -89,7 +91,13 @@ impl Courier {
             .name("courier".into())
             .spawn(move || keeper.run(first))
             .expect("a thread can be started");
-        Ok(Self { shared, topic, event_bytes_max, thread: Mutex::new(Some(thread)) })
+        Ok(Self {
+            shared,
+            topic,
+            event_bytes_max,
+            tap: Arc::default(),
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Registers a lane; outcomes reach it by the returned slot.
@@ -112,6 +120,11 @@ impl Courier {
     #[must_use]
     pub(crate) fn generation(&self) -> u64 {
         self.shared.generation.load(Ordering::Acquire)
+    }
+
+    /// Where events can be watched.
+    pub(crate) fn tap(&self) -> &Arc<Tap> {
+        &self.tap
     }
 
     /// The largest event that is taken.
@@ -163,6 +176,7 @@ impl Courier {
         for payload in dead_letters {
             self.send(link, TOPIC_DEAD_LETTER, None, payload, tag | TAG_DEAD_LETTER)?;
         }
+        self.tap.offer(batch.events());
         let events = batch.events();
         let last = events.len().saturating_sub(1);
         for (index, payload) in events.enumerate() {
