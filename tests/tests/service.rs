@@ -24,7 +24,7 @@ impl Ear {
                 self.heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
             }
             let found = self.heard.iter().position(|text| expected(text))?;
-            Some(self.heard.drain(..=found).last().expect("it was found"))
+            Some(self.heard.drain(..=found).next_back().expect("it was found"))
         })
     }
 }
