@@ -45,7 +45,7 @@ pub(crate) enum DropReason {
 }
 
 /// The reasons but for those of rules, in the order of the counters.
-const OWN_REASONS: [DropReason; 12] = [
+pub(crate) const OWN_REASONS: [DropReason; 12] = [
     DropReason::EmptyLine,
     DropReason::Sampled,
     DropReason::TooLarge,

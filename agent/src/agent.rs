@@ -5,8 +5,10 @@
 
 use crate::accounting::{Counts, ListenerSnapshot, Snapshot, SourceSnapshot};
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::config::{Common, Config, FileConfig, SourceConfig};
+use crate::config::{Common, Config, FileConfig, RulesConfig, SourceConfig};
 use crate::delivery::Courier;
+use crate::metrics;
+use crate::parsing::Rules;
 use crate::reload;
 use crate::report::Reporter;
 use crate::source::file::Discovery;
@@ -19,9 +21,12 @@ use crate::spool::Settings;
 use crate::state_dir::{StateDir, StateDirError};
 use crate::status::StatusSocket;
 use crate::sync::lock;
+use crate::tap::{Tap, TapSocket};
 use crate::workers::{Queue, Work, Workers};
 use logweir_kafka::producer::ProducerError;
+use logweir_service::{Endpoint, Listen, Pulse, beat};
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -40,6 +45,8 @@ pub enum AgentError {
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]
     Kafka(#[from] ProducerError),
+    #[error("cannot listen for questions after metrics: {0}; see `metrics.listen`")]
+    Metrics(io::Error),
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
 }
@@ -51,6 +58,10 @@ pub struct Agent {
     workers: Mutex<Option<Workers>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     stop: Arc<AtomicBool>,
+    pulse: Pulse,
+    rules: (Rules, RulesConfig),
+    /// Answers until the agent is gone.
+    metrics: Option<Endpoint>,
     /// Last, so that the directory is free only when nothing is written there any more.
     state_dir: StateDir,
 }
@@ -101,15 +112,19 @@ impl Agent {
         let (inputs, files) = Inputs::start(&context, &spools, config.sources)?;
         // Source ids must be in the checkpoint before anything is sent under them.
         context.save_checkpoint();
-        let workers = Workers::start(config.workers, &queue, &courier, &config.rules);
+        let pulse = Pulse::default();
+        let workers = Workers::start(config.workers, &queue, &courier, &config.rules, &pulse);
         let discovery = Discovery::start(context.clone(), files);
-        let parts = Arc::new(Parts { context, discovery, inputs });
+        let parts = Arc::new(Parts { context: context.clone(), discovery, inputs });
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = vec![
-            keep(parts.clone(), stop.clone(), config.checkpoint_interval),
+            keep(parts.clone(), stop.clone(), pulse.clone(), config.checkpoint_interval),
             answer(parts.clone(), StatusSocket::bind(state_dir.path())?, stop.clone()),
+            watch(context.courier.tap().clone(), TapSocket::bind(state_dir.path())?, stop.clone()),
             report(parts.clone(), reporter, stop.clone()),
         ];
+        let metrics = config.metrics.map(|listen| serve_metrics(parts.clone(), &listen));
+        let rules = (config.rules.clone(), config.rules_from.clone());
         threads.extend(reload::start(config.rules, config.rules_from, stop.clone()));
         let limits = config.path.map(|path| reload::start_limits(path, limits, stop.clone()));
         threads.extend(limits);
@@ -118,6 +133,9 @@ impl Agent {
             workers: Mutex::new(Some(workers)),
             threads: Mutex::new(threads),
             stop,
+            pulse,
+            rules,
+            metrics: metrics.transpose().map_err(AgentError::Metrics)?,
             state_dir,
         })
     }
@@ -132,6 +150,24 @@ impl Agent {
     #[must_use]
     pub fn syslog_addresses(&self) -> Vec<Addresses> {
         self.parts.inputs.syslog.iter().map(Syslog::addresses).collect()
+    }
+
+    /// Where metrics are answered, if at an address.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(Endpoint::address)
+    }
+
+    /// A thread that has not come round for longer than `limit`, though it waits for no one.
+    #[must_use]
+    pub fn stalled(&self, limit: Duration) -> Option<String> {
+        self.pulse.stalled(limit)
+    }
+
+    /// Looks at the rules now; what has faults is told, and the rules in use stay.
+    pub fn reload_rules(&self) {
+        let (rules, from) = &self.rules;
+        reload::reload(rules, from);
     }
 
     /// Whether there is nothing more to do: the only source was standard input, it has ended, and
@@ -283,13 +319,20 @@ impl Drop for Agent {
 }
 
 /// The thread that syncs spools and writes the checkpoint; this less often if it takes long.
-fn keep(parts: Arc<Parts>, stop: Arc<AtomicBool>, interval: Duration) -> JoinHandle<()> {
+fn keep(
+    parts: Arc<Parts>,
+    stop: Arc<AtomicBool>,
+    pulse: Pulse,
+    interval: Duration,
+) -> JoinHandle<()> {
     let run = move || {
+        let _beating = pulse.join();
         let Parts { context, inputs, .. } = &*parts;
         let mut wait = interval;
         let mut last = Instant::now();
         let mut generation = 0;
         while !stop.load(Ordering::Acquire) {
+            beat();
             std::thread::sleep(Duration::from_millis(50).min(interval));
             let now = context.courier.generation();
             if std::mem::replace(&mut generation, now) != now {
@@ -322,6 +365,15 @@ fn answer(parts: Arc<Parts>, socket: StatusSocket, stop: Arc<AtomicBool>) -> Joi
             std::thread::sleep(Duration::from_millis(50));
         }
     })
+}
+
+fn serve_metrics(parts: Arc<Parts>, listen: &Listen) -> io::Result<Endpoint> {
+    Endpoint::start(listen, move || metrics::render(&parts.snapshot()))
+}
+
+/// The thread that serves those who watch events.
+fn watch(tap: Arc<Tap>, socket: TapSocket, stop: Arc<AtomicBool>) -> JoinHandle<()> {
+    thread("tap", move || socket.serve(&tap, &stop))
 }
 
 /// The thread that sends reports about the agent.

@@ -13,6 +13,7 @@ mod config;
 mod delivery;
 mod dormant;
 mod limits;
+mod metrics;
 mod parsing;
 mod pipeline;
 mod reload;
@@ -22,6 +23,7 @@ mod spool;
 mod state_dir;
 mod status;
 mod sync;
+mod tap;
 mod workers;
 
 pub use accounting::{Counts, ListenerSnapshot, Snapshot, SourceSnapshot};

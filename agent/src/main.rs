@@ -26,6 +26,10 @@ enum Command {
     Completions(commands::assist::Completions),
     #[command(hide = true)]
     Man(commands::assist::Man),
+    Top(commands::top::Top),
+    Tap(commands::tap::Tap),
+    Doctor(commands::doctor::Doctor),
+    Reference(commands::reference::Reference),
 }
 
 fn main() -> ExitCode {
@@ -41,5 +45,9 @@ fn main() -> ExitCode {
         Command::Config(config) => config.execute(),
         Command::Completions(completions) => completions.execute(Arguments::command()),
         Command::Man(man) => man.execute(Arguments::command()),
+        Command::Top(top) => top.execute(),
+        Command::Tap(tap) => tap.execute(),
+        Command::Doctor(doctor) => doctor.execute(),
+        Command::Reference(reference) => reference.execute(),
     }
 }

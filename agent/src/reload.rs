@@ -102,7 +102,7 @@ fn reload_limits(path: &Path, limits: &[(String, SourceLimits)]) {
     );
 }
 
-fn reload(rules: &Rules, config: &RulesConfig) {
+pub(crate) fn reload(rules: &Rules, config: &RulesConfig) {
     match rules.reload(config) {
         Ok(true) => {
             let (count, hash) = rules.describe();

@@ -9,6 +9,7 @@ use crate::parsing::{Engine, Line, Rules};
 use crate::pipeline::{Batch, Route};
 use crate::sync::lock;
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use logweir_service::{Pulse, beat};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -240,14 +241,18 @@ impl Workers {
         queue: &Queue,
         courier: &Arc<Courier>,
         rules: &Rules,
+        pulse: &Pulse,
     ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let thread = |index: usize| {
             let (queue, courier, stop) = (queue.clone(), courier.clone(), stop.clone());
-            let engine = Engine::new(rules);
+            let (engine, pulse) = (Engine::new(rules), pulse.clone());
             std::thread::Builder::new()
                 .name(format!("worker-{index}"))
-                .spawn(move || serve(&queue, &courier, &stop, engine))
+                .spawn(move || {
+                    let _beating = pulse.join();
+                    serve(&queue, &courier, &stop, engine);
+                })
                 .expect("a thread can be started")
         };
         let threads = (0..count.max(1)).map(thread).collect();
@@ -267,6 +272,7 @@ fn serve(queue: &Queue, courier: &Courier, stop: &AtomicBool, mut engine: Engine
     let mut buffer = Vec::new();
     let mut batch = Batch::default();
     while !stop.load(Ordering::Acquire) {
+        beat();
         let Some(work) = queue.next() else { continue };
         work.readiness().begin();
         let mut worker =

@@ -167,6 +167,33 @@ impl Agent {
         self.starts += 1;
     }
 
+    /// Changes its configuration, for the next start or reload.
+    ///
+    /// # Panics
+    /// The configuration does not have `old`.
+    pub fn rewrite(&self, old: &str, new: &str) {
+        let text = std::fs::read_to_string(&self.config).expect("the configuration is there");
+        assert!(text.contains(old), "`{old}` is not in {text}");
+        std::fs::write(&self.config, text.replace(old, new)).expect("it can be written");
+    }
+
+    /// Appends to its configuration.
+    ///
+    /// # Panics
+    /// The configuration is not there.
+    pub fn append(&self, more: &str) {
+        let text = std::fs::read_to_string(&self.config).expect("the configuration is there");
+        std::fs::write(&self.config, text + more).expect("it can be written");
+    }
+
+    /// SIGHUP.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn hang_up(&self) {
+        self.process.as_ref().expect("the agent runs").hang_up();
+    }
+
     /// Memory that is in use, in bytes.
     ///
     /// # Panics

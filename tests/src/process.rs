@@ -138,6 +138,11 @@ impl Process {
         kill_process(self.pid(), Signal::CONT).expect("it runs");
     }
 
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        kill_process(self.pid(), Signal::HUP).expect("it runs");
+    }
+
     /// SIGTERM; returns the exit status.
     ///
     /// # Panics

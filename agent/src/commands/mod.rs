@@ -6,14 +6,19 @@ pub mod assist;
 pub mod check;
 pub mod config;
 pub mod discover;
+pub mod doctor;
 pub mod init;
 mod input;
 mod lines;
 pub mod parse;
+pub mod reference;
 pub mod rules;
 pub mod run;
 pub mod spool;
 pub mod status;
+mod supervision;
+pub mod tap;
+pub mod top;
 
 use logweir_document::{Diagnostic, render_all};
 use std::io::{self, IsTerminal as _, Write as _};
@@ -26,6 +31,14 @@ const EXIT_CONFIG: u8 = 78;
 /// Prints faults and warnings for a person.
 fn show(faults: &[Diagnostic]) {
     eprint!("{}", render_all(faults, io::stderr().is_terminal()));
+}
+
+/// Why there is no answer from a running agent.
+fn no_agent(state_dir: &Path, error: &io::Error) -> String {
+    format!(
+        "no agent answers in `{}`: {error}; is it running, and may this user enter the directory?",
+        state_dir.display()
+    )
 }
 
 /// Prints every fault of a configuration.

@@ -1,8 +1,13 @@
 //! `logweir-agent run`: the agent until a signal.
 
+use super::supervision::Supervision;
 use super::{report_faults, show};
-use crate::{Agent, Config, STOP_GRACE};
-use std::io::IsTerminal as _;
+use crate::config::Loaded;
+use crate::{Agent, STOP_GRACE};
+use crossbeam_channel::{Receiver, bounded};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,39 +20,51 @@ pub struct Run {
     config: PathBuf,
 }
 
+/// What a signal asks for.
+enum Request {
+    Stop,
+    Reload,
+}
+
 impl Run {
     pub fn execute(self) -> ExitCode {
-        match Config::load(&self.config) {
-            Ok((config, warnings)) => {
+        match Loaded::from_file(&self.config) {
+            Ok((loaded, warnings)) => {
                 show(&warnings);
-                run(config)
+                run(self.config, loaded)
             }
             Err(faults) => report_faults(&faults),
         }
     }
 }
 
-fn run(config: Config) -> ExitCode {
+fn run(path: PathBuf, loaded: Loaded) -> ExitCode {
     start_logging();
-    let (sender, signal) = crossbeam_channel::bounded(1);
-    // The first signal asks for a stop, the second one ends the process at once.
-    let handler = move || {
-        if sender.try_send(()).is_err() {
-            std::process::exit(1);
+    let requests = match requests() {
+        Ok(requests) => requests,
+        Err(error) => {
+            eprintln!("logweir-agent: cannot install a signal handler: {error}");
+            return ExitCode::FAILURE;
         }
     };
-    if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("logweir-agent: cannot install a signal handler: {error}");
-        return ExitCode::FAILURE;
-    }
-    let agent = match Agent::start(config) {
+    let mut supervision = Supervision::new(path, loaded.document);
+    let agent = match Agent::start(loaded.config) {
         Ok(agent) => agent,
         Err(error) => {
             eprintln!("logweir-agent: {error}");
             return ExitCode::FAILURE;
         }
     };
-    while !agent.is_finished() && signal.recv_timeout(Duration::from_millis(200)).is_err() {}
+    supervision.started(&agent);
+    while !agent.is_finished() {
+        match requests.recv_timeout(Duration::from_millis(200)) {
+            Ok(Request::Stop) => break,
+            Ok(Request::Reload) => supervision.reload(&agent),
+            Err(_) => {}
+        }
+        supervision.look(&agent);
+    }
+    supervision.stopping();
     tracing::info!("stopping: sending what is read");
     let all_out = agent.stop(STOP_GRACE);
     let counts = agent.snapshot().counts;
@@ -62,14 +79,36 @@ fn run(config: Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// SIGINT and SIGTERM ask for a stop, the second of them ends the process at once; SIGHUP asks for a
+/// reload.
+fn requests() -> io::Result<Receiver<Request>> {
+    let (sender, receiver) = bounded(1);
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let listen = move || {
+        let mut stops = false;
+        for signal in signals.forever() {
+            if signal == SIGHUP {
+                // One that is asked for while another waits is the same.
+                let _ = sender.try_send(Request::Reload);
+            } else if std::mem::replace(&mut stops, true) {
+                std::process::exit(1);
+            } else if sender.send(Request::Stop).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(listen)?;
+    Ok(receiver)
+}
+
 /// Log lines to standard error, with a level from `LOGWEIR_LOG` (default `info`).
 fn start_logging() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("LOGWEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .try_init();
 }

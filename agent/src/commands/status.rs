@@ -1,6 +1,6 @@
 //! `logweir-agent status`: what a running agent has read, delivered, holds and dropped.
 
-use super::report_faults;
+use super::{no_agent, report_faults};
 use crate::Config;
 use crate::status::ask;
 use clap::ValueEnum;
@@ -41,11 +41,7 @@ impl Status {
                 }
             },
             Err(error) => {
-                eprintln!(
-                    "logweir-agent: no agent answers in `{}`: {error}; is it running, and may this \
-                     user enter the directory?",
-                    state_dir.display()
-                );
+                eprintln!("logweir-agent: {}", no_agent(&state_dir, &error));
                 return ExitCode::FAILURE;
             }
         }
@@ -103,7 +99,7 @@ fn table(status: &Value) -> String {
 }
 
 /// A text without anything that could steer a terminal: file names come from outside.
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     let text = value.as_str().unwrap_or_default();
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -4,11 +4,13 @@
 //! unknown keys, wrong types, bad globs, listeners that collide. Nothing here touches the network,
 //! and of the disk only what the configuration names.
 
+mod changes;
 mod limits;
 mod multiline;
 mod sources;
 mod syslog;
 
+pub(crate) use changes::changed_sections;
 #[cfg(test)]
 pub(crate) use limits::Limits;
 pub(crate) use limits::{LiveLimits, SourceLimits};
@@ -19,9 +21,10 @@ pub(crate) use sources::{
 pub(crate) use syslog::{Address, Listen, Network, SyslogConfig, TlsConfig, UnixConfig};
 
 use crate::parsing::Rules;
-use logweir_document::{Diagnostic, Faults, Table, Value, parse};
+use logweir_document::{Diagnostic, Document, Faults, Table, Value, parse};
 use logweir_kafka::properties::{Properties, Role};
 use logweir_record::TOPIC_EVENTS;
+use logweir_service::Listen as MetricsListen;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,6 +52,8 @@ pub struct Config {
     pub(crate) sources: Vec<SourceConfig>,
     /// The file that it was read from, for when it changes.
     pub(crate) path: Option<PathBuf>,
+    /// Where metrics are answered.
+    pub(crate) metrics: Option<MetricsListen>,
 }
 
 /// Where rule packs come from.
@@ -60,16 +65,47 @@ pub(crate) struct RulesConfig {
     pub shipped: bool,
 }
 
+/// A configuration with the document that it was read from.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    pub(crate) document: Document,
+}
+
+impl Loaded {
+    /// Reads a configuration file; the warnings come with it.
+    ///
+    /// # Errors
+    /// Every fault of it.
+    pub(crate) fn from_file(path: &Path) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let (name, text) = read(path)?;
+        let (mut loaded, warnings) = Self::from_yaml(&name, &text)?;
+        loaded.config.path = Some(path.to_owned());
+        Ok((loaded, warnings))
+    }
+
+    fn from_yaml(name: &str, text: &str) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let document = parse(name, text).map_err(|fault| vec![*fault])?;
+        let mut faults = Faults::new(document.source.clone());
+        let config = Table::open(&document.root, "", &mut faults)
+            .and_then(|root| Config::sections(root, &mut faults));
+        match config {
+            Some(config) if !faults.has_errors() => {
+                Ok((Self { config, document }, faults.into_list()))
+            }
+            _ => Err(faults.into_list()),
+        }
+    }
+}
+
 impl Config {
     /// Reads a configuration file.
     ///
     /// # Errors
     /// Every fault of it.
     pub fn load(path: &Path) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let (name, text) = read(path)?;
-        let (mut config, warnings) = Self::from_yaml(&name, &text)?;
-        config.path = Some(path.to_owned());
-        Ok((config, warnings))
+        let (loaded, warnings) = Loaded::from_file(path)?;
+        Ok((loaded.config, warnings))
     }
 
     /// Reads a configuration from `text`; `name` is what the text is called in messages. The
@@ -78,14 +114,8 @@ impl Config {
     /// # Errors
     /// Every fault of it.
     pub fn from_yaml(name: &str, text: &str) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let document = parse(name, text).map_err(|fault| vec![*fault])?;
-        let mut faults = Faults::new(document.source.clone());
-        let config = Table::open(&document.root, "", &mut faults)
-            .and_then(|root| Self::sections(root, &mut faults));
-        match config {
-            Some(config) if !faults.has_errors() => Ok((config, faults.into_list())),
-            _ => Err(faults.into_list()),
-        }
+        let (loaded, warnings) = Loaded::from_yaml(name, text)?;
+        Ok((loaded.config, warnings))
     }
 
     /// The state directory that a configuration file names, whatever else is in it.
@@ -104,6 +134,7 @@ impl Config {
         let kafka = kafka(&mut root, faults);
         let rules_from = rules(&mut root, faults);
         let sources = sources(&mut root, faults);
+        let metrics = metrics(&mut root, faults);
         root.finish(faults);
         let rules = load_rules(&rules_from, sources.as_deref().unwrap_or_default(), faults);
         let (kafka, topic) = kafka?;
@@ -119,6 +150,7 @@ impl Config {
             rules_from,
             sources: sources?,
             path: None,
+            metrics,
         })
     }
 }
@@ -245,6 +277,21 @@ fn rules(root: &mut Table<'_>, faults: &mut Faults) -> RulesConfig {
     rules.shipped = table.boolean("shipped", faults).unwrap_or(true);
     table.finish(faults);
     rules
+}
+
+fn metrics(root: &mut Table<'_>, faults: &mut Faults) -> Option<MetricsListen> {
+    let mut table = root.table("metrics", faults)?;
+    let text = table.required_string("listen", faults);
+    let span = table.node("listen").map_or(table.span(), |node| node.span);
+    let listen = text.and_then(|text| {
+        let fault = |reason| {
+            faults.error(span, format!("`metrics.listen` is `{text}`: {reason}")).remedy =
+                Some("write `127.0.0.1:9598` or `unix:/run/logweir-agent/metrics.sock`".into());
+        };
+        MetricsListen::parse(text).map_err(fault).ok()
+    });
+    table.finish(faults);
+    listen
 }
 
 fn sources(root: &mut Table<'_>, faults: &mut Faults) -> Option<Vec<SourceConfig>> {

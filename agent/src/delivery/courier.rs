@@ -6,9 +6,11 @@ use super::open::{Entry, OpenPartitions};
 use super::shared::{KafkaState, Shared};
 use crate::pipeline::Batch;
 use crate::sync::{lock, write};
+use crate::tap::Tap;
 use logweir_kafka::producer::{Producer, ProducerError, SendError};
 use logweir_kafka::properties::Properties;
 use logweir_record::{TOPIC_DEAD_LETTER, partition_of};
+use logweir_service::beat;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -55,6 +57,7 @@ pub(crate) struct Courier {
     shared: Arc<Shared>,
     topic: String,
     event_bytes_max: usize,
+    tap: Arc<Tap>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -88,7 +91,13 @@ impl Courier {
             .name("courier".into())
             .spawn(move || keeper.run(first))
             .expect("a thread can be started");
-        Ok(Self { shared, topic, event_bytes_max, thread: Mutex::new(Some(thread)) })
+        Ok(Self {
+            shared,
+            topic,
+            event_bytes_max,
+            tap: Arc::default(),
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Registers a lane; outcomes reach it by the returned slot.
@@ -113,6 +122,11 @@ impl Courier {
         self.shared.generation.load(Ordering::Acquire)
     }
 
+    /// Where events can be watched.
+    pub(crate) fn tap(&self) -> &Arc<Tap> {
+        &self.tap
+    }
+
     /// The largest event that is taken.
     #[must_use]
     pub(crate) fn event_bytes_max(&self) -> usize {
@@ -126,6 +140,7 @@ impl Courier {
             if self.shared.stop.load(Ordering::Acquire) {
                 return None;
             }
+            beat();
             if let Some(link) = link.as_ref().filter(|link| !link.producer.is_broken()) {
                 return Some(link.clone());
             }
@@ -161,6 +176,7 @@ impl Courier {
         for payload in dead_letters {
             self.send(link, TOPIC_DEAD_LETTER, None, payload, tag | TAG_DEAD_LETTER)?;
         }
+        self.tap.offer(batch.events());
         let events = batch.events();
         let last = events.len().saturating_sub(1);
         for (index, payload) in events.enumerate() {
@@ -181,6 +197,7 @@ impl Courier {
     /// message that goes alone.
     fn begins(&self, link: &Link, partition: i32) -> Result<bool, ShipError> {
         loop {
+            beat();
             match link.open.enter(partition) {
                 Entry::Open => return Ok(false),
                 Entry::Yours => return Ok(true),
@@ -209,6 +226,7 @@ impl Courier {
                     if self.shared.stop.load(Ordering::Acquire) {
                         return Err(ShipError::Stopped);
                     }
+                    beat();
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(pause_max);
                 }

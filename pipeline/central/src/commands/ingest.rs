@@ -5,11 +5,15 @@ use crate::ingest::{Ingest, IngestConfig, LagMonitor};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use logweir_service::Notifier;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+/// A worker that has not come round for so long stands still: a flush of a full worker into a slow
+/// store takes seconds.
+const STALLED_AFTER: Duration = Duration::from_secs(120);
 
 /// Read events from Kafka into the table, one worker per core
 #[derive(Debug, Args)]
@@ -40,20 +44,31 @@ fn run(config: IngestConfig) -> Result<ExitCode> {
         store = %config.store.display(),
         "ingest starts"
     );
+    let notifier = Notifier::from_environment();
     let ingest = Ingest::start(config)?;
+    notifier.ready("reads from the topic");
     let mut reported = 0;
     while let Err(RecvTimeoutError::Timeout) = signal.recv_timeout(STATUS_INTERVAL) {
         if ingest.has_failed() {
             ingest.stop()?;
             bail!("a worker ended unasked");
         }
+        if ingest.stalled(STALLED_AFTER).is_none() {
+            notifier.feed_watchdog();
+        }
         let (rows, duplicates, undecodable) = ingest.statistics().totals();
         if rows != reported {
             let lag = monitor.lag(ingest.statistics());
             tracing::info!(stored = rows, duplicates, undecodable, lag, "events in the table");
+            let rate = rows.saturating_sub(reported) / STATUS_INTERVAL.as_secs();
+            notifier.status(&format!(
+                "{rate} events/s; lag {}; stored {rows}, duplicates {duplicates}, undecodable {undecodable}",
+                lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string()),
+            ));
             reported = rows;
         }
     }
+    notifier.stopping();
     tracing::info!("stopping: writing what is held");
     let statistics = ingest.statistics().clone();
     ingest.stop()?;

@@ -22,16 +22,19 @@ pub use lag::LagMonitor;
 pub use statistics::{PartitionStatistics, Statistics};
 
 use anyhow::{Context as _, Result, bail};
+use logweir_service::Pulse;
 use logweir_store::{Table, TableOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use worker::Worker;
 
 /// A running ingest: its workers, until [`Ingest::stop`].
 #[derive(Debug)]
 pub struct Ingest {
     workers: Vec<JoinHandle<Result<()>>>,
+    pulse: Pulse,
     maintenance: JoinHandle<()>,
     stop: Arc<AtomicBool>,
     statistics: Arc<Statistics>,
@@ -51,7 +54,7 @@ impl Ingest {
         let stop = Arc::new(AtomicBool::new(false));
         let statistics = Arc::new(Statistics::default());
         let config = Arc::new(config);
-        let mut workers = Vec::new();
+        let (mut workers, pulse) = (Vec::new(), Pulse::default());
         for index in 0..config.workers.get() {
             let worker = Worker::new(
                 index,
@@ -60,15 +63,19 @@ impl Ingest {
                 statistics.clone(),
                 stop.clone(),
             )?;
+            let pulse = pulse.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("ingest-{index}"))
-                .spawn(move || worker.run())
+                .spawn(move || {
+                    let _beating = pulse.join();
+                    worker.run()
+                })
                 .context("cannot start a worker thread")?;
             workers.push(thread);
         }
         let maintenance = maintenance::start(table.clone(), config.retention, stop.clone())
             .context("cannot start the maintenance thread")?;
-        Ok(Self { workers, maintenance, stop, statistics, table })
+        Ok(Self { workers, pulse, maintenance, stop, statistics, table })
     }
 
     #[must_use]
@@ -79,6 +86,12 @@ impl Ingest {
     #[must_use]
     pub fn table(&self) -> &Arc<Table> {
         &self.table
+    }
+
+    /// A worker that has not come round for longer than `limit`.
+    #[must_use]
+    pub fn stalled(&self, limit: Duration) -> Option<String> {
+        self.pulse.stalled(limit)
     }
 
     /// Whether a worker has ended, which it does by itself only on an error.

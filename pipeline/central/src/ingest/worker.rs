@@ -8,6 +8,7 @@ use super::config::IngestConfig;
 use super::dead_letter::DeadLetter;
 use super::statistics::Statistics;
 use anyhow::{Context as _, Result, anyhow, bail};
+use logweir_service::beat;
 use logweir_store::{CommitError, PartitionWriter, Pushed, Table};
 use rdkafka::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
@@ -132,8 +133,11 @@ impl Worker {
                     self.consumer.context().state().push(&self.consumer, place, payload)?;
                     self.reached();
                 }
-                Some(Err(error)) => self.note(error)?,
-                None => {}
+                Some(Err(error)) => {
+                    beat();
+                    self.note(error)?;
+                }
+                None => beat(),
             }
             let mut state = self.consumer.context().state();
             if let Some(failure) = state.failure.take() {
@@ -261,6 +265,7 @@ impl State {
 
     /// Seals every writer and commits all in one table commit, then tells Kafka for lag tools.
     fn flush(&mut self, consumer: &BaseConsumer<Context>) -> Result<()> {
+        beat();
         self.oldest = None;
         self.dead_letter.flush()?;
         let mut batches = Vec::new();

@@ -1,0 +1,352 @@
+//! `logweir-agent doctor`: what on this host and on the way to Kafka would keep the agent from its
+//! work, each with what to do about it.
+//!
+//! It only looks: nothing is written, not even to Kafka, so whether the brokers let it write shows
+//! only when the agent runs.
+
+use super::access::Reader;
+use super::{report_faults, show};
+use crate::Config;
+use crate::config::SourceConfig;
+use crate::status::ask;
+use logweir_kafka::properties::Role;
+use logweir_kafka::topics::Topics;
+use logweir_record::TOPIC_DEAD_LETTER;
+use openssl::asn1::Asn1Time;
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use openssl::x509::X509;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A certificate that ends sooner is worth a warning.
+const CERTIFICATE_DAYS_MIN: i32 = 30;
+/// Room for a checkpoint and a segment of a spool.
+const DISK_FREE_MIN: u64 = 256 << 20;
+/// How many closed files are told one by one.
+const CLOSED_SHOWN_MAX: usize = 10;
+/// One watch per directory; other programs need some, too.
+const INOTIFY_WATCHES_MIN: u64 = 8192;
+const INOTIFY_INSTANCES_MIN: u64 = 32;
+
+/// Look for what would keep the agent from its work: rights, limits, disk, clock, names, certificates
+#[derive(Debug, clap::Args)]
+pub struct Doctor {
+    /// The configuration, see docs/agent.md
+    #[arg(long, value_name = "FILE", default_value = "/etc/logweir/agent.yaml")]
+    config: PathBuf,
+}
+
+/// What is found, printed at once.
+#[derive(Debug, Default)]
+struct Findings {
+    errors: usize,
+    warnings: usize,
+}
+
+impl Findings {
+    fn well(&self, what: &str) {
+        println!("ok       {}", plain(what));
+    }
+
+    fn warning(&mut self, what: &str, remedy: &str) {
+        self.warnings += 1;
+        println!("warning  {}\n         help: {}", plain(what), plain(remedy));
+    }
+
+    fn error(&mut self, what: &str, remedy: &str) {
+        self.errors += 1;
+        println!("error    {}\n         help: {}", plain(what), plain(remedy));
+    }
+}
+
+/// Names of files and of certificates come from outside.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+impl Doctor {
+    pub fn execute(self) -> ExitCode {
+        let config = match Config::load(&self.config) {
+            Ok((config, warnings)) => {
+                show(&warnings);
+                config
+            }
+            Err(faults) => return report_faults(&faults),
+        };
+        let mut findings = Findings::default();
+        running(&config, &mut findings);
+        state(&config.state_dir, &mut findings);
+        files(&config, &mut findings);
+        limits(&mut findings);
+        clock(&mut findings);
+        certificates(&config, &mut findings);
+        brokers(&config, &mut findings);
+        topics(&config, &mut findings);
+        println!("{} errors, {} warnings", findings.errors, findings.warnings);
+        if findings.errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+fn running(config: &Config, findings: &mut Findings) {
+    let asked = ask(&config.state_dir).and_then(|text| Ok(serde_json::from_str::<Value>(&text)?));
+    match asked {
+        Ok(status) => {
+            let count = |name: &str| status[name].as_u64().unwrap_or(0);
+            findings.well(&format!(
+                "the agent runs; kafka is {}, {} events held",
+                status["kafka"].as_str().unwrap_or("unknown"),
+                count("held")
+            ));
+            if count("checkpoint_errors") > 0 {
+                findings.error(
+                    "the checkpoint could not be written",
+                    "see the log of the agent; after a restart events are sent again",
+                );
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => findings.warning(
+            &format!("`{}` may not be entered by this user", config.state_dir.display()),
+            "run this as root to ask the running agent",
+        ),
+        Err(_) => findings.warning("no agent runs", "systemctl enable --now logweir-agent"),
+    }
+}
+
+fn state(directory: &Path, findings: &mut Findings) {
+    // What is not there yet is made at the first start, in the nearest folder that is.
+    let there = directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    match rustix::fs::statvfs(there) {
+        Ok(disk) => {
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+            let what = format!("{} MiB are free for `{}`", free >> 20, directory.display());
+            if free < DISK_FREE_MIN {
+                findings.error(&what, "free some, or set `agent.state_dir` to another disk");
+            } else if disk.f_files > 0 && disk.f_favail < 1000 {
+                findings.error(
+                    &format!("the disk of `{}` has no room for more files", directory.display()),
+                    "delete files, or set `agent.state_dir` to another disk",
+                );
+            } else {
+                findings.well(&what);
+            }
+        }
+        Err(error) => findings.error(
+            &format!("`{}` cannot be looked at: {error}", there.display()),
+            "run this as root",
+        ),
+    }
+}
+
+fn files(config: &Config, findings: &mut Findings) {
+    let reader = Reader::of_agent();
+    let mut files = BTreeSet::new();
+    for source in &config.sources {
+        let SourceConfig::File(source) = source else { continue };
+        let mut found = BTreeSet::new();
+        source.paths.iter().for_each(|glob| {
+            glob.expand(&mut |path| found.extend([path]), &mut |_| {});
+        });
+        found.retain(|path| !source.exclude.iter().any(|glob| glob.matches(path)));
+        files.extend(found);
+    }
+    let mut told = BTreeSet::new();
+    for obstacle in files.iter().filter_map(|path| reader.obstacle(path)) {
+        if !told.insert(obstacle.path.clone()) || told.len() > CLOSED_SHOWN_MAX {
+            continue;
+        }
+        let what =
+            format!("`{}` cannot be {} by {}", obstacle.path.display(), obstacle.what, reader.name);
+        findings.error(&what, &obstacle.remedy);
+    }
+    match told.len() {
+        0 => findings.well(&format!("{} files, all readable by {}", files.len(), reader.name)),
+        n if n > CLOSED_SHOWN_MAX => println!("         and {} more", n - CLOSED_SHOWN_MAX),
+        _ => {}
+    }
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    if limit.is_some_and(|limit| limit < files.len() as u64 + 256) {
+        findings.warning(
+            &format!("{} files, and this process may open {}", files.len(), limit.unwrap_or(0)),
+            "set `LimitNOFILE=` in the unit higher (the shipped unit has 65536)",
+        );
+    }
+}
+
+fn limits(findings: &mut Findings) {
+    for (name, minimum) in
+        [("max_user_watches", INOTIFY_WATCHES_MIN), ("max_user_instances", INOTIFY_INSTANCES_MIN)]
+    {
+        let path = format!("/proc/sys/fs/inotify/{name}");
+        let value =
+            std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u64>().ok());
+        match value {
+            Some(value) if value < minimum => findings.warning(
+                &format!("fs.inotify.{name} is {value}: changes are then seen by rescans only"),
+                &format!("sysctl -w fs.inotify.{name}={minimum}"),
+            ),
+            Some(value) => findings.well(&format!("fs.inotify.{name} is {value}")),
+            // A kernel without it, or a sandbox: rescans find everything, later.
+            None => findings.warning(
+                &format!("fs.inotify.{name} cannot be read"),
+                "changes are seen by rescans if there is no inotify",
+            ),
+        }
+    }
+}
+
+/// Whether someone keeps the clock: events carry its time.
+fn clock(findings: &mut Findings) {
+    let keepers = [
+        "/run/systemd/timesync/synchronized",
+        "/run/chrony/chronyd.pid",
+        "/run/chronyd.pid",
+        "/run/ntpd.pid",
+        "/run/openntpd.pid",
+    ];
+    match keepers.iter().find(|path| Path::new(path).exists()) {
+        Some(path) => findings.well(&format!("the clock is kept ({path})")),
+        None => findings.warning(
+            "no program is seen that keeps the clock",
+            "timedatectl set-ntp true, unless the host below this one keeps it",
+        ),
+    }
+}
+
+fn certificates(config: &Config, findings: &mut Findings) {
+    for name in ["ssl.ca.location", "ssl.certificate.location"] {
+        let Some(path) = config.kafka.get(name).filter(|path| Path::new(path).is_file()) else {
+            continue;
+        };
+        match std::fs::read(path).map(|pem| X509::stack_from_pem(&pem)) {
+            Ok(Ok(chain)) if !chain.is_empty() => {
+                let what = format!("{name} `{path}`");
+                // In a list of authorities some may be over, as long as one is not.
+                let left = chain.iter().filter_map(days_left);
+                let days = if name == "ssl.ca.location" { left.max() } else { left.min() };
+                expiry(&what, days, findings);
+            }
+            Ok(_) => findings.error(
+                &format!("{name} `{path}` has no certificate in it"),
+                "name a file in PEM format",
+            ),
+            Err(error) => findings.error(
+                &format!("{name} `{path}` cannot be read: {error}"),
+                "make it readable for the agent",
+            ),
+        }
+    }
+}
+
+fn expiry(what: &str, days: Option<i32>, findings: &mut Findings) {
+    match days {
+        Some(days) if days < 0 => {
+            findings.error(&format!("{what} ended {} days ago", -days), "put a new one in place");
+        }
+        Some(days) if days < CERTIFICATE_DAYS_MIN => {
+            findings.warning(&format!("{what} ends in {days} days"), "put a new one in place");
+        }
+        Some(days) => findings.well(&format!("{what} holds for {days} more days")),
+        None => findings.warning(&format!("{what} has no end that is understood"), "look at it"),
+    }
+}
+
+fn days_left(certificate: &X509) -> Option<i32> {
+    let now = Asn1Time::days_from_now(0).ok()?;
+    let left = now.diff(certificate.not_after()).ok()?;
+    Some(if left.secs < 0 { left.days - 1 } else { left.days })
+}
+
+fn brokers(config: &Config, findings: &mut Findings) {
+    let servers = config.kafka.get("bootstrap.servers").unwrap_or_default();
+    let protocol = config.kafka.get("security.protocol").unwrap_or("plaintext");
+    let encrypted = protocol.to_ascii_lowercase().contains("ssl")
+        && !protocol.eq_ignore_ascii_case("sasl_plaintext");
+    for server in servers.split(',').map(str::trim).filter(|server| !server.is_empty()) {
+        // librdkafka takes `host`, `host:port` and `protocol://host:port`.
+        let place = server.split_once("://").map_or(server, |(_, place)| place);
+        let port = place.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok());
+        let place = if port { place.to_owned() } else { format!("{place}:9092") };
+        let addresses: Vec<SocketAddr> = match place.to_socket_addrs() {
+            Ok(addresses) => addresses.collect(),
+            Err(error) => {
+                let remedy = "is the name right, and does this host's resolver know it?";
+                findings.error(&format!("`{server}` has no address: {error}"), remedy);
+                continue;
+            }
+        };
+        let connect = |address| TcpStream::connect_timeout(address, CONNECT_TIMEOUT);
+        let tried: Vec<_> = addresses.iter().map(connect).collect();
+        let failed = tried.iter().find_map(|outcome| outcome.as_ref().err().map(|e| e.to_string()));
+        match tried.into_iter().find_map(Result::ok) {
+            Some(stream) => {
+                findings.well(&format!("`{server}` takes connections"));
+                if encrypted {
+                    server_certificate(server, &place, stream, findings);
+                }
+            }
+            None => findings.error(
+                &format!("`{server}` takes no connection: {}", failed.unwrap_or_default()),
+                "does the broker run, and does a firewall let this host through?",
+            ),
+        }
+    }
+}
+
+/// How long the broker's certificate holds; whether it is trusted is librdkafka's to say.
+fn server_certificate(server: &str, place: &str, stream: TcpStream, findings: &mut Findings) {
+    let host = place.rsplit_once(':').map_or(place, |(host, _)| host).trim_matches(['[', ']']);
+    let days = stream
+        .set_read_timeout(Some(CONNECT_TIMEOUT))
+        .ok()
+        .and_then(|()| {
+            let mut connector = SslConnector::builder(SslMethod::tls_client()).ok()?;
+            connector.set_verify(SslVerifyMode::NONE);
+            let mut configured = connector.build().configure().ok()?;
+            configured.set_verify_hostname(false);
+            let stream = configured.connect(host, stream).ok()?;
+            stream.ssl().peer_certificate()
+        })
+        .map(|certificate| days_left(&certificate));
+    match days {
+        Some(days) => expiry(&format!("the certificate of `{server}`"), days, findings),
+        None => findings.warning(
+            &format!("`{server}` does not speak TLS, or asks for a certificate first"),
+            "do `security.protocol` and the port belong together?",
+        ),
+    }
+}
+
+fn topics(config: &Config, findings: &mut Findings) {
+    let client = config.kafka.for_role(Role::Consumer).client_config();
+    let outcome = Topics::connect(&client).and_then(|topics| {
+        Ok((topics.brokers()?, topics.shape(&config.topic)?, topics.shape(TOPIC_DEAD_LETTER)?))
+    });
+    let servers = config.kafka.get("bootstrap.servers").unwrap_or_default();
+    let create = format!("logweir topics create --bootstrap-server {servers}");
+    match outcome {
+        Ok((brokers, events, dead_letter)) => {
+            findings.well(&format!("kafka answers; {brokers} brokers"));
+            match events {
+                Some((partitions, _)) => findings
+                    .well(&format!("the topic {} has {partitions} partitions", config.topic)),
+                None => findings.error(
+                    &format!("there is no topic {}, or this user may not see it", config.topic),
+                    &create,
+                ),
+            }
+            if dead_letter.is_none() {
+                findings.warning(&format!("there is no topic {TOPIC_DEAD_LETTER}"), &create);
+            }
+        }
+        Err(error) => findings.error(
+            &format!("kafka does not answer: {error}"),
+            "do `security.protocol` and the credentials fit? see the lines above",
+        ),
+    }
+}

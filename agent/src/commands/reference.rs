@@ -1,0 +1,66 @@
+//! `logweir-agent reference`: the pages of the documentation that the program knows itself.
+
+use crate::metrics::METRICS;
+use logweir_service::reference;
+use std::process::ExitCode;
+
+/// Print a page of the documentation, in Markdown
+#[derive(Debug, clap::Args)]
+pub struct Reference {
+    #[arg(value_enum)]
+    page: Page,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Page {
+    /// docs/metrics.md
+    Metrics,
+}
+
+impl Reference {
+    pub fn execute(self) -> ExitCode {
+        match self.page {
+            Page::Metrics => print!("{}", metrics()),
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+const METRICS_HEAD: &str = "\
+# Metrics of the agent
+
+With
+
+```yaml
+metrics: {listen: '127.0.0.1:9598'}     # or unix:/run/logweir-agent/metrics.sock
+```
+
+the agent answers `GET /metrics` in Prometheus' text format. Only a loopback address or a unix socket
+(mode 0660) can be given: a Prometheus elsewhere comes over a node's proxy.
+
+```console
+$ curl -s http://127.0.0.1:9598/metrics
+$ curl -s --unix-socket /run/logweir-agent/metrics.sock http://localhost/metrics
+```
+
+In every scrape `events_read_total` = `events_delivered_total` + `events_held` + the sum of
+`events_dropped_total`, exactly. Every reason of the agent's own is there from the start, with
+0, those of rules once they occur; see [agent.md](agent.md) for what they mean.
+
+This page is printed by `logweir-agent reference metrics`.
+
+";
+
+fn metrics() -> String {
+    format!("{METRICS_HEAD}{}", reference(&METRICS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_about_metrics_is_the_one_that_the_program_prints() {
+        assert_eq!(include_str!("../../../docs/metrics.md"), metrics());
+    }
+}

@@ -1,0 +1,237 @@
+//! What the agent tells Prometheus: one table of metrics, written out from a snapshot.
+//!
+//! Every scrape is one snapshot, so read = delivered + held + dropped holds in it. There is no metric
+//! per file but how far it is behind, and that for a bounded number of files: counters by file are in
+//! `logweir-agent status`.
+
+use crate::accounting::{ListenerSnapshot, OWN_REASONS, Snapshot, SourceSnapshot};
+use logweir_service::Kind::{Counter, Gauge};
+use logweir_service::{Exposition, Kind, Metric};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+/// Sources that are named in a scrape; those that are furthest behind.
+const SOURCES_MAX: usize = 500;
+
+const fn metric(
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind, labels, help }
+}
+
+const INFO: Metric = metric(
+    "logweir_agent_info",
+    Gauge,
+    &["agent_id", "agent_name", "version"],
+    "Always 1; says who answers",
+);
+const READ: Metric = metric(
+    "logweir_agent_events_read_total",
+    Counter,
+    &[],
+    "Lines and messages taken since the start; begins lower when a failed producer is replaced, as what it held is read again",
+);
+const DELIVERED: Metric = metric(
+    "logweir_agent_events_delivered_total",
+    Counter,
+    &[],
+    "Events that Kafka has acknowledged",
+);
+const HELD: Metric = metric(
+    "logweir_agent_events_held",
+    Gauge,
+    &[],
+    "Events read and not yet acknowledged; for network inputs also those in the spool",
+);
+const DROPPED: Metric = metric(
+    "logweir_agent_events_dropped_total",
+    Counter,
+    &["reason"],
+    "Events that do not go to the events' topic, by reason",
+);
+const PARSED: Metric =
+    metric("logweir_agent_events_parsed_total", Counter, &[], "Events sent that a rule matched");
+const UNPARSED: Metric =
+    metric("logweir_agent_events_unparsed_total", Counter, &[], "Events sent that no rule matched");
+const READ_BYTES: Metric =
+    metric("logweir_agent_read_bytes_total", Counter, &[], "Bytes of the sources that were read");
+const NUL_BYTES: Metric = metric(
+    "logweir_agent_nul_skipped_bytes_total",
+    Counter,
+    &[],
+    "Bytes with the value 0 in front of lines, skipped",
+);
+const KAFKA_UP: Metric =
+    metric("logweir_agent_kafka_up", Gauge, &[], "1 if Kafka has the topic and can be reached");
+const KAFKA_IN_FLIGHT: Metric = metric(
+    "logweir_agent_kafka_in_flight_messages",
+    Gauge,
+    &[],
+    "Messages in the producer's queue or on their way",
+);
+const KAFKA_RESTARTS: Metric = metric(
+    "logweir_agent_kafka_producer_restarts_total",
+    Counter,
+    &[],
+    "How often the producer was made anew after a failure",
+);
+const CHECKPOINT_ERRORS: Metric = metric(
+    "logweir_agent_checkpoint_errors_total",
+    Counter,
+    &[],
+    "Failures to write the checkpoint",
+);
+const LAG: Metric = metric(
+    "logweir_agent_lag_bytes",
+    Gauge,
+    &[],
+    "Bytes of all sources that Kafka has not acknowledged",
+);
+const SOURCES: Metric =
+    metric("logweir_agent_sources", Gauge, &["kind"], "Files that are read, and spools");
+const SOURCE_LAG: Metric = metric(
+    "logweir_agent_source_lag_bytes",
+    Gauge,
+    &["kind", "name"],
+    "Bytes of a source that Kafka has not acknowledged; of the 500 sources furthest behind",
+);
+const SPOOL_BYTES: Metric =
+    metric("logweir_agent_spool_bytes", Gauge, &["name"], "What a spool takes on disk");
+const SPOOL_LIMIT: Metric =
+    metric("logweir_agent_spool_limit_bytes", Gauge, &["name"], "What a spool may take on disk");
+const SPOOL_UNSYNCED: Metric = metric(
+    "logweir_agent_spool_unsynced_bytes",
+    Gauge,
+    &["name"],
+    "What a power cut at this moment would take",
+);
+const SPOOL_FAILED: Metric = metric(
+    "logweir_agent_spool_failed",
+    Gauge,
+    &["name"],
+    "1 while the disk fails and nothing is taken",
+);
+const CONNECTIONS: Metric =
+    metric("logweir_agent_listener_connections", Gauge, &["listener"], "Connections that are open");
+const REFUSED: Metric = metric(
+    "logweir_agent_listener_closed_total",
+    Counter,
+    &["listener", "reason"],
+    "Connections that the agent closed, by reason",
+);
+
+/// All of them, in the order of a scrape.
+pub(crate) const METRICS: [Metric; 22] = [
+    INFO,
+    READ,
+    DELIVERED,
+    HELD,
+    DROPPED,
+    PARSED,
+    UNPARSED,
+    READ_BYTES,
+    NUL_BYTES,
+    KAFKA_UP,
+    KAFKA_IN_FLIGHT,
+    KAFKA_RESTARTS,
+    CHECKPOINT_ERRORS,
+    LAG,
+    SOURCES,
+    SOURCE_LAG,
+    SPOOL_BYTES,
+    SPOOL_LIMIT,
+    SPOOL_UNSYNCED,
+    SPOOL_FAILED,
+    CONNECTIONS,
+    REFUSED,
+];
+
+/// A scrape.
+pub(crate) fn render(snapshot: &Snapshot) -> String {
+    let mut out = Exposition::default();
+    let info = [&snapshot.agent_id, &snapshot.agent_name, snapshot.version].map(str::to_owned);
+    out.metric(&INFO, [(info, 1.0)]);
+    let counts = &snapshot.counts;
+    out.value(&READ, counts.read as f64);
+    out.value(&DELIVERED, counts.delivered as f64);
+    out.value(&HELD, counts.held as f64);
+    let mut dropped: BTreeMap<&str, u64> =
+        OWN_REASONS.into_iter().map(|reason| (reason.word(), 0)).collect();
+    dropped.extend(&counts.dropped);
+    let dropped = dropped.into_iter().map(|(word, count)| ([word.to_owned()], count as f64));
+    out.metric(&DROPPED, dropped);
+    out.value(&PARSED, counts.parsed as f64);
+    out.value(&UNPARSED, counts.unparsed as f64);
+    out.value(&READ_BYTES, counts.bytes_read as f64);
+    out.value(&NUL_BYTES, counts.nul_bytes_skipped as f64);
+    out.value(&KAFKA_UP, f64::from(u8::from(snapshot.kafka == "up")));
+    out.value(&KAFKA_IN_FLIGHT, snapshot.kafka_in_flight as f64);
+    out.value(&KAFKA_RESTARTS, snapshot.kafka_restarts as f64);
+    out.value(&CHECKPOINT_ERRORS, snapshot.checkpoint_errors as f64);
+    out.value(&LAG, lag(snapshot) as f64);
+    sources(&mut out, &snapshot.sources);
+    listeners(&mut out, &snapshot.listeners);
+    out.finish()
+}
+
+/// Bytes of all sources that are not acknowledged.
+pub(crate) fn lag(snapshot: &Snapshot) -> u64 {
+    snapshot.sources.iter().map(SourceSnapshot::bytes_behind).sum()
+}
+
+fn sources(out: &mut Exposition, sources: &[SourceSnapshot]) {
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    // A rotated file and the one that took its place may have one name for a moment.
+    let mut behind: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for source in sources {
+        *kinds.entry(source.kind).or_default() += 1;
+        *behind.entry((source.kind, &source.name)).or_default() += source.bytes_behind();
+    }
+    out.metric(&SOURCES, kinds.into_iter().map(|(kind, n)| ([kind.to_owned()], n as f64)));
+    let mut behind: Vec<_> = behind.into_iter().collect();
+    behind.sort_by_key(|(_, bytes)| Reverse(*bytes));
+    behind.truncate(SOURCES_MAX);
+    let named = behind.into_iter().map(|((kind, name), bytes)| ([kind, name], bytes));
+    out.metric(&SOURCE_LAG, named.map(|(labels, n)| (labels.map(str::to_owned), n as f64)));
+    let spools = |value: fn(&crate::spool::SpoolSnapshot) -> u64| {
+        let spools =
+            sources.iter().filter_map(|source| Some((&source.name, source.spool.as_ref()?)));
+        let values: BTreeMap<&String, u64> =
+            spools.map(|(name, spool)| (name, value(spool))).collect();
+        values.into_iter().map(|(name, value)| ([name.clone()], value as f64)).collect::<Vec<_>>()
+    };
+    out.metric(&SPOOL_BYTES, spools(|spool| spool.bytes));
+    out.metric(&SPOOL_LIMIT, spools(|spool| spool.bytes_max));
+    out.metric(&SPOOL_UNSYNCED, spools(|spool| spool.unsynced_bytes));
+    out.metric(&SPOOL_FAILED, spools(|spool| u64::from(spool.failed)));
+}
+
+fn listeners(out: &mut Exposition, listeners: &[ListenerSnapshot]) {
+    let name = |listener: &ListenerSnapshot| {
+        let places = [
+            &listener.udp,
+            &listener.tcp,
+            &listener.tls,
+            &listener.unix_datagram,
+            &listener.unix_stream,
+        ];
+        let places: Vec<&str> = places.into_iter().flatten().map(String::as_str).collect();
+        places.join(" ")
+    };
+    let open = listeners.iter().map(|l| ([name(l)], l.connections_open as f64));
+    out.metric(&CONNECTIONS, open);
+    let refused = listeners.iter().flat_map(|listener| {
+        [
+            ("too_many", listener.connections_refused),
+            ("not_allowed", listener.senders_refused),
+            ("idle", listener.idle_closed),
+            ("handshake", listener.handshake_failures),
+            ("framing", listener.framing_errors),
+        ]
+        .map(|(reason, count)| ([name(listener), reason.to_owned()], count as f64))
+    });
+    out.metric(&REFUSED, refused);
+}

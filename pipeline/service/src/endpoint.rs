@@ -1,0 +1,232 @@
+//! The place where metrics are asked for: plain HTTP/1.0 at a loopback address or a unix socket.
+//!
+//! One question at a time, each bounded in size and time: whoever asks can neither hold the program
+//! up nor fill its memory. Only this host is answered.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long one who asks may take.
+const TIMEOUT: Duration = Duration::from_secs(2);
+const HEAD_BYTES_MAX: usize = 8 << 10;
+const NAP: Duration = Duration::from_millis(50);
+/// The owner and the group may connect.
+const SOCKET_MODE: u32 = 0o660;
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// A loopback address.
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Listen {
+    /// Reads `127.0.0.1:9598`, `[::1]:9598` or `unix:/run/…/metrics.sock`.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a message.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path.starts_with('/') && path.len() <= 107 {
+                true => Ok(Self::Unix(path.into())),
+                false => Err("the path of a socket is absolute and at most 107 bytes long"),
+            };
+        }
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Ok(Self::Tcp(address)),
+            Ok(_) => Err("only this host is answered: it has to be a loopback address"),
+            Err(_) => Err("it is no address"),
+        }
+    }
+}
+
+/// A running endpoint, until it is dropped.
+#[derive(Debug)]
+pub struct Endpoint {
+    address: Option<SocketAddr>,
+    path: Option<PathBuf>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Endpoint {
+    /// Answers every `GET /metrics` with what `render` gives.
+    ///
+    /// # Errors
+    /// The address or the socket cannot be bound.
+    pub fn start(
+        listen: &Listen,
+        render: impl Fn() -> String + Send + 'static,
+    ) -> io::Result<Self> {
+        let (listener, address, path) = match listen {
+            Listen::Tcp(address) => {
+                let listener = TcpListener::bind(address)?;
+                listener.set_nonblocking(true)?;
+                let address = listener.local_addr()?;
+                (Listener::Tcp(listener), Some(address), None)
+            }
+            Listen::Unix(path) => {
+                // Only a socket of an earlier run is in the way rightly.
+                if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
+                {
+                    std::fs::remove_file(path)?;
+                }
+                let listener = UnixListener::bind(path)?;
+                std::fs::set_permissions(path, PermissionsExt::from_mode(SOCKET_MODE))?;
+                listener.set_nonblocking(true)?;
+                (Listener::Unix(listener), None, Some(path.clone()))
+            }
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let serve = move || {
+            while !stopped.load(Ordering::Acquire) {
+                // Who asks badly or hangs up has only himself to blame.
+                let answered = match &listener {
+                    Listener::Tcp(listener) => listener.accept().map(|(stream, _)| {
+                        let _ = stream
+                            .set_nonblocking(false)
+                            .and_then(|()| stream.set_read_timeout(Some(TIMEOUT)))
+                            .and_then(|()| stream.set_write_timeout(Some(TIMEOUT)))
+                            .and_then(|()| answer(stream, &render));
+                    }),
+                    Listener::Unix(listener) => listener.accept().map(|(stream, _)| {
+                        let _ = stream
+                            .set_nonblocking(false)
+                            .and_then(|()| stream.set_read_timeout(Some(TIMEOUT)))
+                            .and_then(|()| stream.set_write_timeout(Some(TIMEOUT)))
+                            .and_then(|()| answer(stream, &render));
+                    }),
+                };
+                if answered.is_err() {
+                    std::thread::sleep(NAP);
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("metrics".into()).spawn(serve)?;
+        Ok(Self { address, path, stop, thread: Some(thread) })
+    }
+
+    /// The address that the system has made of the one asked for; `None` for a unix socket.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        if let Some(path) = &self.path {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn answer(mut stream: impl Read + Write, render: &impl Fn() -> String) -> io::Result<()> {
+    let head = head(&mut stream)?;
+    let mut words = head.split(|byte| byte.is_ascii_whitespace());
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let (status, kind, body) = match (method, path) {
+        (b"GET" | b"HEAD", b"/metrics") => {
+            ("200 OK", "text/plain; version=0.0.4; charset=utf-8", render())
+        }
+        (b"GET" | b"HEAD", _) => ("404 Not Found", "text/plain", "see /metrics\n".to_owned()),
+        _ => ("405 Method Not Allowed", "text/plain", "only GET\n".to_owned()),
+    };
+    let length = body.len();
+    let mut text = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n"
+    );
+    if method != b"HEAD" {
+        text.push_str(&body);
+    }
+    stream.write_all(text.as_bytes())
+}
+
+/// The request up to its empty line.
+fn head(stream: &mut impl Read) -> io::Result<Vec<u8>> {
+    let began = Instant::now();
+    let mut head = Vec::new();
+    let mut buffer = [0; 1024];
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let length = stream.read(&mut buffer)?;
+        if length == 0 || head.len() + length > HEAD_BYTES_MAX || began.elapsed() > TIMEOUT {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        head.extend_from_slice(&buffer[..length]);
+    }
+    Ok(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+    use std::os::unix::net::UnixStream;
+
+    fn asked(mut stream: impl Read + Write, request: &str) -> String {
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text);
+        text
+    }
+
+    #[test]
+    fn only_this_host_is_listened_to() {
+        for (text, taken) in [
+            ("127.0.0.1:9598", true),
+            ("[::1]:9598", true),
+            ("unix:/run/a/metrics.sock", true),
+            ("0.0.0.0:9598", false),
+            ("192.0.2.1:9598", false),
+            ("unix:relative", false),
+            ("localhost", false),
+        ] {
+            assert_eq!(Listen::parse(text).is_ok(), taken, "{text}");
+        }
+    }
+
+    #[test]
+    fn metrics_are_given_over_tcp_and_over_a_unix_socket() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metrics.sock");
+        let listen = Listen::Unix(path.clone());
+        let unix = Endpoint::start(&listen, || "x 1\n".into()).unwrap();
+        let tcp = Listen::parse("127.0.0.1:0").unwrap();
+        let tcp = Endpoint::start(&tcp, || "x 1\n".into()).unwrap();
+        let connect = || TcpStream::connect(tcp.address().unwrap()).unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
+        for text in [asked(connect(), request), asked(UnixStream::connect(&path).unwrap(), request)]
+        {
+            assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+            assert!(text.ends_with("\r\n\r\nx 1\n"), "{text}");
+        }
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, SOCKET_MODE);
+        assert!(asked(connect(), "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));
+        assert!(asked(connect(), "PUT /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405"));
+        let endless = format!("GET /metrics HTTP/1.1\r\nA: {}", "a".repeat(HEAD_BYTES_MAX));
+        assert_eq!(asked(connect(), &endless), "", "what has no end is hung up on");
+        drop(unix);
+        assert!(!path.exists());
+    }
+}
