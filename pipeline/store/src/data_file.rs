@@ -1,7 +1,7 @@
 //! One Parquet file of the table: how it is written, and the statistics by which it can be skipped.
 
 use crate::delta::Add;
-use crate::directory::{Directory, unique};
+use crate::directory::{Directory, NewFile, unique};
 use crate::error::StoreError;
 use crate::schema::{self, ARROW_SCHEMA, COLUMNS, ColumnIndex, Kind, PARTITION_COLUMN};
 use crate::time::{format_date, format_time, now_us};
@@ -13,7 +13,6 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use serde_json::{Map, Value};
-use std::fs::File;
 use std::sync::Arc;
 
 /// Rows per row group: what a search skips or decodes at once. Larger ones compress hardly better.
@@ -44,9 +43,8 @@ pub(crate) struct FileWriter<'a> {
     directory: &'a Directory,
     path: String,
     day: i32,
-    file: File,
     columns: Vec<ColumnIndex>,
-    writer: ArrowWriter<File>,
+    writer: ArrowWriter<NewFile>,
     statistics: Statistics,
 }
 
@@ -65,12 +63,9 @@ impl<'a> FileWriter<'a> {
         let path = format!("{folder}/{name}-{:016x}.parquet", unique());
         let file = directory.create(&path)?;
         let failed = |error| StoreError::parquet(&directory.path(&path), error);
-        let target =
-            file.try_clone().map_err(|e| StoreError::io("open", &directory.path(&path), e))?;
         let schema = Arc::new(ARROW_SCHEMA.project(&columns)?);
-        let writer =
-            ArrowWriter::try_new(target, schema, Some(properties(rows))).map_err(failed)?;
-        Ok(Self { directory, path, day, file, columns, writer, statistics: Statistics::default() })
+        let writer = ArrowWriter::try_new(file, schema, Some(properties(rows))).map_err(failed)?;
+        Ok(Self { directory, path, day, columns, writer, statistics: Statistics::default() })
     }
 
     /// Writes rows of a day as a file.
@@ -112,9 +107,9 @@ impl<'a> FileWriter<'a> {
     /// Ends the file; its name becomes durable with the commit. `data_change` is false if its rows were
     /// in the table before.
     pub(crate) fn finish(self, data_change: bool) -> Result<Add, StoreError> {
-        let Self { directory, path, day, file, writer, statistics, .. } = self;
-        writer.close().map_err(|error| StoreError::parquet(&directory.path(&path), error))?;
-        let size = directory.seal(&path, &file)?;
+        let Self { directory, path, day, writer, statistics, .. } = self;
+        let failed = |error| StoreError::parquet(&directory.path(&path), error);
+        let size = directory.seal(&path, writer.into_inner().map_err(failed)?)?;
         let partition = [(PARTITION_COLUMN.to_owned(), Some(format_date(day)))];
         Ok(Add {
             path,

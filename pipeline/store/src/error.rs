@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 /// A failure of the table or of a file of it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The location is neither a directory path nor a `file://` URL.
-    #[error("`{0}` is no place for a table; give a directory or a file:// URL")]
-    Location(String),
+    /// The location is neither a directory nor a URL of a store that is known.
+    #[error(
+        "`{location}` is no place for a table: {reason}; give a directory, or a URL such as \
+         s3://bucket/logweir, gs://… or az://…"
+    )]
+    Location { location: String, reason: String },
     /// There is no table; `open_or_create` makes one.
     #[error("there is no table in {0}; `logweir ingest` creates it with the first start")]
     NotATable(PathBuf),

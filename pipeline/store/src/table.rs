@@ -98,7 +98,7 @@ impl Table {
         let directory = Directory::at(location)?;
         let log = log(&directory, options);
         let Some(snapshot) = log.load()? else {
-            return Err(StoreError::NotATable(directory.root().to_owned()));
+            return Err(StoreError::NotATable(directory.root()));
         };
         Ok(Self { directory, options, log, state: Mutex::new(snapshot) })
     }

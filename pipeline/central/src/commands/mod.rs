@@ -44,15 +44,17 @@ fn document(path: &Path) -> Result<logweir_document::Document, Vec<Diagnostic>> 
 
 /// The table to read: as told, or where ingest and demo put it by default.
 fn store_location(told: Option<&Path>) -> Result<String> {
-    let candidates = match (told, std::env::var_os("LOGWEIR_STORE")) {
-        (Some(path), _) => vec![path.to_owned()],
-        (None, Some(path)) => vec![PathBuf::from(path)],
-        (None, None) => vec![
+    let is_url = |path: &Path| path.to_string_lossy().contains("://");
+    let told =
+        told.map(Path::to_owned).or_else(|| std::env::var_os("LOGWEIR_STORE").map(PathBuf::from));
+    let candidates = match told {
+        Some(path) => vec![path],
+        None => vec![
             PathBuf::from("/var/lib/logweir/table"),
             Path::new(crate::demo::DIRECTORY_DEFAULT).join("table"),
         ],
     };
-    let found = candidates.iter().find(|path| path.is_dir()).ok_or_else(|| {
+    let found = candidates.iter().find(|path| path.is_dir() || is_url(path)).ok_or_else(|| {
         let list: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
         anyhow!("there is no table in {}; name it with --store DIR", list.join(" or "))
     })?;

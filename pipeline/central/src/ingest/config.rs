@@ -11,7 +11,7 @@ use std::time::Duration;
 pub const GROUP_DEFAULT: &str = "logweir-ingest";
 /// How long an event may wait in a worker before it is written: analysts see events about this
 /// late, and each flush of each worker is one commit of the table.
-pub const FLUSH_INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
+pub const FLUSH_INTERVAL_DEFAULT: Duration = Duration::from_millis(500);
 /// A worker writes before the interval ends once it holds this much of a partition.
 pub const FLUSH_BYTES_DEFAULT: u64 = 64 << 20;
 

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// A flush every two seconds makes some hundred files in this time, which a search opens easily.
-const COMPACT_INTERVAL: Duration = Duration::from_secs(600);
+/// A flush every half second makes some hundred files in this time, which a search opens easily.
+const COMPACT_INTERVAL: Duration = Duration::from_secs(120);
 const VACUUM_INTERVAL: Duration = Duration::from_secs(3600);
 /// How often the thread looks whether it shall end.
 const STEP: Duration = Duration::from_millis(500);

@@ -82,8 +82,8 @@ pub fn vacuum(table: &Table, grace: Duration) -> Result<VacuumSummary, StoreErro
     let mut kept: HashSet<String> = table.files()?.into_iter().map(|entry| entry.path).collect();
     kept.extend(table.removed_since(cutoff_ms));
     for folder in table.directory().list_directories("")? {
-        if folder.name.starts_with(PARTITION_COLUMN) && folder.name.contains('=') {
-            sweep.folder(&folder.name, &kept)?;
+        if folder.starts_with(PARTITION_COLUMN) && folder.contains('=') {
+            sweep.folder(&folder, &kept)?;
         }
     }
     sweep.ledgers()?;

@@ -1,63 +1,34 @@
-//! The directory that holds the table: whole files, written once, and a put-if-absent.
-//!
-//! Owns durability. Once `put_if_absent` has returned `Ok`, its file is on the disk also after a power
-//! cut. Files that a log entry is going to name are `seal`ed or `put`, and their folders `sync`ed,
-//! before: syncing a folder once for several files halves the time of a commit. Everything above
-//! speaks in paths relative to the table and could stand on an object store, which has the same
-//! operations.
-//!
-//! Survives: SIGKILL between any two system calls leaves at most a file that nothing refers to.
+//! A table in a directory of this machine, or of a file system that it has mounted.
 
+use super::{Listed, unique};
 use crate::error::StoreError;
 use bytes::Bytes;
-use parquet::errors::ParquetError;
-use parquet::file::reader::{ChunkReader, Length};
 use std::fs::{self, File, OpenOptions};
-use std::hash::{BuildHasher as _, Hasher as _};
-use std::io::{BufReader, ErrorKind, Read, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// Where half-written log entries live until they get their name.
 const TEMPORARY: &str = "_logweir/tmp";
 
 /// The root of a table.
 #[derive(Debug, Clone)]
-pub(crate) struct Directory {
+pub(crate) struct LocalDirectory {
     root: PathBuf,
 }
 
-/// One file of a listing.
-#[derive(Debug, Clone)]
-pub(crate) struct Listed {
-    /// The name within the listed directory.
-    pub(crate) name: String,
-    pub(crate) bytes: u64,
-    pub(crate) modified: SystemTime,
-}
-
-impl Directory {
-    /// `location` is a path or a `file://` URL.
-    pub(crate) fn at(location: &str) -> Result<Self, StoreError> {
-        let path = location.strip_prefix("file://").unwrap_or(location);
-        if path.is_empty() || path.contains("://") {
-            return Err(StoreError::Location(location.to_owned()));
-        }
-        Ok(Self { root: PathBuf::from(path) })
+impl LocalDirectory {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root }
     }
 
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
-    }
-
-    pub(crate) fn path(&self, relative: &str) -> PathBuf {
+    pub(super) fn path(&self, relative: &str) -> PathBuf {
         self.root.join(relative)
     }
 
     /// Makes a directory and its parents, durably.
-    pub(crate) fn make(&self, relative: &str) -> Result<(), StoreError> {
+    pub(super) fn make(&self, relative: &str) -> Result<(), StoreError> {
         let path = self.path(relative);
         if path.is_dir() {
             return Ok(());
@@ -76,7 +47,7 @@ impl Directory {
     }
 
     /// Creates a file that must not exist; the caller writes and then calls [`Directory::seal`].
-    pub(crate) fn create(&self, relative: &str) -> Result<File, StoreError> {
+    pub(super) fn create(&self, relative: &str) -> Result<File, StoreError> {
         let path = self.path(relative);
         OpenOptions::new()
             .write(true)
@@ -86,19 +57,19 @@ impl Directory {
     }
 
     /// Makes a created file durable, but for its name; returns its size in bytes.
-    pub(crate) fn seal(&self, relative: &str, file: &File) -> Result<u64, StoreError> {
+    pub(super) fn seal(&self, relative: &str, file: &File) -> Result<u64, StoreError> {
         let path = self.path(relative);
         file.sync_all().map_err(|e| StoreError::io("sync", &path, e))?;
         Ok(file.metadata().map_err(|e| StoreError::io("measure", &path, e))?.len())
     }
 
     /// Makes the names of the files in a folder durable.
-    pub(crate) fn sync(&self, folder: &str) -> Result<(), StoreError> {
+    pub(super) fn sync(&self, folder: &str) -> Result<(), StoreError> {
         sync_directory(&self.path(folder))
     }
 
     /// Writes a whole new file, durably but for its name.
-    pub(crate) fn put(&self, relative: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn put(&self, relative: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let mut file = self.create(relative)?;
         file.write_all(bytes).map_err(|e| StoreError::io("write", &self.path(relative), e))?;
         self.seal(relative, &file).map(|_| ())
@@ -107,7 +78,7 @@ impl Directory {
     /// Writes a whole file unless one of that name is there; `false` if it is. Readers see all of it
     /// or nothing. The mechanism is link(2), which is atomic and refuses an existing name on every
     /// file system that has hard links, NFS included.
-    pub(crate) fn put_if_absent(&self, relative: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+    pub(super) fn put_if_absent(&self, relative: &str, bytes: &[u8]) -> Result<bool, StoreError> {
         let temporary = self.put_temporary(bytes)?;
         let target = self.path(relative);
         let linked = fs::hard_link(&temporary, &target);
@@ -120,7 +91,7 @@ impl Directory {
     }
 
     /// Writes a whole file in place of an old one; readers see one or the other.
-    pub(crate) fn replace(&self, relative: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn replace(&self, relative: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let temporary = self.put_temporary(bytes)?;
         let target = self.path(relative);
         fs::rename(&temporary, &target).map_err(|e| StoreError::io("replace", &target, e))?;
@@ -134,22 +105,22 @@ impl Directory {
         Ok(self.path(&name))
     }
 
-    pub(crate) fn read(&self, relative: &str) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn read(&self, relative: &str) -> Result<Vec<u8>, StoreError> {
         let path = self.path(relative);
         fs::read(&path).map_err(|e| StoreError::io("read", &path, e))
     }
 
     /// Opens a file for reading anywhere in it, by any number of threads at once.
-    pub(crate) fn open(&self, relative: &str) -> Result<ReadFile, StoreError> {
+    pub(super) fn open(&self, relative: &str) -> Result<LocalFile, StoreError> {
         let path = self.path(relative);
         let failed = |e| StoreError::io("open", &path, e);
         let file = File::open(&path).map_err(failed)?;
         let bytes = file.metadata().map_err(failed)?.len();
-        Ok(ReadFile { file: Arc::new(file), bytes })
+        Ok(LocalFile { file: Arc::new(file), bytes })
     }
 
     /// Removes a file; one that is not there is fine.
-    pub(crate) fn remove(&self, relative: &str) -> Result<(), StoreError> {
+    pub(super) fn remove(&self, relative: &str) -> Result<(), StoreError> {
         let path = self.path(relative);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -160,13 +131,13 @@ impl Directory {
     }
 
     /// The files (not directories) directly in a directory; none if it does not exist.
-    pub(crate) fn list(&self, relative: &str) -> Result<Vec<Listed>, StoreError> {
+    pub(super) fn list(&self, relative: &str) -> Result<Vec<Listed>, StoreError> {
         self.entries(relative, false)
     }
 
-    /// The directories directly in a directory.
-    pub(crate) fn list_directories(&self, relative: &str) -> Result<Vec<Listed>, StoreError> {
-        self.entries(relative, true)
+    /// The names of the directories directly in a directory.
+    pub(super) fn list_directories(&self, relative: &str) -> Result<Vec<String>, StoreError> {
+        Ok(self.entries(relative, true)?.into_iter().map(|entry| entry.name).collect())
     }
 
     fn entries(&self, relative: &str, directories: bool) -> Result<Vec<Listed>, StoreError> {
@@ -195,50 +166,19 @@ impl Directory {
 /// An open file without a position of its own. (Clones of a [`File`] share one position, so two
 /// threads that seek and read would read each other's bytes.)
 #[derive(Debug, Clone)]
-pub(crate) struct ReadFile {
+pub(crate) struct LocalFile {
     file: Arc<File>,
-    bytes: u64,
+    pub(super) bytes: u64,
 }
 
-impl Length for ReadFile {
-    fn len(&self) -> u64 {
-        self.bytes
-    }
-}
-
-impl ChunkReader for ReadFile {
-    type T = BufReader<ReadFrom>;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        Ok(BufReader::new(ReadFrom { file: self.file.clone(), at: start }))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        let remaining = self.bytes.saturating_sub(start);
-        if length as u64 > remaining {
-            return Err(ParquetError::EOF(format!(
-                "{length} bytes from {start} on, in a file of {} bytes",
-                self.bytes
-            )));
-        }
+impl LocalFile {
+    pub(super) fn read_some(&self, start: u64, length: usize) -> io::Result<Bytes> {
+        let length =
+            length.min(usize::try_from(self.bytes.saturating_sub(start)).unwrap_or(usize::MAX));
         let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, start)?;
+        let read = self.file.read_at(&mut bytes, start)?;
+        bytes.truncate(read);
         Ok(bytes.into())
-    }
-}
-
-/// Reads on from some place in a file.
-#[derive(Debug)]
-pub(crate) struct ReadFrom {
-    file: Arc<File>,
-    at: u64,
-}
-
-impl Read for ReadFrom {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.file.read_at(buffer, self.at)?;
-        self.at += read as u64;
-        Ok(read)
     }
 }
 
@@ -247,23 +187,17 @@ fn sync_directory(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(|e| StoreError::io("sync", path, e))
 }
 
-/// A number that no other call, thread or process gets: the standard library's hash keys are drawn
-/// from the system's random source once per thread and counted up from there.
-pub(crate) fn unique() -> u64 {
-    let mut hasher = std::hash::RandomState::new().build_hasher();
-    hasher.write_u32(std::process::id());
-    hasher.write_u64(crate::time::now_us().unsigned_abs());
-    hasher.finish()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directory::Directory;
+    use parquet::file::reader::ChunkReader as _;
+    use std::io::Read as _;
 
     #[test]
     fn put_if_absent_lets_exactly_one_of_many_win_and_readers_see_whole_files() {
         let temporary = tempfile::tempdir().unwrap();
-        let directory = Directory::at(temporary.path().to_str().unwrap()).unwrap();
+        let directory = LocalDirectory::new(temporary.path().to_owned());
         directory.make("log").unwrap();
         let wins: usize = std::thread::scope(|scope| {
             let attempts: Vec<_> = (0..8u8)
@@ -279,20 +213,6 @@ mod tests {
         assert_eq!(bytes.len(), 4096);
         assert!(bytes.iter().all(|byte| *byte == bytes[0]));
         assert!(directory.list(TEMPORARY).unwrap().is_empty());
-    }
-
-    #[test]
-    fn locations_are_paths_or_file_urls() {
-        for (location, expected) in [
-            ("/var/lib/x", Some("/var/lib/x")),
-            ("file:///var/lib/x", Some("/var/lib/x")),
-            ("relative/x", Some("relative/x")),
-            ("s3://bucket/x", None),
-            ("", None),
-        ] {
-            let root = Directory::at(location).ok().map(|d| d.root().display().to_string());
-            assert_eq!(root.as_deref(), expected, "{location}");
-        }
     }
 
     #[test]
@@ -318,11 +238,5 @@ mod tests {
         });
         assert!(file.get_bytes(79_999, 8).is_err());
         assert!(file.get_bytes(u64::MAX, 8).is_err());
-    }
-
-    #[test]
-    fn unique_numbers_differ() {
-        let numbers: std::collections::HashSet<u64> = (0..1000).map(|_| unique()).collect();
-        assert_eq!(numbers.len(), 1000);
     }
 }
