@@ -52,6 +52,9 @@ fn run(config: IngestConfig) -> Result<ExitCode> {
             let lag = monitor.lag(ingest.statistics());
             tracing::info!(stored = rows, duplicates, undecodable, lag, "events in the table");
             reported = rows;
+            for (sink, written, refused, retries) in ingest.sinks() {
+                tracing::info!(sink, written, refused, retries, "events in the sink");
+            }
         }
     }
     tracing::info!("stopping: writing what is held");
