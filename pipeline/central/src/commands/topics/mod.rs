@@ -5,7 +5,7 @@ mod create;
 mod describe;
 mod plan;
 
-use super::{kafka_properties, report};
+use super::{kafka_properties, name_value, report};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use logweir_kafka::properties::Role;
@@ -54,12 +54,5 @@ impl ClusterArguments {
     fn connect(&self) -> Result<Topics> {
         let properties = kafka_properties(&self.bootstrap_server, &self.property, Role::Consumer)?;
         Ok(Topics::connect(&properties.client_config())?)
-    }
-}
-
-fn name_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write NAME=VALUE".into()),
     }
 }
