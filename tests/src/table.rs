@@ -33,6 +33,14 @@ impl Ingest {
         Self { directory: directory.to_owned(), config, process: None }
     }
 
+    /// Adds lines to the configuration, for the next start.
+    ///
+    /// # Panics
+    /// It cannot be written.
+    pub fn configure(&self, lines: &str) {
+        crate::append(&self.config, lines.as_bytes());
+    }
+
     /// The same, running.
     #[must_use]
     pub fn started(directory: &Path, bootstrap: &str, topic: &str) -> Self {

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 /// Crates of the store and of the console.
-const UNWANTED: [&str; 9] = [
+const UNWANTED: [&str; 10] = [
     "arrow",
     "parquet",
     "delta_kernel",
@@ -12,6 +12,7 @@ const UNWANTED: [&str; 9] = [
     "object_store",
     "axum",
     "askama",
+    "ureq",
     "logweir-store",
 ];
 

@@ -20,6 +20,7 @@ enum Command {
     Ingest(commands::ingest::IngestCommand),
     Search(commands::search::SearchCommand),
     Audit(commands::audit::AuditCommand),
+    Agents(commands::agents::AgentsCommand),
     Broker(commands::broker::BrokerCommand),
     Completions(assist::Completions),
     #[command(hide = true)]
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Ingest(command) => command.execute(),
         Command::Search(command) => command.execute(),
         Command::Audit(command) => command.execute(),
+        Command::Agents(command) => command.execute(),
         Command::Broker(command) => command.execute(),
         Command::Completions(command) => command.execute(Arguments::command()),
         Command::Man(command) => command.execute(Arguments::command()),

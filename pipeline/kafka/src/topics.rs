@@ -5,7 +5,10 @@
 //! sources to other partitions.
 
 use futures_executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic,
+    ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -36,6 +39,48 @@ pub enum Outcome {
     },
 }
 
+/// A topic as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicState {
+    /// In order of their numbers.
+    pub partitions: Vec<PartitionState>,
+    /// Configuration under Kafka's own names, in order.
+    pub config: Vec<ConfigValue>,
+}
+
+/// Where the copies of a partition are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionState {
+    /// The broker that leads; negative while there is none.
+    pub leader: i32,
+    pub replicas: usize,
+    /// Copies that have everything.
+    pub in_sync: usize,
+}
+
+/// One setting of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigValue {
+    pub name: String,
+    pub value: String,
+    /// Whether it was set for this topic, and is not the cluster's.
+    pub own: bool,
+}
+
+impl TopicState {
+    /// The fewest copies of a partition.
+    #[must_use]
+    pub fn replication_factor(&self) -> usize {
+        self.partitions.iter().map(|partition| partition.replicas).min().unwrap_or(0)
+    }
+
+    /// A setting's value.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.config.iter().find(|entry| entry.name == name).map(|entry| entry.value.as_str())
+    }
+}
+
 /// The cluster could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
@@ -43,8 +88,8 @@ pub enum TopicError {
         "cannot reach the cluster: {0}; check `bootstrap.servers` and that a broker runs there"
     )]
     Unreachable(KafkaError),
-    #[error("cannot create topic `{topic}`: {reason}")]
-    Refused { topic: String, reason: String },
+    #[error("cannot {verb} topic `{topic}`: {reason}")]
+    Refused { verb: &'static str, topic: String, reason: String },
     #[error(transparent)]
     Client(KafkaError),
 }
@@ -112,7 +157,7 @@ impl Topics {
         for (name, value) in &spec.config {
             topic = topic.set(name, value);
         }
-        let refused = |reason: String| TopicError::Refused { topic: spec.name.clone(), reason };
+        let refused = |reason: String| refusal("create", &spec.name, reason);
         let results = block_on(self.admin.create_topics([&topic], &options()))
             .map_err(|error| refused(error.to_string()))?;
         match results.into_iter().next() {
@@ -120,6 +165,95 @@ impl Topics {
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
                 Ok(Outcome::Exists { differences: Vec::new() })
             }
+            Some(Err((_, code))) => Err(refused(code.to_string())),
+            None => Err(refused("the cluster gave no answer".into())),
+        }
+    }
+
+    /// A topic as it is; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// No broker answers within [`REQUEST_TIMEOUT`], or the cluster does not tell the configuration.
+    pub fn describe(&self, topic: &str) -> Result<Option<TopicState>, TopicError> {
+        let metadata = self
+            .admin
+            .inner()
+            .fetch_metadata(None, REQUEST_TIMEOUT)
+            .map_err(TopicError::Unreachable)?;
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+            return Ok(None);
+        };
+        let mut partitions: Vec<_> = found.partitions().iter().collect();
+        partitions.sort_by_key(|partition| partition.id());
+        let partitions = partitions.into_iter().map(|partition| PartitionState {
+            leader: partition.leader(),
+            replicas: partition.replicas().len(),
+            in_sync: partition.isr().len(),
+        });
+        Ok(Some(TopicState { partitions: partitions.collect(), config: self.config(topic)? }))
+    }
+
+    fn config(&self, topic: &str) -> Result<Vec<ConfigValue>, TopicError> {
+        let refused = |reason: String| refusal("describe", topic, reason);
+        let resource = ResourceSpecifier::Topic(topic);
+        let results = block_on(self.admin.describe_configs([&resource], &options()))
+            .map_err(|error| refused(error.to_string()))?;
+        let described = match results.into_iter().next() {
+            Some(Ok(described)) => described,
+            Some(Err(code)) => return Err(refused(code.to_string())),
+            None => return Err(refused("the cluster gave no answer".into())),
+        };
+        let mut config: Vec<ConfigValue> = described
+            .entries
+            .into_iter()
+            .map(|entry| ConfigValue {
+                name: entry.name,
+                value: entry.value.unwrap_or_default(),
+                own: entry.source == ConfigSource::DynamicTopic,
+            })
+            .collect();
+        config.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(config)
+    }
+
+    /// Sets some of a topic's settings; what else was set for it stays.
+    ///
+    /// # Errors
+    /// The cluster is unreachable or refuses, with its reason.
+    pub fn set_config(&self, topic: &str, changes: &[(String, String)]) -> Result<(), TopicError> {
+        let refused = |reason: String| refusal("alter", topic, reason);
+        // The request replaces everything that was set for the topic, so all of it is sent.
+        let mut all: Vec<(String, String)> = self
+            .config(topic)?
+            .into_iter()
+            .filter(|entry| entry.own && !changes.iter().any(|(name, _)| *name == entry.name))
+            .map(|entry| (entry.name, entry.value))
+            .collect();
+        all.extend(changes.iter().cloned());
+        let mut alter = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        for (name, value) in &all {
+            alter = alter.set(name, value);
+        }
+        let results = block_on(self.admin.alter_configs([&alter], &options()))
+            .map_err(|error| refused(error.to_string()))?;
+        match results.into_iter().next() {
+            Some(Ok(_)) => Ok(()),
+            Some(Err((_, code))) => Err(refused(code.to_string())),
+            None => Err(refused("the cluster gave no answer".into())),
+        }
+    }
+
+    /// Adds partitions until there are `count`.
+    ///
+    /// # Errors
+    /// The cluster is unreachable or refuses, with its reason.
+    pub fn add_partitions(&self, topic: &str, count: u32) -> Result<(), TopicError> {
+        let refused = |reason: String| refusal("enlarge", topic, reason);
+        let wanted = NewPartitions::new(topic, count as usize);
+        let results = block_on(self.admin.create_partitions([&wanted], &options()))
+            .map_err(|error| refused(error.to_string()))?;
+        match results.into_iter().next() {
+            Some(Ok(_)) => Ok(()),
             Some(Err((_, code))) => Err(refused(code.to_string())),
             None => Err(refused("the cluster gave no answer".into())),
         }
@@ -134,16 +268,18 @@ impl Topics {
         };
         compare("partitions", spec.partitions.to_string(), shape.0.to_string());
         compare("replication.factor", spec.replication_factor.to_string(), shape.1.to_string());
-        let resource = ResourceSpecifier::Topic(&spec.name);
-        let described = block_on(self.admin.describe_configs([&resource], &options()));
-        if let Ok(Some(Ok(found))) = described.map(|list| list.into_iter().next()) {
+        if let Ok(found) = self.config(&spec.name) {
             for (name, wanted) in &spec.config {
-                let value = found.get(name).and_then(|entry| entry.value.clone());
-                compare(name, wanted.clone(), value.unwrap_or_default());
+                let value = found.iter().find(|entry| entry.name == *name);
+                compare(name, wanted.clone(), value.map_or_else(String::new, |v| v.value.clone()));
             }
         }
         differences
     }
+}
+
+fn refusal(verb: &'static str, topic: &str, reason: String) -> TopicError {
+    TopicError::Refused { verb, topic: topic.to_owned(), reason }
 }
 
 fn options() -> AdminOptions {

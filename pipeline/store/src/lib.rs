@@ -32,10 +32,11 @@ pub use ledger::Gap;
 pub use maintenance::{
     CompactOptions, CompactSummary, GRACE_MIN, VacuumSummary, compact, expire, vacuum,
 };
+pub use schema::{COLUMNS, Column, Kind as ColumnKind};
 pub use search::{
     Event, Follower, Format, Formatter, Order, Query, QueryError, Row, SearchOptions,
     SearchSummary, Stats, StatsTable, Value, around, count, count_by, search, stats, visible,
 };
 pub use table::{Table, TableOptions};
-pub use time::{format_time, parse_time};
+pub use time::{format_time, parse_rfc3339, parse_time};
 pub use writer::{Batch, Counts, PartitionWriter, Pushed};

@@ -13,7 +13,7 @@ use std::sync::{Arc, LazyLock};
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     Text,
     /// Text that is an IP address: compared as one, and networks can be asked for.
     Ip,
@@ -25,9 +25,9 @@ pub(crate) enum Kind {
 
 /// One column of the table.
 #[derive(Debug)]
-pub(crate) struct Column {
-    pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
+pub struct Column {
+    pub name: &'static str,
+    pub kind: Kind,
 }
 
 /// Where a column stands in [`COLUMNS`].
@@ -51,7 +51,7 @@ const fn list(name: &'static str) -> Column {
 
 /// All columns, in the order in which events are shown. The partition column `date` is not among
 /// them: it is in the paths of the files.
-pub(crate) const COLUMNS: &[Column] = &[
+pub const COLUMNS: &[Column] = &[
     time("@timestamp"),
     time("event.created"),
     time("event.ingested"),

@@ -54,7 +54,8 @@ pub(crate) fn parse_span(text: &str) -> Option<i64> {
 
 /// RFC 3339 with any number of fractional digits (those behind microseconds are cut off). A leap
 /// second is the last microsecond before it ends.
-pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
+#[must_use]
+pub fn parse_rfc3339(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let number = |range: std::ops::Range<usize>| -> Option<i64> {
         bytes.get(range)?.iter().try_fold(0, |sum, byte| {

@@ -1,11 +1,14 @@
 //! `logweir audit`: is anything missing? Per source, from the ledger that is committed with the data.
 
-use super::{report, store_location};
+use super::{printable, report, store_location};
 use anyhow::{Context as _, Result};
 use clap::Args;
-use logweir_store::{SourceAudit, Table, TableOptions, audit, format_time};
+use logweir_document::parse_duration;
+use logweir_store::{SourceAudit, Table, TableOptions, audit, format_time, parse_time};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Prove that nothing is missing, or name what is; exit code 1 if something is
 #[derive(Debug, Args)]
@@ -16,6 +19,13 @@ pub struct AuditCommand {
     /// Only sources of this host
     #[arg(long)]
     host: Option<String>,
+    /// Only sources of which something came since: RFC 3339, a date, or how long ago (2h, 7d)
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<i64>,
+    /// Only sources that have fallen silent: nothing came for ten times their usual interval, and for
+    /// this long at least
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10m", value_parser = duration)]
+    silent: Option<Duration>,
     /// table, or json (one object per source and line)
     #[arg(long, default_value = "table", value_parser = ["table", "json"])]
     format: String,
@@ -34,15 +44,108 @@ impl AuditCommand {
         if let Some(host) = &self.host {
             sources.retain(|source| source.host == *host);
         }
+        if let Some(since) = self.since {
+            sources.retain(|source| source.last_seen >= since);
+        }
+        let now_us = jiff::Timestamp::now().as_microsecond();
+        if let Some(least) = self.silent {
+            sources = newest_of_each_name(sources);
+            sources.retain(|source| {
+                silence(source, now_us).is_some_and(|silence| silence.is_long(least))
+            });
+        }
         if self.format == "json" {
             for source in &sources {
                 println!("{}", json(source));
             }
+        } else if self.silent.is_some() {
+            print!("{}", silent_text(&sources, now_us));
         } else {
             print!("{}", text(&sources));
         }
+        if self.silent.is_some() {
+            return Ok(if sources.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Ok(if complete(&sources) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// How long nothing has come of a source, and how long that usually takes, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Silence {
+    silent: i64,
+    usual: i64,
+}
+
+/// A rhythm is not known from fewer events.
+const RHYTHM_EVENTS_MIN: u64 = 10;
+/// So many times the usual interval may pass.
+const RHYTHM_FACTOR: i64 = 10;
+
+impl Silence {
+    fn is_long(self, least: Duration) -> bool {
+        let least = i64::try_from(least.as_micros()).unwrap_or(i64::MAX);
+        self.silent > least.max(self.usual.saturating_mul(RHYTHM_FACTOR))
+    }
+}
+
+/// `None`: too little has come to know a rhythm.
+fn silence(source: &SourceAudit, now_us: i64) -> Option<Silence> {
+    if source.received < RHYTHM_EVENTS_MIN {
+        return None;
+    }
+    let span = source.last_seen.saturating_sub(source.first_seen);
+    let usual = span / i64::try_from(source.received - 1).ok()?;
+    Some(Silence { silent: now_us.saturating_sub(source.last_seen), usual })
+}
+
+/// A file that was rotated away is silent for good; what counts is the one that has its name now.
+fn newest_of_each_name(sources: Vec<SourceAudit>) -> Vec<SourceAudit> {
+    let mut newest: BTreeMap<(String, String, String), SourceAudit> = BTreeMap::new();
+    for source in sources {
+        let name = (source.host.clone(), source.agent.clone(), source.path.clone());
+        let known = newest.get(&name);
+        if known.is_none_or(|known| known.last_seen < source.last_seen) {
+            newest.insert(name, source);
+        }
+    }
+    newest.into_values().collect()
+}
+
+fn silent_text(sources: &[SourceAudit], now_us: i64) -> String {
+    let mut out = String::new();
+    for source in sources {
+        let Some(Silence { silent, usual }) = silence(source, now_us) else { continue };
+        out.push_str(&format!(
+            "{}  {}: nothing for {}, usually an event every {}; the last one came at {}\n",
+            printable(&source.host),
+            printable(&source.path),
+            interval(silent),
+            interval(usual),
+            format_time(source.last_seen)
+        ));
+    }
+    out.push_str(&format!("{} silent sources\n", sources.len()));
+    out
+}
+
+fn interval(us: i64) -> String {
+    match us / 1_000_000 {
+        0 => format!("{} ms", us / 1000),
+        s @ 1..120 => format!("{s} s"),
+        s @ 120..7200 => format!("{} min", s / 60),
+        s => format!("{} h", s / 3600),
+    }
+}
+
+fn since(text: &str) -> Result<i64, String> {
+    parse_time(text, jiff::Timestamp::now().as_microsecond()).ok_or_else(|| {
+        "write a time, such as 2026-11-28T01:00:00Z, or how long ago, such as 2h".into()
+    })
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write a time, such as 10m".into())
 }
 
 /// Whether the ledger can prove that nothing is missing.
@@ -138,7 +241,49 @@ fn json(source: &SourceAudit) -> serde_json::Value {
     })
 }
 
-/// Names come from hosts that may be hostile: no control character reaches the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logweir_record::SourceId;
+
+    fn source(path: &str, received: u64, first_s: i64, last_s: i64) -> SourceAudit {
+        SourceAudit {
+            group: "g".into(),
+            topic: "t".into(),
+            partition: 0,
+            source: SourceId::derive(&[path.as_bytes(), &first_s.to_le_bytes()]),
+            host: "web1".into(),
+            agent: "a".into(),
+            path: path.into(),
+            received,
+            rows: received,
+            duplicates: 0,
+            healed: 0,
+            unchained: 0,
+            gaps: Vec::new(),
+            gaps_merged: 0,
+            high_water: 0,
+            newest_event: None,
+            first_seen: first_s * 1_000_000,
+            last_seen: last_s * 1_000_000,
+        }
+    }
+
+    #[test]
+    fn a_source_is_silent_by_its_own_rhythm_and_a_rotated_file_is_none() {
+        let now_us = 10_000 * 1_000_000;
+        let least = Duration::from_secs(60);
+        for (name, source, silent) in [
+            ("every second, then nothing", source("/a", 101, 0, 100), true),
+            ("every 1000 s", source("/b", 10, 0, 9_000), false),
+            ("too few to know", source("/c", 3, 0, 100), false),
+            ("still busy", source("/d", 1_000, 0, 9_990), false),
+        ] {
+            let found = silence(&source, now_us).is_some_and(|silence| silence.is_long(least));
+            assert_eq!(found, silent, "{name}");
+        }
+        let names = newest_of_each_name(vec![source("/a", 1, 0, 5), source("/a", 1, 6, 9)]);
+        assert_eq!(names.len(), 1);
+        assert_eq!(names[0].last_seen, 9_000_000);
+    }
 }

@@ -66,6 +66,9 @@ fn run(config: IngestConfig) -> Result<ExitCode> {
                 lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string()),
             ));
             reported = rows;
+            for (sink, written, refused, retries) in ingest.sinks() {
+                tracing::info!(sink, written, refused, retries, "events in the sink");
+            }
         }
     }
     notifier.stopping();

@@ -1,6 +1,7 @@
 //! The commands of `logweir`, one module each; each ends in an exit code:
 //! 0 done, 1 failed or found something missing, 2 wrong usage, 78 (`EX_CONFIG`) bad configuration.
 
+pub mod agents;
 pub mod audit;
 pub mod broker;
 pub mod demo;
@@ -59,6 +60,18 @@ fn store_location(told: Option<&Path>) -> Result<String> {
         anyhow!("there is no table in {}; name it with --store DIR", list.join(" or "))
     })?;
     Ok(found.to_string_lossy().into_owned())
+}
+
+fn name_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".into()),
+    }
+}
+
+/// Names come from hosts that may be hostile: no control character reaches the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// Client properties from the command line.

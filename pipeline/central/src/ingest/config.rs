@@ -1,5 +1,6 @@
 //! The configuration of `logweir ingest`.
 
+use crate::sinks::SinkConfig;
 use logweir_document::{Diagnostic, Document, Faults, Table};
 use logweir_kafka::properties::{Properties, Role};
 use logweir_record::TOPIC_EVENTS;
@@ -29,6 +30,8 @@ pub struct IngestConfig {
     pub flush_bytes: u64,
     /// Whole days older than this are removed; `None` keeps everything.
     pub retention: Option<Duration>,
+    /// Where events go besides the table.
+    pub sinks: Vec<SinkConfig>,
 }
 
 impl IngestConfig {
@@ -65,12 +68,23 @@ impl IngestConfig {
             retention = store.duration("retention", faults);
             store.finish(faults);
         }
+        let sinks = SinkConfig::read_all(&mut root, faults);
         root.finish(faults);
         let mut kafka = kafka?;
         let group = kafka.get("group.id").unwrap_or(GROUP_DEFAULT).to_owned();
         kafka.set("group.id", &group);
         let (workers, store) = (workers?, path?);
-        Some(Self { kafka, group, topic, workers, store, flush_interval, flush_bytes, retention })
+        Some(Self {
+            kafka,
+            group,
+            topic,
+            workers,
+            store,
+            flush_interval,
+            flush_bytes,
+            retention,
+            sinks,
+        })
     }
 }
 

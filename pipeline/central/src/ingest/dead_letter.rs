@@ -30,19 +30,19 @@ impl ProducerContext for Failures {
 }
 
 /// The way to the dead-letter topic; connects at the first record.
-pub(super) struct DeadLetter {
+pub(crate) struct DeadLetter {
     properties: Properties,
     producer: Option<BaseProducer<Failures>>,
     pending: usize,
 }
 
 impl DeadLetter {
-    pub(super) fn new(consumer: &Properties) -> Self {
+    pub(crate) fn new(consumer: &Properties) -> Self {
         Self { properties: consumer.for_role(Role::Producer), producer: None, pending: 0 }
     }
 
     /// Queues one record; [`DeadLetter::flush`] makes sure of it.
-    pub(super) fn send(
+    pub(crate) fn send(
         &mut self,
         (topic, partition, offset): (&str, i32, i64),
         reason: &str,
@@ -68,7 +68,7 @@ impl DeadLetter {
     }
 
     /// Returns when all that was sent is acknowledged.
-    pub(super) fn flush(&mut self) -> Result<()> {
+    pub(crate) fn flush(&mut self) -> Result<()> {
         if self.pending == 0 {
             return Ok(());
         }

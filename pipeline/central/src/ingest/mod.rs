@@ -17,10 +17,13 @@ mod maintenance;
 mod statistics;
 mod worker;
 
+pub(crate) use dead_letter::DeadLetter;
+
 pub use config::{FLUSH_BYTES_DEFAULT, FLUSH_INTERVAL_DEFAULT, GROUP_DEFAULT, IngestConfig, cores};
 pub use lag::LagMonitor;
 pub use statistics::{PartitionStatistics, Statistics};
 
+use crate::sinks::{SinkStatistics, SinkWorker};
 use anyhow::{Context as _, Result, bail};
 use logweir_service::Pulse;
 use logweir_store::{Table, TableOptions};
@@ -39,6 +42,7 @@ pub struct Ingest {
     stop: Arc<AtomicBool>,
     statistics: Arc<Statistics>,
     table: Arc<Table>,
+    sinks: Vec<(String, Arc<SinkStatistics>)>,
 }
 
 impl Ingest {
@@ -73,14 +77,41 @@ impl Ingest {
                 .context("cannot start a worker thread")?;
             workers.push(thread);
         }
+        let mut sinks = Vec::new();
+        for sink in &config.sinks {
+            let statistics = Arc::new(SinkStatistics::default());
+            for index in 0..sink.workers {
+                let worker = SinkWorker::new(
+                    &config,
+                    sink.clone(),
+                    index,
+                    statistics.clone(),
+                    stop.clone(),
+                )?;
+                let thread = std::thread::Builder::new()
+                    .name(format!("{}-{index}", sink.name))
+                    .spawn(move || worker.run())
+                    .context("cannot start a worker thread")?;
+                workers.push(thread);
+            }
+            sinks.push((sink.name.clone(), statistics));
+        }
         let maintenance = maintenance::start(table.clone(), config.retention, stop.clone())
             .context("cannot start the maintenance thread")?;
-        Ok(Self { workers, pulse, maintenance, stop, statistics, table })
+        Ok(Self { workers, pulse, maintenance, stop, statistics, table, sinks })
     }
 
     #[must_use]
     pub fn statistics(&self) -> &Arc<Statistics> {
         &self.statistics
+    }
+
+    /// Per sink: its name, and how many records it took, refused for good, and did not take at once.
+    pub fn sinks(&self) -> impl Iterator<Item = (&str, u64, u64, u64)> {
+        self.sinks.iter().map(|(name, counts)| {
+            let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+            (name.as_str(), load(&counts.written), load(&counts.refused), load(&counts.retries))
+        })
     }
 
     #[must_use]

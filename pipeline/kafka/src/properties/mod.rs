@@ -63,6 +63,8 @@ const DEFAULTS_CONSUMER: &[(&str, &str)] = &[
     ("max.partition.fetch.bytes", "4194304"),
     ("fetch.min.bytes", "65536"),
     ("fetch.wait.max.ms", "50"),
+    // How soon added partitions are found.
+    ("topic.metadata.refresh.interval.ms", "30000"),
 ];
 
 /// What the promise of a producer rests on: property, values that keep it, remedy.

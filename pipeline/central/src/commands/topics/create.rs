@@ -1,35 +1,21 @@
 //! `logweir topics create`: the topics that the pipeline needs, made once and idempotently.
 
-use super::{kafka_properties, report};
+use super::{ClusterArguments, name_value};
 use crate::ingest::cores;
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, Subcommand};
-use logweir_kafka::properties::Role;
-use logweir_kafka::topics::{Outcome, TopicSpec, Topics};
+use clap::Args;
+use logweir_kafka::topics::{Outcome, TopicSpec};
 use logweir_record::{TOPIC_AGENTS, TOPIC_DEAD_LETTER, TOPIC_EVENTS};
 use std::process::ExitCode;
 
 /// Seven days: long enough for an ingest that stood still over a weekend.
 const RETENTION_MS_DEFAULT: u64 = 7 * 24 * 3600 * 1000;
 
-/// Create the topics that agents write to and ingest reads from
-#[derive(Debug, Args)]
-pub struct TopicsCommand {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    Create(Create),
-}
-
 /// Create the topics; those that exist are compared, not changed
 #[derive(Debug, Args)]
-struct Create {
-    /// Brokers to begin with, HOST:PORT separated by commas
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap_server: String,
+pub(super) struct Create {
+    #[command(flatten)]
+    cluster: ClusterArguments,
     /// The topic of the events
     #[arg(long, default_value = TOPIC_EVENTS)]
     topic: String,
@@ -44,24 +30,11 @@ struct Create {
     /// `min.insync.replicas=2`; may be given several times
     #[arg(long = "config", value_name = "NAME=VALUE", value_parser = name_value)]
     config: Vec<(String, String)>,
-    /// Client properties under Kafka's own names, such as `security.protocol=SSL`; may be given
-    /// several times
-    #[arg(long = "property", value_name = "NAME=VALUE", value_parser = name_value)]
-    property: Vec<(String, String)>,
-}
-
-impl TopicsCommand {
-    pub fn execute(self) -> ExitCode {
-        match self.command {
-            Command::Create(create) => report(create.run()),
-        }
-    }
 }
 
 impl Create {
-    fn run(self) -> Result<ExitCode> {
-        let properties = kafka_properties(&self.bootstrap_server, &self.property, Role::Consumer)?;
-        let topics = Topics::connect(&properties.client_config())?;
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let topics = self.cluster.connect()?;
         let brokers = topics.brokers()? as u32;
         let replication_factor = self.replication_factor.unwrap_or(brokers.clamp(1, 3));
         if replication_factor > brokers {
@@ -78,7 +51,7 @@ impl Create {
             print_outcome(&spec, &outcome);
         }
         if differ {
-            println!("What differs was left as it is.");
+            println!("What differs was left as it is; `logweir topics alter` changes it.");
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -132,12 +105,5 @@ fn print_outcome(spec: &TopicSpec, outcome: &Outcome) {
                 println!("  {name} is {found}, asked for {wanted}");
             }
         }
-    }
-}
-
-fn name_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write NAME=VALUE".into()),
     }
 }

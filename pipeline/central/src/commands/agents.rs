@@ -1,0 +1,247 @@
+//! `logweir agents`: who sends, how far each is behind, and who has fallen silent, from the agents' own
+//! reports in the compacted topic.
+
+use super::{kafka_properties, name_value, printable, report};
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use logweir_document::parse_duration;
+use logweir_kafka::properties::Role;
+use logweir_record::TOPIC_AGENTS;
+use logweir_store::format_time;
+use rdkafka::Timestamp;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::Message as _;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// Reading the topic takes no longer; it holds a few reports of each agent.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// A report comes every ten seconds; as many as these may be lost on the way.
+const SILENT_AFTER_DEFAULT: &str = "60s";
+
+/// List the agents from their reports; exit code 1 if one is silent
+#[derive(Debug, Args)]
+pub struct AgentsCommand {
+    /// Brokers to begin with, HOST:PORT separated by commas
+    #[arg(long, value_name = "HOST:PORT")]
+    bootstrap_server: String,
+    /// Client properties under Kafka's own names, such as `security.protocol=SSL`; may be given
+    /// several times
+    #[arg(long = "property", value_name = "NAME=VALUE", value_parser = name_value)]
+    property: Vec<(String, String)>,
+    /// An agent without a report for so long is silent
+    #[arg(long, value_name = "TIME", default_value = SILENT_AFTER_DEFAULT, value_parser = duration)]
+    silent_after: Duration,
+    /// table, or json (one object per agent and line)
+    #[arg(long, default_value = "table", value_parser = ["table", "json"])]
+    format: String,
+}
+
+/// The latest report of an agent.
+#[derive(Debug, Clone, PartialEq)]
+struct Agent {
+    /// When the report came to Kafka, in microseconds.
+    seen_us: i64,
+    summary: Summary,
+    report: Value,
+}
+
+/// What the list shows of a report; whatever an older or newer agent does not say is absent.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct Summary {
+    agent_id: String,
+    agent_name: String,
+    version: String,
+    kafka: String,
+    read: u64,
+    held: u64,
+    dropped: BTreeMap<String, u64>,
+    unparsed: u64,
+    sources: Vec<Source>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct Source {
+    acked_offset: u64,
+    end_offset: u64,
+    spool: Option<Spool>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct Spool {
+    backlog_bytes: u64,
+}
+
+impl AgentsCommand {
+    pub fn execute(self) -> ExitCode {
+        report(self.run())
+    }
+
+    fn run(self) -> Result<ExitCode> {
+        let mut properties =
+            kafka_properties(&self.bootstrap_server, &self.property, Role::Consumer)?;
+        properties.set("group.id", "logweir-agents");
+        let consumer: BaseConsumer = properties.client_config().create()?;
+        let agents = latest(&consumer)?;
+        let now_us = jiff::Timestamp::now().as_microsecond();
+        let silent_us = i64::try_from(self.silent_after.as_micros()).unwrap_or(i64::MAX);
+        let is_silent = |agent: &Agent| now_us.saturating_sub(agent.seen_us) > silent_us;
+        if self.format == "json" {
+            for agent in &agents {
+                println!("{}", json(agent, is_silent(agent)));
+            }
+        } else {
+            print!("{}", text(&agents, now_us, is_silent));
+        }
+        let silent = agents.iter().any(is_silent);
+        Ok(if silent { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+/// The last report of each agent, by name.
+fn latest(consumer: &BaseConsumer) -> Result<Vec<Agent>> {
+    let metadata = consumer
+        .fetch_metadata(None, REQUEST_TIMEOUT)
+        .context("cannot reach the cluster; check --bootstrap-server")?;
+    let topic = metadata.topics().iter().find(|topic| topic.name() == TOPIC_AGENTS);
+    let Some(topic) = topic else {
+        bail!("there is no topic `{TOPIC_AGENTS}`; `logweir topics create` makes it")
+    };
+    let mut assignment = TopicPartitionList::new();
+    let mut open: BTreeMap<i32, i64> = BTreeMap::new();
+    for partition in topic.partitions() {
+        let (first, end) =
+            consumer.fetch_watermarks(TOPIC_AGENTS, partition.id(), REQUEST_TIMEOUT)?;
+        if first < end {
+            open.insert(partition.id(), end);
+            assignment.add_partition_offset(TOPIC_AGENTS, partition.id(), Offset::Beginning)?;
+        }
+    }
+    consumer.assign(&assignment)?;
+    let mut agents: BTreeMap<Vec<u8>, Agent> = BTreeMap::new();
+    let deadline = Instant::now() + READ_TIMEOUT;
+    while !open.is_empty() {
+        if Instant::now() > deadline {
+            bail!("`{TOPIC_AGENTS}` could not be read to its end within {READ_TIMEOUT:?}");
+        }
+        let Some(message) = consumer.poll(POLL_INTERVAL) else { continue };
+        let message = message.with_context(|| format!("cannot read `{TOPIC_AGENTS}`"))?;
+        if open.get(&message.partition()).is_some_and(|end| message.offset() + 1 >= *end) {
+            open.remove(&message.partition());
+        }
+        let key = message.key().unwrap_or_default().to_vec();
+        match message.payload().and_then(|payload| parse(payload, message.timestamp())) {
+            Some(agent) => agents.insert(key, agent),
+            None => agents.remove(&key),
+        };
+    }
+    let mut agents: Vec<Agent> = agents.into_values().collect();
+    agents.sort_by(|a, b| {
+        let key =
+            |agent: &Agent| (agent.summary.agent_name.clone(), agent.summary.agent_id.clone());
+        key(a).cmp(&key(b))
+    });
+    Ok(agents)
+}
+
+fn parse(payload: &[u8], timestamp: Timestamp) -> Option<Agent> {
+    let report: Value = serde_json::from_slice(payload).ok()?;
+    let summary = Summary::deserialize(&report).ok()?;
+    Some(Agent {
+        seen_us: timestamp.to_millis().unwrap_or(0).saturating_mul(1000),
+        summary,
+        report,
+    })
+}
+
+impl Summary {
+    fn bytes_behind(&self) -> u64 {
+        let behind = |source: &Source| match &source.spool {
+            Some(spool) => spool.backlog_bytes,
+            None => source.end_offset.saturating_sub(source.acked_offset),
+        };
+        self.sources.iter().map(behind).sum()
+    }
+}
+
+fn json(agent: &Agent, silent: bool) -> Value {
+    serde_json::json!({
+        "last_seen": format_time(agent.seen_us),
+        "silent": silent,
+        "bytes_behind": agent.summary.bytes_behind(),
+        "report": agent.report,
+    })
+}
+
+fn text(agents: &[Agent], now_us: i64, is_silent: impl Fn(&Agent) -> bool) -> String {
+    let name_width =
+        agents.iter().map(|a| a.summary.agent_name.chars().count()).max().unwrap_or(0).clamp(5, 40);
+    let mut out = format!(
+        "{:name_width$}  {:8}  {:>9}  {:11}  {:>7}  {:>12}  {:>9}  {:>9}  {:>12}\n",
+        "AGENT", "VERSION", "SEEN", "KAFKA", "SOURCES", "READ", "HELD", "DROPPED", "BYTES BEHIND"
+    );
+    let mut silent = 0;
+    for agent in agents {
+        let Summary { agent_name, version, kafka, read, held, sources, .. } = &agent.summary;
+        let seconds = now_us.saturating_sub(agent.seen_us).max(0) / 1_000_000;
+        let state = if is_silent(agent) { "silent" } else { kafka };
+        silent += usize::from(is_silent(agent));
+        out.push_str(&format!(
+            "{:name_width$}  {:8}  {:>9}  {:11}  {:>7}  {read:>12}  {held:>9}  {:>9}  {:>12}\n",
+            printable(agent_name),
+            printable(version),
+            format!("{seconds}s ago"),
+            printable(state),
+            sources.len(),
+            agent.summary.dropped.values().sum::<u64>(),
+            agent.summary.bytes_behind()
+        ));
+        for (reason, count) in &agent.summary.dropped {
+            out.push_str(&format!("    dropped: {count} by {}\n", printable(reason)));
+        }
+    }
+    out.push_str(&format!("{} agents, {silent} silent\n", agents.len()));
+    out
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write a time, such as 60s or 5m".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agent(seen_s: i64, report: &str) -> Agent {
+        parse(report.as_bytes(), Timestamp::CreateTime(seen_s * 1000)).unwrap()
+    }
+
+    #[test]
+    fn a_report_is_listed_with_what_it_is_behind_and_what_it_dropped() {
+        let agents = [agent(
+            95,
+            r#"{"agent_name":"web\u001b1","version":"0.1.0","kafka":"up","read":9,"held":2,
+                "dropped":{"spool_full":3},"sources":[{"acked_offset":10,"end_offset":30},
+                {"acked_offset":0,"end_offset":9,"spool":{"backlog_bytes":5}}]}"#,
+        )];
+        let text = text(&agents, 100_000_000, |_| false);
+        assert!(text.contains("5s ago") && text.contains("dropped: 3 by spool_full"), "{text}");
+        assert!(text.contains("25\n") && !text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_report_is_passed_over() {
+        for bytes in [&b""[..], b"[]", b"{", b"{\"read\":-1}"] {
+            assert_eq!(parse(bytes, Timestamp::NotAvailable), None);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Other places than the table: search servers, databases, files.
+//!
+//! ```text
+//! partition ─► worker of the sink (consumer group `<group>.<sink>`) ─► batch ─► Sink::write
+//!                                                          refused for good ─► dead-letter topic
+//! ```
+//!
+//! Each sink is a consumer group of its own, so a slow one falls behind alone. Its offset moves only
+//! over what the sink has taken or the dead-letter topic has; a crash between the two sends a batch
+//! again, and what that means is the sink's [`Guarantee`]. A sink that is away is tried on for ever,
+//! with pauses, and holds one batch in memory meanwhile.
+
+mod bulk;
+mod clickhouse;
+mod config;
+mod http;
+mod identity;
+mod ndjson;
+mod stdout;
+mod worker;
+
+pub use config::{SinkConfig, SinkKind};
+pub(crate) use worker::{SinkStatistics, SinkWorker};
+
+use std::fmt;
+
+/// What a reader of the sink may rely on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guarantee {
+    /// Position and data move together: each record of the topic is there once.
+    ExactlyOnce,
+    /// A repeat replaces itself: each event is there once.
+    Idempotent,
+    /// After a crash, the last batch may be there twice.
+    AtLeastOnce,
+}
+
+impl fmt::Display for Guarantee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ExactlyOnce => "exactly once",
+            Self::Idempotent => "idempotent",
+            Self::AtLeastOnce => "at least once",
+        })
+    }
+}
+
+/// A record of the topic on its way into a sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SinkRecord {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// A record that the sink will never take, by its place in the batch, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) index: usize,
+    pub(crate) reason: String,
+}
+
+/// The batch, or a part of it, is not in the sink; it is to be written again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NotNow(pub(crate) String);
+
+/// Where batches go.
+pub(crate) trait Sink: Send {
+    fn guarantee(&self) -> Guarantee;
+
+    /// Makes what the sink needs, such as a table; called until it succeeds, before the first batch.
+    fn prepare(&mut self) -> Result<(), NotNow> {
+        Ok(())
+    }
+
+    /// The offset behind what the sink holds of the partition, if it knows better than Kafka.
+    fn position(&mut self, partition: i32) -> Result<Option<i64>, NotNow> {
+        let _ = partition;
+        Ok(None)
+    }
+
+    /// Writes a batch, the records of each partition in order; returns what it refuses for good.
+    ///
+    /// # Errors
+    /// Nothing is known to be written; the same batch comes again.
+    fn write(&mut self, batch: &[SinkRecord]) -> Result<Vec<Refused>, NotNow>;
+}

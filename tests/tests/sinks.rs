@@ -1,0 +1,55 @@
+//! Events in other places than the table: files and standard output, through kills of the ingest.
+
+use logweir_tests::{
+    Broker, Delivery, Event, Lines, Topic, assert_exactly_once, assert_in_order_per_source,
+    directory, wait_until,
+};
+use std::path::{Path, PathBuf};
+
+/// All events in the files of a directory, those of a partition in their order.
+fn in_files(directory: &Path) -> Vec<Event> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|end| end == "ndjson"));
+    files.sort();
+    let text: String = files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    // The last line may be half written.
+    let whole = text.rfind('\n').map_or(0, |end| end + 1);
+    text[..whole].lines().map(|line| Event::parse(line.as_bytes())).collect()
+}
+
+#[test]
+fn files_hold_every_event_once_though_the_ingest_is_killed_and_a_dead_server_stops_nobody() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "sinks", 3);
+    let logs = directory.path().join("logs");
+    std::fs::create_dir(&logs).unwrap();
+    let mut writers: Vec<Lines> = (0..6)
+        .map(|n| Lines::new(&format!("writer{n}"), &logs.join(format!("writer{n}"))))
+        .collect();
+    let mut delivery = Delivery::of_files_stopped(directory.path(), &topic, "logs/*");
+    let files = directory.path().join("files");
+    delivery.ingest.configure(&format!(
+        "sinks:\n- {{type: ndjson, path: '{}', rotate.bytes: 200KiB, batch.interval: 100ms, \
+         workers: 2}}\n- {{type: opensearch, url: 'http://127.0.0.1:9', batch.interval: 100ms}}\n",
+        files.display()
+    ));
+    delivery.start();
+    for round in 1..=3 {
+        writers.iter_mut().for_each(|writer| writer.write(400));
+        wait_until("some events in the files", || in_files(&files).len() >= round * 6 * 300);
+        delivery.ingest.kill9();
+        delivery.ingest.start();
+    }
+    let expected: usize = writers.iter().map(Lines::written).sum();
+    wait_until("all events in the files", || {
+        delivery.ingest.assert_running();
+        in_files(&files).len() >= expected
+    });
+    let tallies: Vec<(&str, usize)> = writers.iter().map(Lines::tally).collect();
+    delivery.assert_complete(&tallies);
+    let events = in_files(&files);
+    assert_exactly_once(&events, &tallies);
+    assert_in_order_per_source(&events);
+}
