@@ -154,7 +154,8 @@ fn latest(consumer: &BaseConsumer) -> Result<Vec<Agent>> {
 }
 
 fn parse(payload: &[u8], timestamp: Timestamp) -> Option<Agent> {
-    let report: Value = serde_json::from_slice(payload).ok()?;
+    // An empty list would be taken for a report of which nothing is known.
+    let report: Value = serde_json::from_slice(payload).ok().filter(Value::is_object)?;
     let summary = Summary::deserialize(&report).ok()?;
     Some(Agent {
         seen_us: timestamp.to_millis().unwrap_or(0).saturating_mul(1000),
