@@ -70,6 +70,9 @@ fn reason(line: &str, ours: &Parts, theirs: &Parts) -> Option<&'static str> {
     if ours.message == line {
         return Some("a time alone makes a line of an application no line of syslog");
     }
+    if ours.program.is_empty() && theirs.program.starts_with('%') {
+        return Some("the name of a message of Cisco's belongs to the message");
+    }
     if ours.program.is_empty() && !theirs.program.is_empty() {
         let colon = behind(&format!("{}:", theirs.program));
         let spaced = colon.starts_with(' ');
