@@ -371,8 +371,10 @@ impl Spool {
     pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<Option<Piece>> {
         let (before, segment, is_last) = {
             let state = lock(&self.state);
-            let Some(index) = state.segments.iter().position(|segment| segment.end() > offset)
-            else {
+            // One without a record behind the offset is passed over: a kill may leave an empty one
+            // that begins far behind what was delivered.
+            let has_more = |segment: &Segment| segment.end() > offset.max(segment.base());
+            let Some(index) = state.segments.iter().position(has_more) else {
                 return Ok(None);
             };
             let is_last = index + 1 == state.segments.len() && !state.abandoned;

@@ -51,6 +51,7 @@ fn replay(spool: &Spool, offset: u64) -> Replay {
     let mut replay = Replay { end: offset, ..Replay::default() };
     let mut buffer = vec![0; 4096];
     while let Some(piece) = spool.read(replay.end, &mut buffer).unwrap() {
+        assert!(piece.length > 0, "a reader would wait here for ever");
         replay.lost += piece.lost;
         let data = &buffer[..piece.length];
         let mut at = 0;
@@ -152,6 +153,28 @@ fn offsets_never_repeat_even_if_the_disk_has_lost_what_kafka_has() {
     let spool = open(&directory.path().join("x"), 5000);
     append(&spool, &["a"]).unwrap();
     assert!(whole(&spool, 5000).messages[0].0 > 5000);
+}
+
+#[test]
+fn an_empty_segment_that_a_kill_left_is_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let first = open(directory, 0);
+    append(&first, &["a"]).unwrap();
+    let acked = first.end();
+    drop(first);
+    let header = {
+        let second = open(directory, acked);
+        append(&second, &["b"]).unwrap();
+        let length = paths(directory).last().unwrap().metadata().unwrap().len();
+        length - (second.end() - second.first_from(acked))
+    };
+    let killed = std::fs::OpenOptions::new().write(true).open(paths(directory).last().unwrap());
+    killed.unwrap().set_len(header).unwrap();
+    let third = open(directory, acked);
+    append(&third, &["c"]).unwrap();
+    third.release(acked);
+    assert_eq!(replay(&third, acked).texts(), ["c"]);
 }
 
 #[test]
