@@ -169,7 +169,7 @@ fn an_empty_segment_that_a_kill_left_is_passed_over() {
         let length = paths(directory).last().unwrap().metadata().unwrap().len();
         length - (second.end() - second.first_from(acked))
     };
-    let killed = std::fs::OpenOptions::new().write(true).open(paths(directory).last().unwrap());
+    let killed = OpenOptions::new().write(true).open(paths(directory).last().unwrap());
     killed.unwrap().set_len(header).unwrap();
     let third = open(directory, acked);
     append(&third, &["c"]).unwrap();
