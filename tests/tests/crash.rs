@@ -67,6 +67,9 @@ fn originals(events: &[Event]) -> BTreeSet<String> {
     events.iter().map(|event| event.text("event.original").to_owned()).collect()
 }
 
+/// What each run of the sweep has to take.
+const MESSAGES: usize = 1000;
+
 #[test]
 fn crash_points() {
     let directory = directory();
@@ -85,7 +88,8 @@ fn crash_points() {
                 points += 1;
                 file.write(20);
                 stage.agent.start_within(&killed_at(call, number));
-                let flow = Flow::start(stage.address, &format!("flow{points}"), PADDING, 200);
+                // Enough for every call to come often on a fast machine too; most runs end sooner.
+                let flow = Flow::start(stage.address, &format!("flow{points}"), PADDING, MESSAGES);
                 let calm = wait("the kill, or all to be delivered", DEADLINE, || {
                     if stage.agent.has_ended() {
                         return Some(false);
@@ -101,9 +105,7 @@ fn crash_points() {
         }
     }
     println!("{points} points, {killed} of them reached");
-    // Of the test, not of the agent: how many calls there are before all is calm depends on how
-    // fast the machine is.
-    assert!(killed * 4 > points, "most kills did not happen: {killed} of {points}");
+    assert!(killed * 2 > points, "most kills did not happen: {killed} of {points}");
     stage.agent.start();
     stage.settle();
     assert!(stage.agent.terminate().success());
