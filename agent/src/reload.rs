@@ -25,8 +25,20 @@ pub(crate) fn start(
     if config.directories.is_empty() {
         return None;
     }
+    let seen = config.clone();
+    Some(watch("rules", stop, move || Some(look(&seen)), move || reload(&rules, &config)))
+}
+
+/// Calls `changed` when what `look` sees differs from the last time, until `stop`. What is still being
+/// written is taken up, and fails or not, and is looked at again when it has changed once more.
+fn watch<L: PartialEq + Send + 'static>(
+    name: &str,
+    stop: Arc<AtomicBool>,
+    look: impl Fn() -> Option<L> + Send + 'static,
+    changed: impl Fn() + Send + 'static,
+) -> JoinHandle<()> {
     let run = move || {
-        let mut loaded = look(&config);
+        let mut loaded = look();
         let mut waited = Duration::ZERO;
         while !stop.load(Ordering::Acquire) {
             std::thread::sleep(NAP);
@@ -35,17 +47,15 @@ pub(crate) fn start(
                 continue;
             }
             waited = Duration::ZERO;
-            let now = look(&config);
-            if now != loaded {
-                // What is still being written is loaded, and fails or not, and is looked at again
-                // when it has changed once more.
+            let now = look();
+            if now.is_some() && now != loaded {
                 loaded = now;
-                reload(&rules, &config);
+                changed();
             }
         }
     };
-    let thread = std::thread::Builder::new().name("rules".into()).spawn(run);
-    Some(thread.expect("a thread can be started"))
+    let thread = std::thread::Builder::new().name(name.into()).spawn(run);
+    thread.expect("a thread can be started")
 }
 
 /// Looks at the configuration file until `stop` and puts changed limits of its sources into use; a
@@ -55,29 +65,12 @@ pub(crate) fn start_limits(
     limits: Vec<(String, SourceLimits)>,
     stop: Arc<AtomicBool>,
 ) -> JoinHandle<()> {
-    let look = |path: &Path| {
-        let metadata = std::fs::metadata(path).ok()?;
+    let seen = path.clone();
+    let look = move || {
+        let metadata = std::fs::metadata(&seen).ok()?;
         Some((metadata.len(), metadata.modified().ok()?))
     };
-    let run = move || {
-        let mut loaded = look(&path);
-        let mut waited = Duration::ZERO;
-        while !stop.load(Ordering::Acquire) {
-            std::thread::sleep(NAP);
-            waited += NAP;
-            if waited < LOOK_INTERVAL {
-                continue;
-            }
-            waited = Duration::ZERO;
-            let now = look(&path);
-            if now.is_some() && now != loaded {
-                loaded = now;
-                reload_limits(&path, &limits);
-            }
-        }
-    };
-    let thread = std::thread::Builder::new().name("limits".into()).spawn(run);
-    thread.expect("a thread can be started")
+    watch("limits", stop, look, move || reload_limits(&path, &limits))
 }
 
 fn reload_limits(path: &Path, limits: &[(String, SourceLimits)]) {
