@@ -267,7 +267,7 @@ impl Checkpoint {
 
     /// A look at the sources that are not there.
     #[must_use]
-    pub(crate) fn dormant(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+    pub(crate) fn dormant(&self, mut wanted: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
         lock(&self.state).dormant.values().filter(|entry| wanted(entry)).cloned().collect()
     }
 

@@ -2,6 +2,7 @@
 
 mod stage;
 
+use flate2::{Compression, write::GzEncoder};
 use logweir_agent::Agent;
 use serde_json::Value;
 use stage::*;
@@ -473,4 +474,92 @@ fn multiline_presets_keep_a_stack_trace_together() {
     let events = stage.events();
     assert_eq!(originals(&stage), [trace, "2026-11-28 07:00:01 INFO Main - on"]);
     assert_eq!(events[1].get("logweir.prev"), Some(&Value::from(0)));
+}
+
+fn gzip(stage: &Stage, from: &str, to: &str) {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&fs::read(stage.path(from)).unwrap()).unwrap();
+    fs::write(stage.path(to), encoder.finish().unwrap()).unwrap();
+    fs::remove_file(stage.path(from)).unwrap();
+}
+
+#[test]
+fn gz_archive() {
+    for glob in ["a.log*", "a.log"] {
+        let mut stage = Stage::new();
+        stage.glob = glob;
+        stage.lines("a.log", 0..1000);
+        // An archive of what was never followed.
+        stage.lines("other", 5000..5100);
+        gzip(&stage, "other", "a.log.7.gz");
+        let agent = stage.start();
+        wait_delivered(&agent, 1000);
+        // Rotated and compressed before the eyes of the agent: nothing is read again.
+        fs::rename(stage.path("a.log"), stage.path("a.log.1")).unwrap();
+        stage.lines("a.log", 1000..2000);
+        wait_delivered(&agent, 2000);
+        gzip(&stage, "a.log.1", "a.log.1.gz");
+        wait_for(&agent, "the old file to be let go", |snapshot| snapshot.sources.len() == 1);
+        stop(agent);
+        // And while it is stopped, with a tail that it has not read.
+        stage.lines("a.log", 2000..30_000);
+        stage.append("a.log", "line 30000");
+        fs::rename(stage.path("a.log.1.gz"), stage.path("a.log.2.gz")).unwrap();
+        fs::rename(stage.path("a.log"), stage.path("a.log.1")).unwrap();
+        gzip(&stage, "a.log.1", "a.log.1.gz");
+        stage.lines("a.log", 30_001..30_100);
+        let agent = stage.start();
+        wait_delivered(&agent, 28_100);
+        stop(agent);
+        let agent = stage.start();
+        wait_for(&agent, "a look", |snapshot| snapshot.sources.len() == 1);
+        stage.lines("a.log", 30_100..30_200);
+        wait_delivered(&agent, 100);
+        let events = stage.events();
+        assert_lines(&events, 0..30_200);
+        assert_eq!(events.len(), 30_200, "{glob}");
+    }
+}
+
+#[test]
+fn gz_archive_is_read_on_after_an_end_in_its_middle() {
+    let mut stage = Stage::new();
+    stage.lines("a.log", 0..100);
+    let agent = stage.start();
+    wait_delivered(&agent, 100);
+    stop(agent);
+    stage.lines("a.log", 100..40_000);
+    gzip(&stage, "a.log", "a.log.1.gz");
+    stage.source_extra = ", limits: {events_per_second: 10000, burst: 1ms}".into();
+    let agent = stage.start();
+    wait_delivered(&agent, 1);
+    agent.stop(PATIENCE);
+    assert!(agent.snapshot().counts.read < 39_900);
+    drop(agent);
+    stage.source_extra.clear();
+    let agent = stage.start();
+    wait_for(&agent, "the archive to be let go", |s| s.sources.is_empty() && s.counts.read > 0);
+    let events = stage.events();
+    assert_lines(&events, 0..40_000);
+    assert_eq!((events.len(), table(&events).len()), (40_000, 1));
+}
+
+#[test]
+fn gz_archives_that_the_paths_name_are_read_whole_and_once() {
+    let mut stage = Stage::new();
+    stage.glob = "*.gz";
+    for n in 0..12 {
+        stage.lines("x", n * 100..n * 100 + 100);
+        gzip(&stage, "x", &format!("{n:02}.gz"));
+    }
+    let agent = stage.start();
+    wait_delivered(&agent, 1200);
+    stop(agent);
+    stage.lines("x", 1200..1300);
+    gzip(&stage, "x", "12.gz");
+    let agent = stage.start();
+    wait_delivered(&agent, 100);
+    let events = stage.events();
+    assert_lines(&events, 0..1300);
+    assert_eq!(events.len(), 1300);
 }

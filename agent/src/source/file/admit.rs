@@ -1,8 +1,10 @@
 //! Taking files into the table: which content a file has, where to begin in it, and what to do when
 //! it is replaced.
 
+use super::archive::is_compressed;
+use super::body::Body;
 use super::heads::HEAD_KEPT_BYTES;
-use super::identity::{Key, begins, born_ns, end_of_lines, guard_at, holds, open_regular, read_at};
+use super::identity::{Key, begins, born_ns, end_of_lines, holds, open_regular};
 use super::scanner::Scanner;
 use super::tail::{FileTail, Start};
 use crate::checkpoint::{Checkpoint, Content, Entry, FileContent};
@@ -11,15 +13,12 @@ use crate::delivery::{Lane, Position};
 use crate::dormant::Among;
 use crate::sync::{read, write};
 use logweir_record::SourceId;
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a file that looks like a copy of one that is read may take to become one, or not.
 const COPY_WAIT: Duration = Duration::from_secs(10);
-/// What begins like this is compressed and is no log that grows.
-const COMPRESSED: &[&[u8]] = &[b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"BZh"];
 
 impl Scanner {
     /// Begins to read a file, where the checkpoint says or anew.
@@ -31,31 +30,26 @@ impl Scanner {
     ) -> std::io::Result<()> {
         let (file, metadata) = open_regular(path)?;
         let key = Key::of(&metadata);
-        if read(&self.tails).contains_key(&key) || is_compressed(&file) {
+        if read(&self.tails).contains_key(&key) {
             return Ok(());
         }
+        if is_compressed(&file) {
+            self.archives.push((config.clone(), path.to_owned()));
+            return Ok(());
+        }
+        let body = Arc::new(Body::Plain(file));
         let born_ns = born_ns(&metadata);
         let claimed = claim(&self.context.checkpoint, key, born_ns);
-        let mut content = FileContent {
-            path: path.display().to_string(),
-            device: key.device,
-            inode: key.inode,
-            born_ns,
-            epoch: 0,
-            head_length: 0,
-            head_hash: 0,
-            replaced: false,
-            cuts: Vec::new(),
-        };
+        let mut content = FileContent::new(path, key, born_ns);
         if let Some(entry) = &claimed
             && let Some(known) = entry.file()
         {
-            if holds(&file, known, &entry.position()) {
+            if holds(&body, known, &entry.position()) {
                 content = FileContent { device: key.device, ..known.clone() };
                 let position = entry.position();
                 let undecided = position.offset == 0;
                 let path = path.to_owned();
-                let start = Start { key, path, file, content, position, undecided };
+                let start = Start { key, path, body, content, position, undecided };
                 self.add(config, start, Some(entry));
                 return Ok(());
             }
@@ -70,11 +64,11 @@ impl Scanner {
         }
         let mut position = Position::default();
         if first_look && config.read_from == ReadFrom::End && claimed.is_none() {
-            position.offset = end_of_lines(&file, metadata.len(), config.common.line_bytes_max)?;
-            position.guard = guard_at(&file, position.offset)?;
+            position.offset = end_of_lines(&body, metadata.len(), config.common.line_bytes_max)?;
+            position.guard = body.guard_at(position.offset)?;
         }
         let undecided = claimed.is_none() && position.offset == 0;
-        let start = Start { key, path: path.to_owned(), file, content, position, undecided };
+        let start = Start { key, path: path.to_owned(), body, content, position, undecided };
         self.add(config, start, None);
         Ok(())
     }
@@ -88,11 +82,11 @@ impl Scanner {
             Ok((size, _)) if size > 0 && tail.is_undecided() => size,
             _ => return,
         };
-        if let Some(entry) = adopt(&self.context.checkpoint, tail.file()) {
+        if let Some(entry) = adopt(&self.context.checkpoint, tail.body()) {
             self.copies.remove(&key);
             return self.continue_copy(&tail, &entry);
         }
-        if self.is_copy_of_live(key, tail.file(), size) {
+        if self.is_copy_of_live(key, tail.body(), size) {
             let now = Instant::now();
             let (since, known) = self.copies.entry(key).or_insert((now, size));
             if *known != size {
@@ -116,7 +110,7 @@ impl Scanner {
     /// The copy stands for the content that its original had: what was not delivered of that is
     /// read there.
     fn continue_copy(&self, copy: &Arc<FileTail>, entry: &Entry) {
-        let (Some(original), Ok(file)) = (entry.file(), copy.file().try_clone()) else {
+        let Some(original) = entry.file() else {
             return self.context.checkpoint.remember(entry.clone());
         };
         write(&self.tails).remove(&copy.key());
@@ -132,7 +126,7 @@ impl Scanner {
         let start = Start {
             key: copy.key(),
             path: copy.path().to_owned(),
-            file,
+            body: copy.body().clone(),
             content,
             position: entry.position(),
             undecided: false,
@@ -140,25 +134,25 @@ impl Scanner {
         self.add(copy.config(), start, Some(entry));
     }
 
-    fn is_copy_of_live(&self, key: Key, file: &File, size: u64) -> bool {
+    fn is_copy_of_live(&self, key: Key, body: &Body, size: u64) -> bool {
         let mut beginning = [0; HEAD_KEPT_BYTES];
-        let Ok(count) = read_at(file, &mut beginning, 0) else { return false };
+        let Ok(count) = body.read_at(&mut beginning, 0) else { return false };
         let candidates = self.heads.beginning_with(&beginning[..count]);
         let tails = read(&self.tails);
         candidates.iter().filter(|candidate| **candidate != key).any(|candidate| {
             let Some(tail) = tails.get(candidate) else { return false };
             let acked = tail.route().lane.acked();
             if size < acked.offset {
-                begins(file, size, tail.file()).unwrap_or(false)
+                begins(body, size, tail.body()).unwrap_or(false)
             } else {
-                holds(file, &tail.content(), &acked)
+                holds(body, &tail.content(), &acked)
             }
         })
     }
 
     /// Puts a file into the table and has it read. `known` is the checkpoint's entry that it
     /// continues.
-    fn add(&self, config: &Arc<FileConfig>, start: Start, known: Option<&Entry>) {
+    pub(super) fn add(&self, config: &Arc<FileConfig>, start: Start, known: Option<&Entry>) {
         let content = &start.content;
         let id = known.and_then(Entry::source_id).unwrap_or_else(|| self.source_id(content));
         let lane = Arc::new(Lane::new(id, start.position, known.and_then(|entry| entry.partition)));
@@ -222,12 +216,19 @@ impl Scanner {
         let start = Start {
             key,
             path: tail.path().to_owned(),
-            file,
+            body: Arc::new(Body::Plain(file)),
             content,
             position: Position::default(),
             undecided: false,
         };
         self.add(tail.config(), start, None);
+    }
+
+    /// A file is not read any more.
+    pub(super) fn let_go(&self, tail: &Arc<FileTail>, may_come_back: bool) {
+        write(&self.tails).remove(&tail.key());
+        self.heads.remove(tail.key());
+        self.retire(tail, may_come_back);
     }
 
     pub(super) fn retire(&self, tail: &Arc<FileTail>, may_come_back: bool) {
@@ -238,7 +239,7 @@ impl Scanner {
 
 /// The checkpoint's entry for a file. The device's number may differ after a restart of the
 /// machine, so it only decides between entries.
-fn claim(checkpoint: &Checkpoint, key: Key, born_ns: u64) -> Option<Entry> {
+pub(super) fn claim(checkpoint: &Checkpoint, key: Key, born_ns: u64) -> Option<Entry> {
     checkpoint.claim(Among::Inode(key.inode), |entry| {
         let file = entry.file()?;
         let same = file.inode == key.inode && file.born_ns == born_ns && !file.replaced;
@@ -248,17 +249,11 @@ fn claim(checkpoint: &Checkpoint, key: Key, born_ns: u64) -> Option<Entry> {
 
 /// The entry of content that was replaced in place, if the new file has it: then the file is the
 /// copy that was made before, and what is left of the content is read there.
-fn adopt(checkpoint: &Checkpoint, file: &File) -> Option<Entry> {
+fn adopt(checkpoint: &Checkpoint, body: &Body) -> Option<Entry> {
     checkpoint.claim(Among::Replaced, |entry| {
         let known = entry.file()?;
         let is_copy = usize::from(known.head_length) >= HEAD_KEPT_BYTES
-            && holds(file, known, &entry.position());
+            && holds(body, known, &entry.position());
         is_copy.then_some(known.epoch)
     })
-}
-
-fn is_compressed(file: &File) -> bool {
-    let mut head = [0; 6];
-    let count = read_at(file, &mut head, 0).unwrap_or(0);
-    COMPRESSED.iter().any(|magic| head[..count].starts_with(magic))
 }

@@ -42,6 +42,8 @@ impl Discovery {
             copies: HashMap::new(),
             unfinished: HashMap::new(),
             refused: HashSet::new(),
+            archives: Vec::new(),
+            passed_over: HashMap::new(),
             notice_sender,
         };
         let stopped = stop.clone();

@@ -1,7 +1,8 @@
 //! Opening files safely, and knowing them again.
 
+use super::body::Body;
 use crate::checkpoint::FileContent;
-use crate::delivery::{GUARD_BYTES, Guard, Position, content_hash};
+use crate::delivery::{GUARD_BYTES, Position};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use std::fs::{File, Metadata, OpenOptions};
@@ -23,6 +24,23 @@ pub(super) struct Key {
 impl Key {
     pub(super) fn of(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+impl FileContent {
+    /// What a file that is begun now is known by.
+    pub(super) fn new(path: &Path, key: Key, born_ns: u64) -> Self {
+        Self {
+            path: path.display().to_string(),
+            device: key.device,
+            inode: key.inode,
+            born_ns,
+            epoch: 0,
+            head_length: 0,
+            head_hash: 0,
+            replaced: false,
+            cuts: Vec::new(),
+        }
     }
 }
 
@@ -92,50 +110,26 @@ pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result
     Ok(filled)
 }
 
-/// The guard of a place in a file.
-///
-/// # Errors
-/// What the kernel says, or that the file ends before.
-pub(super) fn guard_at(file: &File, offset: u64) -> io::Result<Guard> {
-    let length = offset.min(GUARD_BYTES);
-    let mut bytes = [0; GUARD_BYTES as usize];
-    let bytes = &mut bytes[..length as usize];
-    file.read_exact_at(bytes, offset - length)?;
-    Ok(Guard::of(bytes))
-}
-
-/// Number and hash of the file's first bytes, at most [`HEAD_BYTES`] and not beyond `limit`.
-///
-/// # Errors
-/// What the kernel says, or that the file ends before.
-pub(super) fn head_of(file: &File, limit: u64) -> io::Result<(u16, u64)> {
-    let length = limit.min(HEAD_BYTES);
-    let mut bytes = [0; HEAD_BYTES as usize];
-    let bytes = &mut bytes[..length as usize];
-    file.read_exact_at(bytes, 0)?;
-    Ok((length as u16, content_hash(bytes)))
-}
-
 /// Whether the file begins as `content` says and has the bytes of `position` before it: the same
 /// content, perhaps grown.
-pub(super) fn holds(file: &File, content: &FileContent, position: &Position) -> bool {
-    let head = head_of(file, u64::from(content.head_length));
-    let guard = guard_at(file, position.offset);
+pub(super) fn holds(body: &Body, content: &FileContent, position: &Position) -> bool {
+    let head = body.head(u64::from(content.head_length));
+    let guard = body.guard_at(position.offset);
     head.is_ok_and(|(_, hash)| hash == content.head_hash)
         && guard.is_ok_and(|guard| guard == position.guard)
 }
 
-/// Whether the `size` bytes that there are of `file` are the first ones of `original`, by their
+/// Whether the `size` bytes that there are of `body` are the first ones of `original`, by their
 /// beginning and end. Where `original` is shorter, it has just been emptied, and nothing can be said.
 ///
 /// # Errors
 /// What the kernel says.
-pub(super) fn begins(file: &File, size: u64, original: &File) -> io::Result<bool> {
+pub(super) fn begins(body: &Body, size: u64, original: &Body) -> io::Result<bool> {
     let (head, tail) = (size.min(HEAD_BYTES), size.min(GUARD_BYTES));
     for (start, length) in [(0, head), (size - tail, tail)] {
         let (mut ours, mut theirs) = (vec![0; length as usize], vec![0; length as usize]);
-        let ours_count = read_at(file, &mut ours, start)?;
-        let theirs_count = read_at(original, &mut theirs, start)?;
+        let ours_count = body.read_at(&mut ours, start)?;
+        let theirs_count = original.read_at(&mut theirs, start)?;
         let count = ours_count.min(theirs_count);
         if ours[..count] != theirs[..count] {
             return Ok(false);
@@ -148,10 +142,10 @@ pub(super) fn begins(file: &File, size: u64, original: &File) -> io::Result<bool
 ///
 /// # Errors
 /// What the kernel says.
-pub(super) fn end_of_lines(file: &File, size: u64, line_bytes_max: usize) -> io::Result<u64> {
+pub(super) fn end_of_lines(body: &Body, size: u64, line_bytes_max: usize) -> io::Result<u64> {
     let window = size.min(line_bytes_max as u64);
     let mut bytes = vec![0; window as usize];
-    let count = read_at(file, &mut bytes, size - window)?;
+    let count = body.read_at(&mut bytes, size - window)?;
     let newline = memchr::memrchr(b'\n', &bytes[..count]);
     Ok(newline.map_or(size, |at| size - window + at as u64 + 1))
 }

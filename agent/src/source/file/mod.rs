@@ -7,6 +7,9 @@
 //! changed after it was looked at.
 
 mod admit;
+mod adopt;
+mod archive;
+mod body;
 mod discovery;
 mod encoding;
 mod glob;

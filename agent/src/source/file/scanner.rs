@@ -2,6 +2,7 @@
 //! those that left their path.
 
 use super::Glob;
+use super::adopt::is_named_archive;
 use super::heads::Heads;
 use super::identity::{Key, born_ns};
 use super::tail::{FileTail, Notice};
@@ -9,7 +10,7 @@ use super::watches::Watches;
 use crate::checkpoint::Entry;
 use crate::config::FileConfig;
 use crate::source::Context;
-use crate::sync::{read, write};
+use crate::sync::read;
 use crate::workers::Work;
 use crossbeam_channel::Sender;
 use notify::EventKind;
@@ -55,6 +56,10 @@ pub(super) struct Scanner {
     pub(super) unfinished: HashMap<Key, (u64, Instant)>,
     /// Paths that could not be opened; each is told once.
     pub(super) refused: HashSet<PathBuf>,
+    /// Compressed files that have been found and not been looked into.
+    pub(super) archives: Vec<(Arc<FileConfig>, PathBuf)>,
+    /// Compressed files that there is nothing to read of, by their size.
+    pub(super) passed_over: HashMap<Key, u64>,
     pub(super) notice_sender: Sender<Notice>,
 }
 
@@ -134,9 +139,11 @@ impl Scanner {
         watches.set(directories);
         self.paths = seen.iter().map(|(key, path)| (path.clone(), *key)).collect();
         if first {
-            self.find_renamed(&mut seen);
+            self.find_renamed(&seen);
         }
+        self.look_into_archives();
         self.look_after(&seen);
+        self.passed_over.retain(|key, _| seen.contains_key(key));
         self.refused.retain(|path| path.symlink_metadata().is_ok());
         self.copies.retain(|key, _| read(&self.tails).contains_key(key));
         if any_first_look {
@@ -170,9 +177,13 @@ impl Scanner {
         }
         let known = read(&self.tails).get(&key).cloned();
         if let Some(tail) = known {
-            if tail.note_size(metadata.len()) {
+            if !tail.is_archive() && tail.note_size(metadata.len()) {
                 self.wake(&tail);
             }
+            seen.insert(key, path);
+            return;
+        }
+        if self.passed_over.get(&key) == Some(&metadata.len()) {
             seen.insert(key, path);
             return;
         }
@@ -184,15 +195,18 @@ impl Scanner {
                 self.refused.remove(&path);
                 seen.insert(key, path);
             }
-            Err(error) => {
-                if self.refused.insert(path.clone()) {
-                    tracing::warn!(
-                        path = %path.display(),
-                        %error,
-                        "the file is not read; it is tried again with every look"
-                    );
-                }
-            }
+            Err(error) => self.refuse(&path, &error),
+        }
+    }
+
+    /// Tells once why a file is not read.
+    pub(super) fn refuse(&mut self, path: &Path, error: &std::io::Error) {
+        if self.refused.insert(path.to_owned()) {
+            tracing::warn!(
+                path = %path.display(),
+                %error,
+                "the file is not read; it is tried again with every look"
+            );
         }
     }
 
@@ -204,8 +218,8 @@ impl Scanner {
     }
 
     /// At the start: files of the checkpoint that no glob finds may have been renamed in their
-    /// directory; what is left of them is read.
-    fn find_renamed(&mut self, seen: &mut HashMap<Key, PathBuf>) {
+    /// directory, or compressed; what is left of them is read.
+    fn find_renamed(&mut self, seen: &HashMap<Key, PathBuf>) {
         let lost = self.context.checkpoint.dormant(|entry| entry.file().is_some());
         let mut by_directory: HashMap<PathBuf, HashMap<u64, Entry>> = HashMap::new();
         for entry in lost {
@@ -220,12 +234,19 @@ impl Scanner {
             for found in found.filter_map(Result::ok) {
                 let Ok(metadata) = found.metadata() else { continue };
                 let key = Key::of(&metadata);
-                let Some(entry) = entries.get(&key.inode) else { continue };
-                if entry.file().is_none_or(|file| file.born_ns != born_ns(&metadata)) {
+                if seen.contains_key(&key) || !metadata.is_file() {
                     continue;
                 }
-                let Some(config) = self.config_of(entry) else { continue };
-                if !seen.contains_key(&key) && self.begin(&config, &found.path(), false).is_ok() {
+                let path = found.path();
+                let renamed = entries
+                    .get(&key.inode)
+                    .filter(|entry| entry.file().is_some_and(|f| f.born_ns == born_ns(&metadata)));
+                let any = || entries.values().next().filter(|_| is_named_archive(&path));
+                let Some(config) = renamed.or_else(any).and_then(|entry| self.config_of(entry))
+                else {
+                    continue;
+                };
+                if self.begin(&config, &path, false).is_ok() {
                     self.left_behind(key);
                 }
             }
@@ -249,6 +270,10 @@ impl Scanner {
         let tails: Vec<Arc<FileTail>> = read(&self.tails).values().cloned().collect();
         for tail in tails {
             let key = tail.key();
+            if tail.is_archive() {
+                self.look_after_archive(&tail, seen.contains_key(&key));
+                continue;
+            }
             let in_glob = seen.contains_key(&key);
             let at_its_path = seen.get(&key).is_some_and(|path| path == tail.path());
             if at_its_path {
@@ -268,10 +293,8 @@ impl Scanner {
             if tail.finish() {
                 self.wake(&tail);
             } else if !in_glob && tail.is_through() {
-                write(&self.tails).remove(&key);
-                self.heads.remove(key);
                 self.left.remove(&key);
-                self.retire(&tail, named);
+                self.let_go(&tail, named);
                 tracing::debug!(path = %tail.path().display(), "a rotated file is read to its end");
             }
         }

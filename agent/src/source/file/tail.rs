@@ -6,8 +6,10 @@
 //! the acknowledged position), partial lines, lines longer than any buffer.
 
 use super::Encoding;
+use super::archive::Archive;
+use super::body::Body;
 use super::heads::{HEAD_KEPT_BYTES, Heads};
-use super::identity::{HEAD_BYTES, Key, guard_at, head_of, read_at};
+use super::identity::{HEAD_BYTES, Key};
 use super::lines::cut;
 use super::records::Records;
 use crate::accounting::DropReason;
@@ -21,7 +23,6 @@ use crate::sync::lock;
 use crate::workers::{Readiness, Rewind, Turn, Work, Worker};
 use crossbeam_channel::Sender;
 use jiff::Timestamp;
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -56,7 +57,7 @@ pub(crate) struct FileTail {
     path: PathBuf,
     config: Arc<FileConfig>,
     route: Route,
-    file: File,
+    body: Arc<Body>,
     content: Mutex<FileContent>,
     /// Held by a worker for a whole turn, so also while Kafka is away.
     reading: Mutex<Reading>,
@@ -90,7 +91,7 @@ struct Reading {
 pub(super) struct Start {
     pub(super) key: Key,
     pub(super) path: PathBuf,
-    pub(super) file: File,
+    pub(super) body: Arc<Body>,
     pub(super) content: FileContent,
     pub(super) position: Position,
     /// Nothing is read before [`FileTail::decide`].
@@ -106,6 +107,7 @@ impl FileTail {
         heads: Arc<Heads>,
     ) -> Self {
         let pace = Pace::new(config.common.limits.source.clone());
+        let is_archive = matches!(*start.body, Body::Archive(_));
         let reading = Reading {
             position: start.position,
             scanned: start.position.offset,
@@ -119,10 +121,10 @@ impl FileTail {
             path: start.path,
             config,
             route,
-            file: start.file,
+            body: start.body,
             content: Mutex::new(start.content),
             quiet_since: Mutex::new(Instant::now()),
-            finish: AtomicBool::new(false),
+            finish: AtomicBool::new(is_archive),
             end_offset: AtomicU64::new(start.position.offset),
             reading: Mutex::new(reading),
             undecided: AtomicBool::new(start.undecided),
@@ -145,13 +147,13 @@ impl FileTail {
         self.undecided.store(false, Ordering::Release);
     }
 
-    pub(super) fn file(&self) -> &File {
-        &self.file
+    pub(super) fn body(&self) -> &Arc<Body> {
+        &self.body
     }
 
     fn tell_head(&self) {
         let mut head = [0; HEAD_KEPT_BYTES];
-        if read_at(&self.file, &mut head, 0).is_ok_and(|count| count == head.len()) {
+        if self.body.read_at(&mut head, 0).is_ok_and(|count| count == head.len()) {
             self.heads.set(self.key, head);
         }
     }
@@ -192,8 +194,23 @@ impl FileTail {
 
     /// Looks at the open file itself; returns (size, whether it has a name left).
     pub(super) fn look(&self) -> io::Result<(u64, bool)> {
-        let metadata = self.file.metadata()?;
+        let metadata = self.body.metadata()?;
         Ok((metadata.len(), metadata.nlink() > 0))
+    }
+
+    /// Whether this is what an archive holds: nothing is ever added to it.
+    pub(super) fn is_archive(&self) -> bool {
+        matches!(*self.body, Body::Archive(_))
+    }
+
+    /// The archive, if all of it is delivered.
+    pub(super) fn done_archive(&self) -> Option<&Archive> {
+        match &*self.body {
+            Body::Archive(archive) if archive.known() == (self.read_offset(), true) => {
+                self.is_through().then_some(archive)
+            }
+            _ => None,
+        }
     }
 
     /// Notes the size; returns whether it differs from what has been read.
@@ -290,7 +307,7 @@ impl FileTail {
     fn encoding(&self, reading: &mut Reading) -> io::Result<Option<Encoding>> {
         if reading.encoding.is_none() {
             let mut head = [0; 2];
-            let count = read_at(&self.file, &mut head, 0)?;
+            let count = self.body.read_at(&mut head, 0)?;
             reading.encoding = Encoding::told_by(&head[..count], self.config.encoding);
         }
         Ok(reading.encoding)
@@ -316,7 +333,7 @@ impl FileTail {
     ) -> io::Result<Turn> {
         let position = reading.position;
         let start = position.offset - guard_length as u64;
-        let read = read_at(&self.file, &mut buffer, start);
+        let read = self.body.read_at(&mut buffer, start);
         let outcome = read.and_then(|count| {
             let at_end = count < buffer.len();
             let bytes = &buffer[..count];
@@ -325,6 +342,7 @@ impl FileTail {
             }
             if at_end {
                 self.note_size(start + count as u64);
+                self.tell_damage();
             }
             self.lines(reading, worker, bytes, guard_length, at_end)
         });
@@ -412,7 +430,7 @@ impl FileTail {
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut end = None;
         for _ in 0..LONG_LINE_CHUNKS {
-            let count = read_at(&self.file, &mut chunk, at)?;
+            let count = self.body.read_at(&mut chunk, at)?;
             if let Some(newline) = encoding.line_end(&chunk[..count]) {
                 let newline = at + newline as u64;
                 end = Some((newline, newline + width as u64));
@@ -439,7 +457,7 @@ impl FileTail {
         };
         worker.push(&self.route, &line);
         worker.batch.cover(next - position.offset, 0);
-        let guard = guard_at(&self.file, next)?;
+        let guard = self.body.guard_at(next)?;
         let end = Position { offset: next, prev: worker.batch.prev(), guard };
         Ok(self.ship(reading, worker, end, true))
     }
@@ -457,7 +475,7 @@ impl FileTail {
         }
         let now = Instant::now();
         reading.pace.spend(now, tally.read, tally.bytes);
-        if self.end_offset() <= end.offset {
+        if self.end_offset() <= end.offset && !self.is_archive() {
             // What comes after the end was reached begins another line.
             self.finish.store(false, Ordering::Release);
         }
@@ -473,7 +491,7 @@ impl FileTail {
         let mut content = lock(&self.content);
         let limit = reading.position.offset.min(HEAD_BYTES);
         if u64::from(content.head_length) < limit
-            && let Ok((length, hash)) = head_of(&self.file, limit)
+            && let Ok((length, hash)) = self.body.head(limit)
         {
             let told = usize::from(content.head_length) >= HEAD_KEPT_BYTES;
             content.head_length = length;
@@ -481,6 +499,17 @@ impl FileTail {
             if !told && usize::from(length) >= HEAD_KEPT_BYTES {
                 self.tell_head();
             }
+        }
+    }
+
+    fn tell_damage(&self) {
+        let Body::Archive(archive) = &*self.body else { return };
+        if let Some(error) = archive.take_damage() {
+            tracing::warn!(
+                path = %self.path.display(),
+                %error,
+                "the archive cannot be read further; what is before this is delivered"
+            );
         }
     }
 

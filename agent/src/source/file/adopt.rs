@@ -1,0 +1,150 @@
+//! Archives: rotated files that were compressed. What was not delivered of the file that an archive
+//! was made of is read in it; an archive of a file that was never followed is left alone, unless
+//! the paths name such files.
+
+use super::archive::Archive;
+use super::body::Body;
+use super::heads::HEAD_KEPT_BYTES;
+use super::identity::{HEAD_BYTES, Key, born_ns, holds, open_regular};
+use super::scanner::Scanner;
+use super::tail::{FileTail, Start};
+use crate::checkpoint::{Entry, FileContent};
+use crate::config::FileConfig;
+use crate::delivery::{Position, content_hash};
+use crate::dormant::Among;
+use crate::sync::read;
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How many archives are read at a time: each keeps a window of its content in memory.
+const ARCHIVES_READ_MAX: usize = 8;
+/// How the names of archives end that `logrotate` and people make.
+const NAMES: [&str; 2] = ["gz", "zst"];
+
+/// Whether a file's name says that it is an archive.
+pub(super) fn is_named_archive(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| NAMES.iter().any(|name| extension == *name))
+}
+
+impl Scanner {
+    /// Looks into the archives that were found. It comes after all other files have been looked at,
+    /// so that no archive takes what belongs to a file that is there.
+    pub(super) fn look_into_archives(&mut self) {
+        for (config, path) in std::mem::take(&mut self.archives) {
+            let is_read =
+                |tail: &&Arc<FileTail>| tail.is_archive() && tail.done_archive().is_none();
+            let reading = read(&self.tails).values().filter(is_read).count();
+            if reading >= ARCHIVES_READ_MAX {
+                // The next rescan finds the others again.
+                break;
+            }
+            if let Err(error) = self.look_into(&config, &path) {
+                self.refuse(&path, &error);
+            }
+        }
+    }
+
+    fn look_into(&mut self, config: &Arc<FileConfig>, path: &Path) -> io::Result<()> {
+        let (file, metadata) = open_regular(path)?;
+        let key = Key::of(&metadata);
+        let Some(archive) = Archive::open(file)? else {
+            self.passed_over.insert(key, metadata.len());
+            return Ok(());
+        };
+        let body = Arc::new(Body::Archive(archive));
+        let born_ns = born_ns(&metadata);
+        let known = self.content_in(&body, path, key, born_ns)?;
+        let own = FileContent::new(path, key, born_ns);
+        let (content, position) =
+            match known.as_ref().and_then(|entry| Some((entry, entry.file()?))) {
+                Some((entry, file)) => {
+                    let FileContent { device, inode, born_ns, .. } = own;
+                    (
+                        FileContent { device, inode, born_ns, replaced: false, ..file.clone() },
+                        entry.position(),
+                    )
+                }
+                None if names_archives(config, path) => (own, Position::default()),
+                None => {
+                    self.passed_over.insert(key, metadata.len());
+                    return Ok(());
+                }
+            };
+        tracing::info!(
+            path = %path.display(),
+            of = content.path,
+            from = position.offset,
+            "reading what an archive holds and was not delivered before"
+        );
+        let start = Start { key, path: path.to_owned(), body, content, position, undecided: false };
+        self.add(config, start, known.as_ref());
+        Ok(())
+    }
+
+    /// The checkpoint's entry for what an archive holds: of the archive itself, if it was begun
+    /// earlier, else of the file that it was made of.
+    fn content_in(
+        &self,
+        body: &Body,
+        path: &Path,
+        key: Key,
+        born_ns: u64,
+    ) -> io::Result<Option<Entry>> {
+        let checkpoint = &self.context.checkpoint;
+        let is_own = |entry: &Entry| {
+            entry.file().is_some_and(|file| file.inode == key.inode && file.born_ns == born_ns)
+        };
+        let mut head = [0; HEAD_BYTES as usize];
+        let count = body.read_at(&mut head, 0)?;
+        let mut hashes: HashMap<u16, u64> = HashMap::new();
+        let mut begins_alike = |entry: &Entry| {
+            let Some(file) = entry.file() else { return false };
+            let length = usize::from(file.head_length);
+            // A short beginning says little; then the archive's name must say it, too.
+            let tells =
+                length >= HEAD_KEPT_BYTES || (length > 0 && is_named_after(path, &file.path));
+            let Some(head) = head[..count].get(..length).filter(|_| tells) else { return false };
+            *hashes.entry(file.head_length).or_insert_with(|| content_hash(head)) == file.head_hash
+        };
+        let mut alike = checkpoint.dormant(|entry| is_own(entry) || begins_alike(entry));
+        // In the order of the archive, which can only be read onward.
+        alike.sort_by_key(|entry| (!is_own(entry), entry.offset));
+        let found = alike
+            .into_iter()
+            .find(|entry| entry.file().is_some_and(|file| holds(body, file, &entry.position())));
+        Ok(found.and_then(|found| {
+            checkpoint.claim(Among::All, |entry| (entry.source == found.source).then_some(()))
+        }))
+    }
+
+    /// An archive of which everything is delivered is looked at no more; it is remembered for as
+    /// long as it is there if the paths ask for it, since others of its kind are read whole.
+    pub(super) fn look_after_archive(&mut self, tail: &Arc<FileTail>, is_there: bool) {
+        let Some(archive) = tail.done_archive() else { return };
+        if is_there && names_archives(tail.config(), tail.path()) {
+            return archive.rest();
+        }
+        if let Ok((size, _)) = tail.look() {
+            self.passed_over.insert(tail.key(), size);
+        }
+        self.let_go(tail, false);
+        tracing::debug!(path = %tail.path().display(), "an archive is read to its end");
+    }
+}
+
+/// Whether the source's paths ask for archives such as this.
+fn names_archives(config: &FileConfig, path: &Path) -> bool {
+    let asks =
+        |glob: &super::Glob| is_named_archive(Path::new(glob.as_str())) && glob.matches(path);
+    config.paths.iter().any(asks)
+}
+
+fn is_named_after(archive: &Path, original: &str) -> bool {
+    let name = |path: &Path| path.file_name().map(|name| name.as_encoded_bytes().to_owned());
+    match (name(archive), name(Path::new(original))) {
+        (Some(archive), Some(original)) => archive.starts_with(&original),
+        _ => false,
+    }
+}

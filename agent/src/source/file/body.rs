@@ -1,0 +1,69 @@
+//! What a source of type file reads: the bytes of a file, or those that an archive holds.
+
+use super::archive::Archive;
+use super::identity::{HEAD_BYTES, read_at};
+use crate::delivery::{GUARD_BYTES, Guard, content_hash};
+use std::fs::{File, Metadata};
+use std::io::{self, ErrorKind};
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) enum Body {
+    Plain(File),
+    Archive(Archive),
+}
+
+impl Body {
+    /// Fills `buffer` from `offset` as far as the content goes; returns how far.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => read_at(file, buffer, offset),
+            Self::Archive(archive) => archive.read_at(buffer, offset),
+        }
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        if self.read_at(buffer, offset)? < buffer.len() {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+
+    /// The file as the kernel has it, compressed or not.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn metadata(&self) -> io::Result<Metadata> {
+        match self {
+            Self::Plain(file) => file.metadata(),
+            Self::Archive(archive) => archive.file().metadata(),
+        }
+    }
+
+    /// The guard of a place in the content.
+    ///
+    /// # Errors
+    /// What the kernel says, or that the content ends before.
+    pub(super) fn guard_at(&self, offset: u64) -> io::Result<Guard> {
+        let length = offset.min(GUARD_BYTES);
+        let mut bytes = [0; GUARD_BYTES as usize];
+        let bytes = &mut bytes[..length as usize];
+        self.read_exact_at(bytes, offset - length)?;
+        Ok(Guard::of(bytes))
+    }
+
+    /// Number and hash of the content's first bytes, at most [`HEAD_BYTES`] and not beyond `limit`.
+    ///
+    /// # Errors
+    /// What the kernel says, or that the content ends before.
+    pub(super) fn head(&self, limit: u64) -> io::Result<(u16, u64)> {
+        let length = limit.min(HEAD_BYTES);
+        let mut bytes = [0; HEAD_BYTES as usize];
+        let bytes = &mut bytes[..length as usize];
+        self.read_exact_at(bytes, 0)?;
+        Ok((length as u16, content_hash(bytes)))
+    }
+}
