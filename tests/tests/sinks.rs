@@ -1,9 +1,11 @@
 //! Events in other places than the table: files and standard output, through kills of the ingest.
 
+use logweir_record::TOPIC_DEAD_LETTER;
 use logweir_tests::{
-    Broker, Delivery, Event, Lines, Topic, assert_exactly_once, assert_in_order_per_source,
-    directory, wait_until,
+    Broker, Delivery, Event, Lines, SearchServer, Topic, append, assert_exactly_once,
+    assert_in_order_per_source, directory, wait_until,
 };
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 /// All events in the files of a directory, those of a partition in their order.
@@ -52,4 +54,45 @@ fn files_hold_every_event_once_though_the_ingest_is_killed_and_a_dead_server_sto
     let events = in_files(&files);
     assert_exactly_once(&events, &tallies);
     assert_in_order_per_source(&events);
+}
+
+#[test]
+fn a_busy_server_gets_each_event_once_what_it_refuses_is_a_dead_letter_and_a_mute_one_stops_nobody() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "busy", 2);
+    let dead = Topic::open(&broker.bootstrap(), TOPIC_DEAD_LETTER, 1);
+    let log = directory.path().join("app.log");
+    let mut writer = Lines::new("writer", &log);
+    writer.write(300);
+    append(&log, b"this one makes a conflict of mappings\n");
+    let search = SearchServer::start(2, "conflict of mappings");
+    // It takes connections, and says nothing on them.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut delivery = Delivery::of_files_stopped(directory.path(), &topic, "app.log");
+    let files = directory.path().join("files");
+    delivery.ingest.configure(&format!(
+        "sinks:\n- {{type: opensearch, url: 'http://{}', batch.interval: 100ms}}\n\
+         - {{type: clickhouse, url: 'http://{}', batch.interval: 100ms}}\n\
+         - {{type: ndjson, path: '{}', batch.interval: 100ms}}\n",
+        search.address,
+        mute.local_addr().unwrap(),
+        files.display()
+    ));
+    delivery.start();
+    wait_until("what is not refused in the search server", || search.documents().len() >= 300);
+    wait_until("all events in the files", || in_files(&files).len() >= 301);
+    wait_until("the dead letter", || dead.records() == Some(1));
+    let events: Vec<Event> = search
+        .documents()
+        .iter()
+        .map(|document| Event::parse(document.to_string().as_bytes()))
+        .collect();
+    assert_exactly_once(&events, &[writer.tally()]);
+    assert_eq!(search.sent_most(), 2, "only what there was no room for is sent again");
+    let (_, letter) = &dead.read()[0];
+    let letter = String::from_utf8_lossy(letter);
+    assert!(letter.contains("opensearch: refused by `logs-logweir-default`"), "{letter}");
+    assert!(letter.contains("mapper_parsing_exception"), "{letter}");
+    assert!(letter.contains("this one makes a conflict of mappings"), "{letter}");
 }

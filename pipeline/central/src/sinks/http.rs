@@ -103,7 +103,9 @@ impl Client {
         content_type: &str,
         body: &[u8],
     ) -> Result<Answer, NotNow> {
-        let failed = |error: ureq::Error| NotNow(format!("{url}: {error}"));
+        // What is behind the question mark may be a whole statement.
+        let place = url.split('?').next().unwrap_or(url);
+        let failed = |error: ureq::Error| NotNow(format!("{place}: {error}"));
         let mut request = match method {
             "PUT" => self.agent.put(url),
             _ => self.agent.post(url),
