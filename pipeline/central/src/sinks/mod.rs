@@ -17,6 +17,8 @@ mod http;
 mod identity;
 mod ndjson;
 mod stdout;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use config::{SinkConfig, SinkKind};
