@@ -359,12 +359,7 @@ fn keep(
 
 /// The thread that answers at the status socket.
 fn answer(parts: Arc<Parts>, socket: StatusSocket, stop: Arc<AtomicBool>) -> JoinHandle<()> {
-    thread("status", move || {
-        while !stop.load(Ordering::Acquire) {
-            socket.answer(&|| parts.snapshot());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    })
+    thread("status", move || socket.serve(&stop, || parts.snapshot()))
 }
 
 fn serve_metrics(parts: Arc<Parts>, listen: &Listen) -> io::Result<Endpoint> {

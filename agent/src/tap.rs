@@ -5,12 +5,12 @@
 
 use crate::sync::{read, write};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use logweir_service::Socket;
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
@@ -23,7 +23,6 @@ const QUEUE_EVENTS_MAX: usize = 1024;
 const QUEUE_BYTES_MAX: usize = 4 << 20;
 /// What a watcher may ask for, as a line of JSON.
 const QUESTION_BYTES_MAX: u64 = 4096;
-const TIMEOUT: Duration = Duration::from_secs(2);
 const NAP: Duration = Duration::from_millis(100);
 /// The word before the number of events that a watcher missed; no event begins so.
 pub(crate) const MISSED: &str = "missed ";
@@ -107,10 +106,7 @@ impl Watcher {
 
 /// The socket at which watchers come.
 #[derive(Debug)]
-pub(crate) struct TapSocket {
-    path: PathBuf,
-    listener: UnixListener,
-}
+pub(crate) struct TapSocket(Socket);
 
 impl TapSocket {
     /// Binds `tap.sock` in the state directory, for the owner and the group.
@@ -118,19 +114,14 @@ impl TapSocket {
     /// # Errors
     /// The socket cannot be bound.
     pub(crate) fn bind(state_dir: &Path) -> io::Result<Self> {
-        let path = state_dir.join(SOCKET);
-        let _ = std::fs::remove_file(&path);
-        let listener = UnixListener::bind(&path)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660))?;
-        listener.set_nonblocking(true)?;
-        Ok(Self { path, listener })
+        Socket::bind(&state_dir.join(SOCKET)).map(Self)
     }
 
     /// Serves watchers, each on a thread of its own, until `stop`.
     pub(crate) fn serve(&self, tap: &Arc<Tap>, stop: &Arc<AtomicBool>) {
         let mut threads: Vec<JoinHandle<()>> = Vec::new();
         while !stop.load(Ordering::Acquire) {
-            let Ok((stream, _)) = self.listener.accept() else {
+            let Some(stream) = self.0.accept() else {
                 std::thread::sleep(NAP);
                 continue;
             };
@@ -149,16 +140,7 @@ impl TapSocket {
     }
 }
 
-impl Drop for TapSocket {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
 fn show(stream: &UnixStream, tap: &Tap, stop: &AtomicBool) -> io::Result<()> {
-    stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
     let mut question = String::new();
     BufReader::new(stream.take(QUESTION_BYTES_MAX)).read_line(&mut question)?;
     let filter = serde_json::from_str(&question)?;

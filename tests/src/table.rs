@@ -92,6 +92,15 @@ impl Ingest {
         self.process.as_mut().expect("the ingest was started").assert_running();
     }
 
+    /// `logweir ingest status --format json`; `None` while no ingest answers.
+    #[must_use]
+    pub fn status(&self) -> Option<Value> {
+        let config = self.config.display().to_string();
+        let output =
+            run_to_end("logweir", &["ingest", "status", "--config", &config, "--format", "json"]);
+        serde_json::from_str(&output.stdout).ok()
+    }
+
     #[must_use]
     pub fn table(&self) -> Table {
         Table { path: self.directory.join("table") }

@@ -47,7 +47,8 @@ In every scrape `events_read_total` = `events_delivered_total` + `events_held` +
 `events_dropped_total`, exactly. Every reason of the agent's own is there from the start, with
 0, those of rules once they occur; see [agent.md](agent.md) for what they mean.
 
-This page is printed by `logweir-agent reference metrics`.
+This page is printed by `logweir-agent reference metrics`. The metrics of the ingest are in
+[ingest-status.md](ingest-status.md).
 
 ";
 

@@ -279,7 +279,8 @@ fn rules(root: &mut Table<'_>, faults: &mut Faults) -> RulesConfig {
     rules
 }
 
-fn metrics(root: &mut Table<'_>, faults: &mut Faults) -> Option<MetricsListen> {
+/// Reads the section `metrics` of a program's configuration: where metrics are answered, if anywhere.
+pub fn metrics(root: &mut Table<'_>, faults: &mut Faults) -> Option<MetricsListen> {
     let mut table = root.table("metrics", faults)?;
     let text = table.required_string("listen", faults);
     let span = table.node("listen").map_or(table.span(), |node| node.span);

@@ -3,22 +3,17 @@
 //! One question at a time, each bounded in size and time: whoever asks can neither hold the program
 //! up nor fill its memory. Only this host is answered.
 
+use crate::socket::{Socket, TIMEOUT};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt};
-use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long one who asks may take.
-const TIMEOUT: Duration = Duration::from_secs(2);
 const HEAD_BYTES_MAX: usize = 8 << 10;
 const NAP: Duration = Duration::from_millis(50);
-/// The owner and the group may connect.
-const SOCKET_MODE: u32 = 0o660;
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,14 +47,13 @@ impl Listen {
 #[derive(Debug)]
 pub struct Endpoint {
     address: Option<SocketAddr>,
-    path: Option<PathBuf>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    Unix(Socket),
 }
 
 impl Endpoint {
@@ -71,53 +65,41 @@ impl Endpoint {
         listen: &Listen,
         render: impl Fn() -> String + Send + 'static,
     ) -> io::Result<Self> {
-        let (listener, address, path) = match listen {
+        let (listener, address) = match listen {
             Listen::Tcp(address) => {
                 let listener = TcpListener::bind(address)?;
                 listener.set_nonblocking(true)?;
                 let address = listener.local_addr()?;
-                (Listener::Tcp(listener), Some(address), None)
+                (Listener::Tcp(listener), Some(address))
             }
-            Listen::Unix(path) => {
-                // Only a socket of an earlier run is in the way rightly.
-                if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
-                {
-                    std::fs::remove_file(path)?;
-                }
-                let listener = UnixListener::bind(path)?;
-                std::fs::set_permissions(path, PermissionsExt::from_mode(SOCKET_MODE))?;
-                listener.set_nonblocking(true)?;
-                (Listener::Unix(listener), None, Some(path.clone()))
-            }
+            Listen::Unix(path) => (Listener::Unix(Socket::bind(path)?), None),
         };
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let serve = move || {
             while !stopped.load(Ordering::Acquire) {
                 // Who asks badly or hangs up has only himself to blame.
-                let answered = match &listener {
-                    Listener::Tcp(listener) => listener.accept().map(|(stream, _)| {
+                let asked = match &listener {
+                    Listener::Tcp(listener) => listener.accept().is_ok_and(|(stream, _)| {
                         let _ = stream
                             .set_nonblocking(false)
                             .and_then(|()| stream.set_read_timeout(Some(TIMEOUT)))
                             .and_then(|()| stream.set_write_timeout(Some(TIMEOUT)))
                             .and_then(|()| answer(stream, &render));
+                        true
                     }),
-                    Listener::Unix(listener) => listener.accept().map(|(stream, _)| {
-                        let _ = stream
-                            .set_nonblocking(false)
-                            .and_then(|()| stream.set_read_timeout(Some(TIMEOUT)))
-                            .and_then(|()| stream.set_write_timeout(Some(TIMEOUT)))
-                            .and_then(|()| answer(stream, &render));
+                    Listener::Unix(socket) => socket.accept().is_some_and(|stream| {
+                        let _ = answer(stream, &render);
+                        true
                     }),
                 };
-                if answered.is_err() {
+                if !asked {
                     std::thread::sleep(NAP);
                 }
             }
         };
         let thread = std::thread::Builder::new().name("metrics".into()).spawn(serve)?;
-        Ok(Self { address, path, stop, thread: Some(thread) })
+        Ok(Self { address, stop, thread: Some(thread) })
     }
 
     /// The address that the system has made of the one asked for; `None` for a unix socket.
@@ -132,9 +114,6 @@ impl Drop for Endpoint {
         self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
-        }
-        if let Some(path) = &self.path {
-            let _ = std::fs::remove_file(path);
         }
     }
 }
@@ -181,6 +160,7 @@ fn head(stream: &mut impl Read) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use std::net::TcpStream;
+    use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::net::UnixStream;
 
     fn asked(mut stream: impl Read + Write, request: &str) -> String {
@@ -221,7 +201,7 @@ mod tests {
             assert!(text.ends_with("\r\n\r\nx 1\n"), "{text}");
         }
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, SOCKET_MODE);
+        assert_eq!(mode & 0o777, crate::socket::MODE);
         assert!(asked(connect(), "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));
         assert!(asked(connect(), "PUT /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405"));
         let endless = format!("GET /metrics HTTP/1.1\r\nA: {}", "a".repeat(HEAD_BYTES_MAX));

@@ -1,5 +1,6 @@
 //! What a long-running program owes its surroundings: word to systemd of how it goes, a watchdog that
-//! is fed only while every thread comes round, and metrics in Prometheus' text format.
+//! is fed only while every thread comes round, sockets at which it is asked how it goes, and metrics in
+//! Prometheus' text format.
 //!
 //! Nothing here keeps a program from its work: what cannot be said is not said.
 
@@ -7,8 +8,10 @@ mod endpoint;
 mod exposition;
 mod notify;
 mod pulse;
+mod socket;
 
 pub use endpoint::{Endpoint, Listen};
 pub use exposition::{Exposition, Kind, Metric, reference};
 pub use notify::Notifier;
 pub use pulse::{Pulse, beat};
+pub use socket::{Socket, ask};

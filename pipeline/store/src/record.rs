@@ -47,6 +47,18 @@ pub(crate) enum DecodeError {
     Prev,
 }
 
+impl DecodeError {
+    /// The kind of the error, for counting.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Json(_) => "not_json",
+            Self::Source => "no_source",
+            Self::Offset => "no_offset",
+            Self::Prev => "bad_prev",
+        }
+    }
+}
+
 impl<'a> Record<'a> {
     pub(crate) fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
         let fields: Fields<'a> = serde_json::from_slice(payload)?;

@@ -27,8 +27,12 @@ pub enum Pushed {
     Stored,
     /// The table has the event already.
     Duplicate,
-    /// It is no record of ours, for this reason; the next batch moves the offset over it.
-    Undecodable(String),
+    /// It is no record of ours; the next batch moves the offset over it.
+    Undecodable {
+        /// The kind of the reason, for counting.
+        word: &'static str,
+        reason: String,
+    },
 }
 
 /// How many records of a batch became what.
@@ -99,6 +103,7 @@ impl PartitionWriter {
     /// Takes the next record. One in front of the position is a repeat.
     pub fn push(&mut self, kafka_offset: i64, payload: &[u8]) -> Pushed {
         if self.next_offset.or(self.position).is_some_and(|next| kafka_offset < next) {
+            self.counts.duplicates += 1;
             return Pushed::Duplicate;
         }
         self.next_offset = Some(kafka_offset.saturating_add(1));
@@ -107,7 +112,7 @@ impl PartitionWriter {
             Ok(record) => record,
             Err(error) => {
                 self.counts.undecodable += 1;
-                return Pushed::Undecodable(error.to_string());
+                return Pushed::Undecodable { word: error.word(), reason: error.to_string() };
             }
         };
         let now_us = now_us();

@@ -170,7 +170,7 @@ fn records_that_cannot_be_decoded_move_the_offset_and_nothing_else() {
     let table = open(directory.path());
     let mut writer = writer(&table, 0);
     assert!(!writer.has_pending());
-    assert!(matches!(writer.push(0, b"no json"), Pushed::Undecodable(_)));
+    assert!(matches!(writer.push(0, b"no json"), Pushed::Undecodable { word: "not_json", .. }));
     assert!(writer.has_pending());
     let batch = writer.seal().unwrap();
     assert_eq!((batch.counts().undecodable, batch.counts().rows), (1, 0));

@@ -122,15 +122,15 @@ impl Demo {
             bail!("an ingest worker has ended; see the message above");
         }
         let agent = self.agent.snapshot();
-        let (stored, duplicates, undecodable) = self.ingest.statistics().totals();
+        let ingested = self.ingest.statistics().total();
         let sources = audit(self.ingest.table(), None, None)?;
         Ok(Figures {
             read: agent.counts.read,
             parsed: agent.counts.parsed,
             unparsed: agent.counts.unparsed,
             in_kafka: agent.counts.delivered,
-            stored,
-            lag: agent.counts.delivered.saturating_sub(stored + duplicates + undecodable),
+            stored: ingested.stored,
+            lag: agent.counts.delivered.saturating_sub(ingested.settled()),
             dropped: agent.counts.dropped_total(),
             missing: sources.iter().map(|source| source.gaps.len() as u64).sum(),
             sources: agent.sources.len(),
@@ -151,8 +151,8 @@ impl Demo {
         let deadline = Instant::now() + DRAIN_MAX;
         let statistics = self.ingest.statistics().clone();
         let arrived = || {
-            let (stored, duplicates, undecodable) = statistics.totals();
-            (stored, stored + duplicates + undecodable)
+            let total = statistics.total();
+            (total.stored, total.settled())
         };
         let figures = || {
             let (stored, all) = arrived();

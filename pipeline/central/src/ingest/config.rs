@@ -1,9 +1,11 @@
 //! The configuration of `logweir ingest`.
 
+use super::status::StatusPlace;
 use crate::sinks::SinkConfig;
 use logweir_document::{Diagnostic, Document, Faults, Table};
 use logweir_kafka::properties::{Properties, Role};
 use logweir_record::TOPIC_EVENTS;
+use logweir_service::Listen;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,6 +34,10 @@ pub struct IngestConfig {
     pub retention: Option<Duration>,
     /// Where events go besides the table.
     pub sinks: Vec<SinkConfig>,
+    /// Where the ingest is asked how it goes.
+    pub status: StatusPlace,
+    /// Where metrics are answered.
+    pub metrics: Option<Listen>,
 }
 
 impl IngestConfig {
@@ -69,6 +75,8 @@ impl IngestConfig {
             store.finish(faults);
         }
         let sinks = SinkConfig::read_all(&mut root, faults);
+        let status = status(&mut root, faults);
+        let metrics = logweir_agent::metrics_listen(&mut root, faults);
         root.finish(faults);
         let mut kafka = kafka?;
         let group = kafka.get("group.id").unwrap_or(GROUP_DEFAULT).to_owned();
@@ -84,8 +92,17 @@ impl IngestConfig {
             flush_bytes,
             retention,
             sinks,
+            status,
+            metrics,
         })
     }
+}
+
+fn status(root: &mut Table<'_>, faults: &mut Faults) -> StatusPlace {
+    let Some(mut table) = root.table("status", faults) else { return StatusPlace::Default };
+    let path = table.required_string("socket", faults).map(PathBuf::from);
+    table.finish(faults);
+    path.map_or(StatusPlace::Default, StatusPlace::Told)
 }
 
 /// `cores` (the default) or a number.

@@ -1,44 +1,98 @@
-//! How far the table is behind the topic, by asking the cluster for the ends of its partitions.
+//! How far the table is behind the topic, and how fast: a thread that asks the cluster for the ends of
+//! the partitions and looks at the counts.
+//!
+//! Whoever wants to know looks at the statistics and never waits for the cluster.
 
-use super::Statistics;
+use super::statistics::Statistics;
 use anyhow::Result;
 use logweir_kafka::properties::Properties;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use std::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(2);
+/// Rates are over as many intervals: longer than a flush of an object store.
+const RATE_INTERVALS: usize = 6;
 
-/// A client that only asks; it is in no group.
-pub struct LagMonitor {
+/// Starts the thread; it ends soon after `stop` once it is unparked.
+///
+/// # Errors
+/// A property that librdkafka refuses.
+pub(super) fn start(
+    consumer: &Properties,
+    topic: &str,
+    statistics: Arc<Statistics>,
+    stop: Arc<AtomicBool>,
+) -> Result<JoinHandle<()>> {
+    // It only asks, and never joins the group.
+    let mut monitor = Monitor {
+        client: consumer.client_config().create()?,
+        topic: topic.to_owned(),
+        statistics,
+        earlier: VecDeque::new(),
+    };
+    let run = move || {
+        while !stop.load(Ordering::Acquire) {
+            monitor.look();
+            std::thread::park_timeout(INTERVAL);
+        }
+    };
+    Ok(std::thread::Builder::new().name("lag".into()).spawn(run)?)
+}
+
+struct Monitor {
     client: BaseConsumer,
     topic: String,
+    statistics: Arc<Statistics>,
+    /// Records received of each partition, at moments of the last [`RATE_INTERVALS`].
+    earlier: VecDeque<(Instant, BTreeMap<i32, u64>)>,
 }
 
-impl std::fmt::Debug for LagMonitor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LagMonitor").field("topic", &self.topic).finish_non_exhaustive()
+impl Monitor {
+    fn look(&mut self) {
+        self.rates();
+        let mut answers = true;
+        for (partition, _) in self.statistics.snapshot().assigned() {
+            // One that does not answer is waited for, not one for each partition.
+            let end = answers
+                .then(|| self.client.fetch_watermarks(&self.topic, partition, TIMEOUT).ok())
+                .flatten()
+                .map(|(_, end)| end);
+            answers = end.is_some();
+            let now_ms = now_ms();
+            self.statistics.update(partition, |seen| {
+                seen.end_offset = end;
+                if seen.lag() == Some(0) {
+                    seen.complete_at_ms = Some(now_ms);
+                }
+            });
+        }
     }
-}
 
-impl LagMonitor {
-    /// # Errors
-    /// A property that librdkafka refuses.
-    pub fn new(consumer: &Properties, topic: &str) -> Result<Self> {
-        Ok(Self { client: consumer.client_config().create()?, topic: topic.to_owned() })
-    }
-
-    /// The records that are in the partitions of this process and not yet in the table; `None` if
-    /// the cluster does not answer.
-    #[must_use]
-    pub fn lag(&self, statistics: &Statistics) -> Option<u64> {
-        let mut lag = 0;
-        for (partition, seen) in statistics.snapshot() {
-            if seen.assigned {
-                let (_, end) =
-                    self.client.fetch_watermarks(&self.topic, partition, TIMEOUT).ok()?;
-                lag += u64::try_from(end - seen.stored_offset).unwrap_or(0);
+    fn rates(&mut self) {
+        let now = Instant::now();
+        let seen = self.statistics.snapshot();
+        let counts: BTreeMap<i32, u64> =
+            seen.partitions.iter().map(|(id, seen)| (*id, seen.tally.received)).collect();
+        if let Some((then, earlier)) = self.earlier.front() {
+            let seconds = (now - *then).as_secs_f64().max(0.001);
+            for (partition, count) in &counts {
+                let since = count - earlier.get(partition).copied().unwrap_or(0).min(*count);
+                self.statistics.update(*partition, |seen| seen.rate = since as f64 / seconds);
             }
         }
-        Some(lag)
+        self.earlier.push_back((now, counts));
+        if self.earlier.len() > RATE_INTERVALS {
+            self.earlier.pop_front();
+        }
     }
+}
+
+/// Milliseconds since 1970, as Kafka counts.
+pub(super) fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }

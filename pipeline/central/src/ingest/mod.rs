@@ -14,19 +14,23 @@ mod config;
 mod dead_letter;
 mod lag;
 mod maintenance;
+mod metrics;
 mod statistics;
+mod status;
 mod worker;
 
 pub(crate) use dead_letter::DeadLetter;
+pub(crate) use metrics::METRICS;
 
 pub use config::{FLUSH_BYTES_DEFAULT, FLUSH_INTERVAL_DEFAULT, GROUP_DEFAULT, IngestConfig, cores};
-pub use lag::LagMonitor;
-pub use statistics::{PartitionStatistics, Statistics};
+pub use statistics::{Commits, PartitionStatistics, Seen, Statistics, Tally};
+pub use status::{Counter, PartitionStatus, SOCKET_DEFAULT, SinkStatus, Status, StatusPlace};
 
 use crate::sinks::{SinkStatistics, SinkWorker};
 use anyhow::{Context as _, Result, bail};
 use logweir_service::Pulse;
 use logweir_store::{Table, TableOptions};
+use status::Sources;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -38,11 +42,11 @@ use worker::Worker;
 pub struct Ingest {
     workers: Vec<JoinHandle<Result<()>>>,
     pulse: Pulse,
-    maintenance: JoinHandle<()>,
+    /// Threads beside the workers, whose end loses nothing.
+    helpers: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
-    statistics: Arc<Statistics>,
     table: Arc<Table>,
-    sinks: Vec<(String, Arc<SinkStatistics>)>,
+    sources: Arc<Sources>,
 }
 
 impl Ingest {
@@ -57,6 +61,7 @@ impl Ingest {
         let table = Arc::new(table);
         let stop = Arc::new(AtomicBool::new(false));
         let statistics = Arc::new(Statistics::default());
+        let started_at_ms = lag::now_ms();
         let config = Arc::new(config);
         let (mut workers, pulse) = (Vec::new(), Pulse::default());
         for index in 0..config.workers.get() {
@@ -98,20 +103,29 @@ impl Ingest {
         }
         let maintenance = maintenance::start(table.clone(), config.retention, stop.clone())
             .context("cannot start the maintenance thread")?;
-        Ok(Self { workers, pulse, maintenance, stop, statistics, table, sinks })
+        let lag = lag::start(&config.kafka, &config.topic, statistics.clone(), stop.clone())?;
+        let helpers = vec![maintenance, lag];
+        let sources = Arc::new(Sources { config, started_at_ms, statistics, sinks });
+        Ok(Self { workers, pulse, helpers, stop, table, sources })
     }
 
     #[must_use]
     pub fn statistics(&self) -> &Arc<Statistics> {
-        &self.statistics
+        &self.sources.statistics
     }
 
-    /// Per sink: its name, and how many records it took, refused for good, and did not take at once.
-    pub fn sinks(&self) -> impl Iterator<Item = (&str, u64, u64, u64)> {
-        self.sinks.iter().map(|(name, counts)| {
-            let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
-            (name.as_str(), load(&counts.written), load(&counts.refused), load(&counts.retries))
-        })
+    /// How it goes, at this moment.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.sources.status()
+    }
+
+    /// Opens the places where the configuration says that it can be asked how it goes.
+    ///
+    /// # Errors
+    /// One that the configuration names cannot be had.
+    pub fn answer(&self) -> Result<Counter> {
+        Counter::open(self.sources.clone())
     }
 
     #[must_use]
@@ -137,9 +151,11 @@ impl Ingest {
     /// The first error of a worker.
     pub fn stop(self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
-        self.maintenance.thread().unpark();
-        // It only tidies: a panic there was told by its thread and loses nothing.
-        let _ = self.maintenance.join();
+        for helper in self.helpers {
+            helper.thread().unpark();
+            // A panic there was told by its thread and loses nothing.
+            let _ = helper.join();
+        }
         let mut first = Ok(());
         for worker in self.workers {
             let result = match worker.join() {

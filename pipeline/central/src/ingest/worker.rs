@@ -6,10 +6,11 @@
 
 use super::config::IngestConfig;
 use super::dead_letter::DeadLetter;
-use super::statistics::Statistics;
+use super::lag::now_ms;
+use super::statistics::{Statistics, Taken};
 use anyhow::{Context as _, Result, anyhow, bail};
 use logweir_service::beat;
-use logweir_store::{CommitError, PartitionWriter, Pushed, Table};
+use logweir_store::{CommitError, Counts, PartitionWriter, Pushed, Table};
 use rdkafka::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -23,6 +24,8 @@ use std::time::{Duration, Instant};
 
 /// The longest that a worker waits for records before it looks at its flush interval.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a worker tells what it holds.
+const TELL_INTERVAL: Duration = Duration::from_millis(250);
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) struct Worker {
@@ -43,10 +46,20 @@ struct State {
     table: Arc<Table>,
     statistics: Arc<Statistics>,
     dead_letter: DeadLetter,
-    writers: BTreeMap<i32, PartitionWriter>,
+    partitions: BTreeMap<i32, Partition>,
+    /// When the first record came that is held.
     oldest: Option<Instant>,
+    told: Instant,
     /// An error inside a callback, for the loop to end with.
     failure: Option<anyhow::Error>,
+}
+
+/// A partition of a commit: what its records became, and the offset behind them.
+type Done = (i32, Counts, i64);
+
+struct Partition {
+    writer: PartitionWriter,
+    taken: Taken,
 }
 
 impl Context {
@@ -99,8 +112,9 @@ impl Worker {
             table,
             statistics,
             dead_letter: DeadLetter::new(&config.kafka),
-            writers: BTreeMap::new(),
+            partitions: BTreeMap::new(),
             oldest: None,
+            told: Instant::now(),
             failure: None,
         };
         let context = Context { state: Mutex::new(state) };
@@ -119,7 +133,7 @@ impl Worker {
         };
         // What the client still holds was never stored; without this it would be handed over and
         // thrown away while the consumer closes.
-        self.consumer.context().state().writers.clear();
+        self.consumer.context().state().partitions.clear();
         let _ = self.consumer.unassign();
         last
     }
@@ -130,7 +144,13 @@ impl Worker {
                 Some(Ok(message)) => {
                     let payload = message.payload().unwrap_or_default();
                     let place = (message.partition(), message.offset());
-                    self.consumer.context().state().push(&self.consumer, place, payload)?;
+                    let time_ms = message.timestamp().to_millis();
+                    self.consumer.context().state().push(
+                        &self.consumer,
+                        place,
+                        time_ms,
+                        payload,
+                    )?;
                     self.reached();
                 }
                 Some(Err(error)) => {
@@ -143,8 +163,12 @@ impl Worker {
             if let Some(failure) = state.failure.take() {
                 return Err(failure);
             }
-            if state.oldest.is_some_and(|since| since.elapsed() >= self.config.flush_interval) {
+            let Some(since) = state.oldest else { continue };
+            let now = Instant::now();
+            if now - since >= self.config.flush_interval {
                 state.flush(&self.consumer)?;
+            } else if now - state.told >= TELL_INTERVAL {
+                state.tell();
             }
         }
         Ok(())
@@ -206,8 +230,14 @@ impl State {
         let flushed = self.flush(consumer);
         for element in partitions.elements() {
             let partition = element.partition();
-            self.writers.remove(&partition);
-            self.statistics.update(partition, |statistics| statistics.assigned = false);
+            let lost = self.partitions.remove(&partition);
+            self.statistics.update(partition, |statistics| {
+                statistics.assigned = false;
+                // Only after an error is anything left.
+                if let Some(mut partition) = lost {
+                    partition.taken.give_back(statistics);
+                }
+            });
             tracing::info!(worker = self.index, partition, "partition revoked");
         }
         consumer.incremental_unassign(partitions)?;
@@ -222,7 +252,8 @@ impl State {
                 format!("cannot read the table's position of partition {partition}")
             })?;
         let position = writer.position();
-        self.writers.insert(partition, writer);
+        let partition_now = Partition { writer, taken: Taken::default() };
+        let before = self.partitions.insert(partition, partition_now);
         let (start, end) =
             consumer.fetch_watermarks(topic, partition, WATERMARK_TIMEOUT).unwrap_or((0, i64::MAX));
         if let Some(position) = position.filter(|position| *position > end) {
@@ -234,6 +265,9 @@ impl State {
         }
         let index = self.index;
         self.statistics.update(partition, |statistics| {
+            if let Some(mut before) = before {
+                before.taken.give_back(statistics);
+            }
             statistics.worker = index;
             statistics.assigned = true;
             statistics.stored_offset = position.unwrap_or(start);
@@ -245,16 +279,18 @@ impl State {
         &mut self,
         consumer: &BaseConsumer<Context>,
         (partition, offset): (i32, i64),
+        time_ms: Option<i64>,
         payload: &[u8],
     ) -> Result<()> {
-        let Some(writer) = self.writers.get_mut(&partition) else {
+        let Some(Partition { writer, taken }) = self.partitions.get_mut(&partition) else {
             // Handed over by the client after the partition was revoked: its new owner reads it.
             return Ok(());
         };
-        if let Pushed::Undecodable(reason) = writer.push(offset, payload) {
+        taken.receive(time_ms);
+        if let Pushed::Undecodable { word, reason } = writer.push(offset, payload) {
             let place = (self.config.topic.as_str(), partition, offset);
             self.dead_letter.send(place, &reason, payload)?;
-            self.statistics.update(partition, |statistics| statistics.undecodable += 1);
+            taken.bury(word);
         }
         self.oldest.get_or_insert_with(Instant::now);
         if writer.bytes() as u64 >= self.config.flush_bytes {
@@ -263,22 +299,33 @@ impl State {
         Ok(())
     }
 
+    /// Tells what was received and is held.
+    fn tell(&mut self) {
+        self.told = Instant::now();
+        for (id, Partition { writer, taken }) in &mut self.partitions {
+            self.statistics.update(*id, |statistics| taken.tell(writer.bytes() as u64, statistics));
+        }
+    }
+
     /// Seals every writer and commits all in one table commit, then tells Kafka for lag tools.
     fn flush(&mut self, consumer: &BaseConsumer<Context>) -> Result<()> {
         beat();
+        let began = Instant::now();
         self.oldest = None;
         self.dead_letter.flush()?;
         let mut batches = Vec::new();
-        for writer in self.writers.values_mut().filter(|writer| writer.has_pending()) {
-            batches.push(writer.seal().context("cannot write to the table")?);
+        for Partition { writer, .. } in self.partitions.values_mut() {
+            if writer.has_pending() {
+                batches.push(writer.seal().context("cannot write to the table")?);
+            }
         }
         if batches.is_empty() {
             return Ok(());
         }
-        let counts: Vec<_> =
-            batches.iter().map(|batch| (batch.partition(), batch.counts())).collect();
-        let ends: Vec<_> =
-            batches.iter().map(|batch| (batch.partition(), batch.next_offset())).collect();
+        let done: Vec<Done> = batches
+            .iter()
+            .map(|batch| (batch.partition(), batch.counts(), batch.next_offset()))
+            .collect();
         match self.table.commit(batches) {
             Ok(()) => {}
             Err(CommitError::Fenced { partition, .. }) => {
@@ -287,24 +334,26 @@ impl State {
                     partition,
                     "another worker has written this partition; what was held of it is dropped here"
                 );
+                self.statistics.refused();
                 return self.reopen_all(consumer);
             }
             Err(error) => return Err(error).context("cannot commit to the table"),
         }
-        for (partition, counts) in counts {
-            self.statistics.update(partition, |statistics| {
-                statistics.rows += counts.rows;
-                statistics.duplicates += counts.duplicates;
-            });
+        let rows = done.iter().map(|(_, counts, _)| counts.rows).sum();
+        self.statistics.committed(now_ms(), rows, began.elapsed());
+        for (id, counts, next) in &done {
+            if let Some(Partition { taken, .. }) = self.partitions.get_mut(id) {
+                self.statistics.update(*id, |statistics| taken.commit(*counts, *next, statistics));
+            }
         }
-        self.tell_kafka(consumer, &ends);
+        self.tell_kafka(consumer, &done);
         Ok(())
     }
 
     /// After a refused commit nothing that is held can be trusted: every partition starts again from
     /// where the table ends.
     fn reopen_all(&mut self, consumer: &BaseConsumer<Context>) -> Result<()> {
-        let partitions: Vec<i32> = self.writers.keys().copied().collect();
+        let partitions: Vec<i32> = self.partitions.keys().copied().collect();
         for partition in partitions {
             let offset = self.open(consumer, partition)?;
             consumer.seek(&self.config.topic, partition, offset, WATERMARK_TIMEOUT)?;
@@ -312,10 +361,9 @@ impl State {
         Ok(())
     }
 
-    fn tell_kafka(&self, consumer: &BaseConsumer<Context>, ends: &[(i32, i64)]) {
+    fn tell_kafka(&self, consumer: &BaseConsumer<Context>, done: &[Done]) {
         let mut offsets = TopicPartitionList::new();
-        for (partition, next) in ends {
-            self.statistics.update(*partition, |statistics| statistics.stored_offset = *next);
+        for (partition, _, next) in done {
             let _ =
                 offsets.add_partition_offset(&self.config.topic, *partition, Offset::Offset(*next));
         }

@@ -1,0 +1,95 @@
+//! Watching a running ingest: `logweir ingest status` and its metrics, as its user asks for them.
+
+use logweir_tests::{
+    AgentConfig, Broker, Delivery, Lines, Topic, directory, run_to_end, wait, wait_until,
+};
+use serde_json::Value;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+const LINES: usize = 3_000;
+
+fn scrape(socket: &Path) -> String {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// The sum of a metric over its labels.
+fn metric(scrape: &str, name: &str) -> f64 {
+    let samples = scrape
+        .lines()
+        .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
+    samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+fn assert_balanced(of: &Value) {
+    let count = |name: &str| of[name].as_u64().unwrap();
+    let dead: u64 =
+        of["dead_letters"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+    let known = count("stored") + count("duplicates") + dead + count("held") + count("given_back");
+    assert_eq!(count("received"), known, "{of}");
+}
+
+#[test]
+fn an_ingest_says_what_became_of_every_record_and_how_far_each_partition_is_behind() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "status", 3);
+    let config = AgentConfig::of_files(&topic, directory.path(), "*.log");
+    let mut delivery = Delivery::stopped(directory.path(), &topic, &config);
+    let (status, metrics) =
+        (directory.path().join("ingest.sock"), directory.path().join("metrics.sock"));
+    delivery.ingest.configure(&format!(
+        "status: {{socket: '{}'}}\nmetrics: {{listen: 'unix:{}'}}\n",
+        status.display(),
+        metrics.display()
+    ));
+    assert!(delivery.ingest.status().is_none(), "no ingest runs yet");
+    delivery.start();
+    let mut lines = Lines::new("a", &directory.path().join("a.log"));
+    lines.write(LINES);
+    topic.write(&[(0, b"no event".to_vec()), (1, b"{\"message\":\"no source\"}".to_vec())]);
+    let settled = wait("all records to be settled", logweir_tests::DEADLINE, || {
+        let status = delivery.ingest.status()?;
+        assert_balanced(&status);
+        status["partitions"].as_array().unwrap().iter().for_each(assert_balanced);
+        let all = status["stored"].as_u64()? == LINES as u64 && status["lag"].as_u64() == Some(0);
+        all.then_some(status)
+    });
+    assert_eq!(settled["dead_letters"]["not_json"], 1, "{settled}");
+    assert_eq!(settled["dead_letters"]["no_source"], 1, "{settled}");
+    let partitions = settled["partitions"].as_array().unwrap();
+    assert_eq!(partitions.len(), 3);
+    assert!(partitions.iter().all(|partition| partition["lag_ms"] == 0), "{settled}");
+    let workers: Vec<_> = partitions.iter().map(|of| of["worker"].as_u64().unwrap()).collect();
+    assert!(workers.contains(&0) && workers.contains(&1), "two workers share them: {settled}");
+
+    let scrape = scrape(&metrics);
+    let of = |name: &str| metric(&scrape, &format!("logweir_ingest_{name}"));
+    assert_eq!(of("events_stored_total"), LINES as f64, "{scrape}");
+    assert_eq!(of("dead_letters_total"), 2.0, "{scrape}");
+    assert_eq!(
+        of("records_received_total"),
+        of("events_stored_total")
+            + of("duplicates_total")
+            + of("dead_letters_total")
+            + of("records_held")
+            + of("records_given_back_total"),
+        "{scrape}"
+    );
+
+    let config = directory.path().join("ingest.yaml");
+    let arguments = ["ingest", "status", "--config", config.to_str().unwrap()];
+    let shown = run_to_end("logweir", &arguments);
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    assert!(shown.stdout.contains("dead letters 2 (no_source 1, not_json 1)"), "{}", shown.stdout);
+    assert!(delivery.ingest.terminate().success());
+    wait_until("the socket to go", || !status.exists());
+    let gone = run_to_end("logweir", &arguments);
+    assert_eq!(gone.code, Some(1));
+    assert!(gone.stderr.contains("no ingest answers at"), "{}", gone.stderr);
+}
