@@ -328,6 +328,8 @@ pub struct Snapshot {
     pub version: &'static str,
     /// Whether Kafka acknowledges: `connecting`, `up`, `unreachable` or `topic_missing`.
     pub kafka: &'static str,
+    /// Log files that are open; those at rest may be closed.
+    pub open_files: u64,
     /// Messages in the producer's queue or on their way.
     pub kafka_in_flight: u64,
     /// How often the producer had to be made anew after a failure.

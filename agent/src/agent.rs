@@ -36,6 +36,9 @@ use std::time::{Duration, Instant};
 /// How long a stop may take for what is read to go out.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
 
+/// Descriptors that are kept free for what is no log file.
+const OPEN_FILES_ELSE: usize = 256;
+
 /// Why the agent does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
@@ -114,7 +117,8 @@ impl Agent {
         context.save_checkpoint();
         let pulse = Pulse::default();
         let workers = Workers::start(config.workers, &queue, &courier, &config.rules, &pulse);
-        let discovery = Discovery::start(context.clone(), files);
+        let discovery =
+            Discovery::start(context.clone(), files, open_files_max(config.open_files_max));
         let parts = Arc::new(Parts { context: context.clone(), discovery, inputs });
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = vec![
@@ -228,6 +232,7 @@ impl Parts {
             agent_name: self.context.agent.name.clone(),
             version: env!("CARGO_PKG_VERSION"),
             kafka: self.context.courier.state().word(),
+            open_files: self.discovery.open_files() as u64,
             kafka_in_flight: self.context.courier.in_flight() as u64,
             kafka_restarts: self.context.courier.restarts(),
             checkpoint_errors: self.context.checkpoint.errors(),
@@ -383,6 +388,23 @@ fn report(parts: Arc<Parts>, mut reporter: Reporter, stop: Arc<AtomicBool>) -> J
 
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     std::thread::Builder::new().name(name.into()).spawn(run).expect("a thread can be started")
+}
+
+/// How many log files may be open: what is asked for, as far as the system leaves room besides for
+/// connections, spools and the rest.
+fn open_files_max(wanted: usize) -> usize {
+    use rustix::process::{Resource, getrlimit};
+    let limit = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| limit as usize);
+    let room = limit - OPEN_FILES_ELSE.min(limit / 2);
+    if room < wanted {
+        tracing::info!(
+            wanted,
+            limit,
+            open_files_max = room,
+            "the system allows this process fewer open files than `agent.open_files_max`"
+        );
+    }
+    wanted.min(room)
 }
 
 /// Each file that is read is an open one: as many are allowed as the system allows this process.

@@ -78,6 +78,12 @@ const KAFKA_RESTARTS: Metric = metric(
     &[],
     "How often the producer was made anew after a failure",
 );
+const OPEN_FILES: Metric = metric(
+    "logweir_agent_open_files",
+    Gauge,
+    &[],
+    "Log files that are open; those at rest may be closed",
+);
 const CHECKPOINT_ERRORS: Metric = metric(
     "logweir_agent_checkpoint_errors_total",
     Counter,
@@ -124,7 +130,7 @@ const REFUSED: Metric = metric(
 );
 
 /// All of them, in the order of a scrape.
-pub(crate) const METRICS: [Metric; 22] = [
+pub(crate) const METRICS: [Metric; 23] = [
     INFO,
     READ,
     DELIVERED,
@@ -137,6 +143,7 @@ pub(crate) const METRICS: [Metric; 22] = [
     KAFKA_UP,
     KAFKA_IN_FLIGHT,
     KAFKA_RESTARTS,
+    OPEN_FILES,
     CHECKPOINT_ERRORS,
     LAG,
     SOURCES,
@@ -170,6 +177,7 @@ pub(crate) fn render(snapshot: &Snapshot) -> String {
     out.value(&KAFKA_UP, f64::from(u8::from(snapshot.kafka == "up")));
     out.value(&KAFKA_IN_FLIGHT, snapshot.kafka_in_flight as f64);
     out.value(&KAFKA_RESTARTS, snapshot.kafka_restarts as f64);
+    out.value(&OPEN_FILES, snapshot.open_files as f64);
     out.value(&CHECKPOINT_ERRORS, snapshot.checkpoint_errors as f64);
     out.value(&LAG, lag(snapshot) as f64);
     sources(&mut out, &snapshot.sources);

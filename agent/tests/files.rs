@@ -563,3 +563,77 @@ fn gz_archives_that_the_paths_name_are_read_whole_and_once() {
     assert_lines(&events, 0..1300);
     assert_eq!(events.len(), 1300);
 }
+
+#[test]
+fn open_files_max() {
+    let mut stage = Stage::new();
+    stage.glob = "*.log*";
+    stage.agent_extra = ", open_files_max: 16".into();
+    let names: Vec<String> = (0..100).map(|n| format!("{n:02}.log")).collect();
+    let mut count = 0;
+    let mut write = |stage: &Stage, name: &str, lines: u32| {
+        stage.lines(name, count..count + lines);
+        count += lines;
+        u64::from(count)
+    };
+    for name in &names {
+        write(&stage, name, 10);
+    }
+    let agent = stage.start();
+    let most = |agent: &Agent, delivered: u64| {
+        wait_for(agent, "all of it", |snapshot| {
+            assert!(open_files(stage.directory.path()) <= 16);
+            snapshot.counts.delivered >= delivered
+        })
+    };
+    most(&agent, 1000);
+    // Files at rest are read on when they change, in whatever order, and under another name.
+    let mut written = 0;
+    for name in names.iter().rev() {
+        written = write(&stage, name, 5);
+    }
+    most(&agent, written);
+    for name in &names[..50] {
+        write(&stage, name, 1);
+        fs::rename(stage.path(name), stage.path(&format!("{name}.1"))).unwrap();
+        write(&stage, &format!("{name}.1"), 1);
+        written = write(&stage, name, 1);
+    }
+    let snapshot = most(&agent, written);
+    assert_eq!(snapshot.sources.len(), 150);
+    // What is deleted while it is closed is let go.
+    names.iter().for_each(|name| fs::remove_file(stage.path(name)).unwrap());
+    wait_for(&agent, "the deleted files to be let go", |snapshot| snapshot.sources.len() == 50);
+    stop(agent);
+    let agent = stage.start();
+    wait_for(&agent, "the files", |snapshot| snapshot.sources.len() == 50);
+    written = write(&stage, "00.log.1", 1);
+    most(&agent, 1);
+    let events = stage.events();
+    assert_lines(&events, 0..u32::try_from(written).unwrap());
+    assert_eq!((events.len() as u64, table(&events).len()), (written, 150));
+}
+
+#[test]
+fn a_file_at_rest_that_is_compressed_with_something_new_in_it_is_read_in_the_archive() {
+    let mut stage = Stage::new();
+    stage.agent_extra = ", open_files_max: 16".into();
+    (0..40).for_each(|n| stage.lines(&format!("{n:02}.log"), n * 10..n * 10 + 10));
+    let agent = stage.start();
+    wait_delivered(&agent, 400);
+    wait_for(&agent, "files to be closed", |snapshot| snapshot.open_files < 16);
+    // One rename, so that the agent has no time to notice the new lines before they are compressed.
+    for n in 0..40 {
+        let (name, new) = (format!("{n:02}.log"), format!("{n:02}.new"));
+        fs::copy(stage.path(&name), stage.path(&new)).unwrap();
+        stage.lines(&new, 400 + n..401 + n);
+        gzip(&stage, &new, &format!("{name}.gz"));
+        fs::remove_file(stage.path(&name)).unwrap();
+    }
+    // Files that are open when they are deleted hold no more than what was delivered of them.
+    wait_for(&agent, "the rest", |snapshot| {
+        snapshot.counts.delivered >= 424 && snapshot.sources.is_empty()
+    });
+    let lines = all_lines(&stage.events());
+    assert_eq!(lines[..400], expected(0..400));
+}

@@ -31,6 +31,8 @@ use std::time::Duration;
 pub(crate) const STATE_DIR_DEFAULT: &str = "/var/lib/logweir-agent";
 /// After a crash at most this much is sent again.
 const CHECKPOINT_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
+/// More are hardly ever written to at a time, and each costs the kernel about a kilobyte.
+const OPEN_FILES_MAX_DEFAULT: usize = 8192;
 /// The most sources in one file: far above any real one.
 const SOURCES_MAX: usize = 1000;
 
@@ -44,6 +46,8 @@ pub struct Config {
     /// Threads that read and parse; by default as many as there are cores.
     pub(crate) workers: usize,
     pub(crate) checkpoint_interval: Duration,
+    /// Log files that are open at a time.
+    pub(crate) open_files_max: usize,
     pub(crate) kafka: Properties,
     pub(crate) topic: String,
     pub(crate) rules: Rules,
@@ -144,6 +148,7 @@ impl Config {
             state_dir: agent.state_dir,
             workers: agent.workers,
             checkpoint_interval: agent.checkpoint_interval,
+            open_files_max: agent.open_files_max,
             kafka,
             topic,
             rules: rules?,
@@ -196,6 +201,7 @@ struct AgentSection {
     state_dir: PathBuf,
     workers: usize,
     checkpoint_interval: Duration,
+    open_files_max: usize,
 }
 
 impl AgentSection {
@@ -207,6 +213,7 @@ impl AgentSection {
             state_dir: STATE_DIR_DEFAULT.into(),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             checkpoint_interval: CHECKPOINT_INTERVAL_DEFAULT,
+            open_files_max: OPEN_FILES_MAX_DEFAULT,
         };
         let Some(mut table) = root.table("agent", faults) else { return section };
         if let Some(host_name) = table.string("host_name", faults) {
@@ -224,6 +231,9 @@ impl AgentSection {
         }
         if let Some(interval) = table.duration("checkpoint_interval", faults) {
             section.checkpoint_interval = interval.max(Duration::from_millis(100));
+        }
+        if let Some(max) = table.integer("open_files_max", 16..=1_000_000, faults) {
+            section.open_files_max = max as usize;
         }
         table.finish(faults);
         section

@@ -27,6 +27,7 @@ pub(crate) struct Stage {
     pub(crate) kafka: MockCluster<'static, DefaultProducerContext>,
     pub(crate) kafka_extra: String,
     pub(crate) source_extra: String,
+    pub(crate) agent_extra: String,
     pub(crate) glob: &'static str,
     /// Instead of the files.
     pub(crate) sources: Option<String>,
@@ -42,6 +43,7 @@ impl Stage {
             kafka,
             kafka_extra: ", linger.ms: 5".into(),
             source_extra: String::new(),
+            agent_extra: String::new(),
             glob: "*.log",
             sources: None,
         }
@@ -68,9 +70,10 @@ impl Stage {
             self.glob, self.source_extra
         );
         format!(
-            "agent: {{state_dir: '{directory}/state', checkpoint_interval: 100ms, workers: 2}}\n\
+            "agent: {{state_dir: '{directory}/state', checkpoint_interval: 100ms, workers: 2{}}}\n\
              kafka: {{bootstrap.servers: '{}', client.id: test{}}}\n\
              rules: {{shipped: false}}\nsources:\n  {}\n",
+            self.agent_extra,
             self.kafka.bootstrap_servers(),
             self.kafka_extra,
             self.sources.as_ref().unwrap_or(&files),

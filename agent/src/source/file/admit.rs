@@ -13,6 +13,7 @@ use crate::delivery::{Lane, Position};
 use crate::dormant::Among;
 use crate::sync::{read, write};
 use logweir_record::SourceId;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +29,7 @@ impl Scanner {
         path: &Path,
         first_look: bool,
     ) -> std::io::Result<()> {
+        let slot = self.room().ok_or(ErrorKind::ResourceBusy)?;
         let (file, metadata) = open_regular(path)?;
         let key = Key::of(&metadata);
         if read(&self.tails).contains_key(&key) {
@@ -37,7 +39,7 @@ impl Scanner {
             self.archives.push((config.clone(), path.to_owned()));
             return Ok(());
         }
-        let body = Arc::new(Body::Plain(file));
+        let body = Arc::new(Body::plain(file, slot));
         let born_ns = born_ns(&metadata);
         let claimed = claim(&self.context.checkpoint, key, born_ns);
         let mut content = FileContent::new(path, key, born_ns);
@@ -78,15 +80,16 @@ impl Scanner {
     /// is left alone until its original is truncated, or it is clear that it will not be.
     pub(super) fn decide(&mut self, key: Key) {
         let Some(tail) = read(&self.tails).get(&key).cloned() else { return };
-        let size = match tail.look() {
-            Ok((size, _)) if size > 0 && tail.is_undecided() => size,
+        let Some(body) = self.body_of(&tail) else { return };
+        let size = match body.metadata() {
+            Ok(metadata) if metadata.len() > 0 && tail.is_undecided() => metadata.len(),
             _ => return,
         };
-        if let Some(entry) = adopt(&self.context.checkpoint, tail.body()) {
+        if let Some(entry) = adopt(&self.context.checkpoint, &body) {
             self.copies.remove(&key);
-            return self.continue_copy(&tail, &entry);
+            return self.continue_copy(&tail, body, &entry);
         }
-        if self.is_copy_of_live(key, tail.body(), size) {
+        if self.is_copy_of_live(key, &body, size) {
             let now = Instant::now();
             let (since, known) = self.copies.entry(key).or_insert((now, size));
             if *known != size {
@@ -109,7 +112,7 @@ impl Scanner {
 
     /// The copy stands for the content that its original had: what was not delivered of that is
     /// read there.
-    fn continue_copy(&self, copy: &Arc<FileTail>, entry: &Entry) {
+    fn continue_copy(&self, copy: &Arc<FileTail>, body: Arc<Body>, entry: &Entry) {
         let Some(original) = entry.file() else {
             return self.context.checkpoint.remember(entry.clone());
         };
@@ -126,7 +129,7 @@ impl Scanner {
         let start = Start {
             key: copy.key(),
             path: copy.path().to_owned(),
-            body: copy.body().clone(),
+            body,
             content,
             position: entry.position(),
             undecided: false,
@@ -143,7 +146,8 @@ impl Scanner {
             let Some(tail) = tails.get(candidate) else { return false };
             let acked = tail.route().lane.acked();
             if size < acked.offset {
-                begins(body, size, tail.body()).unwrap_or(false)
+                let original = tail.body();
+                original.and_then(|original| begins(body, size, &original)).unwrap_or(false)
             } else {
                 holds(body, &tail.content(), &acked)
             }
@@ -167,6 +171,7 @@ impl Scanner {
             config.clone(),
             self.notice_sender.clone(),
             self.heads.clone(),
+            self.open_files.clone(),
         );
         let tail = Arc::new(tail);
         self.context.checkpoint.track(id, tail.clone());
@@ -202,6 +207,8 @@ impl Scanner {
         let path =
             self.paths.iter().find(|(_, known)| **known == key).map(|(path, _)| path.clone());
         let path = path.unwrap_or_else(|| tail.path().to_owned());
+        // It was open, and is closed by now: there is room.
+        let Some(slot) = self.room() else { return };
         let Ok((file, metadata)) = open_regular(&path) else { return };
         if Key::of(&metadata) != key {
             return;
@@ -216,7 +223,7 @@ impl Scanner {
         let start = Start {
             key,
             path: tail.path().to_owned(),
-            body: Arc::new(Body::Plain(file)),
+            body: Arc::new(Body::plain(file, slot)),
             content,
             position: Position::default(),
             undecided: false,

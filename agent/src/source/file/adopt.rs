@@ -32,28 +32,37 @@ impl Scanner {
     /// Looks into the archives that were found. It comes after all other files have been looked at,
     /// so that no archive takes what belongs to a file that is there.
     pub(super) fn look_into_archives(&mut self) {
-        for (config, path) in std::mem::take(&mut self.archives) {
-            let is_read =
-                |tail: &&Arc<FileTail>| tail.is_archive() && tail.done_archive().is_none();
+        let mut found = std::mem::take(&mut self.archives);
+        found.sort_by(|a, b| a.1.cmp(&b.1));
+        found.dedup_by(|a, b| a.1 == b.1);
+        for (config, path) in found {
+            let is_read = |tail: &&Arc<FileTail>| tail.is_archive() && !tail.is_archive_done();
             let reading = read(&self.tails).values().filter(is_read).count();
             if reading >= ARCHIVES_READ_MAX {
-                // The next rescan finds the others again.
-                break;
+                self.archives.push((config, path));
+                continue;
             }
-            if let Err(error) = self.look_into(&config, &path) {
-                self.refuse(&path, &error);
+            match self.look_into(&config, &path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                    self.crowded = true;
+                    self.archives.push((config, path));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => self.refuse(&path, &error),
             }
         }
     }
 
     fn look_into(&mut self, config: &Arc<FileConfig>, path: &Path) -> io::Result<()> {
+        let slot = self.room().ok_or(io::ErrorKind::ResourceBusy)?;
         let (file, metadata) = open_regular(path)?;
         let key = Key::of(&metadata);
         let Some(archive) = Archive::open(file)? else {
             self.passed_over.insert(key, metadata.len());
             return Ok(());
         };
-        let body = Arc::new(Body::Archive(archive));
+        let body = Arc::new(Body::archive(archive, slot));
         let born_ns = born_ns(&metadata);
         let known = self.content_in(&body, path, key, born_ns)?;
         let own = FileContent::new(path, key, born_ns);
@@ -122,11 +131,13 @@ impl Scanner {
     /// An archive of which everything is delivered is looked at no more; it is remembered for as
     /// long as it is there if the paths ask for it, since others of its kind are read whole.
     pub(super) fn look_after_archive(&mut self, tail: &Arc<FileTail>, is_there: bool) {
-        let Some(archive) = tail.done_archive() else { return };
-        if is_there && names_archives(tail.config(), tail.path()) {
-            return archive.rest();
+        if !tail.is_archive_done() {
+            return;
         }
-        if let Ok((size, _)) = tail.look() {
+        if is_there && names_archives(tail.config(), tail.path()) {
+            return tail.close();
+        }
+        if is_there && let Ok((size, _)) = tail.look() {
             self.passed_over.insert(tail.key(), size);
         }
         self.let_go(tail, false);

@@ -97,15 +97,6 @@ impl Archive {
         (stream.start + stream.window.len() as u64, stream.ended)
     }
 
-    /// Lets go of what is in memory. Reading further back than the end begins anew.
-    pub(super) fn rest(&self) {
-        let stream = &mut *lock(&self.stream);
-        stream.start += stream.window.len() as u64;
-        stream.window = Vec::new();
-        stream.reader = Box::new(io::empty());
-        stream.ended = true;
-    }
-
     /// Why the content ends before the archive is whole; told once.
     pub(super) fn take_damage(&self) -> Option<io::Error> {
         lock(&self.stream).damage.take()

@@ -2,26 +2,49 @@
 
 use super::archive::Archive;
 use super::identity::{HEAD_BYTES, read_at};
+use super::open_files::Slot;
 use crate::delivery::{GUARD_BYTES, Guard, content_hash};
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
 
 /// See the module's description.
 #[derive(Debug)]
-pub(super) enum Body {
+pub(super) struct Body {
+    bytes: Bytes,
+    _slot: Slot,
+}
+
+#[derive(Debug)]
+enum Bytes {
     Plain(File),
     Archive(Archive),
 }
 
 impl Body {
+    pub(super) fn plain(file: File, slot: Slot) -> Self {
+        Self { bytes: Bytes::Plain(file), _slot: slot }
+    }
+
+    pub(super) fn archive(archive: Archive, slot: Slot) -> Self {
+        Self { bytes: Bytes::Archive(archive), _slot: slot }
+    }
+
+    /// The archive, if it is one.
+    pub(super) fn as_archive(&self) -> Option<&Archive> {
+        match &self.bytes {
+            Bytes::Plain(_) => None,
+            Bytes::Archive(archive) => Some(archive),
+        }
+    }
+
     /// Fills `buffer` from `offset` as far as the content goes; returns how far.
     ///
     /// # Errors
     /// What the kernel says.
     pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        match self {
-            Self::Plain(file) => read_at(file, buffer, offset),
-            Self::Archive(archive) => archive.read_at(buffer, offset),
+        match &self.bytes {
+            Bytes::Plain(file) => read_at(file, buffer, offset),
+            Bytes::Archive(archive) => archive.read_at(buffer, offset),
         }
     }
 
@@ -37,9 +60,9 @@ impl Body {
     /// # Errors
     /// What the kernel says.
     pub(super) fn metadata(&self) -> io::Result<Metadata> {
-        match self {
-            Self::Plain(file) => file.metadata(),
-            Self::Archive(archive) => archive.file().metadata(),
+        match &self.bytes {
+            Bytes::Plain(file) => file.metadata(),
+            Bytes::Archive(archive) => archive.file().metadata(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! One thread owns the table of files. The kernel's notifications wake single files at once; a
 //! rescan finds whatever they did not tell, and is all there is where they are not to be had.
 
+use super::open_files::OpenFiles;
 use super::scanner::{Scanner, Tails};
 use super::tail::{FileTail, Notice};
 use super::watches::Watches;
@@ -21,15 +22,21 @@ use std::time::{Duration, Instant};
 pub(crate) struct Discovery {
     unused: bool,
     tails: Tails,
+    open_files: OpenFiles,
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Discovery {
     #[must_use]
-    pub(crate) fn start(context: Arc<Context>, configs: Vec<FileConfig>) -> Self {
+    pub(crate) fn start(
+        context: Arc<Context>,
+        configs: Vec<FileConfig>,
+        open_files_max: usize,
+    ) -> Self {
         let unused = configs.is_empty();
         let tails = Tails::default();
+        let open_files = OpenFiles::new(open_files_max);
         let stop = Arc::new(AtomicBool::new(false));
         let (notice_sender, notices) = unbounded();
         let scanner = Scanner {
@@ -44,6 +51,8 @@ impl Discovery {
             refused: HashSet::new(),
             archives: Vec::new(),
             passed_over: HashMap::new(),
+            open_files: open_files.clone(),
+            crowded: false,
             notice_sender,
         };
         let stopped = stop.clone();
@@ -51,7 +60,7 @@ impl Discovery {
             .name("discovery".into())
             .spawn(move || run(scanner, &notices, &stopped))
             .expect("a thread can be started");
-        Self { unused, tails, stop, thread: Mutex::new(Some(thread)) }
+        Self { unused, tails, open_files, stop, thread: Mutex::new(Some(thread)) }
     }
 
     /// Whether no files are configured at all.
@@ -63,6 +72,12 @@ impl Discovery {
     #[must_use]
     pub(crate) fn tails(&self) -> Vec<Arc<FileTail>> {
         read(&self.tails).values().cloned().collect()
+    }
+
+    /// How many of them are open.
+    #[must_use]
+    pub(crate) fn open_files(&self) -> usize {
+        self.open_files.count()
     }
 
     pub(crate) fn stop(&self) {
@@ -85,6 +100,8 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
                 match notice {
                     Ok(Notice::Replaced(key)) => scanner.replace(key),
                     Ok(Notice::Undecided(key)) => scanner.decide(key),
+                    Ok(Notice::Moved) => structural = true,
+                    Ok(Notice::Crowded) => scanner.make_room(),
                     Ok(Notice::Unfinished(key, end, due)) => {
                         scanner.unfinished.insert(key, (end, due));
                     }
@@ -99,6 +116,7 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
             recv(beat) -> _ => {
                 scanner.decide_copies();
                 scanner.finish_records();
+                scanner.make_room();
             }
         }
         if structural && !stop.load(Ordering::Acquire) {

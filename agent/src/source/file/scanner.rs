@@ -5,6 +5,7 @@ use super::Glob;
 use super::adopt::is_named_archive;
 use super::heads::Heads;
 use super::identity::{Key, born_ns};
+use super::open_files::OpenFiles;
 use super::tail::{FileTail, Notice};
 use super::watches::Watches;
 use crate::checkpoint::Entry;
@@ -16,6 +17,7 @@ use crossbeam_channel::Sender;
 use notify::EventKind;
 use std::collections::{HashMap, HashSet};
 use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -60,6 +62,9 @@ pub(super) struct Scanner {
     pub(super) archives: Vec<(Arc<FileConfig>, PathBuf)>,
     /// Compressed files that there is nothing to read of, by their size.
     pub(super) passed_over: HashMap<Key, u64>,
+    pub(super) open_files: OpenFiles,
+    /// Files wait to be begun until others can be closed.
+    pub(super) crowded: bool,
     pub(super) notice_sender: Sender<Notice>,
 }
 
@@ -118,6 +123,7 @@ impl Scanner {
     /// Looks through all directories.
     pub(super) fn rescan(&mut self, watches: &mut Watches, first: bool) -> Rescanned {
         let started = Instant::now();
+        let was_crowded = std::mem::take(&mut self.crowded);
         let mut directories = HashSet::new();
         let mut seen: HashMap<Key, PathBuf> = HashMap::new();
         let mut any_first_look = false;
@@ -141,8 +147,8 @@ impl Scanner {
         if first {
             self.find_renamed(&seen);
         }
-        self.look_into_archives();
         self.look_after(&seen);
+        self.look_into_archives();
         self.passed_over.retain(|key, _| seen.contains_key(key));
         self.refused.retain(|path| path.symlink_metadata().is_ok());
         self.copies.retain(|key, _| read(&self.tails).contains_key(key));
@@ -152,7 +158,13 @@ impl Scanner {
         }
         let took = started.elapsed();
         let cost = if watches.are_whole() { RESCAN_COST_WATCHED } else { RESCAN_COST };
-        let (min, max) = RESCAN_INTERVAL;
+        let (min, mut max) = RESCAN_INTERVAL;
+        if self.crowded {
+            max = min;
+            if !was_crowded {
+                self.tell_crowded();
+            }
+        }
         Rescanned {
             interval: (took * cost).clamp(min, max),
             gather: GATHER.0.max(took * GATHER.1).min(min),
@@ -175,11 +187,17 @@ impl Scanner {
         if seen.contains_key(&key) {
             return;
         }
-        let known = read(&self.tails).get(&key).cloned();
+        let mut known = read(&self.tails).get(&key).cloned();
+        if let Some(tail) = known.take_if(|tail| !tail.is_of(&metadata)) {
+            // It was closed, is gone, and its number was given to another file.
+            self.left.remove(&key);
+            self.let_go(&tail, true);
+        }
         if let Some(tail) = known {
             if !tail.is_archive() && tail.note_size(metadata.len()) {
                 self.wake(&tail);
             }
+            tail.set_place(&path);
             seen.insert(key, path);
             return;
         }
@@ -195,6 +213,7 @@ impl Scanner {
                 self.refused.remove(&path);
                 seen.insert(key, path);
             }
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => self.crowded = true,
             Err(error) => self.refuse(&path, &error),
         }
     }
@@ -268,6 +287,7 @@ impl Scanner {
     /// Looks after files that are not at their path any more: read to the end, then let go.
     fn look_after(&mut self, seen: &HashMap<Key, PathBuf>) {
         let tails: Vec<Arc<FileTail>> = read(&self.tails).values().cloned().collect();
+        let mut missing = Vec::new();
         for tail in tails {
             let key = tail.key();
             if tail.is_archive() {
@@ -281,6 +301,13 @@ impl Scanner {
                 continue;
             }
             self.left.entry(key).or_insert_with(Instant::now);
+            if !tail.is_open() {
+                // Where it is, its size was noted; else it has to be looked for.
+                if !in_glob {
+                    missing.push(tail);
+                }
+                continue;
+            }
             let Ok((size, named)) = tail.look() else { continue };
             if tail.note_size(size) {
                 self.wake(&tail);
@@ -298,6 +325,7 @@ impl Scanner {
                 tracing::debug!(path = %tail.path().display(), "a rotated file is read to its end");
             }
         }
+        self.find_missing(missing);
         self.left.retain(|key, _| read(&self.tails).contains_key(key));
     }
 }

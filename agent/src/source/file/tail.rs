@@ -9,8 +9,9 @@ use super::Encoding;
 use super::archive::Archive;
 use super::body::Body;
 use super::heads::{HEAD_KEPT_BYTES, Heads};
-use super::identity::{HEAD_BYTES, Key};
+use super::identity::{HEAD_BYTES, Key, born_ns, open_regular};
 use super::lines::cut;
+use super::open_files::OpenFiles;
 use super::records::Records;
 use crate::accounting::DropReason;
 use crate::checkpoint::{Content, Entry, FileContent, Tracked, stamp_of};
@@ -23,6 +24,7 @@ use crate::sync::lock;
 use crate::workers::{Readiness, Rewind, Turn, Work, Worker};
 use crossbeam_channel::Sender;
 use jiff::Timestamp;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -36,6 +38,8 @@ const CHUNK_BYTES: usize = 128 << 10;
 const LONG_LINE_CHUNKS: usize = 64;
 /// How long a file rests after it could not be read.
 const REST_AFTER_ERROR: Duration = Duration::from_secs(5);
+/// How long a file waits for another one to be closed.
+const WAIT_FOR_ROOM: Duration = Duration::from_millis(10);
 /// How many ends of unacknowledged records are kept that their content does not tell.
 const CUTS_MAX: usize = 16;
 
@@ -46,6 +50,10 @@ pub(super) enum Notice {
     Replaced(Key),
     /// There is content, and it is not known yet whose it is.
     Undecided(Key),
+    /// A file that was closed is not at its place.
+    Moved,
+    /// There is no room to open a file again.
+    Crowded,
     /// A record ends here unless more of it comes before the time given.
     Unfinished(Key, u64, Instant),
 }
@@ -57,7 +65,12 @@ pub(crate) struct FileTail {
     path: PathBuf,
     config: Arc<FileConfig>,
     route: Route,
-    body: Arc<Body>,
+    is_archive: bool,
+    /// Where it is opened again.
+    place: Mutex<PathBuf>,
+    /// `None` while the file is at rest and closed.
+    body: Mutex<Option<Arc<Body>>>,
+    open_files: OpenFiles,
     content: Mutex<FileContent>,
     /// Held by a worker for a whole turn, so also while Kafka is away.
     reading: Mutex<Reading>,
@@ -105,9 +118,11 @@ impl FileTail {
         config: Arc<FileConfig>,
         notices: Sender<Notice>,
         heads: Arc<Heads>,
+        open_files: OpenFiles,
     ) -> Self {
         let pace = Pace::new(config.common.limits.source.clone());
-        let is_archive = matches!(*start.body, Body::Archive(_));
+        let is_archive = start.body.as_archive().is_some();
+        let body = start.body.clone();
         let reading = Reading {
             position: start.position,
             scanned: start.position.offset,
@@ -118,10 +133,13 @@ impl FileTail {
         };
         let tail = Self {
             key: start.key,
+            place: Mutex::new(start.path.clone()),
             path: start.path,
             config,
             route,
-            body: start.body,
+            is_archive,
+            body: Mutex::new(Some(start.body)),
+            open_files,
             content: Mutex::new(start.content),
             quiet_since: Mutex::new(Instant::now()),
             finish: AtomicBool::new(is_archive),
@@ -133,7 +151,7 @@ impl FileTail {
             heads,
         };
         if tail.content().head_length as usize >= HEAD_KEPT_BYTES {
-            tail.tell_head();
+            tail.tell_head(&body);
         }
         tail
     }
@@ -147,13 +165,68 @@ impl FileTail {
         self.undecided.store(false, Ordering::Release);
     }
 
-    pub(super) fn body(&self) -> &Arc<Body> {
-        &self.body
+    /// What is read; opens the file if it was at rest.
+    ///
+    /// # Errors
+    /// What the kernel says; [`io::ErrorKind::NotFound`] if the file is at its place no more, and
+    /// [`io::ErrorKind::ResourceBusy`] if too many files are open.
+    pub(super) fn body(&self) -> io::Result<Arc<Body>> {
+        let open = &mut *lock(&self.body);
+        if let Some(body) = open {
+            return Ok(body.clone());
+        }
+        let slot = self.open_files.take().ok_or(io::ErrorKind::ResourceBusy)?;
+        let (file, metadata) = open_regular(&lock(&self.place))?;
+        if !self.is_same(&metadata) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(open.insert(Arc::new(Body::plain(file, slot))).clone())
     }
 
-    fn tell_head(&self) {
+    pub(super) fn is_open(&self) -> bool {
+        lock(&self.body).is_some()
+    }
+
+    fn is_same(&self, metadata: &Metadata) -> bool {
+        Key::of(metadata) == self.key && born_ns(metadata) == lock(&self.content).born_ns
+    }
+
+    /// Whether this is what `metadata` is of. Of a file that is open its key tells; the key of one
+    /// that is closed may be another's by now.
+    pub(super) fn is_of(&self, metadata: &Metadata) -> bool {
+        match &*lock(&self.body) {
+            Some(_) => Key::of(metadata) == self.key,
+            None => self.is_same(metadata),
+        }
+    }
+
+    /// Closes the file; it must be found again where it is.
+    pub(super) fn close(&self) {
+        *lock(&self.body) = None;
+    }
+
+    /// The file was seen there.
+    pub(super) fn set_place(&self, path: &Path) {
+        let place = &mut *lock(&self.place);
+        if place != path {
+            path.clone_into(place);
+        }
+    }
+
+    /// Whether it would be found again if it were closed now.
+    pub(super) fn is_at_its_place(&self) -> bool {
+        let place = lock(&self.place).metadata();
+        place.is_ok_and(|metadata| Key::of(&metadata) == self.key)
+    }
+
+    /// Whether there is nothing to do for this file until it changes, so that it can be closed.
+    pub(super) fn is_at_rest(&self) -> bool {
+        !self.is_archive && self.is_through() && self.read_offset() == self.end_offset()
+    }
+
+    fn tell_head(&self, body: &Body) {
         let mut head = [0; HEAD_KEPT_BYTES];
-        if self.body.read_at(&mut head, 0).is_ok_and(|count| count == head.len()) {
+        if body.read_at(&mut head, 0).is_ok_and(|count| count == head.len()) {
             self.heads.set(self.key, head);
         }
     }
@@ -194,23 +267,23 @@ impl FileTail {
 
     /// Looks at the open file itself; returns (size, whether it has a name left).
     pub(super) fn look(&self) -> io::Result<(u64, bool)> {
-        let metadata = self.body.metadata()?;
+        let metadata = self.body()?.metadata()?;
         Ok((metadata.len(), metadata.nlink() > 0))
     }
 
     /// Whether this is what an archive holds: nothing is ever added to it.
     pub(super) fn is_archive(&self) -> bool {
-        matches!(*self.body, Body::Archive(_))
+        self.is_archive
     }
 
-    /// The archive, if all of it is delivered.
-    pub(super) fn done_archive(&self) -> Option<&Archive> {
-        match &*self.body {
-            Body::Archive(archive) if archive.known() == (self.read_offset(), true) => {
-                self.is_through().then_some(archive)
-            }
-            _ => None,
-        }
+    /// Whether all of an archive is delivered.
+    pub(super) fn is_archive_done(&self) -> bool {
+        let body = lock(&self.body).clone();
+        let is_whole = |body: Arc<Body>| {
+            body.as_archive().is_some_and(|archive| archive.known() == (self.read_offset(), true))
+        };
+        // One that is closed was done before.
+        self.is_archive && self.is_through() && body.is_none_or(is_whole)
     }
 
     /// Notes the size; returns whether it differs from what has been read.
@@ -291,7 +364,11 @@ impl Work for FileTail {
         if let Some(wait) = reading.pace.wait(Instant::now()) {
             return Turn::Later(wait);
         }
-        match self.chunk(reading, worker) {
+        let body = match self.body() {
+            Ok(body) => body,
+            Err(error) => return self.not_open(reading, &error),
+        };
+        match self.chunk(reading, worker, &body) {
             Ok(turn) => turn,
             Err(error) => self.rest(reading, &error),
         }
@@ -304,22 +381,27 @@ impl Work for FileTail {
 
 impl FileTail {
     /// The file's encoding; `None` while it has not begun.
-    fn encoding(&self, reading: &mut Reading) -> io::Result<Option<Encoding>> {
+    fn encoding(&self, reading: &mut Reading, body: &Body) -> io::Result<Option<Encoding>> {
         if reading.encoding.is_none() {
             let mut head = [0; 2];
-            let count = self.body.read_at(&mut head, 0)?;
+            let count = body.read_at(&mut head, 0)?;
             reading.encoding = Encoding::told_by(&head[..count], self.config.encoding);
         }
         Ok(reading.encoding)
     }
 
-    fn chunk(&self, reading: &mut Reading, worker: &mut Worker<'_>) -> io::Result<Turn> {
+    fn chunk(
+        &self,
+        reading: &mut Reading,
+        worker: &mut Worker<'_>,
+        body: &Body,
+    ) -> io::Result<Turn> {
         let position = reading.position;
         let guard_length = usize::from(position.guard.length);
         let wanted = guard_length + CHUNK_BYTES.max(self.config.common.line_bytes_max + 1);
         worker.buffer.resize(wanted, 0);
         let buffer = std::mem::take(worker.buffer);
-        let turn = self.chunk_in(reading, worker, buffer, guard_length);
+        let turn = self.chunk_in(reading, worker, body, buffer, guard_length);
         reading.error_told &= turn.is_err();
         turn
     }
@@ -328,12 +410,13 @@ impl FileTail {
         &self,
         reading: &mut Reading,
         worker: &mut Worker<'_>,
+        body: &Body,
         mut buffer: Vec<u8>,
         guard_length: usize,
     ) -> io::Result<Turn> {
         let position = reading.position;
         let start = position.offset - guard_length as u64;
-        let read = self.body.read_at(&mut buffer, start);
+        let read = body.read_at(&mut buffer, start);
         let outcome = read.and_then(|count| {
             let at_end = count < buffer.len();
             let bytes = &buffer[..count];
@@ -342,9 +425,9 @@ impl FileTail {
             }
             if at_end {
                 self.note_size(start + count as u64);
-                self.tell_damage();
+                self.tell_damage(body);
             }
-            self.lines(reading, worker, bytes, guard_length, at_end)
+            self.lines(reading, worker, body, bytes, guard_length, at_end)
         });
         *worker.buffer = buffer;
         outcome
@@ -355,13 +438,14 @@ impl FileTail {
         &self,
         reading: &mut Reading,
         worker: &mut Worker<'_>,
+        body: &Body,
         bytes: &[u8],
         guard_length: usize,
         at_end: bool,
     ) -> io::Result<Turn> {
         let position = reading.position;
         let data = &bytes[guard_length..];
-        let Some(encoding) = self.encoding(reading)? else { return Ok(Turn::Idle) };
+        let Some(encoding) = self.encoding(reading, body)? else { return Ok(Turn::Idle) };
         let finish = at_end && self.finish.load(Ordering::Acquire);
         let line_bytes_max = self.config.common.line_bytes_max;
         let fits = !at_end || data.len() <= line_bytes_max;
@@ -399,7 +483,7 @@ impl FileTail {
         }
         if consumed == 0 {
             if data.len() > line_bytes_max && (!at_end || finish) {
-                return self.long_line(reading, worker, (data, encoding), finish);
+                return self.long_line(reading, worker, body, (data, encoding), finish);
             }
             return Ok(Turn::Idle);
         }
@@ -410,7 +494,7 @@ impl FileTail {
             guard: Guard::of(&bytes[..guard_length + consumed]),
         };
         let more = !at_end || (consumed < data.len() && unfinished.is_none());
-        Ok(self.ship(reading, worker, end, more))
+        Ok(self.ship(reading, worker, body, end, more))
     }
 
     /// A line that does not fit the buffer: what is kept of it is at its beginning in `data`; its
@@ -419,6 +503,7 @@ impl FileTail {
         &self,
         reading: &mut Reading,
         worker: &mut Worker<'_>,
+        body: &Body,
         (data, encoding): (&[u8], Encoding),
         finish: bool,
     ) -> io::Result<Turn> {
@@ -430,7 +515,7 @@ impl FileTail {
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut end = None;
         for _ in 0..LONG_LINE_CHUNKS {
-            let count = self.body.read_at(&mut chunk, at)?;
+            let count = body.read_at(&mut chunk, at)?;
             if let Some(newline) = encoding.line_end(&chunk[..count]) {
                 let newline = at + newline as u64;
                 end = Some((newline, newline + width as u64));
@@ -457,15 +542,16 @@ impl FileTail {
         };
         worker.push(&self.route, &line);
         worker.batch.cover(next - position.offset, 0);
-        let guard = self.body.guard_at(next)?;
+        let guard = body.guard_at(next)?;
         let end = Position { offset: next, prev: worker.batch.prev(), guard };
-        Ok(self.ship(reading, worker, end, true))
+        Ok(self.ship(reading, worker, body, end, true))
     }
 
     fn ship(
         &self,
         reading: &mut Reading,
         worker: &mut Worker<'_>,
+        body: &Body,
         end: Position,
         more: bool,
     ) -> Turn {
@@ -482,29 +568,28 @@ impl FileTail {
         reading.position = end;
         reading.scanned = end.offset;
         *lock(&self.quiet_since) = now;
-        self.grow_head(reading);
+        self.grow_head(reading, body);
         if more { Turn::More } else { Turn::Idle }
     }
 
     /// The head that tells this file from others covers more of it as it grows.
-    fn grow_head(&self, reading: &Reading) {
+    fn grow_head(&self, reading: &Reading, body: &Body) {
         let mut content = lock(&self.content);
         let limit = reading.position.offset.min(HEAD_BYTES);
         if u64::from(content.head_length) < limit
-            && let Ok((length, hash)) = self.body.head(limit)
+            && let Ok((length, hash)) = body.head(limit)
         {
             let told = usize::from(content.head_length) >= HEAD_KEPT_BYTES;
             content.head_length = length;
             content.head_hash = hash;
             if !told && usize::from(length) >= HEAD_KEPT_BYTES {
-                self.tell_head();
+                self.tell_head(body);
             }
         }
     }
 
-    fn tell_damage(&self) {
-        let Body::Archive(archive) = &*self.body else { return };
-        if let Some(error) = archive.take_damage() {
+    fn tell_damage(&self, body: &Body) {
+        if let Some(error) = body.as_archive().and_then(Archive::take_damage) {
             tracing::warn!(
                 path = %self.path.display(),
                 %error,
@@ -524,6 +609,19 @@ impl FileTail {
         // Without a receiver the agent stops; the next start finds the replacement itself.
         let _ = self.notices.send(Notice::Replaced(self.key));
         Turn::Idle
+    }
+
+    /// The file was closed and cannot be opened: it waits until there is room, or the discovery has
+    /// found where it is.
+    fn not_open(&self, reading: &mut Reading, error: &io::Error) -> Turn {
+        let notice = match error.kind() {
+            io::ErrorKind::ResourceBusy => Notice::Crowded,
+            io::ErrorKind::NotFound => Notice::Moved,
+            _ => return self.rest(reading, error),
+        };
+        // Without a receiver the agent stops.
+        let _ = self.notices.send(notice);
+        if notice == Notice::Crowded { Turn::Later(WAIT_FOR_ROOM) } else { Turn::Idle }
     }
 
     fn rest(&self, reading: &mut Reading, error: &io::Error) -> Turn {

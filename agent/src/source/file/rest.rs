@@ -1,0 +1,100 @@
+//! Files at rest: closed when there are too many open ones, and looked for when they have left their
+//! path meanwhile.
+
+use super::adopt::is_named_archive;
+use super::body::Body;
+use super::identity::Key;
+use super::open_files::Slot;
+use super::scanner::Scanner;
+use super::tail::FileTail;
+use crate::sync::read;
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+impl Scanner {
+    /// Room for one more open file, made by closing others if need be.
+    pub(super) fn room(&self) -> Option<Slot> {
+        self.open_files.take().or_else(|| {
+            self.make_room();
+            self.open_files.take()
+        })
+    }
+
+    /// Closes files so that others can be opened: of those that are at rest at a path that is known,
+    /// the ones that have been quiet for longest.
+    pub(super) fn make_room(&self) {
+        let surplus = self.open_files.surplus();
+        if surplus == 0 {
+            return;
+        }
+        let stays = |tail: &FileTail| {
+            let wait = 2 * tail.config().rotate_wait;
+            self.left.get(&tail.key()).is_none_or(|since| since.elapsed() > wait)
+        };
+        let tails = read(&self.tails);
+        let mut resting: Vec<_> = tails
+            .values()
+            .filter(|tail| tail.is_open() && stays(tail) && tail.is_at_rest())
+            .map(|tail| (tail.quiet(), tail))
+            .collect();
+        resting.sort_unstable_by_key(|(quiet, _)| Reverse(*quiet));
+        let resting = resting.iter().map(|(_, tail)| tail).filter(|tail| tail.is_at_its_place());
+        resting.take(surplus).for_each(|tail| tail.close());
+    }
+
+    /// What is in a file, opened if there is room; else the file is looked at again soon.
+    pub(super) fn body_of(&self, tail: &Arc<FileTail>) -> Option<Arc<Body>> {
+        if !tail.is_open() {
+            drop(self.room()?);
+        }
+        tail.body().ok()
+    }
+
+    pub(super) fn tell_crowded(&self) {
+        tracing::warn!(
+            open_files_max = self.open_files.max(),
+            "so many files are open and being read; others wait until some of them are delivered \
+             (see `agent.open_files_max`, and the process's limit of open files)"
+        );
+    }
+
+    /// Files that were closed and that no glob finds any more: renamed in their directory they are
+    /// read on; otherwise all that was known of them is delivered, and they are let go. What came in
+    /// meanwhile may be in an archive.
+    pub(super) fn find_missing(&mut self, missing: Vec<Arc<FileTail>>) {
+        let mut by_directory: HashMap<PathBuf, HashMap<Key, Arc<FileTail>>> = HashMap::new();
+        for tail in missing {
+            let directory = tail.path().parent().unwrap_or(Path::new("/")).to_owned();
+            by_directory.entry(directory).or_default().insert(tail.key(), tail);
+        }
+        for (directory, mut tails) in by_directory {
+            let config = tails.values().next().map(|tail| tail.config().clone());
+            for found in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+                let (path, Ok(metadata)) = (found.path(), found.metadata()) else { continue };
+                let key = Key::of(&metadata);
+                if tails.get(&key).is_some_and(|tail| tail.is_of(&metadata))
+                    && let Some(tail) = tails.remove(&key)
+                {
+                    tail.set_place(&path);
+                    // Open from now on: its path may go, and it is no more looked for.
+                    let _ = self.body_of(&tail);
+                    if tail.note_size(metadata.len()) {
+                        self.wake(&tail);
+                    }
+                } else if is_named_archive(&path)
+                    && !self.passed_over.contains_key(&key)
+                    && let Some(config) = &config
+                {
+                    self.archives.push((config.clone(), path));
+                }
+            }
+            for tail in tails.values() {
+                self.left.remove(&tail.key());
+                self.let_go(tail, true);
+                tracing::debug!(path = %tail.path().display(), "a file at rest is gone");
+            }
+        }
+    }
+}
