@@ -67,8 +67,11 @@ pub(crate) fn start_limits(
 ) -> JoinHandle<()> {
     let seen = path.clone();
     let look = move || {
-        let metadata = std::fs::metadata(&seen).ok()?;
-        Some((metadata.len(), metadata.modified().ok()?))
+        let of = |path: PathBuf| {
+            let metadata = std::fs::metadata(&path).ok()?;
+            Some((path, metadata.len(), metadata.modified().ok()?))
+        };
+        crate::config::files(&seen).into_iter().map(of).collect::<Option<Vec<_>>>()
     };
     watch("limits", stop, look, move || reload_limits(&path, &limits))
 }

@@ -1,7 +1,10 @@
 //! A bad configuration: every fault at once, each with its place and what to do, exit code 78.
 
-use logweir_tests::{Output, directory, run_to_end};
+use logweir_tests::{Output, directory, program, run_to_end};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
 /// Runs `program command --config` on `text`. Each of `faulty` is a piece of the text at whose
 /// beginning one fault is.
@@ -122,4 +125,51 @@ fn a_configuration_that_is_not_there_is_told_with_its_name() {
         assert_eq!(output.code, Some(78), "{program}: {}", output.stderr);
         assert!(output.stderr.contains("/nowhere/config.yaml"), "{program}: {}", output.stderr);
     }
+}
+
+#[test]
+fn the_configuration_in_effect_is_shown_with_the_origin_of_each_value_and_without_secrets() {
+    let directory = directory();
+    let at = |name: &str| directory.path().join(name);
+    let secret = at("password");
+    std::fs::write(&secret, "canary\n").unwrap();
+    std::fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+    let config = at("agent.yaml");
+    let text = format!(
+        "kafka:\n  bootstrap.servers: 'a:1'\n  sasl.password: {{file: '{}'}}\nsources:\n- type: stdin\n",
+        secret.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    std::fs::create_dir(at("conf.d")).unwrap();
+    let part = at("conf.d/10-web.yaml");
+    std::fs::write(&part, "agent: {workers: 3}\nsources:\n- {type: file, paths: [/x]}\n").unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(program("logweir-agent"));
+        command.args(arguments).args(["--config", config.to_str().unwrap()]);
+        let output = command.env("LOGWEIR_KAFKA__LINGER_MS", "7").output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, shown, stderr) = run(&["config", "show", "--origin"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    for (setting, origin) in [
+        ("linger.ms: 7", "$LOGWEIR_KAFKA__LINGER_MS".to_owned()),
+        ("bootstrap.servers: 'a:1'", format!("{}:2", config.display())),
+        ("workers: 3", format!("{}:1", part.display())),
+        ("paths: [/x]", format!("{}:3", part.display())),
+        ("topic: logweir.events", "default".to_owned()),
+    ] {
+        let origin = format!("# {origin}");
+        let found = shown.lines().any(|line| line.contains(setting) && line.ends_with(&origin));
+        assert!(found, "{setting} {origin} is not in\n{shown}");
+    }
+    assert!(!shown.contains("canary"), "{shown}");
+
+    // What everybody may read is no secret.
+    std::fs::set_permissions(&secret, Permissions::from_mode(0o644)).unwrap();
+    let (code, _, stderr) = run(&["check", "--offline"]);
+    assert_eq!(code, Some(78), "{stderr}");
+    assert!(stderr.contains("everybody may read or write"), "{stderr}");
+    assert!(stderr.contains(&format!("chmod o= {}", secret.display())), "{stderr}");
+    assert!(!stderr.contains("canary"), "{stderr}");
 }

@@ -1,12 +1,13 @@
-//! `logweir-agent config`: what can be configured.
+//! `logweir-agent config`: what can be configured, and what is.
 
+use super::report_faults;
+use crate::config::{REFERENCE, layers};
 use clap::Subcommand;
+use logweir_document::{Shown, show};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// All settings, commented out with their defaults, but for the two that have none.
-const SAMPLE: &str = include_str!("../config/sample.yaml");
-
-/// What can be configured
+/// What can be configured, and what is
 #[derive(Debug, clap::Args)]
 pub struct ConfigCommand {
     #[command(subcommand)]
@@ -17,41 +18,120 @@ pub struct ConfigCommand {
 enum Command {
     /// Print a configuration with all that can be set
     Sample,
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// Print the page of the documentation about the configuration, in Markdown
+    Reference,
+    /// Print the configuration in effect: the file, its parts, the environment, the defaults
+    Show {
+        /// The configuration, see docs/config.md
+        #[arg(long, value_name = "FILE", default_value = "/etc/logweir/agent.yaml")]
+        config: PathBuf,
+        /// Tell behind each value where it comes from
+        #[arg(long)]
+        origin: bool,
+    },
 }
+
+const SAMPLE_HEAD: &str = "\
+# The configuration of logweir-agent: all that can be set, commented out with its default where it need
+# not be given. docs/config.md says more. Try it with `logweir-agent check`.
+";
+
+const PAGE_HEAD: &str = include_str!("config.md");
 
 impl ConfigCommand {
     pub fn execute(self) -> ExitCode {
         match self.command {
-            Command::Sample => print!("{SAMPLE}"),
+            Command::Sample => print!("{}", sample()),
+            Command::Schema => println!("{:#}", REFERENCE.schema("logweir-agent")),
+            Command::Reference => print!("{}", page()),
+            Command::Show { config, origin } => match layers(&config).read() {
+                Ok(document) => {
+                    let shown = if origin { Shown::Origins } else { Shown::Values };
+                    print!("{}", show(&document, &REFERENCE, shown));
+                }
+                Err(faults) => return report_faults(&faults),
+            },
         }
         ExitCode::SUCCESS
     }
+}
+
+fn sample() -> String {
+    REFERENCE.sample(SAMPLE_HEAD)
+}
+
+fn page() -> String {
+    format!("{PAGE_HEAD}{}", REFERENCE.page())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Config;
+    use logweir_document::reference::{disagreements, uncommented};
+    use logweir_document::{Faults, parse, render_all};
+
+    /// Every setting in use, but for the shipped rules: they take long to load in a test.
+    fn uncommented_sample() -> String {
+        let all = uncommented(&sample());
+        assert!(all.contains("\nagent:") && all.contains("  - type: syslog"), "{all}");
+        all.replace("  shipped: true", "  shipped: false").replace("dataset: sshd", "")
+    }
 
     fn loads(text: &str) {
         let loaded = Config::from_yaml("sample.yaml", text);
         let faults = loaded.map(|(_, warnings)| warnings).unwrap_or_else(|faults| faults);
-        assert!(faults.is_empty(), "{}", logweir_document::render_all(&faults, false));
+        assert!(faults.is_empty(), "{}\n{text}", render_all(&faults, false));
     }
 
     #[test]
     fn the_sample_is_a_configuration_as_it_stands_and_with_every_setting_in_use() {
-        loads(SAMPLE);
-        // A setting that is commented out has no space behind the sign, a remark has one.
-        let uncommented = |line: &str| match line.trim_start() {
-            setting if setting.starts_with('#') && !setting.starts_with("# ") => {
-                line.replacen('#', "", 1)
-            }
-            _ => line.to_owned(),
+        loads(&sample());
+        loads(&uncommented_sample());
+    }
+
+    #[test]
+    fn every_setting_that_is_read_is_described_as_what_it_is_and_none_else() {
+        // The two that are a text in the sample may be sections, too.
+        let all = uncommented_sample()
+            .replace("unix_datagram: /run", "unix_datagram: {path: /run/x}\n#")
+            .replace("unix_stream: /run", "unix_stream: {path: /run/y}\n#");
+        let document = parse("sample.yaml", &all).unwrap();
+        let mut faults = Faults::of(&document, &REFERENCE);
+        Config::read(&document, &mut faults);
+        assert_eq!(disagreements(&REFERENCE, faults.asked()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_default_that_is_described_is_the_one_in_use() {
+        let all = uncommented_sample();
+        let read = |text: &str| match Config::from_yaml("sample.yaml", text) {
+            Ok((config, _)) => format!("{config:?}"),
+            Err(faults) => panic!("{}", render_all(&faults, false)),
         };
-        let all: Vec<String> = SAMPLE.lines().map(uncommented).collect();
-        let all = all.join("\n");
-        assert!(all.contains("\nagent:") && all.contains("  - type: syslog"), "{all}");
-        loads(&all);
+        let whole = read(&all);
+        let mut compared = 0;
+        for (key, value) in REFERENCE.defaults() {
+            let setting = format!("{key}: {value}");
+            let lines = all.lines().enumerate().filter(|(_, line)| line.trim_start() == setting);
+            for (at, _) in lines {
+                let kept = all.lines().enumerate().filter(|(other, _)| *other != at);
+                let kept: Vec<&str> = kept.map(|(_, line)| line).collect();
+                assert_eq!(read(&kept.join("\n")), whole, "{setting}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 25, "{compared} defaults are in the sample");
+    }
+
+    #[test]
+    fn the_page_about_the_configuration_is_the_one_that_the_program_prints() {
+        assert_eq!(
+            include_str!("../../../docs/config.md"),
+            page(),
+            "renew it: logweir-agent config reference >docs/config.md"
+        );
     }
 }

@@ -74,12 +74,7 @@ impl SourceLimits {
 
 fn rates(table: &mut Table<'_>, faults: &mut Faults) -> Limits {
     let events_per_second = table.integer("events_per_second", 1..=1_000_000_000, faults);
-    let span = table.span();
-    let bytes_per_second = table.byte_size("bytes_per_second", faults);
-    if bytes_per_second == Some(0) {
-        faults.error(span, "`bytes_per_second` is 0").remedy =
-            Some("give at least one byte per second, or leave it out".into());
-    }
+    let bytes_per_second = table.byte_size_within("bytes_per_second", 1..=u64::MAX, faults);
     let burst = table.duration("burst", faults).unwrap_or(BURST_DEFAULT);
     Limits { events_per_second, bytes_per_second, burst }
 }

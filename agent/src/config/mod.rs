@@ -7,6 +7,7 @@
 mod changes;
 mod limits;
 mod multiline;
+mod reference;
 mod sources;
 mod syslog;
 
@@ -14,14 +15,16 @@ pub(crate) use changes::changed_sections;
 #[cfg(test)]
 pub(crate) use limits::Limits;
 pub(crate) use limits::{LiveLimits, SourceLimits};
+use multiline::PRESET_NAMES;
 pub(crate) use multiline::{Grouping, Multiline};
+pub(crate) use reference::REFERENCE;
 pub(crate) use sources::{
     Common, FileConfig, JournaldConfig, ReadFrom, SourceConfig, SpoolConfig, StdinConfig,
 };
 pub(crate) use syslog::{Address, Listen, Network, SyslogConfig, TlsConfig, UnixConfig};
 
 use crate::parsing::Rules;
-use logweir_document::{Diagnostic, Document, Faults, Table, Value, parse};
+use logweir_document::{DURATION_MAX, Diagnostic, Document, Faults, Layers, Table, parse};
 use logweir_kafka::properties::{Properties, Role};
 use logweir_record::TOPIC_EVENTS;
 use logweir_service::Listen as MetricsListen;
@@ -33,6 +36,10 @@ pub(crate) const STATE_DIR_DEFAULT: &str = "/var/lib/logweir-agent";
 const CHECKPOINT_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 /// More are hardly ever written to at a time, and each costs the kernel about a kilobyte.
 const OPEN_FILES_MAX_DEFAULT: usize = 8192;
+/// More often the disk would be busy with it.
+const CHECKPOINT_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Beside the configuration: further parts of it.
+const PARTS: &str = "conf.d";
 /// The most sources in one file: far above any real one.
 const SOURCES_MAX: usize = 1000;
 
@@ -77,29 +84,41 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Reads a configuration file; the warnings come with it.
+    /// Reads a configuration file, the parts beside it and what the environment overrides; the
+    /// warnings come with it.
     ///
     /// # Errors
     /// Every fault of it.
     pub(crate) fn from_file(path: &Path) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let (name, text) = read(path)?;
-        let (mut loaded, warnings) = Self::from_yaml(&name, &text)?;
+        let (mut loaded, warnings) = Self::from_document(layers(path).read()?)?;
         loaded.config.path = Some(path.to_owned());
         Ok((loaded, warnings))
     }
 
     fn from_yaml(name: &str, text: &str) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let document = parse(name, text).map_err(|fault| vec![*fault])?;
-        let mut faults = Faults::new(document.source.clone());
-        let config = Table::open(&document.root, "", &mut faults)
-            .and_then(|root| Config::sections(root, &mut faults));
-        match config {
+        Self::from_document(parse(name, text).map_err(|fault| vec![*fault])?)
+    }
+
+    fn from_document(document: Document) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let mut faults = Faults::of(&document, &REFERENCE);
+        match Config::read(&document, &mut faults) {
             Some(config) if !faults.has_errors() => {
                 Ok((Self { config, document }, faults.into_list()))
             }
             _ => Err(faults.into_list()),
         }
     }
+}
+
+/// What a configuration is put together of.
+pub(crate) fn layers(path: &Path) -> Layers<'_> {
+    Layers { main: path, parts: PARTS, reference: &REFERENCE }
+}
+
+/// The files of a configuration: the one that is named, and its parts.
+pub(crate) fn files(path: &Path) -> Vec<PathBuf> {
+    let parts = logweir_document::part_files(path, PARTS).unwrap_or_default();
+    std::iter::once(path.to_owned()).chain(parts).collect()
 }
 
 impl Config {
@@ -127,13 +146,14 @@ impl Config {
     /// # Errors
     /// The file cannot be read or is no YAML.
     pub(crate) fn state_dir_in(path: &Path) -> Result<PathBuf, Vec<Diagnostic>> {
-        let (name, text) = read(path)?;
-        let document = parse(&name, &text).map_err(|fault| vec![*fault])?;
+        let document = layers(path).read()?;
         let named = document.root.get("agent").and_then(|agent| agent.get("state_dir"));
         Ok(named.and_then(|node| node.text()).unwrap_or(STATE_DIR_DEFAULT).into())
     }
 
-    fn sections(mut root: Table<'_>, faults: &mut Faults) -> Option<Self> {
+    /// Reads the document; what is wrong with it is noted.
+    pub(crate) fn read(document: &Document, faults: &mut Faults) -> Option<Self> {
+        let mut root = Table::open(&document.root, "", faults)?;
         let agent = AgentSection::read(&mut root, faults);
         let kafka = kafka(&mut root, faults);
         let rules_from = rules(&mut root, faults);
@@ -157,18 +177,6 @@ impl Config {
             path: None,
             metrics,
         })
-    }
-}
-
-fn read(path: &Path) -> Result<(String, String), Vec<Diagnostic>> {
-    let name = path.display().to_string();
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok((name, text)),
-        Err(error) => {
-            let remedy = "name an existing file with --config, readable by this user";
-            let fault = Diagnostic::of_file(&name, format!("cannot be read: {error}"));
-            Err(vec![fault.with_remedy(remedy)])
-        }
     }
 }
 
@@ -229,8 +237,9 @@ impl AgentSection {
         if let Some(workers) = table.integer("workers", 1..=256, faults) {
             section.workers = workers as usize;
         }
-        if let Some(interval) = table.duration("checkpoint_interval", faults) {
-            section.checkpoint_interval = interval.max(Duration::from_millis(100));
+        let interval = CHECKPOINT_INTERVAL_MIN..=DURATION_MAX;
+        if let Some(interval) = table.duration_within("checkpoint_interval", interval, faults) {
+            section.checkpoint_interval = interval;
         }
         if let Some(max) = table.integer("open_files_max", 16..=1_000_000, faults) {
             section.open_files_max = max as usize;
@@ -247,10 +256,12 @@ fn host_name() -> String {
 /// The Kafka properties, and beside them the topic.
 fn kafka(root: &mut Table<'_>, faults: &mut Faults) -> Option<(Properties, String)> {
     let node = root.required("kafka", faults)?;
-    let topic = match node.get("topic") {
+    let mut table = root.table("kafka", faults)?;
+    let topic = match table.node("topic") {
         None => TOPIC_EVENTS.to_owned(),
         Some(topic) => topic_name(topic, faults).unwrap_or_default(),
     };
+    table.leave_others(faults);
     let properties = Properties::read_except(node, "kafka", &["topic"], Role::Producer, faults)?;
     Some((properties, topic))
 }
@@ -307,11 +318,7 @@ pub fn metrics(root: &mut Table<'_>, faults: &mut Faults) -> Option<MetricsListe
 
 fn sources(root: &mut Table<'_>, faults: &mut Faults) -> Option<Vec<SourceConfig>> {
     let node = root.required("sources", faults)?;
-    let Value::Sequence(items) = &node.value else {
-        faults.error(node.span, format!("`sources` is {}, not a list", node.kind())).remedy =
-            Some("write `- type: file` and so on, one entry per source".into());
-        return None;
-    };
+    let items = root.sequence("sources", faults)?;
     if items.is_empty() || items.len() > SOURCES_MAX {
         faults.error(node.span, format!("`sources` has {} entries", items.len())).remedy =
             Some(format!("give between 1 and {SOURCES_MAX}"));
@@ -405,7 +412,7 @@ topic: x
             "agent.yaml:3:23: error: `/nowhere/at/all` is no directory",
             "missing `paths` in `sources[0]`",
             "unknown key `path` in `sources[0]`",
-            "did you mean `paths`?",
+            "it is called `paths` here",
             "`/var/log/[a` is no glob",
             "`relative.log` is no absolute path",
             "`sources[3].type` is `pigeon`",

@@ -27,6 +27,9 @@ const PRESETS: [(&str, &str); 4] = [
     ),
 ];
 
+/// Their names.
+pub(super) const PRESET_NAMES: [&str; 4] = [PRESETS[0].0, PRESETS[1].0, PRESETS[2].0, PRESETS[3].0];
+
 /// What the pattern says about a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Grouping {
@@ -91,8 +94,7 @@ impl Multiline {
                 found.push((grouping, pattern, span));
             }
         }
-        let names = PRESETS.map(|(name, _)| name);
-        if let Some(index) = table.choice("preset", &names, faults) {
+        if let Some(index) = table.choice("preset", &PRESET_NAMES, faults) {
             found.push((Grouping::Continue, PRESETS[index].1, table.span()));
         }
         let negate = table.boolean("negate", faults).unwrap_or(false);

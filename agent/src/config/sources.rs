@@ -12,12 +12,14 @@ use std::time::Duration;
 /// What is kept of a line unless configured otherwise; a syslog message of 64 KiB is whole.
 const LINE_BYTES_MAX_DEFAULT: u64 = 64 << 10;
 /// The longest line that can be asked for: what Kafka takes in one message is 1 MB by default.
-const LINE_BYTES_MAX: u64 = 512 << 10;
+pub(super) const LINE_BYTES_MAX: u64 = 512 << 10;
+/// Less holds no line worth reading.
+pub(super) const LINE_BYTES_MIN: u64 = 64;
 /// How long a rotated file is watched for more before its last line counts as whole.
 const ROTATE_WAIT_DEFAULT: Duration = Duration::from_secs(5);
 const SPOOL_BYTES_MAX_DEFAULT: u64 = 1 << 30;
 /// Less than this cannot hold two segments.
-const SPOOL_BYTES_MIN: u64 = 4 << 20;
+pub(super) const SPOOL_BYTES_MIN: u64 = 4 << 20;
 const SYNC_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 const SYNC_BYTES_DEFAULT: u64 = 16 << 20;
 /// Room for two generations of a large checkpoint.
@@ -206,21 +208,14 @@ pub(super) fn common(table: &mut Table<'_>, faults: &mut Faults) -> Common {
     let dataset = table.string("dataset", faults).map(str::to_owned).map(|name| {
         let span = table.node("dataset").map_or(table.span(), |node| node.span);
         let message = format!("there are no rules for the dataset `{name}`");
-        Dataset { name, unknown: Diagnostic::at(faults.source(), span, message) }
+        Dataset { name, unknown: faults.at(span, message) }
     });
     let labels = labels(table, faults);
     let zone = zone(table, faults).unwrap_or_else(local_zone);
     let limits = SourceLimits::read(table, faults);
-    let line_bytes_max = match table.byte_size("line_bytes_max", faults) {
-        Some(size) if !(64..=LINE_BYTES_MAX).contains(&size) => {
-            let node = table.node("line_bytes_max");
-            let span = node.map_or(table.span(), |node| node.span);
-            let message = format!("`{}.line_bytes_max` is {size} bytes", table.path());
-            faults.error(span, message).remedy = Some("give between 64 bytes and 512KiB".into());
-            LINE_BYTES_MAX_DEFAULT
-        }
-        size => size.unwrap_or(LINE_BYTES_MAX_DEFAULT),
-    };
+    let lengths = LINE_BYTES_MIN..=LINE_BYTES_MAX;
+    let line_bytes_max =
+        table.byte_size_within("line_bytes_max", lengths, faults).unwrap_or(LINE_BYTES_MAX_DEFAULT);
     Common { dataset, labels, zone, limits, line_bytes_max: line_bytes_max as usize }
 }
 
@@ -329,19 +324,11 @@ pub(super) fn spool(source: &mut Table<'_>, shards: usize, faults: &mut Faults) 
     let Some(mut table) = source.table("spool", faults) else {
         return SpoolConfig { settings, shards: count };
     };
-    if let Some(size) = table.byte_size("bytes_max", faults) {
-        if size < SPOOL_BYTES_MIN {
-            let message = format!("`{}.bytes_max` is {size} bytes", table.path());
-            faults.error(table.span(), message).remedy = Some("give at least 4MiB".into());
-        }
+    if let Some(size) = table.byte_size_within("bytes_max", SPOOL_BYTES_MIN..=u64::MAX, faults) {
         settings.bytes_max = size;
     }
-    if let Some(node) = table.node("when_full") {
-        match node.text() {
-            Some("block") => {}
-            Some("drop_newest") => settings.when_full = WhenFull::DropNewest,
-            _ => wrong(&table, "when_full", node, "`block` or `drop_newest`", faults),
-        }
+    if let Some(1) = table.choice("when_full", &["block", "drop_newest"], faults) {
+        settings.when_full = WhenFull::DropNewest;
     }
     if let Some(size) = table.byte_size("disk_free_min", faults) {
         settings.disk_free_min = size;
@@ -349,8 +336,8 @@ pub(super) fn spool(source: &mut Table<'_>, shards: usize, faults: &mut Faults) 
     if let Some(interval) = table.duration("sync_interval", faults) {
         settings.sync_interval = interval;
     }
-    if let Some(size) = table.byte_size("sync_bytes", faults) {
-        settings.sync_bytes = size.max(1);
+    if let Some(size) = table.byte_size_within("sync_bytes", 1..=u64::MAX, faults) {
+        settings.sync_bytes = size;
     }
     if shards > 1 || table.node("shards").is_some() {
         count = table.integer("shards", 1..=64, faults).map_or(count, |count| count as usize);

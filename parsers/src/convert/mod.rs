@@ -81,7 +81,7 @@ impl Notes {
         let message = message.into();
         let text = self.source.line(line).unwrap_or_default();
         let start = text.chars().take_while(|c| c.is_whitespace()).count();
-        let span = Span { line, column: start + 1, width: usize::MAX };
+        let span = Span { file: 0, line, column: start + 1, width: usize::MAX };
         self.list.push(Diagnostic::at(&self.source, span, message.clone()).as_warning());
         format!("not carried over (line {line}): {message}")
     }

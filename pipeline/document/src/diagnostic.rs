@@ -1,6 +1,8 @@
 //! What is wrong, where, and what to do about it.
 
-use crate::node::{Source, Span};
+use crate::node::{Document, Source, Span};
+use crate::reference::Section;
+use crate::table::Shape;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -151,31 +153,94 @@ pub fn render_all(diagnostics: &[Diagnostic], colour: bool) -> String {
 /// The faults found so far in one document.
 #[derive(Debug)]
 pub struct Faults {
-    source: Arc<Source>,
+    /// Of one text, or of those that the document is put together of.
+    sources: Vec<Arc<Source>>,
     list: Vec<Diagnostic>,
+    reference: Option<&'static Section>,
+    asked: Vec<Asked>,
+    /// Lines that no fault may show.
+    hidden: Vec<Span>,
+}
+
+/// A key that was asked for, and as what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Of the section, such as `sources[2].spool`.
+    pub section: String,
+    pub key: String,
+    pub shape: Shape,
 }
 
 impl Faults {
     #[must_use]
     pub fn new(source: Arc<Source>) -> Self {
-        Self { source, list: Vec::new() }
+        Self {
+            sources: vec![source],
+            list: Vec::new(),
+            reference: None,
+            asked: Vec::new(),
+            hidden: Vec::new(),
+        }
     }
 
-    /// The document that the faults are found in.
+    /// For a document whose keys stand in `reference`: a key that once had another name, or has one
+    /// elsewhere, is told by it. What is asked for is kept, see [`Faults::asked`].
+    #[must_use]
+    pub fn of(document: &Document, reference: &'static Section) -> Self {
+        let mut sources = vec![document.source.clone()];
+        sources.extend(document.more.iter().cloned());
+        Self {
+            sources,
+            list: Vec::new(),
+            reference: Some(reference),
+            asked: Vec::new(),
+            hidden: Vec::new(),
+        }
+    }
+
+    /// The document that the faults are found in, the first of its texts.
     #[must_use]
     pub fn source(&self) -> &Arc<Source> {
-        &self.source
+        &self.sources[0]
+    }
+
+    /// The name that `key` of the section at `path` has here, if it is one that it had once, or has
+    /// elsewhere.
+    #[must_use]
+    pub fn renamed(&self, path: &str, key: &str) -> Option<&'static str> {
+        self.reference?.renamed(path, key)
+    }
+
+    pub(crate) fn note_asked(&mut self, section: &str, keys: Vec<(String, Shape)>) {
+        if self.reference.is_some() {
+            let section = || section.to_owned();
+            let asked = |(key, shape)| Asked { section: section(), key, shape };
+            self.asked.extend(keys.into_iter().map(asked));
+        }
+    }
+
+    /// Every key that was asked for, if there is a reference to compare it with.
+    #[must_use]
+    pub fn asked(&self) -> &[Asked] {
+        &self.asked
+    }
+
+    /// A diagnostic at `span` that is not noted yet.
+    #[must_use]
+    pub fn at(&self, span: Span, message: impl Into<String>) -> Diagnostic {
+        let source = self.sources.get(usize::from(span.file)).unwrap_or(&self.sources[0]);
+        Diagnostic::at(source, span, message)
     }
 
     /// Notes an error at `span`; the returned reference takes a remedy.
     pub fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
-        self.list.push(Diagnostic::at(&self.source, span, message));
+        self.list.push(self.at(span, message));
         self.list.last_mut().expect("just pushed")
     }
 
     /// Notes a warning at `span`.
     pub fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
-        self.list.push(Diagnostic::at(&self.source, span, message).as_warning());
+        self.list.push(self.at(span, message).as_warning());
         self.list.last_mut().expect("just pushed")
     }
 
@@ -188,8 +253,19 @@ impl Faults {
         self.list.iter().any(|d| d.severity == Severity::Error)
     }
 
+    /// Keeps the line of `span` out of every fault, whatever else is wrong in it: it holds a secret.
+    pub fn hide_line(&mut self, span: Span) {
+        self.hidden.push(span);
+    }
+
     #[must_use]
-    pub fn into_list(self) -> Vec<Diagnostic> {
+    pub fn into_list(mut self) -> Vec<Diagnostic> {
+        for span in &self.hidden {
+            let source = self.sources.get(usize::from(span.file)).unwrap_or(&self.sources[0]);
+            let here =
+                |fault: &&mut Diagnostic| fault.file == source.name && fault.line == span.line;
+            self.list.iter_mut().filter(here).for_each(|fault| fault.snippet = None);
+        }
         self.list
     }
 }

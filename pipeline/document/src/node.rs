@@ -29,6 +29,8 @@ impl Source {
 /// A place: line and column are 1-based, in characters; the width is of the first line covered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
+    /// Which of the texts of a document that is put together of several; 0 is the first.
+    pub file: u16,
     pub line: usize,
     pub column: usize,
     pub width: usize,
@@ -113,8 +115,22 @@ impl Node {
 /// A parsed document.
 #[derive(Debug, Clone)]
 pub struct Document {
+    /// Its text, the first of them if it is put together of several.
     pub source: Arc<Source>,
+    /// The further texts, by `Span::file - 1`.
+    pub more: Vec<Arc<Source>>,
     pub root: Node,
+}
+
+impl Document {
+    /// The text that `span` points into.
+    #[must_use]
+    pub fn source_of(&self, span: Span) -> &Arc<Source> {
+        usize::from(span.file)
+            .checked_sub(1)
+            .and_then(|index| self.more.get(index))
+            .unwrap_or(&self.source)
+    }
 }
 
 /// Parses the first YAML document of `text`; an empty text is an empty mapping.
@@ -131,7 +147,7 @@ pub fn parse(name: &str, text: &str) -> Result<Document, Box<Diagnostic>> {
         nodes: 0,
     };
     let root = builder.document()?;
-    Ok(Document { source, root })
+    Ok(Document { source, more: Vec::new(), root })
 }
 
 struct Builder<'t> {
@@ -168,11 +184,13 @@ impl<'t> Builder<'t> {
                 } else {
                     usize::MAX
                 };
-                let place = Span { line: span.start.line(), column: span.start.col() + 1, width };
+                let place =
+                    Span { file: 0, line: span.start.line(), column: span.start.col() + 1, width };
                 Ok((event, place))
             }
             Some(Err(error)) => {
                 let span = Span {
+                    file: 0,
                     line: error.marker().line(),
                     column: error.marker().col() + 1,
                     width: 1,

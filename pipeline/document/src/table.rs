@@ -3,7 +3,28 @@
 use crate::diagnostic::Faults;
 use crate::nearest::nearest;
 use crate::node::{Key, Node, Span, Style, Value};
+use std::ops::RangeInclusive;
 use std::time::Duration;
+
+/// As what a key is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shape {
+    /// The one who asks looks at it himself.
+    Any,
+    Text,
+    Boolean,
+    Integer(RangeInclusive<u64>),
+    Duration(RangeInclusive<Duration>),
+    /// In bytes.
+    Size(RangeInclusive<u64>),
+    Choice(Vec<String>),
+    Texts,
+    List,
+    Section,
+}
+
+/// No bound.
+pub const DURATION_MAX: Duration = Duration::MAX;
 
 /// One mapping of a document while it is being read. Every getter notes a fault and returns `None`
 /// when the value is of another type, so that all faults of a document come out together; call
@@ -11,7 +32,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Table<'n> {
     entries: &'n [(Key, Node)],
-    asked: Vec<String>,
+    asked: Vec<(String, Shape)>,
     span: Span,
     /// What this section is called in messages, such as `kafka` or `sources[2]`.
     path: String,
@@ -53,9 +74,18 @@ impl<'n> Table<'n> {
         self.entries
     }
 
+    /// Notes as what a key is asked for; what is said first holds, but for [`Shape::Any`].
+    fn ask(&mut self, name: &str, shape: Shape) {
+        match self.asked.iter_mut().find(|(asked, _)| asked == name) {
+            Some((_, known)) if *known == Shape::Any => *known = shape,
+            Some(_) => {}
+            None => self.asked.push((name.to_owned(), shape)),
+        }
+    }
+
     /// The node under `name`, if it is there and not empty.
     pub fn node(&mut self, name: &str) -> Option<&'n Node> {
-        self.asked.push(name.to_owned());
+        self.ask(name, Shape::Any);
         let (_, node) = self.entries.iter().find(|(key, _)| key.name == name)?;
         (!node.is_null()).then_some(node)
     }
@@ -73,11 +103,13 @@ impl<'n> Table<'n> {
     }
 
     pub fn string(&mut self, name: &str, faults: &mut Faults) -> Option<&'n str> {
+        self.ask(name, Shape::Text);
         let node = self.node(name)?;
         self.scalar(name, node, faults)
     }
 
     pub fn required_string(&mut self, name: &str, faults: &mut Faults) -> Option<&'n str> {
+        self.ask(name, Shape::Text);
         let node = self.required(name, faults)?;
         self.scalar(name, node, faults)
     }
@@ -91,6 +123,7 @@ impl<'n> Table<'n> {
 
     /// `true` or `false`, unquoted.
     pub fn boolean(&mut self, name: &str, faults: &mut Faults) -> Option<bool> {
+        self.ask(name, Shape::Boolean);
         let node = self.node(name)?;
         match &node.value {
             Value::Scalar(s) if s.style == Style::Plain && s.text == "true" => Some(true),
@@ -106,9 +139,10 @@ impl<'n> Table<'n> {
     pub fn integer(
         &mut self,
         name: &str,
-        range: std::ops::RangeInclusive<u64>,
+        range: RangeInclusive<u64>,
         faults: &mut Faults,
     ) -> Option<u64> {
+        self.ask(name, Shape::Integer(range.clone()));
         let node = self.node(name)?;
         let number = node.text().and_then(|text| text.replace('_', "").parse::<u64>().ok());
         match number {
@@ -123,26 +157,65 @@ impl<'n> Table<'n> {
 
     /// A duration such as `250ms`, `10s`, `5m`, `2h`, `7d`.
     pub fn duration(&mut self, name: &str, faults: &mut Faults) -> Option<Duration> {
+        self.duration_within(name, Duration::ZERO..=DURATION_MAX, faults)
+    }
+
+    /// A duration within `range`.
+    pub fn duration_within(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<Duration>,
+        faults: &mut Faults,
+    ) -> Option<Duration> {
+        self.ask(name, Shape::Duration(range.clone()));
         let node = self.node(name)?;
         let duration = node.text().and_then(parse_duration);
-        if duration.is_none() {
-            self.wrong(name, node, "a duration such as `250ms`, `10s`, `5m`, `2h` or `7d`", faults);
+        match duration {
+            None => {
+                let wanted = "a duration such as `250ms`, `10s`, `5m`, `2h` or `7d`";
+                self.wrong(name, node, wanted, faults);
+            }
+            Some(duration) if !range.contains(&duration) => {
+                let bounds = bounds(&range, Duration::ZERO, DURATION_MAX, show_duration);
+                self.wrong(name, node, &format!("a duration {bounds}"), faults);
+            }
+            Some(_) => {}
         }
-        duration
+        duration.filter(|duration| range.contains(duration))
     }
 
     /// A number of bytes such as `4096`, `64KiB`, `8MiB`, `1GiB`.
     pub fn byte_size(&mut self, name: &str, faults: &mut Faults) -> Option<u64> {
+        self.byte_size_within(name, 0..=u64::MAX, faults)
+    }
+
+    /// A number of bytes within `range`.
+    pub fn byte_size_within(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<u64>,
+        faults: &mut Faults,
+    ) -> Option<u64> {
+        self.ask(name, Shape::Size(range.clone()));
         let node = self.node(name)?;
         let size = node.text().and_then(parse_byte_size);
-        if size.is_none() {
-            self.wrong(name, node, "a size such as `4096`, `64KiB`, `8MiB` or `1GiB`", faults);
+        match size {
+            None => {
+                let wanted = "a size such as `4096`, `64KiB`, `8MiB` or `1GiB`";
+                self.wrong(name, node, wanted, faults);
+            }
+            Some(size) if !range.contains(&size) => {
+                let bounds = bounds(&range, 0, u64::MAX, show_byte_size);
+                self.wrong(name, node, &format!("a size {bounds}"), faults);
+            }
+            Some(_) => {}
         }
-        size
+        size.filter(|size| range.contains(size))
     }
 
     /// One of `words`, by its index.
     pub fn choice(&mut self, name: &str, words: &[&str], faults: &mut Faults) -> Option<usize> {
+        self.ask(name, Shape::Choice(words.iter().map(|word| (*word).to_owned()).collect()));
         let node = self.node(name)?;
         let found = node.text().and_then(|text| words.iter().position(|word| *word == text));
         if found.is_none() {
@@ -154,6 +227,7 @@ impl<'n> Table<'n> {
 
     /// A list of texts with their places; a single text counts as a list of one.
     pub fn strings(&mut self, name: &str, faults: &mut Faults) -> Option<Vec<(&'n str, Span)>> {
+        self.ask(name, Shape::Texts);
         let node = self.node(name)?;
         if let Some(text) = node.text() {
             return Some(vec![(text, node.span)]);
@@ -174,6 +248,7 @@ impl<'n> Table<'n> {
 
     /// The items of a list.
     pub fn sequence(&mut self, name: &str, faults: &mut Faults) -> Option<&'n [Node]> {
+        self.ask(name, Shape::List);
         let node = self.node(name)?;
         match &node.value {
             Value::Sequence(items) => Some(items),
@@ -187,28 +262,38 @@ impl<'n> Table<'n> {
     /// A section: a mapping under `name`.
     pub fn table(&mut self, name: &str, faults: &mut Faults) -> Option<Table<'n>> {
         let path = self.child(name);
+        self.ask(name, Shape::Section);
         let node = self.node(name)?;
         Table::open(node, path, faults)
     }
 
-    /// Notes a fault for every key that was not asked for, with the nearest one that was.
+    /// Notes a fault for every key that was not asked for, with the name that it has here, or the
+    /// nearest one that was asked for.
     pub fn finish(self, faults: &mut Faults) {
         for (key, _) in self.entries {
-            if self.asked.contains(&key.name) {
+            let asked = || self.asked.iter().map(|(name, _)| name.as_str());
+            if asked().any(|name| name == key.name) {
                 continue;
             }
             let of =
                 if self.path.is_empty() { String::new() } else { format!(" in `{}`", self.path) };
-            let near = nearest(&key.name, self.asked.iter().map(String::as_str));
+            let renamed = faults.renamed(&self.path, &key.name);
+            let near = || nearest(&key.name, asked()).map(|name| format!("did you mean `{name}`?"));
             let known = || {
-                let mut names: Vec<&str> = self.asked.iter().map(String::as_str).collect();
+                let mut names: Vec<&str> = asked().collect();
                 names.sort_unstable();
-                names.dedup();
                 format!("known keys: {}", names.join(", "))
             };
-            let remedy = near.map_or_else(known, |name| format!("did you mean `{name}`?"));
+            let remedy = renamed.map(|name| format!("it is called `{name}` here"));
+            let remedy = remedy.or_else(near).unwrap_or_else(known);
             faults.error(key.span, format!("unknown key `{}`{of}", key.name)).remedy = Some(remedy);
         }
+        faults.note_asked(&self.path, self.asked);
+    }
+
+    /// As [`Table::finish`], where somebody else reads the keys that were not asked for.
+    pub fn leave_others(self, faults: &mut Faults) {
+        faults.note_asked(&self.path, self.asked);
     }
 
     fn child(&self, name: &str) -> String {
@@ -247,6 +332,44 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         rest = &rest[digits + unit_len..];
     }
     Some(total)
+}
+
+/// A duration as [`parse_duration`] reads it, in the largest unit that is exact.
+#[must_use]
+pub fn show_duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+    match units.iter().find(|(_, unit)| millis > 0 && millis.is_multiple_of(*unit)) {
+        Some((name, unit)) => format!("{}{name}", millis / unit),
+        None if millis == 0 => "0s".to_owned(),
+        None => format!("{millis}ms"),
+    }
+}
+
+/// A size as [`parse_byte_size`] reads it, in the largest binary unit that is exact.
+#[must_use]
+pub fn show_byte_size(size: u64) -> String {
+    let units = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match units.iter().find(|(_, unit)| size > 0 && size.is_multiple_of(*unit)) {
+        Some((name, unit)) => format!("{}{name}", size / unit),
+        None => size.to_string(),
+    }
+}
+
+/// What `range` says in words; ends at `least` and `most` are no bounds.
+pub(crate) fn bounds<T: PartialEq + Copy>(
+    range: &RangeInclusive<T>,
+    least: T,
+    most: T,
+    show: impl Fn(T) -> String,
+) -> String {
+    let (start, end) = (*range.start(), *range.end());
+    match (start == least, end == most) {
+        (true, true) => String::new(),
+        (false, true) => format!("of at least {}", show(start)),
+        (true, false) => format!("of at most {}", show(end)),
+        (false, false) => format!("from {} to {}", show(start), show(end)),
+    }
 }
 
 /// Reads `4096`, `64KiB`, `8MiB`, `1GiB`, and the decimal `kB`, `MB`, `GB`.

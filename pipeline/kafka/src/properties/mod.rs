@@ -8,7 +8,10 @@
 
 mod names;
 
-use logweir_document::{Faults, Key, Node, Span, Value, nearest};
+use logweir_document::reference::Other;
+use logweir_document::{
+    Faults, Key, Node, Span, Value, nearest, private_file, read_secret, secret_of_file,
+};
 use names::Meaning;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
@@ -77,7 +80,8 @@ const FIXED_PRODUCER: &[(&str, &[&str], &str)] = &[
     ("partitioner", &[], "the partition is chosen by the source of an event"),
 ];
 
-/// Properties whose value is never shown; each may be read from a file, as `<name>.file`.
+/// Properties whose value is never shown, and never written where the others are: each is read from a
+/// file, as `<name>: {file: PATH}` or `<name>.file: PATH`, or from a credential, see [`read_secret`].
 const SECRETS: &[&str] = &[
     "sasl.password",
     "sasl.oauthbearer.client.secret",
@@ -92,6 +96,31 @@ const SECRETS: &[&str] = &[
 
 /// Below this, batches cost more per event than the events themselves.
 const BATCH_SIZE_ADVISED: u64 = 65_536;
+
+/// Every name that may be written for a client of `role`, with our default if we have one.
+#[must_use]
+pub fn described(role: Role) -> Vec<Other> {
+    let defaults = || DEFAULTS_BOTH.iter().chain(role.defaults());
+    let default =
+        |name: &str| defaults().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    let written = names::writable().filter(|name| names::role_of(name).is_none_or(|of| of == role));
+    let of = |name: &str| Other {
+        name: name.to_owned(),
+        default: default(name),
+        secret: SECRETS.contains(&name),
+    };
+    let files = SECRETS.iter().map(|name| format!("{name}.file"));
+    written.map(of).chain(files.map(|name| of(&name))).collect()
+}
+
+impl Role {
+    fn defaults(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Producer => DEFAULTS_PRODUCER,
+            Self::Consumer => DEFAULTS_CONSUMER,
+        }
+    }
+}
 
 /// What the user asked for, under librdkafka's names.
 #[derive(Clone, PartialEq, Eq)]
@@ -129,7 +158,7 @@ impl Properties {
                 Some("write at least `bootstrap.servers: host:9092` in it".into());
             return None;
         };
-        let mut reader = Reader { role, values: BTreeMap::new(), faults };
+        let mut reader = Reader { role, path, values: BTreeMap::new(), faults };
         for (key, value) in entries.iter().filter(|(key, _)| !except.contains(&key.name.as_str())) {
             reader.entry(key, value);
         }
@@ -188,23 +217,28 @@ impl Properties {
     }
 
     fn defaults(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        let own = match self.role {
-            Role::Producer => DEFAULTS_PRODUCER,
-            Role::Consumer => DEFAULTS_CONSUMER,
-        };
-        DEFAULTS_BOTH.iter().chain(own).copied()
+        DEFAULTS_BOTH.iter().chain(self.role.defaults()).copied()
     }
 }
 
 /// One section while it is being read.
 struct Reader<'f> {
     role: Role,
+    path: &'f str,
     values: BTreeMap<String, String>,
     faults: &'f mut Faults,
 }
 
 impl Reader<'_> {
     fn entry(&mut self, key: &Key, node: &Node) {
+        if let Meaning::Known(name, _) = names::meaning(&key.name)
+            && SECRETS.contains(&name)
+        {
+            if let Some(value) = read_secret(node, &key.name, self.faults) {
+                self.set(name, &value, node.span);
+            }
+            return;
+        }
         let Some(text) = node.text() else {
             self.faults.error(node.span, format!("`{}` is {}", key.name, node.kind())).remedy =
                 Some("write a text or a number".into());
@@ -246,29 +280,30 @@ impl Reader<'_> {
                 self.faults.warning(key.span, message).remedy = Some("remove it".into());
             }
             Meaning::Unknown => {
+                let renamed = self.faults.renamed(self.path, &key.name);
                 let near = nearest(&key.name, names::writable());
-                self.faults
-                    .error(key.span, format!("unknown Kafka property `{}`", key.name))
-                    .remedy = Some(near.map_or_else(
-                    || "see the configuration reference of librdkafka for the names".into(),
-                    |name| format!("did you mean `{name}`?"),
-                ));
+                let remedy = match (renamed, near) {
+                    (Some(name), _) => format!("it is called `{name}` here"),
+                    (None, Some(name)) => format!("did you mean `{name}`?"),
+                    _ => "see the configuration reference of librdkafka for the names".into(),
+                };
+                let message = format!("unknown Kafka property `{}`", key.name);
+                self.faults.error(key.span, message).remedy = Some(remedy);
             }
         }
     }
 
     fn secret_file(&mut self, name: &'static str, path: &str, span: Span) {
-        match std::fs::read_to_string(path) {
-            Ok(text) => self.set(name, text.trim_end_matches(['\r', '\n']), span),
-            Err(error) => {
-                self.faults.error(span, format!("`{path}` cannot be read: {error}")).remedy =
-                    Some(format!("name a file that holds the value of `{name}`"));
-            }
+        if let Some(value) = secret_of_file(path.as_ref(), span, self.faults) {
+            self.set(name, &value, span);
         }
     }
 
     fn set(&mut self, name: &'static str, value: &str, span: Span) {
         if self.breaks_promise(name, value, span) || !self.accepted(name, value, span) {
+            return;
+        }
+        if name == "ssl.key.location" && private_file(value.as_ref(), span, self.faults).is_none() {
             return;
         }
         if name == "batch.size" && value.parse::<u64>().is_ok_and(|n| n < BATCH_SIZE_ADVISED) {
@@ -321,6 +356,8 @@ impl Reader<'_> {
 mod tests {
     use super::*;
     use logweir_document::{parse, render_all};
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn read(text: &str, role: Role) -> (Option<Properties>, String) {
         let document = parse("agent.yaml", text).unwrap();
@@ -362,6 +399,10 @@ mod tests {
             ("batch.size: 16384", "warning: `batch.size` 16384 makes small batches"),
             ("linger.ms: 1\nqueue.buffering.max.ms: 2", "given twice"),
             ("sasl.password.file: /nowhere/x", "`/nowhere/x` cannot be read"),
+            ("sasl.password: {file: /nowhere/x}", "`/nowhere/x` cannot be read"),
+            ("sasl.password: {credential: ../x}", "`../x` is no name of a credential"),
+            ("ssl.key.location: /etc/passwd", "everybody may read or write `/etc/passwd`"),
+            ("ssl.key.location: /nowhere/x", "`/nowhere/x` cannot be read"),
         ] {
             let text = format!("bootstrap.servers: a:1\n{text}\n");
             let (_, shown) = read(&text, Role::Producer);
@@ -372,13 +413,42 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_never_shown() {
-        let text = "bootstrap.servers: a:1\nsasl.password: canary\nssl.key.pem: canary\n";
-        let (properties, faults) = read(text, Role::Producer);
+    fn a_secret_comes_from_a_file_that_not_everybody_may_read_and_is_never_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("password");
+        std::fs::write(&path, "canary\n").unwrap();
+        let mode = |mode| Permissions::from_mode(mode);
+        let text = format!("bootstrap.servers: a:1\nsasl.password: {{file: {}}}\n", path.display());
+        std::fs::set_permissions(&path, mode(0o640)).unwrap();
+        let (properties, faults) = read(&text, Role::Producer);
         let properties = properties.unwrap();
+        assert_eq!(faults, "");
         assert_eq!(properties.get("sasl.password"), Some("canary"));
         assert!(!format!("{properties:?}").contains("canary"));
-        assert!(!faults.contains(": canary"), "{faults}");
+        std::fs::set_permissions(&path, mode(0o644)).unwrap();
+        let (properties, faults) = read(&text, Role::Producer);
+        assert_eq!(properties.unwrap().get("sasl.password"), None);
+        assert!(faults.contains("everybody may read or write"), "{faults}");
+        assert!(faults.contains("help: `chmod o= "), "{faults}");
+    }
+
+    #[test]
+    fn a_secret_that_is_written_into_the_document_is_refused_and_not_shown() {
+        for text in [
+            "sasl.password: canary",
+            "ssl.key.pem: 'canary'",
+            "{lingr.ms: 1, sasl.password: canary}",
+        ] {
+            let text = match text.strip_prefix('{') {
+                Some(flow) => format!("{{bootstrap.servers: 'a:1', {flow}\n"),
+                None => format!("bootstrap.servers: a:1\n{text}\n"),
+            };
+            let (properties, faults) = read(&text, Role::Producer);
+            assert!(faults.contains("is a secret, and is written here"), "{faults}");
+            assert!(faults.contains("{credential: NAME}"), "{faults}");
+            assert!(!faults.contains("canary"), "{faults}");
+            assert!(!format!("{properties:?}").contains("canary"));
+        }
     }
 
     #[test]

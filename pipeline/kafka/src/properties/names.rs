@@ -147,7 +147,17 @@ pub(super) fn meaning(name: &str) -> Meaning {
 
 /// Every name that may be written, for finding the nearest one.
 pub(super) fn writable() -> impl Iterator<Item = &'static str> {
-    known().map(|(name, _)| name).chain(RENAMED.iter().map(|(name, _)| *name))
+    let second = RENAMED.iter().map(|(name, _)| *name);
+    known().map(|(name, _)| name).chain(second).chain(["buffer.memory"])
+}
+
+/// The role of the properties that `name` leads to; `None` if it may be written for both.
+pub(super) fn role_of(name: &str) -> Option<Role> {
+    match meaning(name) {
+        Meaning::Known(_, role) => role,
+        Meaning::BufferMemory => Some(Role::Producer),
+        _ => None,
+    }
 }
 
 /// Every property of librdkafka with its role.

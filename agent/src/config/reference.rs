@@ -1,0 +1,601 @@
+//! The settings of the agent, described: what docs/config.md, the sample and the schema are made of.
+//! A test compares it with what the reader asks for; see [`logweir_document::reference`].
+
+use super::sources::{LINE_BYTES_MAX, LINE_BYTES_MIN, SPOOL_BYTES_MIN};
+use super::{CHECKPOINT_INTERVAL_MIN, PRESET_NAMES};
+use logweir_document::DURATION_MAX;
+use logweir_document::reference::{Applied, Key, Kind, List, Others, Section, Value, Variant};
+use logweir_kafka::properties::{Role, described};
+use std::time::Duration;
+
+const ANY_DURATION: Kind = Kind::Duration(Duration::ZERO, DURATION_MAX);
+const ANY_SIZE: Kind = Kind::Size(0, u64::MAX);
+
+/// All of it.
+pub(crate) static REFERENCE: Section = Section::of(
+    "",
+    &[
+        Key::new("agent", Kind::Section(&AGENT), Value::Inner, "The agent itself."),
+        Key::new("kafka", Kind::Section(&KAFKA), Value::Inner, "Where events go."),
+        Key::new(
+            "rules",
+            Kind::Section(&RULES),
+            Value::Inner,
+            "The rules that lines are parsed by.",
+        ),
+        Key::new(
+            "metrics",
+            Kind::Section(&METRICS),
+            Value::Inner,
+            "Answers for Prometheus, see [metrics.md](metrics.md). None are given \
+without this section.",
+        ),
+        Key::new(
+            "sources",
+            Kind::List(&SOURCES),
+            Value::Required(""),
+            "What is read: a list, with at least one entry and at most 1000.",
+        ),
+    ],
+);
+
+static AGENT: Section = Section::of(
+    "",
+    &[
+        Key::new(
+            "name",
+            Kind::Text,
+            Value::Computed("`host_name`", "web1"),
+            "`agent.name` in the events",
+        ),
+        Key::new(
+            "host_name",
+            Kind::Text,
+            Value::Computed("the host's name", "web1"),
+            "`host.name` in the events",
+        )
+        .formerly(&["hostname"]),
+        Key::new(
+            "state_dir",
+            Kind::Text,
+            Value::Default(super::STATE_DIR_DEFAULT),
+            "agent id, checkpoint, spools, sockets for questions; mode 0700, one agent only",
+        )
+        .formerly(&["data_dir", "path.data", "state_directory"]),
+        Key::new(
+            "workers",
+            Kind::Integer(1, 256),
+            Value::Computed("cores", "2"),
+            "threads that read and parse; one file or spool keeps at most one busy",
+        )
+        .formerly(&["threads"]),
+        Key::new(
+            "checkpoint_interval",
+            Kind::Duration(CHECKPOINT_INTERVAL_MIN, DURATION_MAX),
+            Value::Default("1s"),
+            "after a crash at most what was acknowledged in this time is sent again",
+        ),
+        Key::new(
+            "open_files_max",
+            Kind::Integer(16, 1_000_000),
+            Value::Default("8192"),
+            "log files that are open at a time; fewer where the process may not have so many. A file \
+that is read to its end is closed to make room, and opened again when it changes; it is then known \
+again by device, inode, birth time and content",
+        ),
+    ],
+);
+
+static KAFKA: Section = Section {
+    about: "Every property of a producer, under the name that Kafka or librdkafka \
+gives it. Names of Java's client are translated (`buffer.memory`, `max.request.size`, …); \
+those that cannot be are reported with what to write instead. Values are tried when the file \
+is read. `acks=all` and `enable.idempotence=true` are fixed: the promise rests on them.",
+    keys: &[
+        Key::new(
+            "bootstrap.servers",
+            Kind::Text,
+            Value::Required("'kafka1:9092,kafka2:9092'"),
+            "brokers to begin with, `host:port`, separated by commas",
+        )
+        .formerly(&["brokers", "hosts", "bootstrap_servers"]),
+        Key::new(
+            "topic",
+            Kind::Text,
+            Value::Default("logweir.events"),
+            "the topic of the events; letters, digits, `.`, `_`, `-`, at most 249",
+        ),
+        Key::new(
+            "security.protocol",
+            Kind::Text,
+            Value::Apart("SASL_SSL"),
+            "`plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`",
+        ),
+        Key::new(
+            "ssl.ca.location",
+            Kind::Text,
+            Value::Apart("/etc/logweir/kafka-ca.pem"),
+            "the certificates, PEM, that vouch for the brokers",
+        ),
+        Key::new(
+            "ssl.certificate.location",
+            Kind::Text,
+            Value::Apart("/etc/logweir/agent.pem"),
+            "the agent's own certificate, for mutual TLS",
+        ),
+        Key::new(
+            "ssl.key.location",
+            Kind::Text,
+            Value::Apart("/etc/logweir/agent.key"),
+            "its key; not everybody may be able to read the file",
+        ),
+        Key::new(
+            "sasl.mechanism",
+            Kind::Text,
+            Value::Apart("SCRAM-SHA-512"),
+            "how to log in: `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER`, \
+`GSSAPI`",
+        ),
+        Key::new("sasl.username", Kind::Text, Value::Apart("logweir-agent"), "as whom to log in"),
+        Key::new(
+            "sasl.password",
+            Kind::Secret,
+            Value::Apart("{file: /etc/logweir/kafka.password}"),
+            "where the password is, see [Secrets](#secrets)",
+        ),
+    ],
+    others: Some(Others {
+        about: "Defaults that are not Kafka's own; `delivery.timeout.ms: 0` is without \
+end, since the checkpoint decides what is delivered, not a clock:",
+        names: || described(Role::Producer),
+    }),
+};
+
+static RULES: Section = Section::of(
+    "",
+    &[
+        Key::new(
+            "directories",
+            Kind::Texts,
+            Value::Apart("[/etc/logweir/rules.d]"),
+            "packs of your own, see [rules.md](rules.md); a rule replaces a shipped one \
+of the same id. Changed packs are in use within seconds",
+        ),
+        Key::new(
+            "shipped",
+            Kind::Boolean,
+            Value::Default("true"),
+            "whether the packs inside the program are used",
+        ),
+    ],
+);
+
+static METRICS: Section = Section::of(
+    "",
+    &[Key::new(
+        "listen",
+        Kind::Text,
+        // A section that is not there has no metrics, so there is nothing that must be given.
+        Value::Optional("'127.0.0.1:9598'"),
+        "a loopback address, or `unix:` and the path of a socket",
+    )],
+);
+
+static SOURCES: List = List {
+    common: &COMMON,
+    variants: &[
+        Variant { name: "file", section: &FILE },
+        Variant { name: "syslog", section: &SYSLOG },
+        Variant { name: "journald", section: &JOURNALD },
+        Variant { name: "stdin", section: &STDIN },
+    ],
+};
+
+static COMMON: Section = Section::of(
+    "Every source can have:",
+    &[
+        Key::new(
+            "type",
+            Kind::Choice(&["file", "syslog", "stdin", "journald"]),
+            Value::Required("file"),
+            "what kind of source it is",
+        ),
+        Key::new(
+            "dataset",
+            Kind::Text,
+            Value::Optional("sshd"),
+            "the rules to try first, by the name of their pack, dataset or alias",
+        ),
+        Key::new(
+            "labels",
+            Kind::Labels,
+            Value::Optional("{env: prod}"),
+            "constant fields, `labels.<name>`; a name has at most 64 letters, digits, \
+`_` and `-`",
+        )
+        .formerly(&["fields", "tags", "add_fields"]),
+        Key::new(
+            "zone",
+            Kind::Text,
+            Value::Default("local"),
+            "the zone of times that name none: `Europe/Berlin`, `UTC`, `local`, `+02:00`",
+        )
+        .formerly(&["timezone", "time_zone", "tz"]),
+        Key::new(
+            "line_bytes_max",
+            Kind::Size(LINE_BYTES_MIN, LINE_BYTES_MAX),
+            Value::Default("64KiB"),
+            "longer lines are cut, tagged `truncated`, their length is in \
+`logweir.original_bytes`",
+        )
+        .formerly(&["max_bytes", "max_line_size", "line_max_bytes"]),
+        Key::new(
+            "limits",
+            Kind::Section(&LIMITS),
+            Value::Inner,
+            "How much may come in. Changed limits are in use within seconds.",
+        ),
+    ],
+);
+
+const EVENTS_PER_SECOND: Key = Key::new(
+    "events_per_second",
+    Kind::Integer(1, 1_000_000_000),
+    Value::Optional("10000"),
+    "files and standard input wait, TCP senders have to wait, datagrams over \
+the limit are dropped and counted as `rate_limit`",
+)
+.applied(Applied::Live);
+const BYTES_PER_SECOND: Key = Key::new(
+    "bytes_per_second",
+    Kind::Size(1, u64::MAX),
+    Value::Optional("10MiB"),
+    "the same, by bytes",
+)
+.applied(Applied::Live);
+const BURST: Key = Key::new(
+    "burst",
+    ANY_DURATION,
+    Value::Default("1s"),
+    "the unused rate of so long may be spent at once",
+)
+.applied(Applied::Live);
+
+static LIMITS: Section = Section::of(
+    "",
+    &[
+        EVENTS_PER_SECOND,
+        BYTES_PER_SECOND,
+        BURST,
+        Key::new(
+            "per_sender",
+            Kind::Section(&SENDER_LIMITS),
+            Value::Inner,
+            "For each address of a syslog source by itself; 10,000 addresses have books \
+of their own at a time, further ones share one.",
+        ),
+    ],
+);
+
+static SENDER_LIMITS: Section = Section::of("", &[EVENTS_PER_SECOND, BYTES_PER_SECOND, BURST]);
+
+const READ_FROM: Key = Key::new(
+    "read_from",
+    Kind::Choice(&["beginning", "end"]),
+    Value::Default("beginning"),
+    "`end`: of what was there when this source was looked at for the first time \
+ever, only what is new is read",
+)
+.formerly(&["start_at", "start_position"]);
+
+static FILE: Section = Section::of(
+    "Files, see [agent.md](agent.md).",
+    &[
+        Key::new(
+            "paths",
+            Kind::Texts,
+            Value::Required("['/var/log/*.log']"),
+            "absolute globs: `*`, `?`, `[a-z]`, `{a,b}`, and `**` for any number of \
+directories",
+        )
+        .formerly(&["path", "include", "files"]),
+        Key::new(
+            "exclude",
+            Kind::Texts,
+            Value::Optional("['*.gz']"),
+            "globs; without a slash they are for the file's name",
+        )
+        .formerly(&["exclude_files", "exclude_paths", "exclude_filename"]),
+        READ_FROM,
+        Key::new(
+            "rotate_wait",
+            ANY_DURATION,
+            Value::Default("5s"),
+            "how long a file that is at its path no more must be quiet until its last \
+line counts without a line end, and the file is let go",
+        ),
+        Key::new(
+            "ignore_older",
+            ANY_DURATION,
+            Value::Optional("7d"),
+            "a file that nobody wrote to for longer is not begun; when someone does, it \
+is read from its beginning",
+        )
+        .formerly(&["ignore_older_secs", "ignore_older_than"]),
+        Key::new(
+            "encoding",
+            Kind::Text,
+            Value::Default("utf-8"),
+            "of files that do not begin with a byte order mark: `utf-16le`, `utf-16be`, \
+`latin1`, `windows-1252`, `gbk`, … (the names that the web uses)",
+        )
+        .formerly(&["charset"]),
+        Key::new(
+            "multiline",
+            Kind::Section(&MULTILINE),
+            Value::Inner,
+            "Lines that belong together become one event, see \
+[agent.md](agent.md#multiline).",
+        ),
+    ],
+);
+
+static MULTILINE: Section = Section::of(
+    "One of `start`, `continue`, `end` and `preset` is given.",
+    &[
+        Key::new(
+            "start",
+            Kind::Text,
+            Value::Apart("'^\\d{4}-\\d\\d-\\d\\d '"),
+            "a pattern of the lines that begin a record",
+        ),
+        Key::new(
+            "continue",
+            Kind::Text,
+            Value::Apart("'^[ \\t]'"),
+            "a pattern of the lines that belong to the one before",
+        ),
+        Key::new(
+            "end",
+            Kind::Text,
+            Value::Apart("';$'"),
+            "a pattern of the lines that end a record",
+        ),
+        Key::new(
+            "preset",
+            Kind::Choice(&PRESET_NAMES),
+            Value::Optional("java"),
+            "a pattern by its name, of lines that belong to the one before",
+        ),
+        Key::new(
+            "negate",
+            Kind::Boolean,
+            Value::Default("false"),
+            "the pattern says so where it does not match",
+        ),
+        Key::new(
+            "timeout",
+            ANY_DURATION,
+            Value::Default("1s"),
+            "a record to which so long no line came is whole",
+        ),
+        Key::new(
+            "lines_max",
+            Kind::Integer(1, 100_000),
+            Value::Default("500"),
+            "a record of more lines is divided",
+        )
+        .formerly(&["max_lines"]),
+        Key::new(
+            "bytes_max",
+            ANY_SIZE,
+            Value::Computed("`line_bytes_max`", "64KiB"),
+            "a record of more bytes is divided; at most `line_bytes_max`",
+        )
+        .formerly(&["max_bytes"]),
+    ],
+);
+
+static SPOOL: Section = Section::of(
+    "",
+    &[
+        Key::new(
+            "bytes_max",
+            Kind::Size(SPOOL_BYTES_MIN, u64::MAX),
+            Value::Default("1GiB"),
+            "of all shards together",
+        )
+        .formerly(&["max_bytes", "max_size"]),
+        Key::new(
+            "when_full",
+            Kind::Choice(&["block", "drop_newest"]),
+            Value::Default("block"),
+            "`block`: senders over streams wait, datagrams are dropped; `drop_newest`: \
+all that comes is dropped. Drops are counted as `spool_full`",
+        ),
+        Key::new(
+            "disk_free_min",
+            ANY_SIZE,
+            Value::Default("64MiB"),
+            "so much of the disk is left free; at less the spool is full, and the \
+checkpoint can still be written",
+        ),
+        Key::new(
+            "sync_interval",
+            ANY_DURATION,
+            Value::Default("1s"),
+            "a power cut takes at most what came in this time …",
+        ),
+        Key::new(
+            "sync_bytes",
+            Kind::Size(1, u64::MAX),
+            Value::Default("16MiB"),
+            "… or somewhat more than so many bytes, whichever is less",
+        ),
+        Key::new(
+            "shards",
+            Kind::Integer(1, 64),
+            Value::Computed("cores, for standard input 1", "2"),
+            "spools that the senders are spread over, each a source of its own; a \
+sender stays in one",
+        ),
+    ],
+);
+
+const SPOOL_KEY: Key = Key::new(
+    "spool",
+    Kind::Section(&SPOOL),
+    Value::Inner,
+    "What comes in is on disk before it is delivered on, see [spool.md](spool.md).",
+);
+
+static SYSLOG: Section = Section::of(
+    "Listeners, see [syslog.md](syslog.md). At least one of `udp`, `tcp`, \
+`tls`, `unix_datagram`, `unix_stream` is given. Addresses are `127.0.0.1:5514`, `[::]:514`, \
+or `systemd:NAME`.",
+    &[
+        Key::new("udp", Kind::Text, Value::Optional("'127.0.0.1:5514'"), "address for datagrams"),
+        Key::new("tcp", Kind::Text, Value::Optional("'127.0.0.1:5514'"), "address for streams"),
+        Key::new("tls", Kind::Section(&TLS), Value::Inner, "Streams over TLS."),
+        Key::new(
+            "unix_datagram",
+            Kind::TextOr(&UNIX),
+            Value::Optional("/run/logweir-agent/dev-log"),
+            "the path of a socket, or `systemd:NAME`, or a section",
+        ),
+        Key::new(
+            "unix_stream",
+            Kind::TextOr(&UNIX),
+            Value::Optional("/run/logweir-agent/syslog.sock"),
+            "the same, for streams",
+        ),
+        Key::new(
+            "sockets",
+            Kind::Integer(1, 64),
+            Value::Default("1"),
+            "UDP sockets, each with a thread; the kernel spreads senders over them",
+        ),
+        Key::new(
+            "allow",
+            Kind::Texts,
+            Value::Optional("[10.0.0.0/8, 127.0.0.1]"),
+            "who may send, everyone if left out; datagrams of others are dropped as \
+`not_allowed`, connections closed and counted as `senders_refused`",
+        ),
+        Key::new(
+            "connections_max",
+            Kind::Integer(1, 100_000),
+            Value::Default("1000"),
+            "streams over it are closed at once and counted as `connections_refused`",
+        )
+        .formerly(&["max_connections", "connection_limit"]),
+        Key::new(
+            "connections_per_sender_max",
+            Kind::Integer(1, 100_000),
+            Value::Computed("`connections_max`", "100"),
+            "the same for one address",
+        ),
+        Key::new(
+            "idle_timeout",
+            ANY_DURATION,
+            Value::Default("10m"),
+            "a silent stream is closed and counted as `idle_closed`",
+        ),
+        SPOOL_KEY,
+    ],
+);
+
+static TLS: Section = Section::of(
+    "",
+    &[
+        Key::new("listen", Kind::Text, Value::Required("'0.0.0.0:6514'"), "address"),
+        Key::new(
+            "certificate",
+            Kind::Text,
+            Value::Required("/etc/logweir/tls/server.pem"),
+            "the chain, PEM, own certificate first; a changed file is in use within seconds",
+        ),
+        Key::new(
+            "key",
+            Kind::Text,
+            Value::Required("/etc/logweir/tls/server.key"),
+            "its key; not everybody may be able to read the file",
+        ),
+        Key::new(
+            "client_ca",
+            Kind::Text,
+            Value::Optional("/etc/logweir/tls/clients.pem"),
+            "clients must show a certificate of these",
+        ),
+        Key::new(
+            "client_names",
+            Kind::Texts,
+            Value::Optional("['*.example.net', fw1]"),
+            "one of which must be a name in it; any will do if left out",
+        ),
+        Key::new(
+            "handshake_timeout",
+            ANY_DURATION,
+            Value::Default("10s"),
+            "a handshake that takes longer is given up",
+        ),
+    ],
+);
+
+static UNIX: Section = Section::of(
+    "",
+    &[
+        Key::new(
+            "path",
+            Kind::Text,
+            Value::Required("/run/logweir-agent/dev-log"),
+            "absolute, at most 107 bytes; or `systemd:NAME`",
+        ),
+        Key::new("mode", Kind::Text, Value::Default("'0660'"), "octal"),
+        Key::new("owner", Kind::Text, Value::Optional("root"), "name or number"),
+        Key::new("group", Kind::Text, Value::Optional("adm"), "name or number"),
+    ],
+);
+
+static JOURNALD: Section = Section::of(
+    "The systemd journal, see [journald.md](journald.md).",
+    &[
+        Key::new(
+            "directories",
+            Kind::Texts,
+            Value::Computed("where journald keeps it", "[/var/log/journal]"),
+            "where the journal is",
+        ),
+        READ_FROM,
+        Key::new(
+            "units",
+            Kind::Texts,
+            Value::Optional("[ssh.service]"),
+            "only entries of these units",
+        ),
+        Key::new(
+            "identifiers",
+            Kind::Texts,
+            Value::Optional("[sudo]"),
+            "only entries of these programs",
+        ),
+        Key::new(
+            "priority",
+            Kind::Choice(&["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"]),
+            Value::Optional("info"),
+            "the least urgent that is read",
+        ),
+        Key::new(
+            "boot",
+            Kind::Choice(&["all", "current"]),
+            Value::Default("all"),
+            "`current`: only what was written since the machine has started",
+        ),
+    ],
+);
+
+static STDIN: Section = Section::of(
+    "Lines of standard input, at most one such source. When it ends and there \
+is no other source, the agent delivers what is left and ends.",
+    &[SPOOL_KEY],
+);
