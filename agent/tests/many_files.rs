@@ -1,0 +1,155 @@
+//! Very many files, few of which are written to: all is delivered, few are open, and what it costs is
+//! printed. `LOGWEIR_FILES=10000` in a release build measures it; see tests/README.md.
+
+mod stage;
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::Message as _;
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::Value;
+use stage::*;
+use std::fs;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// Lines are written to one file in so many.
+const ACTIVE_SHARE: usize = 100;
+
+/// The unit of times in `/proc`, on every architecture of Linux.
+const USER_HZ: u64 = 100;
+
+/// What comes out at the other end.
+struct Events(BaseConsumer);
+
+impl Events {
+    fn of(stage: &Stage) -> Self {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", stage.kafka.bootstrap_servers())
+            .set("group.id", "test")
+            .set("fetch.wait.max.ms", "10")
+            .create()
+            .unwrap();
+        let mut list = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            list.add_partition_offset(TOPIC, partition, Offset::Beginning).unwrap();
+        }
+        consumer.assign(&list).unwrap();
+        Self(consumer)
+    }
+
+    /// Waits for so many more; returns them.
+    fn next(&self, count: usize) -> Vec<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut events = Vec::new();
+        while events.len() < count {
+            assert!(Instant::now() < deadline, "{} of {count} events came", events.len());
+            if let Some(message) = self.0.poll(Duration::from_millis(100)) {
+                let message = message.unwrap();
+                events.push(serde_json::from_slice(message.payload().unwrap()).unwrap());
+            }
+        }
+        events
+    }
+}
+
+/// A process that is ended with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn proc(&self, file: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{file}", self.0.id())).unwrap()
+    }
+
+    /// Processor time so far.
+    fn cpu(&self) -> Duration {
+        let stat = self.proc("stat");
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: u64 = [11, 12].iter().map(|at| fields[*at].parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 1000 / USER_HZ)
+    }
+
+    fn rss_mib(&self) -> u64 {
+        let status = self.proc("status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    }
+
+    fn open_logs(&self, stage: &Stage) -> usize {
+        let links = fs::read_dir(format!("/proc/{}/fd", self.0.id())).unwrap().flatten();
+        let names = links.filter_map(|link| fs::read_link(link.path()).ok());
+        names.filter(|name| name.starts_with(stage.path("logs")) && name.is_file()).count()
+    }
+}
+
+#[test]
+fn many_files_cost_little_while_they_are_quiet() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let count = number("LOGWEIR_FILES").unwrap_or(600);
+    let idle = Duration::from_secs(number("LOGWEIR_IDLE_SECONDS").unwrap_or(0) as u64);
+    let open_max = number("LOGWEIR_OPEN_FILES").unwrap_or(64);
+    let mut stage = Stage::new();
+    stage.glob = "logs/*/*.log";
+    stage.agent_extra = format!(", open_files_max: {open_max}");
+    stage.kafka_extra = ", linger.ms: 50".into();
+    let name = |n: usize| format!("logs/{:03}/{n:05}.log", n / 100);
+    for n in 0..count {
+        fs::create_dir_all(stage.path(&name(n)).parent().unwrap()).unwrap();
+        stage.append(&name(n), &format!("file {n} before the agent\n"));
+    }
+    let events = Events::of(&stage);
+    for what in ["first start", "start from the checkpoint"] {
+        let started = Instant::now();
+        let mut agent = Running(process(&stage).stderr(Stdio::null()).spawn().unwrap());
+        if what == "first start" {
+            events.next(count);
+        } else {
+            stage.append(&name(count - 1), "after the start\n");
+            events.next(1);
+        }
+        println!("{what}: {count} files, all read after {:?}", started.elapsed());
+
+        let before = (agent.cpu(), Instant::now());
+        std::thread::park_timeout(idle);
+        let spent = agent.cpu() - before.0;
+        let (share, rss) =
+            (spent.as_secs_f64() / before.1.elapsed().as_secs_f64(), agent.rss_mib());
+        println!(
+            "idle: {:.2} % of a core, {rss} MiB, {} open",
+            share * 100.0,
+            agent.open_logs(&stage)
+        );
+
+        let before = (agent.cpu(), Instant::now());
+        let mut waited = Vec::new();
+        for n in (0..count).step_by(ACTIVE_SHARE) {
+            let written = Instant::now();
+            stage.append(&name(n), &format!("file {n} again\n"));
+            let event = &events.next(1)[0];
+            waited.push(written.elapsed());
+            assert_eq!(event["event.original"], format!("file {n} again"));
+            assert!(agent.open_logs(&stage) <= open_max);
+        }
+        waited.sort();
+        let spent = (agent.cpu() - before.0).as_secs_f64() / before.1.elapsed().as_secs_f64();
+        println!(
+            "a line in a quiet file is in Kafka after {:?} (median), {:?} (most); {:.1} % of a core",
+            waited[waited.len() / 2],
+            waited[waited.len() - 1],
+            spent * 100.0
+        );
+        rustix::process::kill_process(
+            rustix::process::Pid::from_child(&agent.0),
+            rustix::process::Signal::TERM,
+        )
+        .unwrap();
+        assert!(agent.0.wait().unwrap().success());
+    }
+}
