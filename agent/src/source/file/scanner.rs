@@ -27,6 +27,8 @@ const RESCAN_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration:
 const RESCAN_COST: u32 = 50;
 /// The same while the kernel tells what changes: at most half a percent.
 const RESCAN_COST_WATCHED: u32 = 200;
+/// The same while files wait for others to be closed.
+const RESCAN_CROWDED: (Duration, u32) = (Duration::from_millis(100), 4);
 /// Changes of directories are gathered for so long, and for so many times what a rescan takes.
 const GATHER: (Duration, u32) = (Duration::from_millis(20), 4);
 
@@ -127,22 +129,27 @@ impl Scanner {
         let mut directories = HashSet::new();
         let mut seen: HashMap<Key, PathBuf> = HashMap::new();
         let mut any_first_look = false;
-        for config in self.configs.clone() {
+        let mut found = Vec::new();
+        for config in &self.configs {
             let input: Vec<&str> = config.paths.iter().map(Glob::as_str).collect();
             let first_look = self.context.checkpoint.first_look(&input.join(" "));
             any_first_look |= first_look;
-            let mut found = Vec::new();
+            let mut paths = Vec::new();
             for glob in &config.paths {
-                glob.expand(&mut |path| found.push(path), &mut |directory| {
+                glob.expand(&mut |path| paths.push(path), &mut |directory| {
                     directories.insert(directory.to_owned());
                 });
             }
-            found.retain(|path| !config.exclude.iter().any(|glob| glob.matches(path)));
-            for path in found {
+            paths.retain(|path| !config.exclude.iter().any(|glob| glob.matches(path)));
+            found.push((config.clone(), paths, first_look));
+        }
+        // Before the files are looked at, so that what changes after that is told.
+        watches.set(directories);
+        for (config, paths, first_look) in found {
+            for path in paths {
                 self.look_at(&config, path, first_look, &mut seen);
             }
         }
-        watches.set(directories);
         self.paths = seen.iter().map(|(key, path)| (path.clone(), *key)).collect();
         if first {
             self.find_renamed(&seen);
@@ -158,9 +165,11 @@ impl Scanner {
         }
         let took = started.elapsed();
         let cost = if watches.are_whole() { RESCAN_COST_WATCHED } else { RESCAN_COST };
-        let (min, mut max) = RESCAN_INTERVAL;
+        let (mut min, max) = RESCAN_INTERVAL;
+        let mut cost = cost;
         if self.crowded {
-            max = min;
+            // It ends as soon as some files are delivered.
+            (min, cost) = RESCAN_CROWDED;
             if !was_crowded {
                 self.tell_crowded();
             }
@@ -205,7 +214,8 @@ impl Scanner {
             seen.insert(key, path);
             return;
         }
-        if self.is_too_old(config, &metadata, key) {
+        // With no room for one file there is none for the next.
+        if self.crowded || self.is_too_old(config, &metadata, key) {
             return;
         }
         match self.begin(config, &path, first_look) {

@@ -221,7 +221,12 @@ impl FileTail {
 
     /// Whether there is nothing to do for this file until it changes, so that it can be closed.
     pub(super) fn is_at_rest(&self) -> bool {
-        !self.is_archive && self.is_through() && self.read_offset() == self.end_offset()
+        // One whose content is not decided upon has more than was read.
+        let is_begun = || !self.is_undecided() || self.look().is_ok_and(|(size, _)| size == 0);
+        !self.is_archive
+            && self.is_through()
+            && self.read_offset() == self.end_offset()
+            && is_begun()
     }
 
     fn tell_head(&self, body: &Body) {
