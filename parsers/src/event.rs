@@ -19,6 +19,15 @@ pub(crate) enum Text {
     Arena { start: u32, end: u32 },
 }
 
+impl Text {
+    /// The place of a slice of the line; `None` if it is none.
+    pub(crate) fn in_line(line: &[u8], text: &[u8]) -> Option<Self> {
+        let start = (text.as_ptr() as usize).wrapping_sub(line.as_ptr() as usize);
+        let end = start.checked_add(text.len()).filter(|end| *end <= line.len())?;
+        Some(Self::Line { start: start as u32, end: end as u32 })
+    }
+}
+
 /// A field's value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Value {

@@ -37,13 +37,13 @@ impl Relation {
         }
     }
 
-    /// How the list begins as a member.
+    /// How the list begins as a member, up to its first text.
     pub(crate) fn opening(self) -> &'static [u8] {
         match self {
-            Self::Ip => b"\"related.ip\":[",
-            Self::User => b"\"related.user\":[",
-            Self::Host => b"\"related.hosts\":[",
-            Self::Hash => b"\"related.hash\":[",
+            Self::Ip => b"\"related.ip\":[\"",
+            Self::User => b"\"related.user\":[\"",
+            Self::Host => b"\"related.hosts\":[\"",
+            Self::Hash => b"\"related.hash\":[\"",
         }
     }
 }

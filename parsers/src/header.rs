@@ -383,7 +383,7 @@ fn without_time<'a>(
 /// `prog[12]: `, `prog: `, `sshd(pam_unix)[12]: ` at the start of `text`.
 fn tag<'a>(text: &'a [u8], header: &mut Header<'a>) -> bool {
     let limit = text.len().min(PROGRAM_BYTES_MAX);
-    let ends = |b: &u8| matches!(b, b'[' | b':' | b' ' | b'(' | b'%' | b'{' | b'"' | b'=' | b'<');
+    let ends = |byte: &u8| is(*byte, ENDS_PROGRAM);
     let Some(end) = text[..limit].iter().position(ends) else { return false };
     if end == 0 {
         return false;
@@ -400,7 +400,9 @@ fn tag<'a>(text: &'a [u8], header: &mut Header<'a>) -> bool {
     }
     let mut pid = None;
     if let Some(inner) = rest.strip_prefix(b"[") {
-        let Some(close) = inner.iter().take(64).position(|b| *b == b']') else { return false };
+        let Some(close) = inner[..inner.len().min(64)].iter().position(|b| *b == b']') else {
+            return false;
+        };
         pid = Some(&inner[..close]);
         rest = &inner[close + 1..];
     }
@@ -440,7 +442,7 @@ fn solaris_id(header: &mut Header<'_>) {
 }
 
 fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = text.iter().take(256).position(|b| *b == b' ')?;
+    let end = text[..text.len().min(256)].iter().position(|b| *b == b' ')?;
     (end > 0).then(|| (&text[..end], &text[end + 1..]))
 }
 
@@ -460,16 +462,42 @@ fn is_level(word: &[u8]) -> bool {
         b"stdout",
         b"stderr",
     ];
-    (4..=8).contains(&word.len()) && LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word))
+    // Nearly all words are told by their ends.
+    let [first, .., last] = word else { return false };
+    let ends = matches!(first | 0x20, b'i' | b'w' | b'e' | b'd' | b't' | b'n' | b'f' | b's' | b'c')
+        && matches!(last | 0x20, b'o' | b'n' | b'g' | b'r' | b'e' | b'l' | b't');
+    ends && (4..=8).contains(&word.len())
+        && LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word))
+}
+
+/// What a byte may be in a header, a bit for each.
+const BYTES: [u8; 256] = {
+    let mut bytes = [0; 256];
+    let mut number = 0;
+    while number < 256 {
+        let byte = number as u8;
+        let sign = matches!(byte, b'.' | b'-' | b'_' | b':' | b'@' | b'/' | b'%' | b'[' | b']');
+        if byte.is_ascii_alphanumeric() || sign || !byte.is_ascii() {
+            bytes[number] |= OF_HOST;
+        }
+        if matches!(byte, b'[' | b':' | b' ' | b'(' | b'%' | b'{' | b'"' | b'=' | b'<') {
+            bytes[number] |= ENDS_PROGRAM;
+        }
+        number += 1;
+    }
+    bytes
+};
+const OF_HOST: u8 = 1;
+const ENDS_PROGRAM: u8 = 2;
+
+fn is(byte: u8, kind: u8) -> bool {
+    BYTES[usize::from(byte)] & kind != 0
 }
 
 /// Names, addresses, and what relays make of them; not a program with its colon.
 fn is_host(word: &[u8]) -> bool {
-    let plain = |b: &u8| {
-        b.is_ascii_alphanumeric()
-            || matches!(b, b'.' | b'-' | b'_' | b':' | b'@' | b'/' | b'%' | b'[' | b']' | 0x80..)
-    };
-    if !word.iter().all(plain) || word.first() == Some(&b'%') || is_level(word) {
+    let plain = word.iter().all(|byte| is(*byte, OF_HOST));
+    if !plain || word.first() == Some(&b'%') || is_level(word) {
         return false;
     }
     match word.last() {

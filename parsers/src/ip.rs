@@ -12,25 +12,33 @@ pub(crate) fn is_ip(text: &[u8]) -> bool {
 }
 
 fn is_ipv4(text: &[u8]) -> bool {
-    if !(7..=15).contains(&text.len()) {
-        return false;
-    }
-    let (mut parts, mut digits, mut number) = (1, 0, 0_u32);
-    for byte in text {
-        match byte {
-            b'0'..=b'9' => {
-                let leading_zero = digits > 0 && number == 0;
-                number = number * 10 + u32::from(byte - b'0');
-                digits += 1;
-                if leading_zero || number > 255 {
+    // 10 and more stand for what is no digit, the end included.
+    let digit = |at: usize| text.get(at).map_or(u8::MAX, |byte| byte.wrapping_sub(b'0'));
+    let mut at = 0;
+    for part in 0..4 {
+        if part > 0 {
+            if text.get(at) != Some(&b'.') {
+                return false;
+            }
+            at += 1;
+        }
+        let (first, second) = (digit(at), digit(at + 1));
+        if first > 9 || first == 0 && second <= 9 {
+            return false;
+        }
+        at += 1;
+        if second <= 9 {
+            let third = digit(at + 1);
+            at += 1;
+            if third <= 9 {
+                if u32::from(first) * 100 + u32::from(second) * 10 + u32::from(third) > 255 {
                     return false;
                 }
+                at += 1;
             }
-            b'.' if digits > 0 => (parts, digits, number) = (parts + 1, 0, 0),
-            _ => return false,
         }
     }
-    parts == 4 && digits > 0
+    at == text.len()
 }
 
 fn is_ipv6(text: &[u8]) -> bool {

@@ -1,6 +1,7 @@
 //! Texts into JSON strings, eight bytes at a time.
 
 use crate::out::Out;
+use crate::swar;
 
 /// Appends `text` as a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD.
 pub(crate) fn write_string(out: &mut Out, text: &[u8]) {
@@ -16,7 +17,7 @@ pub(crate) fn write_content(out: &mut Out, text: &[u8]) {
         let special = match rest.first_chunk::<8>() {
             Some(block) => {
                 let special = specials(u64::from_le_bytes(*block));
-                let plain = special.trailing_zeros() as usize / 8;
+                let plain = swar::place(special);
                 out.block(block, plain);
                 rest = &rest[plain..];
                 if special == 0 {
@@ -61,15 +62,10 @@ fn is_special(byte: u8) -> bool {
     (byte.wrapping_sub(0x20) >= 0x60) | (byte == b'"') | (byte == b'\\')
 }
 
-/// The highest bits of the bytes that are special; above the lowest such byte there may be more.
+/// The bytes of the block that are special, as [`swar`] tells it.
 fn specials(block: u64) -> u64 {
-    const EACH: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHEST: u64 = EACH << 7;
-    let zero = |block: u64| block.wrapping_sub(EACH) & !block;
-    let control = block.wrapping_sub(EACH * 0x20) & !block;
-    let quote = zero(block ^ (EACH * u64::from(b'"')));
-    let backslash = zero(block ^ (EACH * u64::from(b'\\')));
-    (control | quote | backslash | block) & HIGHEST
+    let controls = swar::less(block, b' ') | swar::high(block);
+    controls | swar::equal(block, b'"') | swar::equal(block, b'\\')
 }
 
 fn escape(out: &mut Out, byte: u8) {

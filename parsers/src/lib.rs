@@ -28,11 +28,14 @@ mod loader;
 mod matcher;
 mod out;
 mod pattern;
+mod plan;
 mod rule;
 pub mod samples;
 pub mod span;
 pub mod sub;
 pub mod suggest;
+mod swar;
+
 pub mod time;
 mod transform;
 mod write;

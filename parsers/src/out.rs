@@ -47,9 +47,7 @@ impl Out {
 
     #[inline]
     pub(crate) fn byte(&mut self, byte: u8) {
-        self.reserve(1);
-        self.buffer[self.len] = byte;
-        self.len += 1;
+        self.array(&[byte]);
     }
 
     #[inline]
@@ -60,11 +58,13 @@ impl Out {
     /// Appends the first `used` of these bytes.
     #[inline]
     pub(crate) fn block<const N: usize>(&mut self, bytes: &[u8; N], used: usize) {
-        self.reserve(N);
-        if let Some(room) = self.buffer[self.len..].first_chunk_mut() {
-            *room = *bytes;
+        match self.buffer.get_mut(self.len..self.len + N) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.len += used;
+            }
+            None => self.text(&bytes[..used]),
         }
-        self.len += used;
     }
 
     #[inline]
@@ -77,18 +77,15 @@ impl Out {
     /// Appends the `len` bytes from `start` of `source`, which goes on for [`PAD`] bytes behind them.
     #[inline]
     pub(crate) fn padded(&mut self, source: &[u8], start: usize, len: usize) {
-        self.reserve(len);
-        let (mut from, mut room) = (&source[start..], &mut self.buffer[self.len..]);
-        let mut left = len;
-        while let (Some(block), Some(space)) = (from.first_chunk::<PAD>(), room.first_chunk_mut()) {
-            *space = *block;
-            if left <= PAD {
-                break;
-            }
-            left -= PAD;
-            (from, room) = (&from[PAD..], &mut room[PAD..]);
+        if len <= PAD
+            && let Some(block) = source.get(start..start + PAD)
+            && let Some(room) = self.buffer.get_mut(self.len..self.len + PAD)
+        {
+            room.copy_from_slice(block);
+            self.len += len;
+        } else {
+            self.text(&source[start..start + len]);
         }
-        self.len += len;
     }
 
     /// Appends what was written from `start` on once more.

@@ -7,6 +7,7 @@ use crate::index::{LiteralIndex, Need};
 use crate::matcher::Matcher;
 use crate::out::{Out, PAD};
 use crate::pattern::Pattern;
+use crate::plan::Plan;
 use crate::sub::{CsvOptions, KvOptions};
 use crate::time::{TimeFormat, Zone};
 use crate::transform::Transform;
@@ -29,6 +30,8 @@ pub(crate) struct Rule {
     pub(crate) first_pattern: usize,
     /// Tried in order; empty: the rule has no pattern.
     pub(crate) patterns: Vec<(Pattern, Vec<FieldId>)>,
+    /// One for each pattern if the rule needs no table of fields; else none.
+    pub(crate) plans: Vec<Plan>,
     pub(crate) on: On,
     pub(crate) parse: Vec<SubParse>,
     pub(crate) when: Vec<Condition>,

@@ -7,6 +7,7 @@ use crate::ip::is_ip;
 use crate::json::{write_content, write_string};
 use crate::out::Out;
 use crate::rule::RuleSet;
+use crate::swar;
 use crate::time::Stamp;
 use std::fmt::Write as _;
 
@@ -43,17 +44,19 @@ impl Event {
     }
 }
 
-struct Writer<'w> {
-    event: &'w Event,
-    source: Source<'w>,
-    rules: &'w RuleSet,
-    stamp: &'w mut Stamp,
-    out: &'w mut Out,
+/// Writes members, each with a comma behind it.
+pub(crate) struct Writer<'w> {
+    pub(crate) event: &'w Event,
+    pub(crate) source: Source<'w>,
+    pub(crate) rules: &'w RuleSet,
+    pub(crate) stamp: &'w mut Stamp,
+    pub(crate) out: &'w mut Out,
 }
 
 impl Writer<'_> {
+    /// Appends one field; nothing if its value cannot be written as what the field is.
     #[inline]
-    fn member(&mut self, shape: Shape, value: Value) {
+    pub(crate) fn member(&mut self, shape: Shape, value: Value) {
         let fields = &self.rules.fields;
         match value {
             Value::Absent | Value::InBlock => {}
@@ -67,6 +70,15 @@ impl Writer<'_> {
                 fields.write_opening(shape, self.out);
                 self.content(text);
                 self.close(shape.kind.list);
+            }
+            Value::Text(Text::Line { start, end })
+                if shape.kind.kind == Kind::Integer
+                    && !shape.kind.list
+                    && is_canonical(self.source.padded, start as usize, (end - start) as usize) =>
+            {
+                fields.write_name(shape, self.out);
+                self.out.padded(self.source.padded, start as usize, (end - start) as usize);
+                self.out.byte(b',');
             }
             value => {
                 let before = self.out.len();
@@ -236,21 +248,37 @@ impl Writer<'_> {
 
     fn related(&mut self, lists: &[(Relation, FieldId); 4]) {
         for (relation, field) in *lists {
-            let texts = self.event.related(relation);
             // A rule that fills the list itself has the last word.
-            if texts.is_empty() || self.event.get(field) != Value::Absent {
-                continue;
+            if self.event.get(field) == Value::Absent {
+                self.relation(relation, self.event.related(relation));
             }
-            self.out.text(relation.opening());
-            for (at, text) in texts.iter().enumerate() {
-                if at > 0 {
-                    self.out.byte(b',');
-                }
-                self.quoted(|writer| writer.content(*text));
-            }
-            self.out.array(b"],");
         }
     }
+
+    /// Appends a list of related values, if there are any.
+    pub(crate) fn relation(&mut self, relation: Relation, texts: &[Text]) {
+        let Some((first, others)) = texts.split_first() else { return };
+        self.out.text(relation.opening());
+        self.content(*first);
+        for text in others {
+            self.out.array(b"\",\"");
+            self.content(*text);
+        }
+        self.out.array(b"\"],");
+    }
+
+    pub(crate) fn bytes(&self, text: Text) -> &[u8] {
+        self.event.bytes(self.source.view.line, text)
+    }
+}
+
+/// Whether the `len` bytes from `start` are a whole number as JSON has it, and a short one.
+fn is_canonical(padded: &[u8], start: usize, len: usize) -> bool {
+    let Some(block) = swar::block(padded, start).filter(|_| (1..=swar::BYTES).contains(&len))
+    else {
+        return false;
+    };
+    swar::place(swar::no_digit(block)) >= len && (len == 1 || padded[start] != b'0')
 }
 
 /// A whole number in decimal; a fraction of zeros is allowed (`200.0`).

@@ -16,10 +16,11 @@ use crate::header;
 use crate::json::{is_plain, write_content};
 use crate::out::{Out, PAD};
 use crate::pattern::Pattern;
-use crate::rule::{ORIGINAL, RuleSet};
+use crate::plan::Derived;
+use crate::rule::{ORIGINAL, Rule, RuleSet};
 use crate::span::{Outcome, Scratch};
 use crate::time::{Stamp, TimeContext, Zone, write_rfc3339};
-use crate::write::Source;
+use crate::write::{Source, Writer};
 use base64::Engine as _;
 use logweir_record::ECS_VERSION;
 use regex::bytes::CaptureLocations;
@@ -78,7 +79,13 @@ struct State {
     padded: Vec<u8>,
     out: Out,
     stamp: Stamp,
+    /// The table of fields, for what has no plan.
     event: Event,
+    /// Whether the header is in the table; if not, nothing is.
+    filled: bool,
+    /// The rule with a plan that matched.
+    planned: Option<Planned>,
+    derived: Derived,
     header_memo: header::Memo,
     span_scratch: Scratch,
     /// By the patterns' numbers, made when a regex is first needed.
@@ -103,6 +110,15 @@ struct State {
     trace: Option<Trace>,
 }
 
+/// How a line goes to its event without the table of fields; its captures are in [`State::spans`].
+#[derive(Debug, Clone, Copy)]
+struct Planned {
+    rule: usize,
+    pattern: usize,
+    /// Where in the line the text begins in which the captures stand.
+    offset: usize,
+}
+
 /// `event.created` as it was written last: lines of a chunk share their time of reading.
 #[derive(Debug, Default)]
 struct Created {
@@ -115,6 +131,7 @@ impl Parser {
     pub fn new(rules: Arc<RuleSet>) -> Self {
         let mut state = State::default();
         state.locations.resize_with(rules.pattern_count, || None);
+        state.event.clear(rules.fields.len());
         Self { rules, state }
     }
 
@@ -143,21 +160,26 @@ impl Parser {
         let line = &padded[..padded.len() - PAD];
         let Self { rules, state } = self;
         let rules: &RuleSet = rules;
-        state.event.clear(rules.fields.len());
         let time =
             TimeContext { received_unix_nanos: context.received_unix_nanos, zone: context.zone };
         let header = header::parse_with(line, &time, &mut state.header_memo);
-        let mut run = Run { rules, state, line, header, time, depth: 0 };
+        let mut run = Run { rules, state, line, padded, header, time, depth: 0 };
         let (pack, rule) = run.find(context.pack);
-        if let Some(disposition) = run.act(rule) {
-            return Parsed { rule, pack, disposition };
+        if run.state.planned.is_none() {
+            if let Some(disposition) = run.act(rule) {
+                return Parsed { rule, pack, disposition };
+            }
+            run.fill_header();
+            run.finish(pack, rule);
         }
-        run.finish(pack, rule);
-        let message = run.header.message;
+        let header = run.header;
         let view = View { line, constants: &rules.constants };
         let source = Source { view, padded, plain: is_plain(line) };
         state.out.clear();
-        state.write(rules, source, context, message, rule);
+        match state.planned {
+            Some(planned) => state.write_planned(rules, source, context, &header, planned),
+            None => state.write(rules, source, context, header.message, rule),
+        }
         out.extend_from_slice(state.out.written());
         Parsed { rule, pack, disposition: Disposition::Deliver }
     }
@@ -195,13 +217,27 @@ pub fn write_event(
 }
 
 impl State {
-    /// Whether the pattern matches; where its captures stand is then in `spans`.
-    fn search(&mut self, number: usize, pattern: &Pattern, text: &[u8]) -> bool {
+    /// Nothing is known of the line any more; the table is fit for `fields` fields.
+    fn forget(&mut self, fields: usize) {
+        self.planned = None;
+        if std::mem::take(&mut self.filled) {
+            self.event.clear(fields);
+        }
+    }
+
+    /// Whether a rule that has plans may take them: what is traced shows in the table.
+    fn may_plan(&self) -> bool {
+        self.trace.is_none()
+    }
+
+    /// Whether the pattern matches; where its captures stand is then in `spans`. `padded` is the text
+    /// and what stands behind it.
+    fn search(&mut self, number: usize, pattern: &Pattern, text: &[u8], padded: &[u8]) -> bool {
         if !pattern.may_match(text) {
             return false;
         }
         let outcome = match &pattern.program {
-            Some(program) => program.search(text, &mut self.span_scratch),
+            Some(program) => program.search_padded(padded, text.len(), &mut self.span_scratch),
             None => Outcome::OutOfFuel,
         };
         match outcome {
@@ -235,18 +271,58 @@ impl State {
         message: &[u8],
         rule: Option<usize>,
     ) {
-        let out = &mut self.out;
         if self.event.get(rules.header.timestamp) == Value::Absent {
-            out.array(b"\"@timestamp\":\"");
-            self.stamp.write(context.received_unix_nanos, out);
-            out.array(b"\",");
+            self.write_timestamp(context.received_unix_nanos);
         }
-        self.event.write(source, rules, &mut self.stamp, out);
-        match rule {
-            Some(number) => rules.rules[number].write_tail(out),
-            None => out.text(ORIGINAL),
-        }
+        self.event.write(source, rules, &mut self.stamp, &mut self.out);
         let with_message = self.event.get(rules.header.message) == Value::Absent;
+        self.write_end(
+            source,
+            context,
+            message,
+            rule.map(|number| &rules.rules[number]),
+            with_message,
+        );
+    }
+
+    /// As [`State::write`] after the same line went through the table.
+    fn write_planned(
+        &mut self,
+        rules: &RuleSet,
+        source: Source<'_>,
+        context: &LineContext<'_>,
+        header: &header::Header<'_>,
+        planned: Planned,
+    ) {
+        let rule = &rules.rules[planned.rule];
+        let time = header.timestamp.map_or(context.received_unix_nanos, |time| time.unix_nanos);
+        self.write_timestamp(time);
+        let Self { event, stamp, out, derived, spans, .. } = self;
+        let mut writer = Writer { event, source, rules, stamp, out };
+        let captures = (spans.as_slice(), planned.offset);
+        rule.plans[planned.pattern].write(rule, header, captures, derived, &mut writer);
+        self.write_end(source, context, header.message, Some(rule), true);
+    }
+
+    fn write_timestamp(&mut self, unix_nanos: i64) {
+        self.out.array(b"\"@timestamp\":\"");
+        self.stamp.write(unix_nanos, &mut self.out);
+        self.out.array(b"\",");
+    }
+
+    /// What stands behind the fields.
+    fn write_end(
+        &mut self,
+        source: Source<'_>,
+        context: &LineContext<'_>,
+        message: &[u8],
+        rule: Option<&Rule>,
+        with_message: bool,
+    ) {
+        match rule {
+            Some(rule) => rule.write_tail(&mut self.out),
+            None => self.out.text(ORIGINAL),
+        }
         self.write_original(source, message, with_message);
         let out = &mut self.out;
         match (rule, context.original_bytes) {
@@ -367,5 +443,47 @@ mod tests {
             }
         }
         assert!(programs > 100 && matches > lines.len(), "{programs} programs, {matches} matches");
+    }
+
+    /// A traced line never takes the short way, so the two are compared.
+    #[test]
+    fn what_a_plan_writes_is_what_the_table_is_written_as() {
+        let rules = Arc::new(RuleSet::shipped());
+        let zone = Zone::utc();
+        let context = LineContext {
+            pack: None,
+            received_unix_nanos: 1_795_867_200_123_456_789,
+            zone: &zone,
+            original_bytes: None,
+        };
+        let mut parser = Parser::new(rules.clone());
+        let mut by_table = Parser::new(rules.clone());
+        let (mut planned, mut lines) = (0, 0);
+        for (_, sample) in rules.samples() {
+            let line = sample.line.as_str();
+            let half =
+                line.char_indices().nth(line.chars().count() * 3 / 4).map_or(0, |(at, _)| at);
+            for variant in [
+                line.to_owned(),
+                format!("<38>{line}"),
+                line[..half].to_owned(),
+                line.replace("1", "\u{e9}\"").replace("a ", "a\\ "),
+                line.replace(|c: char| c.is_ascii_digit(), "7"),
+                line.replace('.', "-"),
+            ] {
+                let (mut short, mut long) = (Vec::new(), Vec::new());
+                let parsed = parser.parse(variant.as_bytes(), &context, &mut short);
+                let (expected, ..) = by_table.trace(variant.as_bytes(), &context, &mut long);
+                assert_eq!(parsed, expected, "{variant}");
+                assert_eq!(
+                    String::from_utf8_lossy(&short),
+                    String::from_utf8_lossy(&long),
+                    "{variant}"
+                );
+                planned += usize::from(parser.state.planned.is_some());
+                lines += 1;
+            }
+        }
+        assert!(planned > lines / 4, "{planned} of {lines}");
     }
 }

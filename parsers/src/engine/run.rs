@@ -1,7 +1,7 @@
 //! One line on its way through the rules.
 
 use super::keys::Keys;
-use super::{CHAIN_DEPTH_MAX, State};
+use super::{CHAIN_DEPTH_MAX, Planned, State};
 use crate::event::{Origin, Text, Value, View};
 use crate::fields::FieldId;
 use crate::header::Header;
@@ -17,6 +17,8 @@ pub(super) struct Run<'r, 'p, 'l> {
     pub(super) rules: &'r RuleSet,
     pub(super) state: &'p mut State,
     pub(super) line: &'l [u8],
+    /// The line and what stands behind it.
+    pub(super) padded: &'l [u8],
     pub(super) header: Header<'l>,
     pub(super) time: TimeContext<'l>,
     pub(super) depth: usize,
@@ -44,7 +46,7 @@ impl<'l> Run<'_, '_, 'l> {
     /// any syslog line, and at the end, the line is tried as a whole if there was no priority.
     pub(super) fn find(&mut self, wanted: Option<usize>) -> (Option<usize>, Option<usize>) {
         let doubtful = self.header_is_doubtful();
-        self.fill_header();
+        self.state.forget(self.rules.fields.len());
         self.note_start();
         let first = match self.find_specific(wanted) {
             (pack, Some(rule)) => return (pack, Some(rule)),
@@ -55,12 +57,12 @@ impl<'l> Run<'_, '_, 'l> {
                 &mut self.header,
                 Header { message: self.line, ..Header::default() },
             );
-            self.state.event.clear(self.rules.fields.len());
+            self.state.forget(self.rules.fields.len());
             if let (pack, Some(rule)) = self.find_specific(wanted) {
                 return (pack, Some(rule));
             }
             self.header = header;
-            self.fill_header();
+            self.state.forget(self.rules.fields.len());
         }
         let rules = self.rules;
         let has_header = self.header.timestamp.is_some() || self.header.priority.is_some();
@@ -117,7 +119,11 @@ impl<'l> Run<'_, '_, 'l> {
         self.state.tried.iter().find(names).copied()
     }
 
-    fn fill_header(&mut self) {
+    /// Takes the header into the table, unless that was done.
+    pub(super) fn fill_header(&mut self) {
+        if std::mem::replace(&mut self.state.filled, true) {
+            return;
+        }
         let fields = self.rules.header;
         if let Some(time) = self.header.timestamp {
             self.set_header(fields.timestamp, Value::Time(time.unix_nanos));
@@ -169,12 +175,13 @@ impl<'l> Run<'_, '_, 'l> {
 
     /// A slice of the line by its place; a copy if it is none.
     pub(super) fn place(&mut self, text: &[u8]) -> Text {
-        let base = self.line.as_ptr() as usize;
-        let start = (text.as_ptr() as usize).wrapping_sub(base);
-        if start.checked_add(text.len()).is_some_and(|end| end <= self.line.len()) {
-            Text::Line { start: start as u32, end: (start + text.len()) as u32 }
-        } else {
-            self.state.event.store(text)
+        Text::in_line(self.line, text).unwrap_or_else(|| self.state.event.store(text))
+    }
+
+    /// Where in the line `text` begins, if it is a slice of it.
+    fn offset(&self, text: &[u8]) -> Option<usize> {
+        match Text::in_line(self.line, text)? {
+            Text::Line { start, .. } | Text::Arena { start, .. } => Some(start as usize),
         }
     }
 
@@ -193,6 +200,14 @@ impl<'l> Run<'_, '_, 'l> {
 
     fn try_rule(&mut self, number: usize, text: &[u8]) -> Option<usize> {
         let rule = &self.rules.rules[number];
+        if !rule.plans.is_empty()
+            && self.depth == 0
+            && self.state.may_plan()
+            && let Some(matched) = self.try_plans(rule, number, text)
+        {
+            return matched.then_some(number);
+        }
+        self.fill_header();
         let mark = self.state.event.mark();
         let reason = self.mismatch(rule, text);
         self.note_attempt(number, reason, text);
@@ -209,6 +224,22 @@ impl<'l> Run<'_, '_, 'l> {
         }
         self.apply(rule);
         Some(innermost)
+    }
+
+    /// Whether a rule with plans matches; `None` if it does, but a transform would change a text.
+    fn try_plans(&mut self, rule: &Rule, number: usize, text: &[u8]) -> Option<bool> {
+        let on = if rule.on == On::Line { self.line } else { text };
+        let on = &on[..on.len().min(RULE_BYTES_MAX)];
+        let offset = self.offset(on)?;
+        let padded = &self.padded[offset..];
+        for (at, (pattern, _)) in rule.patterns.iter().enumerate() {
+            if self.state.search(rule.first_pattern + at, pattern, on, padded) {
+                let fits = rule.plans[at].fits(on, &self.state.spans);
+                self.state.planned = fits.then_some(Planned { rule: number, pattern: at, offset });
+                return fits.then_some(true);
+            }
+        }
+        Some(false)
     }
 
     /// The innermost rule that matches in the chain that `rule` leads to.
@@ -255,8 +286,9 @@ impl<'l> Run<'_, '_, 'l> {
     fn match_patterns(&mut self, rule: &Rule, text: &[u8]) -> bool {
         let Some(input) = self.input(rule.on, text) else { return false };
         let on = &input.bytes()[..input.bytes().len().min(RULE_BYTES_MAX)];
+        let padded = self.offset(on).map_or(on, |start| &self.padded[start..]);
         for (at, (pattern, fields)) in rule.patterns.iter().enumerate() {
-            if !self.state.search(rule.first_pattern + at, pattern, on) {
+            if !self.state.search(rule.first_pattern + at, pattern, on, padded) {
                 continue;
             }
             for (at, field) in fields.iter().enumerate() {

@@ -57,7 +57,7 @@ impl Run<'_, '_, '_> {
         };
         let mut captures = Vec::new();
         for (at, (pattern, fields)) in rule.patterns.iter().enumerate() {
-            if failure.is_none() && self.state.search(rule.first_pattern + at, pattern, &on) {
+            if failure.is_none() && self.state.search(rule.first_pattern + at, pattern, &on, &on) {
                 let named = fields.iter().zip(&self.state.spans).filter_map(|(field, span)| {
                     let (start, end) = (*span)?;
                     Some((self.rules.fields.get(*field).name.clone(), start, end))
@@ -108,6 +108,7 @@ impl Run<'_, '_, '_> {
     /// What the event holds now is what the next step is compared with.
     pub(super) fn note_start(&mut self) {
         if self.state.trace.is_some() {
+            self.fill_header();
             let now = self.snapshot();
             if let Some(trace) = &mut self.state.trace {
                 trace.before = now;

@@ -5,6 +5,7 @@ use crate::dispatch::Dispatch;
 use crate::ecs::Type;
 use crate::event::Constant;
 use crate::fields::{FieldId, FieldTable};
+use crate::plan::Plan;
 use crate::rule::{HeaderFields, Pack, Rule, RuleList, RuleSet, SetValue, Words};
 use logweir_document::{Diagnostic, Document, Faults, Span};
 use rustc_hash::FxHashMap;
@@ -165,6 +166,9 @@ impl Builder {
             &words,
         );
         self.rules.iter_mut().for_each(Rule::seal);
+        for rule in &mut self.rules {
+            rule.plans = Plan::all_of(rule, &self.fields, &self.header);
+        }
         let mut packs = self.packs;
         for (pack, numbers) in packs.iter_mut().zip(self.pack_rules) {
             pack.list = RuleList::new(numbers, &self.rules);

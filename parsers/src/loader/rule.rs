@@ -147,6 +147,7 @@ impl Reader<'_, '_, '_, '_> {
             then,
             maps,
             block: Block::default(),
+            plans: Vec::new(),
             sets,
             transforms,
             times,

@@ -1,5 +1,7 @@
 //! Sets of bytes.
 
+use crate::swar;
+
 /// A set of bytes: a bit for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct ByteSet([u64; 4]);
@@ -32,11 +34,9 @@ impl ByteSet {
         self.0.iter().zip(other.0).any(|(mine, theirs)| mine & theirs != 0)
     }
 
-    /// The byte, if there is just one.
-    pub(super) fn single(&self) -> Option<u8> {
-        let mut bytes = (0..=u8::MAX).filter(|byte| self.contains(*byte));
-        let byte = bytes.next()?;
-        bytes.next().is_none().then_some(byte)
+    /// All of them, if they are up to three; else the first four.
+    pub(super) fn few(&self) -> Vec<u8> {
+        (0..=u8::MAX).filter(|byte| self.contains(*byte)).take(4).collect()
     }
 }
 
@@ -47,56 +47,35 @@ pub(super) struct Class {
     stop: Stop,
 }
 
-/// What ends a run: up to three bytes are found faster than a set is asked for each byte.
+/// What ends a run; the usual ones are found eight bytes at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
     End,
     One(u8),
     Two(u8, u8),
-    Three(u8, u8, u8),
-    /// A set that patterns often have: these bits of [`PLANES`].
-    Plane(u8),
+    /// A blank: the set is `\S`.
+    Space,
+    /// No digit: the set is `\d`.
+    NoDigit,
     Many,
 }
 
-/// The sets that patterns often have, a bit for each: whether a byte is in them is one look-up.
-const PLANES: [u8; 256] = {
-    let mut planes = [0; 256];
-    let mut number = 0;
-    while number < 256 {
-        let byte = number as u8;
-        let space = matches!(byte, b'\t' | b'\n' | 0x0b | 0x0c | b'\r' | b' ');
-        let word = byte.is_ascii_alphanumeric() || byte == b'_';
-        planes[number] = (!space as u8)
-            | (byte.is_ascii_digit() as u8) << 1
-            | (word as u8) << 2
-            | (byte.is_ascii_hexdigit() as u8) << 3
-            | ((word || byte == b'.' || byte == b'-') as u8) << 4
-            | ((byte.is_ascii_hexdigit() || byte == b'.' || byte == b':') as u8) << 5
-            | ((!space && byte != b',') as u8) << 6
-            | ((!space && byte != b':') as u8) << 7;
-        number += 1;
-    }
-    planes
-};
-
-/// The bit of a set among [`PLANES`], if it is one of them.
-fn plane(set: &ByteSet) -> Option<u8> {
-    let is = |bit: &u8| {
-        (0..=u8::MAX).all(|byte| set.contains(byte) == (PLANES[usize::from(byte)] & bit != 0))
-    };
-    (0..8).map(|number| 1 << number).find(is)
+const fn is_space(byte: u8) -> bool {
+    matches!(byte, b'\t' | b'\n' | 0x0b | 0x0c | b'\r' | b' ')
 }
 
 impl Class {
     pub(super) fn new(set: ByteSet) -> Self {
-        let absent: Vec<u8> = (0..=u8::MAX).filter(|byte| !set.contains(*byte)).take(4).collect();
+        let absent: Vec<u8> = (0..=u8::MAX).filter(|byte| !set.contains(*byte)).collect();
+        let is =
+            |holds: fn(u8) -> bool| (0..=u8::MAX).all(|byte| set.contains(byte) == holds(byte));
         let stop = match *absent {
             [] => Stop::End,
             [one] => Stop::One(one),
             [one, two] => Stop::Two(one, two),
-            [one, two, three] => Stop::Three(one, two, three),
-            _ => plane(&set).map_or(Stop::Many, Stop::Plane),
+            _ if is(|byte| !is_space(byte)) => Stop::Space,
+            _ if is(|byte| byte.is_ascii_digit()) => Stop::NoDigit,
+            _ => Stop::Many,
         };
         Self { set, stop }
     }
@@ -106,17 +85,45 @@ impl Class {
         self.set.contains(byte)
     }
 
-    /// How many bytes of the set `text` begins with.
+    /// Where the run of the set's bytes that begins at `at` ends, `end` at the latest. `text` may go
+    /// on behind `end`, which is of use.
     #[inline]
-    pub(super) fn run(&self, text: &[u8]) -> usize {
-        let end = match self.stop {
-            Stop::End => None,
-            Stop::One(one) => memchr::memchr(one, text),
-            Stop::Two(one, two) => memchr::memchr2(one, two, text),
-            Stop::Three(one, two, three) => memchr::memchr3(one, two, three, text),
-            Stop::Plane(bit) => text.iter().position(|byte| PLANES[usize::from(*byte)] & bit == 0),
-            Stop::Many => text.iter().position(|byte| !self.set.contains(*byte)),
-        };
-        end.unwrap_or(text.len())
+    pub(super) fn run(&self, text: &[u8], at: usize, end: usize) -> usize {
+        match self.stop {
+            Stop::End => end,
+            Stop::One(one) => self.blocks(text, at, end, |block| swar::equal(block, one)),
+            Stop::Two(one, two) => self
+                .blocks(text, at, end, |block| swar::equal(block, one) | swar::equal(block, two)),
+            // With the other control characters, which are seldom.
+            Stop::Space => self.blocks(text, at, end, |block| {
+                swar::less(block, b'\r' + 1) | swar::equal(block, b' ')
+            }),
+            Stop::NoDigit => self.blocks(text, at, end, swar::no_digit),
+            Stop::Many => self.bytes(text, at, end),
+        }
+    }
+
+    /// `stops` tells what ends the run, and possibly more.
+    #[inline]
+    fn blocks(&self, text: &[u8], mut at: usize, end: usize, stops: impl Fn(u64) -> u64) -> usize {
+        while at < end {
+            let Some(block) = swar::block(text, at) else { return self.bytes(text, at, end) };
+            let found = stops(block);
+            at += swar::place(found);
+            if found == 0 {
+                continue;
+            }
+            if at >= end || !self.set.contains(text[at]) {
+                break;
+            }
+            at += 1;
+        }
+        at.min(end)
+    }
+
+    #[inline]
+    fn bytes(&self, text: &[u8], at: usize, end: usize) -> usize {
+        let rest = &text[at..end];
+        at + rest.iter().position(|byte| !self.set.contains(*byte)).unwrap_or(rest.len())
     }
 }

@@ -1,15 +1,15 @@
 //! What can begin at an operation: the bytes, the end of the text, or anything.
 
-use super::Op;
 use super::bytes::ByteSet;
+use super::{Literals, Op, Span, Split};
+use crate::swar;
 use regex_syntax::hir::Look;
 
 /// What can stand where an operation begins, if the rest of the program matches from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct First {
     pub(super) bytes: ByteSet,
-    /// The byte, if it is just one.
-    pub(super) single: Option<u8>,
+    find: Find,
     /// The literal that stands there, if it is one operation: where it begins, and its length.
     pub(super) literal: Option<(u32, u16)>,
     /// The end of the text can.
@@ -18,9 +18,22 @@ pub(super) struct First {
     pub(super) open: bool,
 }
 
+/// How the bytes are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Find {
+    /// One by one.
+    #[default]
+    Set,
+    One(u8),
+    Two(u8, u8),
+    Three(u8, u8, u8),
+    /// The first two of the literal.
+    Pair(u8, u8),
+}
+
 impl First {
     /// Of the operation `at`.
-    pub(super) fn of(ops: &[Op], literals: &[u8], sets: &[ByteSet], at: usize) -> Self {
+    pub(super) fn of(ops: &[Op], literals: &Literals, sets: &[ByteSet], at: usize) -> Self {
         let mut first = Self::default();
         let mut seen = vec![false; ops.len()];
         let mut open = vec![at];
@@ -29,15 +42,17 @@ impl First {
                 continue;
             }
             match ops[at] {
-                Op::Literal { at, .. } => first.bytes.join(&ByteSet::of(literals[at as usize])),
+                Op::Literal { at, .. } => first.bytes.join(&ByteSet::of(literals.bytes(at, 1)[0])),
                 Op::One { set } => first.bytes.join(&sets[usize::from(set)]),
-                Op::Span { set, min, .. } => {
+                Op::Span(Span { set, min, .. }) => {
                     first.bytes.join(&sets[usize::from(set)]);
                     if min == 0 {
                         open.push(at + 1);
                     }
                 }
-                Op::Split { one, other, .. } => open.extend([usize::from(one), usize::from(other)]),
+                Op::Split(Split { one, other, .. }) => {
+                    open.extend([usize::from(one), usize::from(other)])
+                }
                 Op::Jump { to } => open.push(usize::from(to)),
                 Op::Look(Look::End) => first.end = true,
                 // Others are passed through: what they forbid is found out when they are run.
@@ -45,72 +60,129 @@ impl First {
                 Op::Match => first.open = true,
             }
         }
-        first.single = first.bytes.single().filter(|_| !first.open);
         first.literal = literal_at(ops, at);
+        first.find = match (first.literal, first.bytes.few().as_slice()) {
+            (Some((place, len @ 2..)), _) => {
+                let literal = literals.bytes(place, len);
+                Find::Pair(literal[0], literal[1])
+            }
+            (_, [one]) => Find::One(*one),
+            (_, [one, two]) => Find::Two(*one, *two),
+            (_, [one, two, three]) => Find::Three(*one, *two, *three),
+            _ => Find::Set,
+        };
         first
     }
 
-    /// Whether the literal, if there is one, stands at `at` in `haystack`.
+    /// Whether the literal, if there is one, stands at `at` in `text`, which ends at `end`.
     #[inline]
-    fn confirms(&self, literals: &[u8], haystack: &[u8], at: usize) -> bool {
-        self.literal.is_none_or(|(place, len)| {
-            let literal = &literals[place as usize..][..usize::from(len)];
-            haystack[at..].starts_with(literal)
-        })
+    fn confirms(&self, literals: &Literals, text: &[u8], at: usize, end: usize) -> bool {
+        self.literal.is_none_or(|(place, len)| literals.stands(place, len, text, at, end))
     }
 
-    /// Whether `haystack` can go on at `at`.
+    /// Whether `text`, which ends at `end`, can go on at `at`.
     #[inline]
-    pub(super) fn allows(&self, haystack: &[u8], at: usize) -> bool {
-        self.open || haystack.get(at).map_or(self.end, |byte| self.bytes.contains(*byte))
+    pub(super) fn allows(&self, literals: &Literals, text: &[u8], at: usize, end: usize) -> bool {
+        if self.open {
+            return true;
+        }
+        if at >= end {
+            return self.end;
+        }
+        self.bytes.contains(text[at]) && self.confirms(literals, text, at, end)
     }
 
-    /// The first place from `from` to `to` at which `haystack` can go on.
+    /// The first place from `from` to `to` at which `text`, which ends at `end`, can go on.
+    #[inline]
     pub(super) fn next(
         &self,
-        literals: &[u8],
-        haystack: &[u8],
+        literals: &Literals,
+        text: &[u8],
         mut from: usize,
-        to: usize,
+        (to, end): (usize, usize),
     ) -> Option<usize> {
         if self.open {
             return (from <= to).then_some(from);
         }
-        let window_end = haystack.len().min(to + 1);
-        loop {
-            let window = haystack.get(from..window_end)?;
-            let found = match self.single {
-                Some(byte) => memchr::memchr(byte, window),
-                None => window.iter().position(|byte| self.bytes.contains(*byte)),
-            };
-            match found {
-                Some(offset) if self.confirms(literals, haystack, from + offset) => {
-                    return Some(from + offset);
-                }
-                Some(offset) => from += offset + 1,
-                None => return (self.end && to >= haystack.len()).then_some(haystack.len()),
+        let until = end.min(to + 1);
+        while from < until {
+            let Some(found) = self.find(text, from, until) else { break };
+            if self.confirms(literals, text, found, end) {
+                return Some(found);
             }
+            from = found + 1;
         }
+        (self.end && to >= end && from <= end).then_some(end)
+    }
+
+    /// The first place from `at` on and before `until` with one of the bytes.
+    #[inline]
+    fn find(&self, text: &[u8], at: usize, until: usize) -> Option<usize> {
+        match self.find {
+            Find::One(one) => self.blocks(text, at, until, |block, _| swar::equal(block, one)),
+            Find::Two(one, two) => self.blocks(text, at, until, |block, _| {
+                swar::equal(block, one) | swar::equal(block, two)
+            }),
+            Find::Three(one, two, three) => self.blocks(text, at, until, |block, _| {
+                swar::equal(block, one) | swar::equal(block, two) | swar::equal(block, three)
+            }),
+            Find::Pair(one, two) => self.blocks(text, at, until, |block, next| {
+                // The last byte of the block is compared with its follower, too.
+                swar::equal(block, one) & swar::equal(block >> 8 | next << 56, two)
+            }),
+            Find::Set => self.bytes(text, at, until),
+        }
+    }
+
+    /// `found` tells of a block and the byte behind it where one of the bytes is, and possibly more.
+    #[inline]
+    fn blocks(
+        &self,
+        text: &[u8],
+        mut at: usize,
+        until: usize,
+        found: impl Fn(u64, u64) -> u64,
+    ) -> Option<usize> {
+        while at < until {
+            let (Some(block), Some(next)) = (swar::block(text, at), text.get(at + swar::BYTES))
+            else {
+                return self.bytes(text, at, until);
+            };
+            let found = found(block, u64::from(*next));
+            at += swar::place(found);
+            if found == 0 {
+                continue;
+            }
+            if at >= until || self.bytes.contains(text[at]) {
+                break;
+            }
+            at += 1;
+        }
+        (at < until).then_some(at)
+    }
+
+    fn bytes(&self, text: &[u8], at: usize, until: usize) -> Option<usize> {
+        text[at..until].iter().position(|byte| self.bytes.contains(*byte)).map(|offset| at + offset)
     }
 
     /// The last such place.
     pub(super) fn last(
         &self,
-        literals: &[u8],
-        haystack: &[u8],
+        literals: &Literals,
+        text: &[u8],
         from: usize,
-        to: usize,
+        (to, end): (usize, usize),
     ) -> Option<usize> {
-        if self.open || (self.end && to == haystack.len()) {
+        if self.open || (self.end && to == end) {
             return (from <= to).then_some(to);
         }
-        let mut window = haystack.get(from..haystack.len().min(to + 1))?;
+        let mut window = text.get(from..end.min(to + 1))?;
         loop {
-            let offset = match self.single {
-                Some(byte) => memchr::memrchr(byte, window),
-                None => window.iter().rposition(|byte| self.bytes.contains(*byte)),
+            let offset = match self.find {
+                Find::One(byte) | Find::Pair(byte, _) => memchr::memrchr(byte, window),
+                _ => window.iter().rposition(|byte| self.bytes.contains(*byte)),
             }?;
-            if self.confirms(literals, haystack, from + offset) {
+            if self.confirms(literals, text, from + offset, end) {
                 return Some(from + offset);
             }
             window = &window[..offset];

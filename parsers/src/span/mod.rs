@@ -21,6 +21,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 
+use crate::swar;
 use bytes::Class;
 use first::First;
 use regex_syntax::hir::{Hir, Look};
@@ -32,7 +33,7 @@ pub struct Program {
     classes: Box<[Class]>,
     /// What can begin at the places where a choice is made.
     firsts: Box<[First]>,
-    literals: Box<[u8]>,
+    literals: Literals,
     slots: usize,
     start: Start,
 }
@@ -49,7 +50,7 @@ pub enum Outcome {
 /// Working space of a search, to be used again for any program.
 #[derive(Debug, Clone, Default)]
 pub struct Scratch {
-    slots: Vec<usize>,
+    slots: Vec<u32>,
     frames: Vec<run::Frame>,
 }
 
@@ -58,7 +59,7 @@ impl Scratch {
     #[must_use]
     pub fn group(&self, number: usize) -> Option<(usize, usize)> {
         let (start, end) = (*self.slots.get(2 * number)?, *self.slots.get(2 * number + 1)?);
-        (start != UNSET && end != UNSET).then_some((start, end))
+        (start != UNSET && end != UNSET).then_some((start as usize, end as usize))
     }
 }
 
@@ -96,12 +97,18 @@ impl Program {
             + size_of_val(&*self.ops)
             + size_of_val(&*self.classes)
             + size_of_val(&*self.firsts)
-            + self.literals.len()
+            + self.literals.0.len()
     }
 
     /// Searches `haystack`; on a match, `scratch` tells where the groups stand.
     pub fn search(&self, haystack: &[u8], scratch: &mut Scratch) -> Outcome {
-        run::search(self, haystack, scratch)
+        run::search(self, haystack, haystack.len(), scratch)
+    }
+
+    /// As [`Program::search`], of the first `len` bytes of `padded`. What stands behind them has no
+    /// meaning; a search is quicker if there are some.
+    pub fn search_padded(&self, padded: &[u8], len: usize, scratch: &mut Scratch) -> Outcome {
+        run::search(self, padded, len, scratch)
     }
 
     /// Searches `haystack`. On a match, `slots` holds the starts and ends of the groups, numbered as
@@ -114,9 +121,10 @@ impl Program {
         slots: &mut [Option<usize>],
         scratch: &mut Scratch,
     ) -> Outcome {
-        let outcome = run::search(self, haystack, scratch);
+        let outcome = self.search(haystack, scratch);
         if outcome == Outcome::Match {
-            let found = scratch.slots.iter().map(|at| (*at != UNSET).then_some(*at));
+            let found = scratch.slots[..self.slots].iter();
+            let found = found.map(|at| (*at != UNSET).then_some(*at as usize));
             for (slot, at) in slots.iter_mut().zip(found.chain(std::iter::repeat(None))) {
                 *slot = at;
             }
@@ -126,7 +134,41 @@ impl Program {
 }
 
 /// A slot of a group that took no part; no text is so long.
-const UNSET: usize = usize::MAX;
+const UNSET: u32 = u32::MAX;
+
+/// The literals of a program, one behind the other, and a block behind the last.
+#[derive(Debug, Clone, Default)]
+struct Literals(Box<[u8]>);
+
+impl Literals {
+    fn new(mut bytes: Vec<u8>) -> Self {
+        bytes.extend_from_slice(&[0; swar::BYTES]);
+        Self(bytes.into())
+    }
+
+    fn bytes(&self, at: u32, len: u16) -> &[u8] {
+        &self.0[at as usize..][..usize::from(len)]
+    }
+
+    /// Whether a literal, which is not empty, stands at `at` in `text`, which ends at `end`.
+    #[inline]
+    fn stands(&self, place: u32, len: u16, text: &[u8], mut at: usize, end: usize) -> bool {
+        let (mut place, mut len) = (place as usize, usize::from(len));
+        if end.saturating_sub(at) < len {
+            return false;
+        }
+        while let (Some(one), Some(other)) = (swar::block(&self.0, place), swar::block(text, at)) {
+            if len <= swar::BYTES {
+                return swar::same(one, other, len);
+            }
+            if one != other {
+                return false;
+            }
+            (place, at, len) = (place + swar::BYTES, at + swar::BYTES, len - swar::BYTES);
+        }
+        text[at..at + len] == self.0[place..place + len]
+    }
+}
 
 /// Where a match may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,27 +193,13 @@ enum Op {
     One {
         set: u16,
     },
-    /// Between `min` and `max` bytes of the set.
-    Span {
-        set: u16,
-        /// What follows, as one of the program's firsts.
-        next: u16,
-        min: u16,
-        /// [`NO_MAX`]: any number.
-        max: u16,
-        take: Take,
-        greedy: bool,
-    },
+    Span(Span),
     Save {
         slot: u16,
+        /// Whether the slot has to be set back when what follows fails.
+        restored: bool,
     },
-    /// First one, then the other, each if it can begin here (places among the program's firsts).
-    Split {
-        one: u16,
-        other: u16,
-        one_first: u16,
-        other_first: u16,
-    },
+    Split(Split),
     Jump {
         to: u16,
     },
@@ -179,7 +207,34 @@ enum Op {
     Match,
 }
 
+/// Between `min` and `max` bytes of the set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    set: u16,
+    /// What follows, as one of the program's firsts.
+    next: u16,
+    min: u16,
+    /// [`NO_MAX`]: any number.
+    max: u16,
+    take: Take,
+    /// Where the span stands goes to this slot and the one behind it, unless it is [`NO_SLOT`].
+    slot: u16,
+}
+
+/// First one, then the other, each if it can begin here (places among the program's firsts).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Split {
+    one: u16,
+    other: u16,
+    one_first: u16,
+    other_first: u16,
+    /// The slots that only the branches set: from here, so many.
+    cleared: u16,
+    cleared_len: u16,
+}
+
 const NO_MAX: u16 = u16::MAX;
+const NO_SLOT: u16 = u16::MAX;
 
 /// How much of a run is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,6 +243,8 @@ enum Take {
     Longest,
     /// The least, and never more.
     Shortest,
-    /// What lets the rest match, in the order of preference.
-    Search,
+    /// The longest with which the rest matches.
+    Greedy,
+    /// The shortest with which the rest matches.
+    Lazy,
 }

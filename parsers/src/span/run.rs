@@ -1,6 +1,6 @@
 //! The executor: follows the operations, keeps what is left to try in frames, and counts its steps.
 
-use super::{NO_MAX, Op, Outcome, Program, Scratch, Start, Take, UNSET};
+use super::{NO_MAX, NO_SLOT, Op, Outcome, Program, Scratch, Span, Split, Start, Take, UNSET};
 use regex_syntax::hir::Look;
 
 /// Steps that a search may take: the base, and so many for each byte. Rules as they are written take
@@ -9,247 +9,299 @@ const FUEL_BASE: usize = 256;
 const FUEL_PER_BYTE: usize = 8;
 /// A step of fuel for so many bytes of a run.
 const BYTES_PER_STEP: usize = 8;
-/// What is left to try at most; 24 bytes each.
+/// What is left to try at most; 12 bytes each.
 const FRAMES_MAX: usize = 1 << 14;
 
-/// Something to go back to.
+/// In place of where a span ends: it does not stand there.
+const NOWHERE: usize = usize::MAX;
+
+/// Something to go back to; texts are shorter than 4 GiB.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Frame {
-    /// The other branch.
-    Branch { op: u16, at: usize },
+    /// The other branch of a split.
+    Branch { op: u16, at: u32 },
     /// A slot as it was.
-    Slot { slot: u16, old: usize },
+    Slot { slot: u16, old: u32 },
     /// A run that may be given back, down to `low` and below `high`.
-    Longer { op: u16, low: usize, high: usize },
+    Longer { op: u16, low: u32, high: u32 },
     /// A run that may be taken beyond `at`, up to `high`.
-    Shorter { op: u16, at: usize, high: usize },
+    Shorter { op: u16, at: u32, high: u32 },
 }
 
-pub(super) fn search(program: &Program, haystack: &[u8], scratch: &mut Scratch) -> Outcome {
-    let fuel = FUEL_BASE + FUEL_PER_BYTE * haystack.len();
-    let mut run = Run { program, haystack, scratch, fuel };
+/// Searches the first `end` bytes of `text`.
+pub(super) fn search(program: &Program, text: &[u8], end: usize, scratch: &mut Scratch) -> Outcome {
+    if u32::try_from(text.len()).is_err() {
+        return Outcome::OutOfFuel;
+    }
+    if scratch.slots.len() < program.slots {
+        scratch.slots.resize(program.slots, UNSET);
+    }
+    let fuel = FUEL_BASE + FUEL_PER_BYTE * end;
+    let Scratch { slots, frames } = scratch;
+    let mut run = Run { program, text, end, slots, frames, fuel };
+    if program.start == Start::Text {
+        return outcome(run.attempt(0)).unwrap_or(Outcome::NoMatch);
+    }
     let first = &program.firsts[0];
     let mut from = 0;
-    loop {
-        let start = match program.start {
-            Start::Text => 0,
-            Start::Any | Start::Run(_) => {
-                match first.next(&program.literals, haystack, from, haystack.len()) {
-                    Some(start) => start,
-                    None => return Outcome::NoMatch,
-                }
-            }
-        };
+    while from <= end {
+        let Some(start) = first.next(&program.literals, text, from, (end, end)) else { break };
         // An attempt costs a step, even one that ends at once.
         if run.spend(1).is_none() {
             return Outcome::OutOfFuel;
         }
-        match run.attempt(start) {
-            Some(true) => return Outcome::Match,
-            None => return Outcome::OutOfFuel,
-            Some(false) => {}
+        if let Some(outcome) = outcome(run.attempt(start)) {
+            return outcome;
         }
         from = match program.start {
-            Start::Text => return Outcome::NoMatch,
-            Start::Any => start + 1,
-            Start::Run(set) => {
-                start + program.classes[usize::from(set)].run(&haystack[start..]) + 1
-            }
+            Start::Run(set) => program.classes[usize::from(set)].run(text, start, end) + 1,
+            Start::Text | Start::Any => start + 1,
         };
-        if from > haystack.len() {
-            return Outcome::NoMatch;
-        }
+    }
+    Outcome::NoMatch
+}
+
+/// What an attempt says of the whole search, if it says something.
+fn outcome(attempt: Option<bool>) -> Option<Outcome> {
+    match attempt {
+        Some(true) => Some(Outcome::Match),
+        Some(false) => None,
+        None => Some(Outcome::OutOfFuel),
     }
 }
 
 struct Run<'r> {
     program: &'r Program,
-    haystack: &'r [u8],
-    scratch: &'r mut Scratch,
+    text: &'r [u8],
+    /// Where the text ends; what stands behind it has no meaning.
+    end: usize,
+    slots: &'r mut [u32],
+    frames: &'r mut Vec<Frame>,
     fuel: usize,
 }
 
-impl Run<'_> {
+impl<'r> Run<'r> {
     /// Whether there is a match that begins at `start`; `None` when the fuel is used up.
     ///
     /// What costs fuel is what can be repeated: spans, branches, and what is tried again.
     fn attempt(&mut self, start: usize) -> Option<bool> {
-        self.scratch.frames.clear();
-        self.scratch.slots.clear();
-        self.scratch.slots.resize(self.program.slots, UNSET);
-        let (program, haystack) = (self.program, self.haystack);
+        self.frames.clear();
+        self.slots[..self.program.slots].fill(UNSET);
+        let (program, text, end) = (self.program, self.text, self.end);
         let (mut op, mut at) = (0_u16, start);
         loop {
-            let next = op + 1;
-            let goes_on = match program.ops[usize::from(op)] {
+            // Whatever goes on does so from within; what fails goes back.
+            match &program.ops[usize::from(op)] {
                 Op::Literal { at: place, len } => {
-                    let literal = &program.literals[place as usize..][..usize::from(len)];
-                    let found = haystack[at..].starts_with(literal);
-                    found.then_some((next, at + literal.len()))
+                    if program.literals.stands(*place, *len, text, at, end) {
+                        (op, at) = (op + 1, at + usize::from(*len));
+                        continue;
+                    }
                 }
                 Op::One { set } => {
-                    let class = &program.classes[usize::from(set)];
-                    let found = haystack.get(at).is_some_and(|byte| class.contains(*byte));
-                    found.then_some((next, at + 1))
-                }
-                Op::Span { .. } => self.span(op, at)?,
-                Op::Save { slot } => {
-                    let slot_value = &mut self.scratch.slots[usize::from(slot)];
-                    let old = std::mem::replace(slot_value, at);
-                    if !self.scratch.frames.is_empty() {
-                        self.keep(Frame::Slot { slot, old })?;
-                    }
-                    Some((next, at))
-                }
-                Op::Split { one, other, one_first, other_first } => {
-                    self.spend(1)?;
-                    let allows =
-                        |first: u16| program.firsts[usize::from(first)].allows(haystack, at);
-                    match (allows(one_first), allows(other_first)) {
-                        (true, true) => {
-                            self.keep(Frame::Branch { op: other, at })?;
-                            Some((one, at))
-                        }
-                        (true, false) => Some((one, at)),
-                        (false, true) => Some((other, at)),
-                        (false, false) => None,
+                    if at < end && program.classes[usize::from(*set)].contains(text[at]) {
+                        (op, at) = (op + 1, at + 1);
+                        continue;
                     }
                 }
-                Op::Jump { to } => Some((to, at)),
-                Op::Look(look) => look_at(look, haystack, at).then_some((next, at)),
+                Op::Span(span) => {
+                    let reached = self.span(span, op, at)?;
+                    if reached != NOWHERE {
+                        (op, at) = (op + 1, reached);
+                        continue;
+                    }
+                }
+                Op::Save { slot, restored } => {
+                    let old = std::mem::replace(&mut self.slots[usize::from(*slot)], at as u32);
+                    if *restored && !self.frames.is_empty() {
+                        self.keep(Frame::Slot { slot: *slot, old })?;
+                    }
+                    op += 1;
+                    continue;
+                }
+                Op::Split(split) => {
+                    if let Some(to) = self.split(split, op, at)? {
+                        op = to;
+                        continue;
+                    }
+                }
+                Op::Jump { to } => {
+                    op = *to;
+                    continue;
+                }
+                Op::Look(look) => {
+                    if look_at(*look, &text[..end], at) {
+                        op += 1;
+                        continue;
+                    }
+                }
                 Op::Match => {
-                    self.scratch.slots[0] = start;
-                    self.scratch.slots[1] = at;
+                    (self.slots[0], self.slots[1]) = (start as u32, at as u32);
                     return Some(true);
                 }
-            };
-            (op, at) = match goes_on {
-                Some(next) => next,
-                None => match self.back()? {
-                    Some(next) => next,
-                    None => return Some(false),
-                },
-            };
+            }
+            match self.back()? {
+                Some(next) => (op, at) = next,
+                None => return Some(false),
+            }
         }
     }
 
+    #[inline]
     fn spend(&mut self, steps: usize) -> Option<()> {
         self.fuel = self.fuel.checked_sub(steps)?;
         Some(())
     }
 
-    /// A span: where to go on, or nowhere.
+    /// Which branch is taken, if one can be.
     #[inline]
-    fn span(&mut self, op: u16, at: usize) -> Option<Option<(u16, usize)>> {
-        let Op::Span { set, next: first, min, max, take, greedy } =
-            self.program.ops[usize::from(op)]
-        else {
-            unreachable!("only spans are asked for")
+    fn split(&mut self, split: &Split, op: u16, at: usize) -> Option<Option<u16>> {
+        self.spend(1)?;
+        self.clear(split);
+        let allows = |first: u16| {
+            let first = &self.program.firsts[usize::from(first)];
+            first.allows(&self.program.literals, self.text, at, self.end)
         };
-        let limit = self.haystack.len();
-        let limit = if max == NO_MAX { limit } else { limit.min(at + usize::from(max)) };
-        let low = at + usize::from(min);
-        if low > limit {
-            return Some(None);
-        }
-        // Only as much is read as is needed: a lazy run ends early as a rule.
-        let lazy = take == Take::Shortest || (take == Take::Search && !greedy);
-        let until = if lazy { low } else { limit };
-        let class = &self.program.classes[usize::from(set)];
-        let reached = at + class.run(&self.haystack[at..until]);
-        self.spend(1 + (reached - at) / BYTES_PER_STEP)?;
-        if reached < low {
-            return Some(None);
-        }
-        match take {
-            Take::Longest | Take::Shortest => Some(Some((op + 1, reached))),
-            Take::Search if greedy => self.shrink(op, first, low, reached),
-            Take::Search => self.grow(op, low, limit),
+        Some(match (allows(split.one_first), allows(split.other_first)) {
+            (true, true) => {
+                self.keep(Frame::Branch { op, at: at as u32 })?;
+                Some(split.one)
+            }
+            (true, false) => Some(split.one),
+            (false, true) => Some(split.other),
+            (false, false) => None,
+        })
+    }
+
+    /// What a branch that failed has set is nothing that the other one has found.
+    #[inline]
+    fn clear(&mut self, split: &Split) {
+        let from = usize::from(split.cleared);
+        for slot in from..from + usize::from(split.cleared_len) {
+            self.slots[slot] = UNSET;
         }
     }
 
+    /// Where a span that begins at `at` ends, or [`NOWHERE`].
+    #[inline]
+    fn span(&mut self, span: &Span, op: u16, at: usize) -> Option<usize> {
+        let max = usize::from(span.max);
+        let limit = if span.max == NO_MAX { self.end } else { self.end.min(at + max) };
+        let low = at + usize::from(span.min);
+        if low > limit {
+            return Some(NOWHERE);
+        }
+        // Only as much is read as is needed: a lazy run ends early as a rule.
+        let lazy = matches!(span.take, Take::Shortest | Take::Lazy);
+        let until = if lazy { low } else { limit };
+        let reached = self.program.classes[usize::from(span.set)].run(self.text, at, until);
+        self.spend(1 + (reached - at) / BYTES_PER_STEP)?;
+        if reached < low {
+            return Some(NOWHERE);
+        }
+        if span.slot != NO_SLOT {
+            self.slots[usize::from(span.slot)] = at as u32;
+        }
+        match span.take {
+            Take::Longest | Take::Shortest => Some(self.taken(span, reached)),
+            Take::Greedy => self.shrink(span, op, low, reached),
+            Take::Lazy => self.grow(span, op, low, limit),
+        }
+    }
+
+    /// Notes the end of a span.
+    #[inline]
+    fn taken(&mut self, span: &Span, at: usize) -> usize {
+        if span.slot != NO_SLOT {
+            self.slots[usize::from(span.slot) + 1] = at as u32;
+        }
+        at
+    }
+
+    #[inline]
     fn keep(&mut self, frame: Frame) -> Option<()> {
-        if self.scratch.frames.len() >= FRAMES_MAX {
+        if self.frames.len() >= FRAMES_MAX {
             return None;
         }
-        self.scratch.frames.push(frame);
+        self.frames.push(frame);
         Some(())
     }
 
     /// The longest of the runs that end from `low` to `high` with which the text can go on.
-    fn shrink(
-        &mut self,
-        op: u16,
-        next: u16,
-        low: usize,
-        high: usize,
-    ) -> Option<Option<(u16, usize)>> {
-        let first = &self.program.firsts[usize::from(next)];
-        let Some(at) = first.last(&self.program.literals, self.haystack, low, high) else {
+    fn shrink(&mut self, span: &Span, op: u16, low: usize, high: usize) -> Option<usize> {
+        let first = &self.program.firsts[usize::from(span.next)];
+        let Some(at) = first.last(&self.program.literals, self.text, low, (high, self.end)) else {
             self.spend((high - low) / BYTES_PER_STEP)?;
-            return Some(None);
+            return Some(NOWHERE);
         };
         self.spend((high - at) / BYTES_PER_STEP)?;
         if at > low {
-            self.keep(Frame::Longer { op, low, high: at })?;
+            self.keep(Frame::Longer { op, low: low as u32, high: at as u32 })?;
         }
-        Some(Some((op + 1, at)))
+        Some(self.taken(span, at))
     }
 
     /// The shortest of the runs that end from `at` to `high` with which the text can go on.
-    fn grow(&mut self, op: u16, at: usize, high: usize) -> Option<Option<(u16, usize)>> {
-        let Op::Span { set, next, .. } = self.program.ops[usize::from(op)] else {
-            unreachable!("only spans are grown")
-        };
-        let first = &self.program.firsts[usize::from(next)];
-        let Some(found) = first.next(&self.program.literals, self.haystack, at, high) else {
+    fn grow(&mut self, span: &Span, op: u16, at: usize, high: usize) -> Option<usize> {
+        let first = &self.program.firsts[usize::from(span.next)];
+        let Some(found) = first.next(&self.program.literals, self.text, at, (high, self.end))
+        else {
             self.spend((high - at) / BYTES_PER_STEP)?;
-            return Some(None);
+            return Some(NOWHERE);
         };
         self.spend((found - at) / BYTES_PER_STEP)?;
-        if self.program.classes[usize::from(set)].run(&self.haystack[at..found]) < found - at {
-            return Some(None);
+        if self.program.classes[usize::from(span.set)].run(self.text, at, found) < found {
+            return Some(NOWHERE);
         }
         if found < high {
-            self.keep(Frame::Shorter { op, at: found, high })?;
+            self.keep(Frame::Shorter { op, at: found as u32, high: high as u32 })?;
         }
-        Some(Some((op + 1, found)))
+        Some(self.taken(span, found))
     }
 
     /// Goes back to what was left to try last.
     fn back(&mut self) -> Option<Option<(u16, usize)>> {
-        while let Some(frame) = self.scratch.frames.pop() {
-            let found = match frame {
+        while let Some(frame) = self.frames.pop() {
+            let (op, reached) = match frame {
                 Frame::Slot { slot, old } => {
-                    self.scratch.slots[usize::from(slot)] = old;
+                    self.slots[usize::from(slot)] = old;
                     continue;
                 }
-                Frame::Branch { op, at } => Some((op, at)),
-                Frame::Longer { op, low, high } => {
-                    let Op::Span { next, .. } = self.program.ops[usize::from(op)] else {
-                        unreachable!("only spans are shrunk")
+                Frame::Branch { op, at } => {
+                    let Op::Split(split) = &self.program.ops[usize::from(op)] else {
+                        unreachable!("only splits have branches")
                     };
+                    self.clear(split);
+                    return Some(Some((split.other, at as usize)));
+                }
+                Frame::Longer { op, low, high } => {
                     self.spend(1)?;
-                    self.shrink(op, next, low, high - 1)?
+                    let span = self.span_at(op);
+                    (op, self.shrink(span, op, low as usize, high as usize - 1)?)
                 }
                 Frame::Shorter { op, at, high } => {
-                    let Op::Span { set, .. } = self.program.ops[usize::from(op)] else {
-                        unreachable!("only spans are grown")
-                    };
                     self.spend(1)?;
-                    let set = &self.program.classes[usize::from(set)];
-                    if self.haystack.get(at).is_some_and(|byte| set.contains(*byte)) {
-                        self.grow(op, at + 1, high)?
-                    } else {
-                        None
+                    let (at, high) = (at as usize, high as usize);
+                    let span = self.span_at(op);
+                    let set = &self.program.classes[usize::from(span.set)];
+                    if at >= self.end || !set.contains(self.text[at]) {
+                        continue;
                     }
+                    (op, self.grow(span, op, at + 1, high)?)
                 }
             };
-            if found.is_some() {
-                return Some(found);
+            if reached != NOWHERE {
+                return Some(Some((op + 1, reached)));
             }
         }
         Some(None)
+    }
+
+    fn span_at(&self, op: u16) -> &'r Span {
+        match &self.program.ops[usize::from(op)] {
+            Op::Span(span) => span,
+            _ => unreachable!("only spans are given back or taken further"),
+        }
     }
 }
 

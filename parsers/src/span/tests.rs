@@ -93,6 +93,15 @@ fn preferences_are_those_of_the_pattern() {
         (r"(?i)accepted (\S+)", &["ACCEPTED x", "aCcEpTeD y"]),
         ("(?:ab){2,}c", &["abc", "ababc", "abababc"]),
         ("(?:ab){0,2}?c", &["ababc", "c"]),
+        ("(?:(a)|(b)|(c))(?:(d)|e)?$", &["ab", "ae", "bd", "cf", "abce"]),
+        ("^(?:(a)x|(a)y|(a+))(?: (b))?z", &["ayz", "aaz", "a bz", "ax bz", "ay z"]),
+        ("(?:x(a+))?(.*?)(?:(b)(c))?$", &["xaab", "xabc", "bc", "xbbc"]),
+        ("(?:(?:(a))?c)+d", &["acacdcd", "acxcd", "accd"]),
+        (
+            "^(.+?) from (\\S+?)(?: port (\\d+))?(?:: (.+))?$",
+            &["a from b from c port 1: x", "a from b: c"],
+        ),
+        ("(?:(a{1,2}) )?(a+)b", &["aa ab", "aa aab", "a aa", "aaab"]),
     ] {
         check(pattern, texts);
     }
