@@ -375,7 +375,14 @@ fn a_full_spool_makes_tcp_wait_and_costs_udp_messages_that_are_counted() {
 
 #[test]
 fn a_limited_udp_sender_loses_what_is_over_the_limit_and_a_tcp_sender_waits() {
-    let stage = syslog(", limits: {events_per_second: 50, burst: 1s}");
+    let limits = ", limits: {events_per_second: 50, burst: 1s}";
+    check_limited(&syslog(limits));
+    let mut overall = syslog("");
+    overall.agent_extra = limits.into();
+    check_limited(&overall);
+}
+
+fn check_limited(stage: &Stage) {
     let agent = stage.start();
     let (udp, tcp) = addresses(&agent);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -392,7 +399,7 @@ fn a_limited_udp_sender_loses_what_is_over_the_limit_and_a_tcp_sender_waits() {
         let texts = messages(&stage.events());
         texts.iter().filter(|text| text.contains("tcp")).count()
     };
-    wait_for(&agent, "the messages over tcp", |_| arrived(&stage) == 20);
+    wait_for(&agent, "the messages over tcp", |_| arrived(stage) == 20);
 }
 
 #[test]

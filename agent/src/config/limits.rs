@@ -1,55 +1,15 @@
 //! Rate limits of a source, as configured; they change while the agent runs.
 
-use crate::sync::{read, write};
+use crate::limits::{BURST_DEFAULT, Limits, LiveLimits, Pace};
 use logweir_document::{Faults, Table};
-use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
-/// How long a source may exceed its rate unless configured otherwise.
-const BURST_DEFAULT: Duration = Duration::from_secs(1);
-
-/// At most so much.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
-    pub events_per_second: Option<u64>,
-    pub bytes_per_second: Option<u64>,
-    /// So much of unused rate may be spent at once.
-    pub burst: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { events_per_second: None, bytes_per_second: None, burst: BURST_DEFAULT }
-    }
-}
-
-/// Limits that all flows of a source look at; cheap to clone, and clones change together.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct LiveLimits(Arc<RwLock<Limits>>);
-
-impl LiveLimits {
-    #[must_use]
-    pub(crate) fn of(limits: Limits) -> Self {
-        Self(Arc::new(RwLock::new(limits)))
-    }
-
-    #[must_use]
-    pub(crate) fn now(&self) -> Limits {
-        *read(&self.0)
-    }
-
-    /// Takes over what `other` says at the moment; returns whether that differs.
-    pub(crate) fn set(&self, other: &Self) -> bool {
-        let new = other.now();
-        std::mem::replace(&mut *write(&self.0), new) != new
-    }
-}
-
-/// The limits of a source as a whole, and of each of its senders by itself.
+/// The limits of a source as a whole, of each of its senders by itself, and of the agent, which all
+/// sources share.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SourceLimits {
     pub(crate) source: LiveLimits,
     pub(crate) per_sender: LiveLimits,
+    pub(crate) overall: LiveLimits,
 }
 
 impl SourceLimits {
@@ -63,13 +23,28 @@ impl SourceLimits {
         });
         table.finish(faults);
         let per_sender = LiveLimits::of(per_sender.unwrap_or_default());
-        Self { source: LiveLimits::of(whole), per_sender }
+        Self { source: LiveLimits::of(whole), per_sender, overall: LiveLimits::default() }
+    }
+
+    /// The account of a new flow of the source.
+    #[must_use]
+    pub(crate) fn pace(&self) -> Pace {
+        Pace::new(self.source.clone(), self.overall.clone())
     }
 
     /// Takes over what `other` says at the moment; returns whether anything differs.
     pub(crate) fn set(&self, other: &Self) -> bool {
-        self.source.set(&other.source) | self.per_sender.set(&other.per_sender)
+        let own = self.source.set(&other.source) | self.per_sender.set(&other.per_sender);
+        own | self.overall.set(&other.overall)
     }
+}
+
+/// The limits of the agent as a whole.
+pub(super) fn overall(agent: &mut Table<'_>, faults: &mut Faults) -> LiveLimits {
+    let Some(mut table) = agent.table("limits", faults) else { return LiveLimits::default() };
+    let limits = rates(&mut table, faults);
+    table.finish(faults);
+    LiveLimits::of(limits)
 }
 
 fn rates(table: &mut Table<'_>, faults: &mut Faults) -> Limits {

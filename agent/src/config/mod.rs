@@ -12,9 +12,7 @@ mod sources;
 mod syslog;
 
 pub(crate) use changes::changed_sections;
-#[cfg(test)]
-pub(crate) use limits::Limits;
-pub(crate) use limits::{LiveLimits, SourceLimits};
+pub(crate) use limits::SourceLimits;
 use multiline::PRESET_NAMES;
 pub(crate) use multiline::{Grouping, Multiline};
 pub(crate) use reference::REFERENCE;
@@ -23,6 +21,7 @@ pub(crate) use sources::{
 };
 pub(crate) use syslog::{Address, Listen, Network, SyslogConfig, TlsConfig, UnixConfig};
 
+use crate::limits::LiveLimits;
 use crate::parsing::Rules;
 use logweir_document::{DURATION_MAX, Diagnostic, Document, Faults, Layers, Table, parse};
 use logweir_kafka::properties::{Properties, Role};
@@ -157,7 +156,10 @@ impl Config {
         let agent = AgentSection::read(&mut root, faults);
         let kafka = kafka(&mut root, faults);
         let rules_from = rules(&mut root, faults);
-        let sources = sources(&mut root, faults);
+        let mut sources = sources(&mut root, faults);
+        for source in sources.iter_mut().flatten() {
+            source.common_mut().limits.overall = agent.limits.clone();
+        }
         let metrics = metrics(&mut root, faults);
         root.finish(faults);
         let rules = load_rules(&rules_from, sources.as_deref().unwrap_or_default(), faults);
@@ -210,6 +212,7 @@ struct AgentSection {
     workers: usize,
     checkpoint_interval: Duration,
     open_files_max: usize,
+    limits: LiveLimits,
 }
 
 impl AgentSection {
@@ -222,6 +225,7 @@ impl AgentSection {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             checkpoint_interval: CHECKPOINT_INTERVAL_DEFAULT,
             open_files_max: OPEN_FILES_MAX_DEFAULT,
+            limits: LiveLimits::default(),
         };
         let Some(mut table) = root.table("agent", faults) else { return section };
         if let Some(host_name) = table.string("host_name", faults) {
@@ -244,6 +248,7 @@ impl AgentSection {
         if let Some(max) = table.integer("open_files_max", 16..=1_000_000, faults) {
             section.open_files_max = max as usize;
         }
+        section.limits = limits::overall(&mut table, faults);
         table.finish(faults);
         section
     }

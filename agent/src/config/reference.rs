@@ -83,6 +83,13 @@ static AGENT: Section = Section::of(
 that is read to its end is closed to make room, and opened again when it changes; it is then known \
 again by device, inode, birth time and content",
         ),
+        Key::new(
+            "limits",
+            Kind::Section(&OVERALL_LIMITS),
+            Value::Inner,
+            "How much may come in from all sources together, besides the limits of each. Changed \
+limits are in use within seconds.",
+        ),
     ],
 );
 
@@ -260,6 +267,8 @@ const BURST: Key = Key::new(
     "the unused rate of so long may be spent at once",
 )
 .applied(Applied::Live);
+
+static OVERALL_LIMITS: Section = Section::of("", &[EVENTS_PER_SECOND, BYTES_PER_SECOND, BURST]);
 
 static LIMITS: Section = Section::of(
     "",

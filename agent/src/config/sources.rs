@@ -45,6 +45,15 @@ impl SourceConfig {
         }
     }
 
+    pub(super) fn common_mut(&mut self) -> &mut Common {
+        match self {
+            Self::File(file) => &mut file.common,
+            Self::Syslog(syslog) => &mut syslog.common,
+            Self::Stdin(stdin) => &mut stdin.common,
+            Self::Journald(journald) => &mut journald.common,
+        }
+    }
+
     pub(crate) fn common(&self) -> &Common {
         match self {
             Self::File(file) => &file.common,

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const READ_BYTES: usize = 64 << 10;
 /// How long to wait before lines are offered to a full spool again.
@@ -53,7 +53,7 @@ impl Stdin {
         let ended = Arc::new(AtomicBool::new(false));
         let reader = Reader {
             spools: spools.clone(),
-            pace: Pace::new(config.common.limits.source.clone()),
+            pace: config.common.limits.pace(),
             framer: Framer::new(config.common.line_bytes_max, false),
             stop: stop.clone(),
         };
@@ -121,8 +121,8 @@ impl Reader {
                 return true;
             }
             self.append(&records, count);
-            self.pace.spend(Instant::now(), count, length as u64);
-            while let Some(wait) = self.pace.wait(Instant::now()) {
+            self.pace.spend(count, length as u64);
+            while let Some(wait) = self.pace.wait() {
                 if self.stop.load(Ordering::Acquire) {
                     break;
                 }

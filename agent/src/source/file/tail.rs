@@ -120,7 +120,7 @@ impl FileTail {
         heads: Arc<Heads>,
         open_files: OpenFiles,
     ) -> Self {
-        let pace = Pace::new(config.common.limits.source.clone());
+        let pace = config.common.limits.pace();
         let is_archive = start.body.as_archive().is_some();
         let body = start.body.clone();
         let reading = Reading {
@@ -366,7 +366,7 @@ impl Work for FileTail {
             Rewind::To(position) => reading.restart(position),
             Rewind::NotYet => return Turn::Later(Duration::from_millis(50)),
         }
-        if let Some(wait) = reading.pace.wait(Instant::now()) {
+        if let Some(wait) = reading.pace.wait() {
             return Turn::Later(wait);
         }
         let body = match self.body() {
@@ -565,7 +565,7 @@ impl FileTail {
             return Turn::Later(Duration::from_millis(50));
         }
         let now = Instant::now();
-        reading.pace.spend(now, tally.read, tally.bytes);
+        reading.pace.spend(tally.read, tally.bytes);
         if self.end_offset() <= end.offset && !self.is_archive() {
             // What comes after the end was reached begins another line.
             self.finish.store(false, Ordering::Release);

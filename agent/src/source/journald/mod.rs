@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Entries of one turn.
 const TURN_ENTRIES: usize = 500;
@@ -162,7 +162,7 @@ impl Scan {
             reading: Mutex::new(Reading {
                 position,
                 files: Vec::new(),
-                pace: Pace::new(self.config.common.limits.source.clone()),
+                pace: self.config.common.limits.pace(),
             }),
             arrived: Mutex::default(),
             end: AtomicU64::new(position.offset),
@@ -293,7 +293,7 @@ impl Work for JournalTail {
             }
             Rewind::NotYet => return Turn::Later(Duration::from_millis(50)),
         }
-        if let Some(wait) = reading.pace.wait(Instant::now()) {
+        if let Some(wait) = reading.pace.wait() {
             return Turn::Later(wait);
         }
         worker.begin(&self.route, reading.position.prev);
@@ -307,7 +307,7 @@ impl Work for JournalTail {
         }
         reading.position = end;
         let tally = worker.batch.tally();
-        reading.pace.spend(Instant::now(), tally.read, tally.bytes);
+        reading.pace.spend(tally.read, tally.bytes);
         if more { Turn::More } else { Turn::Idle }
     }
 

@@ -26,7 +26,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A longer name of a spool is replaced by its hash: file names are of at most 255 bytes.
 const SPOOL_NAME_BYTES_MAX: usize = 200;
@@ -36,7 +36,7 @@ const SPOOL_NAME_BYTES_MAX: usize = 200;
 pub(crate) struct Intake {
     spools: SpoolSet,
     pace: Mutex<Pace>,
-    sender_paces: Mutex<SenderPaces>,
+    sender_paces: SenderPaces,
     bytes_max: usize,
     allow: Vec<Network>,
     stop: Arc<AtomicBool>,
@@ -101,8 +101,8 @@ impl Syslog {
         )?;
         let intake = Arc::new(Intake {
             spools,
-            pace: Mutex::new(Pace::new(config.common.limits.source.clone())),
-            sender_paces: Mutex::new(SenderPaces::new(config.common.limits.per_sender.clone())),
+            pace: Mutex::new(config.common.limits.pace()),
+            sender_paces: SenderPaces::new(config.common.limits.per_sender.clone()),
             bytes_max: config.common.line_bytes_max,
             allow: config.allow.clone(),
             stop: Arc::new(AtomicBool::new(false)),
@@ -188,16 +188,14 @@ impl Intake {
 
     /// How long a sender has to wait for its own limit and for the source's; `None` if it need not.
     fn wait(&self, sender: Option<IpAddr>) -> Option<Duration> {
-        let now = Instant::now();
-        let own = sender.and_then(|sender| lock(&self.sender_paces).of(sender, now).wait(now));
-        own.max(lock(&self.pace).wait(now))
+        let own = sender.and_then(|sender| self.sender_paces.wait(sender));
+        own.max(lock(&self.pace).wait())
     }
 
     /// Notes on a sender's account what it has sent.
     fn spend(&self, sender: Option<IpAddr>, events: u64, bytes: u64) {
-        let now = Instant::now();
         if let Some(sender) = sender {
-            lock(&self.sender_paces).of(sender, now).spend(now, events, bytes);
+            self.sender_paces.spend(sender, events, bytes);
         }
     }
 
@@ -211,7 +209,7 @@ impl Intake {
             return Ok(());
         }
         self.spools.append(pending.shard, &pending.records, pending.count)?;
-        lock(&self.pace).spend(Instant::now(), pending.count, pending.bytes);
+        lock(&self.pace).spend(pending.count, pending.bytes);
         pending.clear();
         Ok(())
     }
