@@ -326,10 +326,12 @@ pub struct Snapshot {
     pub agent_id: String,
     pub agent_name: String,
     pub version: &'static str,
-    /// Whether Kafka acknowledges: `connecting`, `up`, `unreachable` or `topic_missing`.
+    /// Whether Kafka acknowledges: `connecting`, `up`, `unreachable`, `topic_missing` or `forbidden`.
     pub kafka: &'static str,
     /// Log files that are open; those at rest may be closed.
     pub open_files: u64,
+    /// Why it does not, and what to do; empty while it does.
+    pub kafka_reason: String,
     /// Messages in the producer's queue or on their way.
     pub kafka_in_flight: u64,
     /// How often the producer had to be made anew after a failure.

@@ -233,6 +233,7 @@ impl Parts {
             version: env!("CARGO_PKG_VERSION"),
             kafka: self.context.courier.state().word(),
             open_files: self.discovery.open_files() as u64,
+            kafka_reason: self.context.courier.reason(),
             kafka_in_flight: self.context.courier.in_flight() as u64,
             kafka_restarts: self.context.courier.restarts(),
             checkpoint_errors: self.context.checkpoint.errors(),

@@ -1,6 +1,6 @@
 //! The agent as a process: configured, started, killed, asked for its counts.
 
-use crate::process::{Process, run_to_end};
+use crate::process::{Output, Process, run_to_end};
 use crate::{DEADLINE, Topic, wait};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -44,6 +44,12 @@ impl AgentConfig {
     #[must_use]
     pub fn of_source(topic: &Topic, source: &str) -> Self {
         Self { sources: vec![source.to_owned()], ..Self::of_nothing(topic) }
+    }
+
+    /// The same through another listener, with what the section `kafka` needs for it.
+    #[must_use]
+    pub fn through(self, bootstrap: String, kafka: Vec<String>) -> Self {
+        Self { bootstrap, kafka, ..self }
     }
 
     fn of_nothing(topic: &Topic) -> Self {
@@ -262,6 +268,12 @@ impl Agent {
         if self.starts == 1 {
             assert_eq!(counts.read, expected as u64, "{counts:?}");
         }
+    }
+
+    /// Runs one of the agent's commands with its configuration.
+    #[must_use]
+    pub fn command(&self, name: &str) -> Output {
+        run_to_end("logweir-agent", &[name, "--config", &self.config.display().to_string()])
     }
 
     /// What `logweir-agent status` says; `None` while it does not answer.

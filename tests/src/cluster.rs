@@ -4,6 +4,7 @@
 //! The script that holds the cluster reads from a pipe whose other end this program keeps, so the
 //! cluster stops and its data goes when this program ends, however it ends.
 
+use crate::Identity;
 use crate::process::target_directory;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -23,6 +24,18 @@ impl Node {
     pub const ALL: [Self; 3] = [Self::One, Self::Two, Self::Three];
 }
 
+/// A listener of the brokers, see `tests/kafka/secure.properties`; all but the first are there only if
+/// the cluster is secured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener {
+    Plain = 0,
+    Tls = 20,
+    /// The client shows a certificate.
+    MutualTls = 30,
+    /// SASL over TLS.
+    Sasl = 40,
+}
+
 /// The cluster, for one test at a time.
 #[derive(Debug)]
 pub struct Cluster {
@@ -34,8 +47,31 @@ struct Running {
     port: u16,
     data: PathBuf,
     bootstrap: String,
+    /// With the certificates of a secured cluster.
+    tls: Option<Authority>,
     /// Its standard input is the pipe whose end stops the cluster.
     _holder: Child,
+}
+
+/// Who signs the certificates of a secured cluster.
+#[derive(Debug)]
+struct Authority {
+    folder: PathBuf,
+    identity: Identity,
+}
+
+impl Authority {
+    /// `ca.pem`, and `broker.pem` with key and certificate of the brokers, in `folder`.
+    fn make(folder: &Path) -> Self {
+        std::fs::create_dir_all(folder).expect("the build's directory can be written");
+        let identity = Identity::new("logweir tests", &[], None, 1);
+        identity.write(folder, "ca");
+        let broker = Identity::new("broker", &["127.0.0.1"], Some(&identity), 1);
+        broker.write(folder, "broker");
+        let key = std::fs::read(folder.join("broker.key")).expect("just written");
+        crate::append(&folder.join("broker.pem"), &key);
+        Self { folder: folder.to_owned(), identity }
+    }
 }
 
 static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
@@ -48,6 +84,20 @@ impl Cluster {
     /// The cluster does not start; or it cannot, and `CI` is `true`.
     #[must_use]
     pub fn start() -> Option<Self> {
+        Self::start_with(false)
+    }
+
+    /// The same with listeners for TLS and SASL and access by lists; the cluster of a test program is
+    /// secured or not, for all its tests.
+    ///
+    /// # Panics
+    /// See [`Cluster::start`].
+    #[must_use]
+    pub fn start_secured() -> Option<Self> {
+        Self::start_with(true)
+    }
+
+    fn start_with(secured: bool) -> Option<Self> {
         // A test that panicked with the cluster in its hands leaves nothing worse than dead nodes.
         let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         if running.is_none() {
@@ -55,7 +105,7 @@ impl Cluster {
                 skip(&format!("no real Kafka here: {reason}"));
                 return None;
             }
-            *running = Some(Running::start());
+            *running = Some(Running::start(secured));
         }
         let cluster = Self { running };
         cluster.restart_all();
@@ -68,14 +118,46 @@ impl Cluster {
         &self.running().bootstrap
     }
 
+    /// `HOST:PORT` of one kind of listener, of all nodes.
+    #[must_use]
+    pub fn bootstrap_of(&self, listener: Listener) -> String {
+        let port = self.running().port + listener as u16;
+        (1..=3).map(|node| format!("127.0.0.1:{}", port + node)).collect::<Vec<_>>().join(",")
+    }
+
+    /// The certificate of the authority that has signed those of the brokers.
+    ///
+    /// # Panics
+    /// The cluster is not secured.
+    #[must_use]
+    pub fn authority(&self) -> PathBuf {
+        self.running().tls.as_ref().expect("the cluster is secured").folder.join("ca.pem")
+    }
+
+    /// A certificate of a client, valid from so many days ago on for ten days, as `name.pem` and
+    /// `name.key` in `directory`.
+    ///
+    /// # Panics
+    /// The cluster is not secured.
+    pub fn issue(&self, directory: &Path, name: &str, days_ago: i64) {
+        let tls = self.running().tls.as_ref().expect("the cluster is secured");
+        Identity::new(name, &[], Some(&tls.identity), days_ago).write(directory, name);
+    }
+
+    /// Kafka's own tool for access lists.
+    pub fn acls(&self, arguments: &[&str]) {
+        let running = self.running();
+        running.check(running.script().arg("acls").args(arguments));
+    }
+
     /// SIGKILL to one node; returns when it is gone.
     pub fn kill9(&self, node: Node) {
-        self.running().script("kill9", node);
+        self.running().node("kill9", node);
     }
 
     /// Starts a node that was killed; returns when it serves.
     pub fn restart(&self, node: Node) {
-        self.running().script("restart", node);
+        self.running().node("restart", node);
     }
 
     /// SIGKILL to all nodes.
@@ -95,10 +177,12 @@ impl Cluster {
 }
 
 impl Running {
-    fn start() -> Self {
+    fn start(secured: bool) -> Self {
         let port = free_port();
         let data = target_directory().join("tmp").join(format!("kafka-{}", std::process::id()));
-        let mut holder = script(port, &data)
+        let tls = secured.then(|| Authority::make(&data.join("tls")));
+        let folder = tls.as_ref().map(|tls| tls.folder.as_path());
+        let mut holder = script(port, &data, folder)
             .arg("hold")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -108,15 +192,21 @@ impl Running {
         let stdout = holder.stdout.take().expect("asked for above");
         BufReader::new(stdout).read_line(&mut said).expect("a pipe can be read");
         let bootstrap = said.strip_prefix("ready ").expect("the cluster starts (see above)");
-        Self { port, data, bootstrap: bootstrap.trim_end().to_owned(), _holder: holder }
+        let bootstrap = bootstrap.trim_end().to_owned();
+        Self { port, data, bootstrap, tls, _holder: holder }
     }
 
-    fn script(&self, command: &str, node: Node) {
-        self.check(script(self.port, &self.data).arg(command).arg((node as u8).to_string()));
+    fn script(&self) -> Command {
+        let folder = self.tls.as_ref().map(|tls| tls.folder.as_path());
+        script(self.port, &self.data, folder)
+    }
+
+    fn node(&self, command: &str, node: Node) {
+        self.check(self.script().arg(command).arg((node as u8).to_string()));
     }
 
     fn all(&self, command: &str) {
-        self.check(script(self.port, &self.data).arg(command));
+        self.check(self.script().arg(command));
     }
 
     fn check(&self, command: &mut Command) {
@@ -126,21 +216,25 @@ impl Running {
     }
 }
 
-fn script(port: u16, data: &Path) -> Command {
+fn script(port: u16, data: &Path, tls: Option<&Path>) -> Command {
     let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/cluster"));
     command.env("KAFKA_PORT", port.to_string()).env("KAFKA_DATA", data);
+    match tls {
+        Some(tls) => command.env("KAFKA_TLS", tls),
+        None => command.env_remove("KAFKA_TLS"),
+    };
     command
 }
 
 fn fetch_jars() -> Result<(), String> {
-    let output = script(0, Path::new("")).arg("deps").stdin(Stdio::null()).output();
+    let output = script(0, Path::new(""), None).arg("deps").stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("cannot run tests/kafka/cluster: {error}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.success() { Ok(()) } else { Err(said.trim().to_owned()) }
 }
 
-/// Says so where the test runner cannot swallow it: it captures `eprintln!` only.
-/// Says that a test is skipped, and why.
+/// Says that a test is skipped, and why, where the test runner cannot swallow it: it captures
+/// `eprintln!` only.
 ///
 /// # Panics
 /// `CI` is `true`: nothing may be skipped there.
@@ -150,14 +244,14 @@ pub fn skip(reason: &str) {
     let _ = writeln!(std::io::stderr(), "\nSKIPPED {test}: {reason}");
 }
 
-/// A port P such that P + 1…3 and P + 11…13 are free; below the range that the system gives to
+/// A port P such that P + 1…3, + 11…13, + 21…23, + 31…33 and + 41…43 are free; below the range that the system gives to
 /// clients.
 fn free_port() -> u16 {
-    let first = 20_000 + (std::process::id() % 500) as u16 * 20;
-    let candidates = (0..600).map(|step| 20_000 + (first - 20_000 + step * 20) % 12_000);
+    let first = (std::process::id() % 240) as u16;
+    let candidates = (0..240).map(|step| 20_000 + (first + step) % 240 * 50);
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     candidates
         .into_iter()
-        .find(|port| (1..=3).chain(11..=13).all(|more| free(port + more)))
+        .find(|port| (0..50).step_by(10).all(|ten| (1..=3).all(|one| free(port + ten + one))))
         .expect("some of 12,000 ports are free")
 }

@@ -49,6 +49,29 @@ impl Ingest {
         ingest
     }
 
+    /// Reads through another listener, with what the section `kafka` needs for it.
+    ///
+    /// # Panics
+    /// The configuration cannot be written.
+    pub fn through(&self, bootstrap: &str, kafka: &[String]) {
+        let text = std::fs::read_to_string(&self.config).expect("the configuration is there");
+        let servers = "  bootstrap.servers: ";
+        let lines = text.lines().map(|line| match line.starts_with(servers) {
+            true => format!("{servers}'{bootstrap}'\n  {}\n", kafka.join("\n  ")),
+            false => format!("{line}\n"),
+        });
+        std::fs::write(&self.config, lines.collect::<String>()).expect("it can be written");
+    }
+
+    /// All that it has said, in all its runs.
+    ///
+    /// # Panics
+    /// It does not run.
+    #[must_use]
+    pub fn said(&self) -> String {
+        self.process.as_ref().expect("the ingest runs").said()
+    }
+
     pub fn start(&mut self) {
         let arguments = ["ingest", "--config", &self.config.display().to_string()];
         let output = self.directory.join("ingest.output");

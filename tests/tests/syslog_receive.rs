@@ -1,21 +1,14 @@
 //! Receiving syslog: the scenarios that a receiver must pass, each as a test of its name.
 
 use logweir_tests::{
-    Agent, AgentConfig, Broker, DEADLINE, Event, Topic, directory, free_address, line, wait,
-    wait_until,
+    Agent, AgentConfig, Broker, DEADLINE, Event, Identity, Topic, directory, free_address, line,
+    wait, wait_until,
 };
-use openssl::asn1::Asn1Time;
-use openssl::hash::MessageDigest;
-use openssl::pkey::{PKey, Private};
-use openssl::rsa::Rsa;
 use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslStream, SslVerifyMode};
-use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
-use openssl::x509::{X509, X509Builder, X509Name};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::Path;
 use tempfile::TempDir;
 
 /// An agent with one syslog source that listens for UDP and TCP at one address.
@@ -325,67 +318,6 @@ fn ratelimit_per_source() {
         wait_until("them to be taken", || receiver.agent.counts().is_some_and(|c| c.held == 0));
         receiver.dropped("rate_limit") == before
     });
-}
-
-/// A certificate and its key, made for a test.
-struct Identity {
-    certificate: X509,
-    key: PKey<Private>,
-}
-
-impl Identity {
-    /// Signed by `issuer`, or by itself; valid from so many days ago on for ten days.
-    fn new(name: &str, alternatives: &[&str], issuer: Option<&Self>, days_ago: i64) -> Self {
-        let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
-        let mut subject = X509Name::builder().unwrap();
-        subject.append_entry_by_text("CN", name).unwrap();
-        let subject = subject.build();
-        let mut builder = X509Builder::new().unwrap();
-        builder.set_version(2).unwrap();
-        builder.set_subject_name(&subject).unwrap();
-        let issuer_name = issuer.map_or(&*subject, |issuer| issuer.certificate.subject_name());
-        builder.set_issuer_name(issuer_name).unwrap();
-        builder.set_pubkey(&key).unwrap();
-        let serial = openssl::bn::BigNum::from_u32(rand_serial(name)).unwrap();
-        builder.set_serial_number(&serial.to_asn1_integer().unwrap()).unwrap();
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let begin = now.as_secs() as i64 - days_ago * 86_400;
-        builder.set_not_before(&Asn1Time::from_unix(begin).unwrap()).unwrap();
-        builder.set_not_after(&Asn1Time::from_unix(begin + 864_000).unwrap()).unwrap();
-        if issuer.is_none() {
-            builder
-                .append_extension(BasicConstraints::new().critical().ca().build().unwrap())
-                .unwrap();
-        }
-        if !alternatives.is_empty() {
-            let mut extension = SubjectAlternativeName::new();
-            alternatives.iter().for_each(|name| {
-                extension.dns(name);
-            });
-            let context = builder.x509v3_context(None, None);
-            let extension = extension.build(&context).unwrap();
-            builder.append_extension(extension).unwrap();
-        }
-        let signer = issuer.map_or(&key, |issuer| &issuer.key);
-        builder.sign(signer, MessageDigest::sha256()).unwrap();
-        Self { certificate: builder.build(), key }
-    }
-
-    fn write(&self, directory: &Path, name: &str) {
-        let write = |ending: &str, bytes: Vec<u8>| {
-            // Whole at once: the agent may look at any moment.
-            let (path, draft) =
-                (directory.join(format!("{name}.{ending}")), directory.join("draft"));
-            std::fs::write(&draft, bytes).unwrap();
-            std::fs::rename(draft, path).unwrap();
-        };
-        write("key", self.key.private_key_to_pem_pkcs8().unwrap());
-        write("pem", self.certificate.to_pem().unwrap());
-    }
-}
-
-fn rand_serial(name: &str) -> u32 {
-    name.bytes().fold(7, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) >> 1
 }
 
 /// A TLS client at the receiver; the identity is `name` of the directory.

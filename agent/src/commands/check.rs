@@ -5,8 +5,7 @@ use super::access::Reader;
 use super::{report_faults, show};
 use crate::Config;
 use crate::config::SourceConfig;
-use logweir_kafka::properties::Role;
-use logweir_kafka::topics::Topics;
+use logweir_kafka::topics::{TopicError, Topics};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,9 +80,8 @@ fn check_files(config: &Config) {
 
 /// Whether the brokers answer and the topic is there.
 fn check_kafka(config: &Config) -> bool {
-    let properties = config.kafka.for_role(Role::Consumer);
     let servers = config.kafka.get("bootstrap.servers").unwrap_or_default();
-    let outcome = Topics::connect(&properties.client_config())
+    let outcome = Topics::connect(&config.kafka)
         .and_then(|topics| Ok((topics.brokers()?, topics.shape(&config.topic)?)));
     match outcome {
         Ok((brokers, Some((partitions, replicas)))) => {
@@ -95,15 +93,17 @@ fn check_kafka(config: &Config) -> bool {
         }
         Ok((_, None)) => {
             eprintln!(
-                "error: there is no topic {} on {servers}, or this user may not see it\n  help: logweir topics create --bootstrap-server {servers}",
+                "error: there is no topic {} on {servers}\n  help: logweir topics create --bootstrap-server {servers}",
                 config.topic
             );
             false
         }
+        Err(TopicError::Unreachable(why) | TopicError::Forbidden(why)) => {
+            eprintln!("error: kafka {servers}: {}\n  help: {}", why.reason, why.remedy);
+            false
+        }
         Err(error) => {
-            eprintln!(
-                "error: kafka {servers}: {error}\n  help: is the address right, is the port open from here, do `security.protocol` and the credentials fit?"
-            );
+            eprintln!("error: kafka {servers}: {error}");
             false
         }
     }

@@ -9,12 +9,10 @@ use super::{report_faults, show};
 use crate::Config;
 use crate::config::SourceConfig;
 use crate::status::ask;
-use logweir_kafka::properties::Role;
-use logweir_kafka::topics::Topics;
+use logweir_kafka::certificate::Certificate;
+use logweir_kafka::topics::{TopicError, Topics};
 use logweir_record::TOPIC_DEAD_LETTER;
-use openssl::asn1::Asn1Time;
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
-use openssl::x509::X509;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io;
@@ -223,21 +221,17 @@ fn certificates(config: &Config, findings: &mut Findings) {
         let Some(path) = config.kafka.get(name).filter(|path| Path::new(path).is_file()) else {
             continue;
         };
-        match std::fs::read(path).map(|pem| X509::stack_from_pem(&pem)) {
-            Ok(Ok(chain)) if !chain.is_empty() => {
+        match Certificate::all_of(Path::new(path)) {
+            Ok(chain) => {
                 let what = format!("{name} `{path}`");
                 // In a list of authorities some may be over, as long as one is not.
-                let left = chain.iter().filter_map(days_left);
+                let left = chain.iter().filter_map(Certificate::days_left);
                 let days = if name == "ssl.ca.location" { left.max() } else { left.min() };
                 expiry(&what, days, findings);
             }
-            Ok(_) => findings.error(
-                &format!("{name} `{path}` has no certificate in it"),
-                "name a file in PEM format",
-            ),
             Err(error) => findings.error(
-                &format!("{name} `{path}` cannot be read: {error}"),
-                "make it readable for the agent",
+                &format!("{name} `{path}` cannot be used: {error}"),
+                "name a file in PEM format that the agent may read",
             ),
         }
     }
@@ -254,12 +248,6 @@ fn expiry(what: &str, days: Option<i32>, findings: &mut Findings) {
         Some(days) => findings.well(&format!("{what} holds for {days} more days")),
         None => findings.warning(&format!("{what} has no end that is understood"), "look at it"),
     }
-}
-
-fn days_left(certificate: &X509) -> Option<i32> {
-    let now = Asn1Time::days_from_now(0).ok()?;
-    let left = now.diff(certificate.not_after()).ok()?;
-    Some(if left.secs < 0 { left.days - 1 } else { left.days })
 }
 
 fn brokers(config: &Config, findings: &mut Findings) {
@@ -312,7 +300,7 @@ fn server_certificate(server: &str, place: &str, stream: TcpStream, findings: &m
             let stream = configured.connect(host, stream).ok()?;
             stream.ssl().peer_certificate()
         })
-        .map(|certificate| days_left(&certificate));
+        .map(|certificate| Certificate::from(certificate).days_left());
     match days {
         Some(days) => expiry(&format!("the certificate of `{server}`"), days, findings),
         None => findings.warning(
@@ -323,8 +311,7 @@ fn server_certificate(server: &str, place: &str, stream: TcpStream, findings: &m
 }
 
 fn topics(config: &Config, findings: &mut Findings) {
-    let client = config.kafka.for_role(Role::Consumer).client_config();
-    let outcome = Topics::connect(&client).and_then(|topics| {
+    let outcome = Topics::connect(&config.kafka).and_then(|topics| {
         Ok((topics.brokers()?, topics.shape(&config.topic)?, topics.shape(TOPIC_DEAD_LETTER)?))
     });
     let servers = config.kafka.get("bootstrap.servers").unwrap_or_default();
@@ -335,18 +322,16 @@ fn topics(config: &Config, findings: &mut Findings) {
             match events {
                 Some((partitions, _)) => findings
                     .well(&format!("the topic {} has {partitions} partitions", config.topic)),
-                None => findings.error(
-                    &format!("there is no topic {}, or this user may not see it", config.topic),
-                    &create,
-                ),
+                None => findings.error(&format!("there is no topic {}", config.topic), &create),
             }
             if dead_letter.is_none() {
                 findings.warning(&format!("there is no topic {TOPIC_DEAD_LETTER}"), &create);
             }
         }
-        Err(error) => findings.error(
-            &format!("kafka does not answer: {error}"),
-            "do `security.protocol` and the credentials fit? see the lines above",
-        ),
+        Err(TopicError::Unreachable(why)) => {
+            findings.error(&format!("kafka does not answer: {}", why.reason), &why.remedy);
+        }
+        Err(TopicError::Forbidden(why)) => findings.error(&why.reason, &why.remedy),
+        Err(error) => findings.error(&error.to_string(), "see the lines above"),
     }
 }

@@ -69,6 +69,10 @@ fn table(status: &Value) -> String {
         count(status, "unparsed"),
         drops(status),
     );
+    let reason = text(&status["kafka_reason"]);
+    if !reason.is_empty() {
+        out.push_str(&format!("kafka: {reason}\n"));
+    }
     for source in status["sources"].as_array().into_iter().flatten() {
         let spool = &source["spool"];
         let behind = match spool.is_object() {

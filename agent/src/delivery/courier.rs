@@ -76,14 +76,16 @@ impl Courier {
             stop: AtomicBool::new(false),
             state: AtomicU8::new(KafkaState::Connecting as u8),
             generation: AtomicU64::new(0),
-            brokers: properties.get("bootstrap.servers").unwrap_or_default().to_owned(),
+            properties: properties.clone(),
             restarts: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             batch_bytes: AtomicUsize::new(batch_bytes.unwrap_or(1_000_000)),
             last_trouble: Mutex::new(None),
             last_error: Mutex::default(),
+            reason: Mutex::default(),
+            write_refused: AtomicBool::new(false),
         });
-        let mut keeper = Keeper { shared: shared.clone(), properties, topic: topic.clone() };
+        let mut keeper = Keeper::new(shared.clone(), properties, topic.clone());
         // The first one is made here, so that properties that do not go together end the start.
         let first = keeper.create()?;
         let event_bytes_max = first.0.payload_bytes_max();
@@ -243,6 +245,12 @@ impl Courier {
     #[must_use]
     pub(crate) fn state(&self) -> KafkaState {
         self.shared.state()
+    }
+
+    /// Why nothing is delivered, and what to do; empty while all is well.
+    #[must_use]
+    pub(crate) fn reason(&self) -> String {
+        lock(&self.shared.reason).clone()
     }
 
     /// How often a producer had to be made anew.

@@ -5,7 +5,8 @@ use super::listener::Listener;
 use super::shared::{KafkaState, Shared};
 use crate::sync::{lock, read};
 use logweir_kafka::producer::{Producer, ProducerError};
-use logweir_kafka::properties::Properties;
+use logweir_kafka::properties::{FileStamps, Properties};
+use logweir_kafka::trouble::Explanation;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +15,10 @@ use std::time::{Duration, Instant};
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait between two questions while there is no answer.
 const METADATA_RETRY: Duration = Duration::from_millis(500);
+/// How often the files of certificates and secrets are looked at.
+const FILES_LOOK: Duration = Duration::from_secs(2);
+/// How long a producer that is replaced for changed files may take to send what it has.
+const REPLACE_GRACE: Duration = Duration::from_secs(5);
 /// How often the topic's partitions are counted again.
 const PARTITIONS_RECHECK: Duration = Duration::from_secs(60);
 /// Between two attempts with a new producer after failures, doubling from the first to the second.
@@ -21,12 +26,20 @@ const RESTART_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duratio
 
 /// The courier's thread: makes producers and replaces those that broke.
 pub(super) struct Keeper {
-    pub(super) shared: Arc<Shared>,
-    pub(super) properties: Properties,
-    pub(super) topic: String,
+    shared: Arc<Shared>,
+    properties: Properties,
+    topic: String,
+    /// The files as they were when the producer was made, and when they were last looked at.
+    files: FileStamps,
+    looked: Instant,
 }
 
 impl Keeper {
+    pub(super) fn new(shared: Arc<Shared>, properties: Properties, topic: String) -> Self {
+        let files = properties.file_stamps();
+        Self { shared, properties, topic, files, looked: Instant::now() }
+    }
+
     pub(super) fn create(&mut self) -> Result<(Producer, Arc<Listener>), ProducerError> {
         let generation = self.shared.generation.load(Ordering::Relaxed) + 1;
         let batch_bytes = self.shared.batch_bytes.load(Ordering::Relaxed);
@@ -39,7 +52,8 @@ impl Keeper {
             batch_bytes,
             shrunk: AtomicBool::new(false),
         });
-        let mut properties = self.properties.clone();
+        self.files = self.properties.file_stamps();
+        let mut properties = self.properties.refreshed();
         properties.set("batch.size", &batch_bytes.to_string());
         let producer = Producer::create(&properties, listener.clone())?;
         self.shared.generation.store(generation, Ordering::Release);
@@ -58,6 +72,11 @@ impl Keeper {
             if self.stopped() {
                 return;
             }
+            if self.files_changed() {
+                tracing::info!("certificates or secrets have changed; they are taken up");
+                pause = RESTART_PAUSE.0;
+                continue;
+            }
             self.shared.restarts.fetch_add(1, Ordering::Relaxed);
             if self.shared.acknowledged.load(Ordering::Relaxed) > before {
                 pause = RESTART_PAUSE.0;
@@ -75,9 +94,23 @@ impl Keeper {
         self.create()
             .inspect_err(|error| {
                 self.shared.tell(&error.to_string());
-                self.shared.pause(RESTART_PAUSE.1);
+                self.shared.pause(FILES_LOOK);
             })
             .ok()
+    }
+
+    /// Whether the files are others than those that the producer was made with.
+    fn files_changed(&self) -> bool {
+        self.properties.file_stamps() != self.files
+    }
+
+    /// The same, looked at now and then.
+    fn files_seen_changed(&mut self) -> bool {
+        if self.looked.elapsed() < FILES_LOOK {
+            return false;
+        }
+        self.looked = Instant::now();
+        self.files_changed()
     }
 
     /// Offers the producer as the link until it breaks or the courier stops.
@@ -93,37 +126,57 @@ impl Keeper {
         self.shared.changed.notify_all();
         self.watch(&link);
         if !self.stopped() {
-            listener.frozen.store(true, Ordering::Release);
             *lock(&self.shared.link) = None;
+            if !link.producer.is_broken() {
+                let _ = link.producer.flush(REPLACE_GRACE);
+            }
+            listener.frozen.store(true, Ordering::Release);
             link.producer.abandon();
         }
     }
 
     /// Asks for the topic until it is there.
-    fn partitions(&self, producer: &Producer) -> Option<u32> {
-        while !self.stopped() && !producer.is_broken() {
+    fn partitions(&mut self, producer: &Producer) -> Option<u32> {
+        while !self.stopped() && !producer.is_broken() && !self.files_seen_changed() {
             match producer.partitions(&self.topic, METADATA_TIMEOUT) {
                 Ok(Some(partitions)) => {
-                    self.shared.enter(KafkaState::Up, &self.topic, "");
+                    if !self.shared.write_refused.load(Ordering::Relaxed) {
+                        self.shared.enter_up(&self.topic);
+                    }
                     return Some(partitions);
                 }
-                Ok(None) => self.shared.enter(KafkaState::TopicMissing, &self.topic, ""),
-                Err(error) => {
-                    self.shared.enter(KafkaState::Unreachable, &self.topic, &error.to_string());
+                Ok(None) => {
+                    let reason = format!("there is no topic {}", self.topic);
+                    let remedy = "create it with `logweir topics create`".to_owned();
+                    let why = Explanation { reason, remedy };
+                    self.shared.enter_down(KafkaState::TopicMissing, &self.topic, &why);
                 }
+                Err(ProducerError::Forbidden) => self.shared.enter_forbidden(&self.topic),
+                Err(error) => self.unreachable(&error),
             }
             self.shared.pause(METADATA_RETRY);
         }
         None
     }
 
-    fn watch(&self, link: &Link) {
+    /// What the client said about its connections tells more than that there was no answer.
+    fn unreachable(&self, error: &ProducerError) {
+        let said = lock(&self.shared.last_error).clone();
+        let said = if said.is_empty() { error.to_string() } else { said };
+        let why = Explanation::of_connection(&said, &self.shared.properties);
+        self.shared.enter_down(KafkaState::Unreachable, &self.topic, &why);
+    }
+
+    fn watch(&mut self, link: &Link) {
         let mut checked = Instant::now();
         let mut told = link.partitions;
         while !self.stopped() && !link.producer.is_broken() {
             {
                 let guard = lock(&self.shared.link);
                 let _ = self.shared.changed.wait_timeout(guard, Duration::from_millis(200));
+            }
+            if self.files_seen_changed() {
+                return;
             }
             if checked.elapsed() < PARTITIONS_RECHECK {
                 continue;

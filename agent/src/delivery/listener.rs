@@ -5,6 +5,7 @@ use super::open::OpenPartitions;
 use super::shared::{KafkaState, Shared};
 use crate::sync::{lock, read};
 use logweir_kafka::producer::{DeliveryListener, Failure, FailureKind, Trouble};
+use logweir_kafka::trouble::{Explanation, is_forbidden};
 use logweir_record::{FIELD_OFFSET, FIELD_SOURCE, SourceId, TOPIC_DEAD_LETTER};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,7 +42,8 @@ impl DeliveryListener for Listener {
             self.open.acknowledge(partition);
         }
         self.shared.acknowledged.fetch_add(1, Ordering::Relaxed);
-        self.shared.enter(KafkaState::Up, &self.topic, "");
+        self.shared.write_refused.store(false, Ordering::Relaxed);
+        self.shared.enter_up(&self.topic);
     }
 
     fn failed(&self, failure: &Failure<'_>) {
@@ -50,6 +52,10 @@ impl DeliveryListener for Listener {
         match failure.kind {
             FailureKind::Abandoned => {}
             FailureKind::Refused => self.refused(failure),
+            FailureKind::Forbidden => {
+                self.shared.write_refused.store(true, Ordering::Relaxed);
+                self.shared.enter_forbidden(failure.topic);
+            }
             FailureKind::Other => {
                 self.shared.tell(&format!("{}: {}", failure.topic, failure.reason))
             }
@@ -62,8 +68,14 @@ impl DeliveryListener for Listener {
             // last one could not be reached was told before.
             Trouble::AllBrokersDown => {
                 let last = lock(&self.shared.last_error).clone();
-                let detail = if last.is_empty() { "no broker answers" } else { &last };
-                self.shared.enter(KafkaState::Unreachable, &self.topic, detail);
+                let said = if last.is_empty() { "no broker answers" } else { &last };
+                let why = Explanation::of_connection(said, &self.shared.properties);
+                self.shared.enter_down(KafkaState::Unreachable, &self.topic, &why);
+            }
+            // Without the right to write anything, a producer does not even get its number.
+            Trouble::Error(reason) if is_forbidden(reason) => {
+                self.shared.write_refused.store(true, Ordering::Relaxed);
+                self.shared.enter_forbidden(&self.topic);
             }
             Trouble::Error(reason) => {
                 (*reason).clone_into(&mut lock(&self.shared.last_error));

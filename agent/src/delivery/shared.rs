@@ -3,6 +3,8 @@
 use super::courier::Link;
 use super::lane::Lane;
 use crate::sync::lock;
+use logweir_kafka::properties::Properties;
+use logweir_kafka::trouble::{Explanation, Operation};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
@@ -19,6 +21,7 @@ pub(crate) enum KafkaState {
     Up,
     Unreachable,
     TopicMissing,
+    Forbidden,
 }
 
 impl KafkaState {
@@ -29,6 +32,7 @@ impl KafkaState {
             Self::Up => "up",
             Self::Unreachable => "unreachable",
             Self::TopicMissing => "topic_missing",
+            Self::Forbidden => "forbidden",
         }
     }
 }
@@ -42,7 +46,7 @@ pub(super) struct Shared {
     pub(super) stop: AtomicBool,
     pub(super) state: AtomicU8,
     pub(super) generation: AtomicU64,
-    pub(super) brokers: String,
+    pub(super) properties: Properties,
     pub(super) restarts: AtomicU64,
     /// Chunks acknowledged since the link came up: what tells a working link from a broken one.
     pub(super) acknowledged: AtomicU64,
@@ -50,6 +54,10 @@ pub(super) struct Shared {
     pub(super) last_trouble: Mutex<Option<Instant>>,
     /// What a broker that could not be reached was last said to be up to.
     pub(super) last_error: Mutex<String>,
+    /// Why nothing is delivered, while that is so.
+    pub(super) reason: Mutex<String>,
+    /// The brokers refused a write: what they answer to questions does not count until they take one.
+    pub(super) write_refused: AtomicBool,
 }
 
 impl Shared {
@@ -58,44 +66,86 @@ impl Shared {
             0 => KafkaState::Connecting,
             1 => KafkaState::Up,
             2 => KafkaState::Unreachable,
-            _ => KafkaState::TopicMissing,
+            3 => KafkaState::TopicMissing,
+            _ => KafkaState::Forbidden,
         }
     }
 
-    /// Notes the state; what changed is said once.
-    pub(super) fn enter(&self, state: KafkaState, topic: &str, detail: &str) {
-        let before = self.state.swap(state as u8, Ordering::Relaxed);
-        if before == state as u8 {
+    /// Kafka takes events; said once.
+    pub(super) fn enter_up(&self, topic: &str) {
+        let before = self.state.swap(KafkaState::Up as u8, Ordering::Relaxed);
+        if before == KafkaState::Up as u8 {
             return;
         }
-        match state {
-            KafkaState::Up if before == KafkaState::Connecting as u8 => {
-                tracing::info!(topic, "kafka is reached");
-            }
-            KafkaState::Up => tracing::info!(topic, "kafka is back; delivery goes on"),
-            KafkaState::Unreachable => tracing::warn!(
-                brokers = self.brokers,
-                detail,
-                "kafka cannot be reached; files wait where they are, the spool takes what it can \
-                 hold, and delivery goes on by itself"
-            ),
-            KafkaState::TopicMissing => tracing::warn!(
-                topic,
-                "there is no such topic; create it with `logweir topics create`"
-            ),
-            KafkaState::Connecting => {}
+        lock(&self.reason).clear();
+        if before == KafkaState::Connecting as u8 {
+            tracing::info!(topic, "kafka is reached");
+        } else {
+            tracing::info!(topic, "kafka is back; delivery goes on");
         }
+    }
+
+    /// Kafka takes nothing; said once for each reason that is another one.
+    pub(super) fn enter_down(&self, state: KafkaState, topic: &str, why: &Explanation) {
+        let before = self.state.swap(state as u8, Ordering::Relaxed);
+        let text = why.to_string();
+        {
+            let mut reason = lock(&self.reason);
+            if before == state as u8 && *reason == text {
+                return;
+            }
+            // What a connection is said to suffer from alternates between words for the same.
+            let told = before == state as u8 && state == KafkaState::Unreachable;
+            *reason = text;
+            if told && !self.may_tell() {
+                return;
+            }
+        }
+        let brokers = self.properties.get("bootstrap.servers").unwrap_or_default();
+        let Explanation { reason, remedy } = why;
+        match state {
+            KafkaState::Unreachable => {
+                self.may_tell();
+                tracing::warn!(
+                    brokers,
+                    reason,
+                    help = remedy,
+                    "kafka cannot be reached; files wait where they are, the spool takes what it \
+                     can hold, and delivery goes on by itself"
+                );
+            }
+            _ => tracing::warn!(
+                brokers,
+                topic,
+                reason,
+                help = remedy,
+                "kafka takes no events; they wait, and delivery goes on by itself"
+            ),
+        }
+    }
+
+    /// The brokers do not let this client write to `topic`, or not even see it.
+    pub(super) fn enter_forbidden(&self, topic: &str) {
+        let why = Explanation::forbidden(Operation::Write, topic, &self.properties);
+        self.enter_down(KafkaState::Forbidden, topic, &why);
     }
 
     /// Says what is wrong, but not more often than every [`TROUBLE_INTERVAL`].
     pub(super) fn tell(&self, reason: &str) {
-        let mut last = lock(&self.last_trouble);
-        if last.is_none_or(|at| at.elapsed() >= TROUBLE_INTERVAL) {
-            *last = Some(Instant::now());
+        if self.may_tell() {
             tracing::warn!(reason, "kafka: delivery has a problem and is tried again");
         } else {
             tracing::debug!(reason, "kafka: delivery has a problem");
         }
+    }
+
+    fn may_tell(&self) -> bool {
+        let mut last = lock(&self.last_trouble);
+        let may = last.is_none_or(|at| at.elapsed() >= TROUBLE_INTERVAL);
+        if may {
+            *last = Some(Instant::now());
+        }
+        may
     }
 
     /// Sleeps, but not into a stop.

@@ -24,7 +24,7 @@ pub use nearest::{edit_distance, nearest};
 pub use node::{
     DEPTH_MAX, Document, Key, NODES_MAX, Node, Scalar, Source, Span, Style, Value, parse,
 };
-pub use secret::{private_file, read_secret, secret_of_file};
+pub use secret::{private_file, secret_of_file, secret_path};
 pub use show::{Shown, show};
 pub use table::{
     DURATION_MAX, Shape, Table, parse_byte_size, parse_duration, show_byte_size, show_duration,

@@ -14,13 +14,6 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// The largest secret: a chain of certificates with its key is some ten kilobytes.
 const BYTES_MAX: u64 = 1 << 20;
 
-/// The secret that `node`, called `name` in messages, points to by `{file: PATH}` or
-/// `{credential: NAME}`; without its last line end. What cannot be used is noted.
-pub fn read_secret(node: &Node, name: &str, faults: &mut Faults) -> Option<String> {
-    let path = secret_path(node, name, faults)?;
-    secret_of_file(&path, node.span, faults)
-}
-
 /// The secret in the file at `path`, without its last line end. What is wrong is noted.
 pub fn secret_of_file(path: &Path, span: Span, faults: &mut Faults) -> Option<String> {
     private_file(path, span, faults)?;
@@ -33,7 +26,9 @@ pub fn secret_of_file(path: &Path, span: Span, faults: &mut Faults) -> Option<St
     }
 }
 
-fn secret_path(node: &Node, name: &str, faults: &mut Faults) -> Option<PathBuf> {
+/// The file of the secret that `node`, called `name` in messages, points to by `{file: PATH}` or
+/// `{credential: NAME}`. What cannot be used is noted.
+pub fn secret_path(node: &Node, name: &str, faults: &mut Faults) -> Option<PathBuf> {
     if let Value::Mapping(entries) = &node.value
         && let [(key, value)] = entries.as_slice()
         && let Some(text) = value.text()

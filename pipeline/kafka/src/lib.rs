@@ -1,5 +1,8 @@
-//! What agent and ingest share about Kafka: properties, producer, topics.
+//! What agent and ingest share about Kafka: properties, producer, topics, and what to do when it
+//! does not let them in.
 
+pub mod certificate;
 pub mod producer;
 pub mod properties;
 pub mod topics;
+pub mod trouble;

@@ -53,6 +53,8 @@ pub enum FailureKind {
     Refused,
     /// The producer was given up with the message in it.
     Abandoned,
+    /// This client may not write to the topic.
+    Forbidden,
     /// Anything else: may well succeed when sent again.
     Other,
 }
@@ -86,6 +88,8 @@ pub enum ProducerError {
     Create(KafkaError),
     #[error("no answer from the cluster: {0}")]
     Unreachable(KafkaError),
+    #[error("this client may not see the topic")]
+    Forbidden,
 }
 
 /// A connection to the cluster for sending.
@@ -189,16 +193,23 @@ impl Producer {
     /// The number of partitions of `topic`; `None` if there is no such topic.
     ///
     /// # Errors
-    /// No broker answers within `timeout`.
+    /// No broker answers within `timeout`, or the topic may not be seen.
     pub fn partitions(&self, topic: &str, timeout: Duration) -> Result<Option<u32>, ProducerError> {
-        // All topics are asked for: asking for one by name may create it.
+        // By its name, so that the answer tells a topic that is not there from one that may not be
+        // seen; asking creates nothing (`allow.auto.create.topics`).
         let metadata = self
             .inner
             .client()
-            .fetch_metadata(None, timeout)
+            .fetch_metadata(Some(topic), timeout)
             .map_err(ProducerError::Unreachable)?;
-        let found = metadata.topics().iter().find(|found| found.name() == topic);
-        Ok(found.map(|topic| topic.partitions().len() as u32).filter(|count| *count > 0))
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+            return Ok(None);
+        };
+        let error = found.error().map(RDKafkaErrorCode::from);
+        if error == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+            return Err(ProducerError::Forbidden);
+        }
+        Ok(Some(found.partitions().len() as u32).filter(|count| *count > 0))
     }
 
     /// Messages that are queued or on their way.
@@ -279,6 +290,10 @@ impl ProducerContext for Context {
             Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
                 FailureKind::Abandoned
             }
+            Some(
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed,
+            ) => FailureKind::Forbidden,
             _ => FailureKind::Other,
         };
         let failure = Failure {

@@ -4,14 +4,18 @@
 //! differences are told, never changed in silence, because a partition count that changes sends
 //! sources to other partitions.
 
+use crate::properties::{Properties, Role};
+use crate::trouble::{Explanation, Operation};
 use futures_executor::block_on;
+use rdkafka::ClientContext;
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic,
     ResourceSpecifier, TopicReplication,
 };
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::{Metadata, MetadataTopic};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long one request to the cluster may take before it counts as unreachable.
@@ -84,10 +88,10 @@ impl TopicState {
 /// The cluster could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
-    #[error(
-        "cannot reach the cluster: {0}; check `bootstrap.servers` and that a broker runs there"
-    )]
-    Unreachable(KafkaError),
+    #[error("cannot reach the cluster: {0}")]
+    Unreachable(Explanation),
+    #[error("{0}")]
+    Forbidden(Explanation),
     #[error("cannot {verb} topic `{topic}`: {reason}")]
     Refused { verb: &'static str, topic: String, reason: String },
     #[error(transparent)]
@@ -96,7 +100,25 @@ pub enum TopicError {
 
 /// A connection for administering topics.
 pub struct Topics {
-    admin: AdminClient<DefaultClientContext>,
+    admin: AdminClient<Diary>,
+    properties: Properties,
+}
+
+/// Keeps what the client last said of its connections: an answer that does not come has no reason of
+/// its own.
+#[derive(Debug, Default)]
+struct Diary {
+    last: Mutex<Option<String>>,
+}
+
+impl ClientContext for Diary {
+    fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(facility, message, "librdkafka");
+        if facility == "FAIL" {
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = Some(message.to_owned());
+        }
+    }
 }
 
 impl std::fmt::Debug for Topics {
@@ -108,8 +130,44 @@ impl std::fmt::Debug for Topics {
 impl Topics {
     /// # Errors
     /// A property that librdkafka refuses.
-    pub fn connect(config: &ClientConfig) -> Result<Self, TopicError> {
-        Ok(Self { admin: config.create().map_err(TopicError::Client)? })
+    pub fn connect(properties: &Properties) -> Result<Self, TopicError> {
+        let mut config = properties.client_config();
+        // Asking for a topic by its name must not make it.
+        config.set("allow.auto.create.topics", "false");
+        let admin = config.create_with_context(Diary::default()).map_err(TopicError::Client)?;
+        Ok(Self { admin, properties: properties.clone() })
+    }
+
+    /// What is known about the cluster, or about one topic.
+    fn metadata(&self, topic: Option<&str>) -> Result<Metadata, TopicError> {
+        let client = self.admin.inner();
+        client.fetch_metadata(topic, REQUEST_TIMEOUT).map_err(|error| {
+            let diary = client.context().last.lock().unwrap_or_else(PoisonError::into_inner);
+            let said = diary.clone().unwrap_or_else(|| error.to_string());
+            TopicError::Unreachable(Explanation::of_connection(&said, &self.properties))
+        })
+    }
+
+    /// A topic of `metadata`; `None` if there is none of that name.
+    fn find<'m>(
+        &self,
+        metadata: &'m Metadata,
+        topic: &str,
+    ) -> Result<Option<&'m MetadataTopic>, TopicError> {
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+            return Ok(None);
+        };
+        match found.error().map(RDKafkaErrorCode::from) {
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                let operation = match self.properties.role() {
+                    Role::Producer => Operation::Write,
+                    Role::Consumer => Operation::Read,
+                };
+                let why = Explanation::forbidden(operation, topic, &self.properties);
+                Err(TopicError::Forbidden(why))
+            }
+            _ => Ok(Some(found).filter(|topic| !topic.partitions().is_empty())),
+        }
     }
 
     /// The number of brokers of the cluster.
@@ -117,27 +175,17 @@ impl Topics {
     /// # Errors
     /// No broker answers within [`REQUEST_TIMEOUT`].
     pub fn brokers(&self) -> Result<usize, TopicError> {
-        let metadata = self
-            .admin
-            .inner()
-            .fetch_metadata(None, REQUEST_TIMEOUT)
-            .map_err(TopicError::Unreachable)?;
+        let metadata = self.metadata(None)?;
         Ok(metadata.brokers().len())
     }
 
     /// Partitions and replication of a topic; `None` if there is no such topic.
     ///
     /// # Errors
-    /// No broker answers within [`REQUEST_TIMEOUT`].
+    /// No broker answers within [`REQUEST_TIMEOUT`], or the topic may not be seen.
     pub fn shape(&self, topic: &str) -> Result<Option<(u32, u32)>, TopicError> {
-        // All topics are asked for: asking for one by name may create it.
-        let metadata = self
-            .admin
-            .inner()
-            .fetch_metadata(None, REQUEST_TIMEOUT)
-            .map_err(TopicError::Unreachable)?;
-        let found = metadata.topics().iter().find(|found| found.name() == topic);
-        Ok(found.map(|topic| {
+        let metadata = self.metadata(Some(topic))?;
+        Ok(self.find(&metadata, topic)?.map(|topic| {
             let partitions = topic.partitions();
             let replicas = partitions.first().map_or(0, |partition| partition.replicas().len());
             (partitions.len() as u32, replicas as u32)
@@ -175,14 +223,8 @@ impl Topics {
     /// # Errors
     /// No broker answers within [`REQUEST_TIMEOUT`], or the cluster does not tell the configuration.
     pub fn describe(&self, topic: &str) -> Result<Option<TopicState>, TopicError> {
-        let metadata = self
-            .admin
-            .inner()
-            .fetch_metadata(None, REQUEST_TIMEOUT)
-            .map_err(TopicError::Unreachable)?;
-        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
-            return Ok(None);
-        };
+        let metadata = self.metadata(Some(topic))?;
+        let Some(found) = self.find(&metadata, topic)? else { return Ok(None) };
         let mut partitions: Vec<_> = found.partitions().iter().collect();
         partitions.sort_by_key(|partition| partition.id());
         let partitions = partitions.into_iter().map(|partition| PartitionState {

@@ -186,7 +186,7 @@ fn create_topics(bootstrap: &str) -> Result<()> {
         &[],
         logweir_kafka::properties::Role::Consumer,
     )?;
-    let topics = Topics::connect(&properties.client_config())?;
+    let topics = Topics::connect(&properties)?;
     let shapes = [(TOPIC_EVENTS, cores().get() as u32), (TOPIC_DEAD_LETTER, 1), (TOPIC_AGENTS, 1)];
     for (name, partitions) in shapes {
         let spec = TopicSpec {

@@ -54,6 +54,12 @@ impl IngestConfig {
         }
     }
 
+    /// The same with the secrets that stand in their files now.
+    #[must_use]
+    pub fn refreshed(&self) -> Self {
+        Self { kafka: self.kafka.refreshed(), ..self.clone() }
+    }
+
     fn sections(document: &Document, faults: &mut Faults) -> Option<Self> {
         let mut root = Table::open(&document.root, "", faults)?;
         let kafka = root

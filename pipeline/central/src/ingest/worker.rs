@@ -9,6 +9,7 @@ use super::dead_letter::DeadLetter;
 use super::lag::now_ms;
 use super::statistics::{Statistics, Taken};
 use anyhow::{Context as _, Result, anyhow, bail};
+use logweir_kafka::trouble::{Explanation, Operation};
 use logweir_service::beat;
 use logweir_store::{CommitError, Counts, PartitionWriter, Pushed, Table};
 use rdkafka::ClientContext;
@@ -26,18 +27,23 @@ use std::time::{Duration, Instant};
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a worker tells what it holds.
 const TELL_INTERVAL: Duration = Duration::from_millis(250);
+/// Between two reasons that are told.
+const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) struct Worker {
     consumer: BaseConsumer<Context>,
     config: Arc<IngestConfig>,
     stop: Arc<AtomicBool>,
-    unreachable: bool,
+    /// Why no records arrive, as it was told last, and when.
+    trouble: Option<(String, Instant)>,
 }
 
 /// What the consumer's callbacks need: the state of the worker.
 struct Context {
     state: Mutex<State>,
+    /// What the client last said of its connections.
+    said: Mutex<String>,
 }
 
 struct State {
@@ -68,7 +74,15 @@ impl Context {
     }
 }
 
-impl ClientContext for Context {}
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "librdkafka");
+        // That all brokers are down says nothing about why.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            reason.clone_into(&mut self.said.lock().unwrap_or_else(|lock| lock.into_inner()));
+        }
+    }
+}
 
 impl ConsumerContext for Context {
     fn rebalance(
@@ -117,11 +131,11 @@ impl Worker {
             told: Instant::now(),
             failure: None,
         };
-        let context = Context { state: Mutex::new(state) };
+        let context = Context { state: Mutex::new(state), said: Mutex::default() };
         let consumer: BaseConsumer<Context> =
             properties.client_config().create_with_context(context)?;
         consumer.subscribe(&[&config.topic])?;
-        Ok(Self { consumer, config, stop, unreachable: false })
+        Ok(Self { consumer, config, stop, trouble: None })
     }
 
     /// Polls until told to stop, then writes what is held and leaves the group.
@@ -174,28 +188,43 @@ impl Worker {
         Ok(())
     }
 
-    /// Says once that the cluster is away, and once that it is back; ends on what cannot heal.
+    /// Says what keeps the records away, each reason once a minute; ends on what cannot heal.
     fn note(&mut self, error: KafkaError) -> Result<()> {
         if let KafkaError::MessageConsumptionFatal(_) = error {
             return Err(error).context("the consumer cannot go on");
         }
-        if let Some(RDKafkaErrorCode::UnknownTopicOrPartition) = error.rdkafka_error_code()
-            && !self.unreachable
-        {
-            tracing::warn!(
-                topic = self.config.topic,
-                "the topic does not exist; create it with `logweir topics create`; waiting for it"
-            );
-            self.unreachable = true;
-        } else if !self.unreachable {
-            tracing::warn!(%error, "cannot reach the cluster; trying on");
-            self.unreachable = true;
+        let topic = &self.config.topic;
+        let properties = &self.config.kafka;
+        let why = match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Explanation {
+                reason: format!("there is no topic {topic}"),
+                remedy: "create it with `logweir topics create`".to_owned(),
+            },
+            Some(
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed,
+            ) => Explanation::forbidden(Operation::Read, topic, properties),
+            _ => {
+                let said = self.consumer.context().said.lock();
+                let said = said.unwrap_or_else(|lock| lock.into_inner()).clone();
+                let said = if said.is_empty() { error.to_string() } else { said };
+                Explanation::of_connection(&said, properties)
+            }
+        };
+        let told = self
+            .trouble
+            .as_ref()
+            .is_some_and(|(reason, at)| *reason == why.reason || at.elapsed() < TROUBLE_INTERVAL);
+        if !told {
+            let Explanation { reason, remedy } = why;
+            tracing::warn!(topic, reason, help = remedy, "no records arrive; trying on");
+            self.trouble = Some((reason, Instant::now()));
         }
         Ok(())
     }
 
     fn reached(&mut self) {
-        if std::mem::take(&mut self.unreachable) {
+        if self.trouble.take().is_some() {
             tracing::info!("records arrive again");
         }
     }

@@ -10,7 +10,7 @@ mod names;
 
 use logweir_document::reference::Other;
 use logweir_document::{
-    Faults, Key, Node, Span, Value, nearest, private_file, read_secret, secret_of_file,
+    Faults, Key, Node, Span, Value, nearest, private_file, secret_of_file, secret_path,
 };
 use names::Meaning;
 use rdkafka::config::ClientConfig;
@@ -18,6 +18,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 /// Which kind of client the properties are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,8 @@ const DEFAULTS_PRODUCER: &[(&str, &str)] = &[
     // A batch that fails stops the producer, so that nothing behind it can overtake what is sent
     // again.
     ("enable.gapless.guarantee", "true"),
+    // Topics are planned (`logweir topics create`), never made by asking for them.
+    ("allow.auto.create.topics", "false"),
     ("compression.type", "lz4"),
     ("linger.ms", "50"),
     ("batch.size", "1000000"),
@@ -81,7 +85,7 @@ const FIXED_PRODUCER: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Properties whose value is never shown, and never written where the others are: each is read from a
-/// file, as `<name>: {file: PATH}` or `<name>.file: PATH`, or from a credential, see [`read_secret`].
+/// file, as `<name>: {file: PATH}` or `<name>.file: PATH`, or from a credential, see [`secret_path`].
 const SECRETS: &[&str] = &[
     "sasl.password",
     "sasl.oauthbearer.client.secret",
@@ -93,6 +97,18 @@ const SECRETS: &[&str] = &[
     "ssl.key.pem",
     "ssl.keystore.password",
 ];
+
+/// Properties that name a file which librdkafka reads when a client is made.
+const FILES: &[&str] = &[
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.key.location",
+    "ssl.keystore.location",
+    "ssl.crl.location",
+];
+
+/// What a build has, whatever libraries it was built with.
+const WAYS_IN: &str = "SCRAM-SHA-512 (`sasl.username`, `sasl.password: {file: …}`), or certificates of clients (`security.protocol: ssl`, `ssl.certificate.location`, `ssl.key.location`)";
 
 /// Below this, batches cost more per event than the events themselves.
 const BATCH_SIZE_ADVISED: u64 = 65_536;
@@ -127,7 +143,13 @@ impl Role {
 pub struct Properties {
     role: Role,
     values: BTreeMap<String, String>,
+    /// Where secrets were read from.
+    secret_files: BTreeMap<&'static str, PathBuf>,
 }
+
+/// What a change of the files shows in that properties come from: inode, size and time of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileStamps(Vec<Option<(u64, u64, i64, i64)>>);
 
 impl fmt::Debug for Properties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -158,17 +180,56 @@ impl Properties {
                 Some("write at least `bootstrap.servers: host:9092` in it".into());
             return None;
         };
-        let mut reader = Reader { role, path, values: BTreeMap::new(), faults };
+        let mut reader =
+            Reader { role, path, values: BTreeMap::new(), secret_files: BTreeMap::new(), faults };
         for (key, value) in entries.iter().filter(|(key, _)| !except.contains(&key.name.as_str())) {
             reader.entry(key, value);
         }
-        let values = reader.values;
+        reader.mechanism(node.span);
+        let Reader { values, secret_files, faults, .. } = reader;
         if !values.contains_key("bootstrap.servers") {
             let of = if path.is_empty() { String::new() } else { format!(" in `{path}`") };
             faults.error(node.span, format!("missing `bootstrap.servers`{of}")).remedy =
                 Some("add a line `bootstrap.servers: host:9092`".into());
         }
-        Some(Self { role, values })
+        Some(Self { role, values, secret_files })
+    }
+
+    /// The file that a secret was read from.
+    #[must_use]
+    pub fn secret_file(&self, name: &str) -> Option<&Path> {
+        self.secret_files.get(name).map(PathBuf::as_path)
+    }
+
+    /// The same with the secrets that stand in their files now. One whose file cannot be read stays
+    /// as it was.
+    #[must_use]
+    pub fn refreshed(&self) -> Self {
+        let mut fresh = self.clone();
+        for (name, path) in &self.secret_files {
+            if let Ok(text) = std::fs::read_to_string(path) {
+                fresh.set(name, text.trim_end_matches(['\r', '\n']));
+            }
+        }
+        fresh
+    }
+
+    /// How the files are now that a new client would read: certificates, keys and secrets.
+    #[must_use]
+    pub fn file_stamps(&self) -> FileStamps {
+        let named = FILES.iter().filter_map(|name| self.get(name)).map(Path::new);
+        let stamp = |path: &Path| {
+            let data = path.metadata().ok()?;
+            Some((data.ino(), data.size(), data.mtime(), data.mtime_nsec()))
+        };
+        let files = named.chain(self.secret_files.values().map(PathBuf::as_path));
+        FileStamps(files.map(stamp).collect())
+    }
+
+    /// Which kind of client they are for.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
     }
 
     /// What the user gave for `name` (librdkafka's spelling).
@@ -196,7 +257,11 @@ impl Properties {
         let values = self.values.iter().filter(
             |(name, _)| !matches!(names::meaning(name), Meaning::Known(_, Some(of)) if of != role),
         );
-        Self { role, values: values.map(|(n, v)| (n.clone(), v.clone())).collect() }
+        Self {
+            role,
+            values: values.map(|(n, v)| (n.clone(), v.clone())).collect(),
+            secret_files: self.secret_files.clone(),
+        }
     }
 
     /// The client configuration: our defaults, overridden by what the user gave.
@@ -226,6 +291,7 @@ struct Reader<'f> {
     role: Role,
     path: &'f str,
     values: BTreeMap<String, String>,
+    secret_files: BTreeMap<&'static str, PathBuf>,
     faults: &'f mut Faults,
 }
 
@@ -234,8 +300,8 @@ impl Reader<'_> {
         if let Meaning::Known(name, _) = names::meaning(&key.name)
             && SECRETS.contains(&name)
         {
-            if let Some(value) = read_secret(node, &key.name, self.faults) {
-                self.set(name, &value, node.span);
+            if let Some(path) = secret_path(node, &key.name, self.faults) {
+                self.secret_file(name, &path, node.span);
             }
             return;
         }
@@ -246,7 +312,7 @@ impl Reader<'_> {
         };
         let base = key.name.strip_suffix(".file");
         if let Some(secret) = SECRETS.iter().find(|secret| base == Some(**secret)) {
-            return self.secret_file(secret, text, node.span);
+            return self.secret_file(secret, text.as_ref(), node.span);
         }
         match names::meaning(&key.name) {
             Meaning::Known(name, role) => {
@@ -293,8 +359,25 @@ impl Reader<'_> {
         }
     }
 
-    fn secret_file(&mut self, name: &'static str, path: &str, span: Span) {
-        if let Some(value) = secret_of_file(path.as_ref(), span, self.faults) {
+    /// Refuses what would fail at the first connection: a mechanism that this build does not have.
+    /// GSSAPI is the one that is used unless another is named.
+    fn mechanism(&mut self, section: Span) {
+        let value = |name: &str| self.values.get(name).map_or("", String::as_str);
+        let sasl = value("security.protocol").to_ascii_lowercase().starts_with("sasl");
+        let named = value("sasl.mechanism");
+        if !sasl || !(named.is_empty() || named.eq_ignore_ascii_case("GSSAPI")) || has_gssapi() {
+            return;
+        }
+        let message = match named {
+            "" => "`sasl.mechanism` is missing".to_owned(),
+            _ => format!("`sasl.mechanism` is `{named}`, and this build has no Kerberos"),
+        };
+        self.faults.error(section, message).remedy = Some(format!("use {WAYS_IN}"));
+    }
+
+    fn secret_file(&mut self, name: &'static str, path: &Path, span: Span) {
+        if let Some(value) = secret_of_file(path, span, self.faults) {
+            self.secret_files.insert(name, path.to_owned());
             self.set(name, &value, span);
         }
     }
@@ -346,10 +429,21 @@ impl Reader<'_> {
             }
             other => format!("`{name}` is `{value}`: {other}"),
         };
-        self.faults.error(span, message).remedy =
-            Some("see the configuration reference of librdkafka for its values".into());
+        let remedy = if name.starts_with("sasl.oauthbearer.") {
+            format!("this build cannot fetch tokens; use {WAYS_IN}")
+        } else {
+            "see the configuration reference of librdkafka for its values".to_owned()
+        };
+        self.faults.error(span, message).remedy = Some(remedy);
         false
     }
+}
+
+/// Whether librdkafka was built with a library for Kerberos.
+fn has_gssapi() -> bool {
+    let config = ClientConfig::new().create_native_config();
+    let features = config.and_then(|config| config.get("builtin.features"));
+    features.is_ok_and(|features| features.split(',').any(|feature| feature == "gssapi"))
 }
 
 #[cfg(test)]

@@ -61,14 +61,25 @@ fn run(config: IngestConfig) -> Result<ExitCode> {
         "ingest starts"
     );
     let notifier = Notifier::from_environment();
-    let ingest = Ingest::start(config)?;
-    let counter = ingest.answer()?;
+    let mut files = config.kafka.file_stamps();
+    let mut ingest = Ingest::start(config.clone())?;
+    let mut counter = ingest.answer()?;
     notifier.ready("reads from the topic");
     let mut reported = 0;
     while let Err(RecvTimeoutError::Timeout) = signal.recv_timeout(STATUS_INTERVAL) {
         if ingest.has_failed() {
             ingest.stop()?;
             bail!("a worker ended unasked");
+        }
+        let now = config.kafka.file_stamps();
+        if now != files {
+            tracing::info!("certificates or secrets have changed; the workers start anew");
+            files = now;
+            drop(counter);
+            ingest.stop()?;
+            ingest = Ingest::start(config.refreshed())?;
+            counter = ingest.answer()?;
+            reported = 0;
         }
         if ingest.stalled(STALLED_AFTER).is_none() {
             notifier.feed_watchdog();

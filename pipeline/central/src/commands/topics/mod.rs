@@ -53,6 +53,6 @@ struct ClusterArguments {
 impl ClusterArguments {
     fn connect(&self) -> Result<Topics> {
         let properties = kafka_properties(&self.bootstrap_server, &self.property, Role::Consumer)?;
-        Ok(Topics::connect(&properties.client_config())?)
+        Ok(Topics::connect(&properties)?)
     }
 }
