@@ -6,7 +6,9 @@ use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509Builder, X509Name};
+use std::fs::Permissions;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// A certificate and its key, made for a test.
@@ -71,6 +73,7 @@ impl Identity {
             let (path, draft) =
                 (directory.join(format!("{name}.{ending}")), directory.join("draft"));
             std::fs::write(&draft, bytes).unwrap();
+            std::fs::set_permissions(&draft, Permissions::from_mode(0o600)).unwrap();
             std::fs::rename(draft, path).unwrap();
         };
         write("key", self.key.private_key_to_pem_pkcs8().unwrap());

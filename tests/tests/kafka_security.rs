@@ -6,6 +6,7 @@ use logweir_tests::{
     Agent, AgentConfig, Cluster, Delivery, Identity, Lines, Listener, Topic, append, directory,
     run_to_end, wait_until,
 };
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 const LINES: usize = 200;
@@ -30,6 +31,14 @@ fn sasl(cluster: &Cluster, mechanism: &str, user: &str, password: &Path) -> Vec<
         format!("sasl.username: {user}"),
         format!("sasl.password.file: {}", password.display()),
     ]
+}
+
+/// Readable for its owner only, as a secret has to be.
+fn write_secret(path: &Path, secret: &str) {
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, secret).unwrap();
+    std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::rename(draft, path).unwrap();
 }
 
 /// Lets a principal write to the topic, and nothing else.
@@ -89,7 +98,7 @@ fn agents_that_may_only_write_deliver_by_every_way_in() {
     let Some(cluster) = Cluster::start_secured() else { return };
     let directory = directory();
     let password = directory.path().join("password");
-    std::fs::write(&password, "agent-password\n").unwrap();
+    write_secret(&password, "agent-password\n");
     cluster.issue(directory.path(), "web1", 1);
     let ways = [
         ("tls", Listener::Tls, tls(&cluster.authority())),
@@ -160,7 +169,7 @@ fn a_wrong_password_is_told_and_the_right_one_is_taken_up_from_its_file() {
     let Some(cluster) = Cluster::start_secured() else { return };
     let directory = directory();
     let password = directory.path().join("password");
-    std::fs::write(&password, "wrong-password").unwrap();
+    write_secret(&password, "wrong-password");
     let topic = Topic::create(cluster.bootstrap(), "password", 1);
     allow_writing(&cluster, "User:agent", &topic);
     let kafka = sasl(&cluster, "SCRAM-SHA-512", "agent", &password);
@@ -171,7 +180,7 @@ fn a_wrong_password_is_told_and_the_right_one_is_taken_up_from_its_file() {
     assert_command_tells(&agent, "check", &words);
     assert_command_tells(&agent, "doctor", &words);
     assert!(!agent.said().contains("wrong-password"));
-    std::fs::write(&password, "agent-password").unwrap();
+    write_secret(&password, "agent-password");
     assert_arrived(&topic);
     agent.assert_delivered(LINES);
 }
@@ -202,9 +211,9 @@ fn an_expired_certificate_is_told_and_a_new_one_is_taken_up() {
     allow_writing(&cluster, "User:CN=web3", &topic);
     let kafka = mutual_tls(&cluster, directory.path(), "web3");
     let mut agent = agent(&cluster, Listener::MutualTls, directory.path(), &topic, kafka);
-    let words = ["ssl://127.0.0.1:", "web3.pem`, ended 10 days ago", "put a new one in place"];
+    let words = ["ssl://127.0.0.1:", "web3.pem`, ended 11 days ago", "put a new one in place"];
     assert_told(&mut agent, "unreachable", &words);
-    assert_command_tells(&agent, "doctor", &["web3.pem` ended 10 days ago"]);
+    assert_command_tells(&agent, "doctor", &["web3.pem` ended 11 days ago"]);
     cluster.issue(directory.path(), "web3", 1);
     assert_arrived(&topic);
     agent.assert_delivered(LINES);
@@ -242,7 +251,7 @@ fn an_ingest_that_may_only_read_says_what_it_lacks_and_goes_on_once_it_has_it() 
     let Some(cluster) = Cluster::start_secured() else { return };
     let directory = directory();
     let password = directory.path().join("ingest-password");
-    std::fs::write(&password, "not-it").unwrap();
+    write_secret(&password, "not-it");
     let topic = Topic::create(cluster.bootstrap(), "reading", 1);
     let config = AgentConfig::of_files(&topic, directory.path(), "app.log");
     let mut delivery = Delivery::stopped(directory.path(), &topic, &config);
@@ -261,7 +270,7 @@ fn an_ingest_that_may_only_read_says_what_it_lacks_and_goes_on_once_it_has_it() 
         });
     };
     hears(&mut delivery, &["SASL authentication error", "`User:ingest` with SCRAM-SHA-512"]);
-    std::fs::write(&password, "ingest-password").unwrap();
+    write_secret(&password, "ingest-password");
     hears(
         &mut delivery,
         &[
@@ -294,7 +303,7 @@ fn what_this_build_cannot_do_is_refused_with_what_to_do_instead() {
             "logweir-agent",
             &["check", "--offline", "--config", &tried.display().to_string()],
         );
-        assert_eq!(output.code, Some(1), "{line}: {}", output.stdout);
+        assert_eq!(output.code, Some(78), "{line}: {}", output.stdout);
         assert!(words.iter().all(|word| output.stderr.contains(word)), "{}", output.stderr);
     }
 }

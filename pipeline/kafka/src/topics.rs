@@ -12,9 +12,11 @@ use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic,
     ResourceSpecifier, TopicReplication,
 };
+use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataTopic};
+use rdkafka::producer::{DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -100,7 +102,9 @@ pub enum TopicError {
 
 /// A connection for administering topics.
 pub struct Topics {
-    admin: AdminClient<Diary>,
+    admin: AdminClient<DefaultClientContext>,
+    /// Only asks: it hears why a connection fails, which the other one does not.
+    asking: ThreadedProducer<Diary>,
     properties: Properties,
 }
 
@@ -114,11 +118,21 @@ struct Diary {
 impl ClientContext for Diary {
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(facility, message, "librdkafka");
-        if facility == "FAIL" {
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // That all brokers are down says nothing about why.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            *last = Some(message.to_owned());
+            *last = Some(reason.to_owned());
         }
     }
+}
+
+impl ProducerContext for Diary {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _result: &DeliveryResult<'_>, (): ()) {}
 }
 
 impl std::fmt::Debug for Topics {
@@ -134,13 +148,16 @@ impl Topics {
         let mut config = properties.client_config();
         // Asking for a topic by its name must not make it.
         config.set("allow.auto.create.topics", "false");
-        let admin = config.create_with_context(Diary::default()).map_err(TopicError::Client)?;
-        Ok(Self { admin, properties: properties.clone() })
+        let admin = config.create().map_err(TopicError::Client)?;
+        // It sends nothing, and asks for no right to.
+        config.set("enable.gapless.guarantee", "false").set("enable.idempotence", "false");
+        let asking = config.create_with_context(Diary::default()).map_err(TopicError::Client)?;
+        Ok(Self { admin, asking, properties: properties.clone() })
     }
 
     /// What is known about the cluster, or about one topic.
     fn metadata(&self, topic: Option<&str>) -> Result<Metadata, TopicError> {
-        let client = self.admin.inner();
+        let client = self.asking.client();
         client.fetch_metadata(topic, REQUEST_TIMEOUT).map_err(|error| {
             let diary = client.context().last.lock().unwrap_or_else(PoisonError::into_inner);
             let said = diary.clone().unwrap_or_else(|| error.to_string());
