@@ -210,9 +210,8 @@ mod tests {
 
     #[test]
     fn a_missing_right_is_told_with_the_command_that_gives_it() {
-        let user = properties(
-            "security.protocol: sasl_ssl\nsasl.mechanism: PLAIN\nsasl.username: a\n",
-        );
+        let user =
+            properties("security.protocol: sasl_ssl\nsasl.mechanism: PLAIN\nsasl.username: a\n");
         let explained = Explanation::forbidden(Operation::Write, "logweir.events", &user);
         assert_eq!(
             explained.reason,
