@@ -28,5 +28,5 @@ mod workers;
 
 pub use accounting::{Counts, ListenerSnapshot, Snapshot, SourceSnapshot};
 pub use agent::{Agent, AgentError, STOP_GRACE};
-pub use config::{Config, metrics as metrics_listen};
+pub use config::{Config, LOG as LOG_REFERENCE, log_config, metrics as metrics_listen};
 pub use source::syslog::Addresses;

@@ -3,8 +3,9 @@
 use super::report_faults;
 use crate::config::{REFERENCE, layers};
 use clap::Subcommand;
-use logweir_document::{Shown, show};
-use std::path::PathBuf;
+use logweir_document::reference::Section;
+use logweir_document::{Layers, Shown, show};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What can be configured, and what is
@@ -24,46 +25,77 @@ enum Command {
     Reference,
     /// Print the configuration in effect: the file, its parts, the environment, the defaults
     Show {
-        /// The configuration, see docs/config.md
-        #[arg(long, value_name = "FILE", default_value = "/etc/logweir/agent.yaml")]
-        config: PathBuf,
+        /// The configuration, if not that of the service
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         /// Tell behind each value where it comes from
         #[arg(long)]
         origin: bool,
     },
 }
 
-const SAMPLE_HEAD: &str = "\
+/// A program's configuration, described.
+#[derive(Debug)]
+pub struct Described {
+    pub program: &'static str,
+    pub reference: &'static Section,
+    pub layers: for<'p> fn(&'p Path) -> Layers<'p>,
+    /// The configuration of the service.
+    pub path: &'static str,
+    /// What stands above the sample, in remarks.
+    pub sample_head: &'static str,
+    /// What stands above the page, in Markdown.
+    pub page_head: &'static str,
+}
+
+static AGENT: Described = Described {
+    program: "logweir-agent",
+    reference: &REFERENCE,
+    layers,
+    path: "/etc/logweir/agent.yaml",
+    sample_head: "\
 # The configuration of logweir-agent: all that can be set, commented out with its default where it need
 # not be given. docs/config.md says more. Try it with `logweir-agent check`.
-";
-
-const PAGE_HEAD: &str = include_str!("config.md");
+",
+    page_head: include_str!("config.md"),
+};
 
 impl ConfigCommand {
     pub fn execute(self) -> ExitCode {
+        self.execute_for(&AGENT)
+    }
+
+    /// The command for any program that has described its configuration.
+    pub fn execute_for(self, described: &Described) -> ExitCode {
         match self.command {
-            Command::Sample => print!("{}", sample()),
-            Command::Schema => println!("{:#}", REFERENCE.schema("logweir-agent")),
-            Command::Reference => print!("{}", page()),
-            Command::Show { config, origin } => match layers(&config).read() {
-                Ok(document) => {
-                    let shown = if origin { Shown::Origins } else { Shown::Values };
-                    print!("{}", show(&document, &REFERENCE, shown));
+            Command::Sample => print!("{}", described.sample()),
+            Command::Schema => println!("{:#}", described.reference.schema(described.program)),
+            Command::Reference => print!("{}", described.page()),
+            Command::Show { config, origin } => {
+                let path = config.unwrap_or_else(|| described.path.into());
+                match (described.layers)(&path).read() {
+                    Ok(document) => {
+                        let shown = if origin { Shown::Origins } else { Shown::Values };
+                        print!("{}", show(&document, described.reference, shown));
+                    }
+                    Err(faults) => return report_faults(&faults),
                 }
-                Err(faults) => return report_faults(&faults),
-            },
+            }
         }
         ExitCode::SUCCESS
     }
 }
 
-fn sample() -> String {
-    REFERENCE.sample(SAMPLE_HEAD)
-}
+impl Described {
+    #[must_use]
+    pub fn sample(&self) -> String {
+        self.reference.sample(self.sample_head)
+    }
 
-fn page() -> String {
-    format!("{PAGE_HEAD}{}", REFERENCE.page())
+    #[must_use]
+    pub fn page(&self) -> String {
+        format!("{}{}", self.page_head, self.reference.page())
+    }
 }
 
 #[cfg(test)]
@@ -75,7 +107,7 @@ mod tests {
 
     /// Every setting in use, but for the shipped rules: they take long to load in a test.
     fn uncommented_sample() -> String {
-        let all = uncommented(&sample());
+        let all = uncommented(&AGENT.sample());
         assert!(all.contains("\nagent:") && all.contains("  - type: syslog"), "{all}");
         all.replace("  shipped: true", "  shipped: false").replace("dataset: sshd", "")
     }
@@ -88,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_sample_is_a_configuration_as_it_stands_and_with_every_setting_in_use() {
-        loads(&sample());
+        loads(&AGENT.sample());
         loads(&uncommented_sample());
     }
 
@@ -130,7 +162,7 @@ mod tests {
     fn the_page_about_the_configuration_is_the_one_that_the_program_prints() {
         assert_eq!(
             include_str!("../../../docs/config.md"),
-            page(),
+            AGENT.page(),
             "renew it: logweir-agent config reference >docs/config.md"
         );
     }

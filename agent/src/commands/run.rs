@@ -5,9 +5,10 @@ use super::{report_faults, show};
 use crate::config::Loaded;
 use crate::{Agent, STOP_GRACE};
 use crossbeam_channel::{Receiver, bounded};
+use logweir_service::{start_log, tell_repeats};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -39,7 +40,7 @@ impl Run {
 }
 
 fn run(path: PathBuf, loaded: Loaded) -> ExitCode {
-    start_logging();
+    start_log("logweir-agent", &loaded.config.log);
     let requests = match requests() {
         Ok(requests) => requests,
         Err(error) => {
@@ -63,6 +64,7 @@ fn run(path: PathBuf, loaded: Loaded) -> ExitCode {
             Err(_) => {}
         }
         supervision.look(&agent);
+        tell_repeats(false);
     }
     supervision.stopping();
     tracing::info!("stopping: sending what is read");
@@ -76,6 +78,7 @@ fn run(path: PathBuf, loaded: Loaded) -> ExitCode {
         all_out,
         "stopped; what is held is read again at the next start"
     );
+    tell_repeats(true);
     ExitCode::SUCCESS
 }
 
@@ -99,16 +102,4 @@ fn requests() -> io::Result<Receiver<Request>> {
     };
     std::thread::Builder::new().name("signals".into()).spawn(listen)?;
     Ok(receiver)
-}
-
-/// Log lines to standard error, with a level from `LOGWEIR_LOG` (default `info`).
-fn start_logging() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("LOGWEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .try_init();
 }

@@ -6,6 +6,7 @@
 
 mod changes;
 mod limits;
+mod log;
 mod multiline;
 mod reference;
 mod sources;
@@ -13,8 +14,11 @@ mod syslog;
 
 pub(crate) use changes::changed_sections;
 pub(crate) use limits::SourceLimits;
+pub use log::log_config;
+use log::{LOG_FORMATS, LOG_LEVELS};
 use multiline::PRESET_NAMES;
 pub(crate) use multiline::{Grouping, Multiline};
+pub use reference::LOG;
 pub(crate) use reference::REFERENCE;
 pub(crate) use sources::{
     Common, FileConfig, JournaldConfig, ReadFrom, SourceConfig, SpoolConfig, StdinConfig,
@@ -26,7 +30,7 @@ use crate::parsing::Rules;
 use logweir_document::{DURATION_MAX, Diagnostic, Document, Faults, Layers, Table, parse};
 use logweir_kafka::properties::{Properties, Role};
 use logweir_record::TOPIC_EVENTS;
-use logweir_service::Listen as MetricsListen;
+use logweir_service::{Listen as MetricsListen, LogConfig};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,6 +68,8 @@ pub struct Config {
     pub(crate) path: Option<PathBuf>,
     /// Where metrics are answered.
     pub(crate) metrics: Option<MetricsListen>,
+    /// What it says about itself.
+    pub(crate) log: LogConfig,
 }
 
 /// Where rule packs come from.
@@ -161,6 +167,7 @@ impl Config {
             source.common_mut().limits.overall = agent.limits.clone();
         }
         let metrics = metrics(&mut root, faults);
+        let log = log_config(&mut root, faults);
         root.finish(faults);
         let rules = load_rules(&rules_from, sources.as_deref().unwrap_or_default(), faults);
         let (kafka, topic) = kafka?;
@@ -178,6 +185,7 @@ impl Config {
             sources: sources?,
             path: None,
             metrics,
+            log,
         })
     }
 }

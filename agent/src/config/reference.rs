@@ -2,10 +2,10 @@
 //! A test compares it with what the reader asks for; see [`logweir_document::reference`].
 
 use super::sources::{LINE_BYTES_MAX, LINE_BYTES_MIN, SPOOL_BYTES_MIN};
-use super::{CHECKPOINT_INTERVAL_MIN, PRESET_NAMES};
+use super::{CHECKPOINT_INTERVAL_MIN, LOG_FORMATS, LOG_LEVELS, PRESET_NAMES};
 use logweir_document::DURATION_MAX;
 use logweir_document::reference::{Applied, Key, Kind, List, Others, Section, Value, Variant};
-use logweir_kafka::properties::{Role, described};
+use logweir_kafka::properties::{Role, described, keys};
 use std::time::Duration;
 
 const ANY_DURATION: Kind = Kind::Duration(Duration::ZERO, DURATION_MAX);
@@ -16,7 +16,7 @@ pub(crate) static REFERENCE: Section = Section::of(
     "",
     &[
         Key::new("agent", Kind::Section(&AGENT), Value::Inner, "The agent itself."),
-        Key::new("kafka", Kind::Section(&KAFKA), Value::Inner, "Where events go."),
+        Key::new("kafka", Kind::Section(&KAFKA), Value::Required(""), "Where events go."),
         Key::new(
             "rules",
             Kind::Section(&RULES),
@@ -30,6 +30,7 @@ pub(crate) static REFERENCE: Section = Section::of(
             "Answers for Prometheus, see [metrics.md](metrics.md). None are given \
 without this section.",
         ),
+        Key::new("log", Kind::Section(&LOG), Value::Inner, "What the agent says about itself."),
         Key::new(
             "sources",
             Kind::List(&SOURCES),
@@ -79,9 +80,9 @@ static AGENT: Section = Section::of(
             "open_files_max",
             Kind::Integer(16, 1_000_000),
             Value::Default("8192"),
-            "log files that are open at a time; fewer where the process may not have so many. A file \
-that is read to its end is closed to make room, and opened again when it changes; it is then known \
-again by device, inode, birth time and content",
+            "log files that are open at a time; fewer where the process may not have so \
+many. A file that is read to its end is closed to make room, and opened again when it \
+changes; it is then known again by device, inode, birth time and content",
         ),
         Key::new(
             "limits",
@@ -99,57 +100,20 @@ gives it. Names of Java's client are translated (`buffer.memory`, `max.request.s
 those that cannot be are reported with what to write instead. Values are tried when the file \
 is read. `acks=all` and `enable.idempotence=true` are fixed: the promise rests on them.",
     keys: &[
-        Key::new(
-            "bootstrap.servers",
-            Kind::Text,
-            Value::Required("'kafka1:9092,kafka2:9092'"),
-            "brokers to begin with, `host:port`, separated by commas",
-        )
-        .formerly(&["brokers", "hosts", "bootstrap_servers"]),
+        keys::BOOTSTRAP_SERVERS,
         Key::new(
             "topic",
             Kind::Text,
             Value::Default("logweir.events"),
             "the topic of the events; letters, digits, `.`, `_`, `-`, at most 249",
         ),
-        Key::new(
-            "security.protocol",
-            Kind::Text,
-            Value::Apart("SASL_SSL"),
-            "`plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`",
-        ),
-        Key::new(
-            "ssl.ca.location",
-            Kind::Text,
-            Value::Apart("/etc/logweir/kafka-ca.pem"),
-            "the certificates, PEM, that vouch for the brokers",
-        ),
-        Key::new(
-            "ssl.certificate.location",
-            Kind::Text,
-            Value::Apart("/etc/logweir/agent.pem"),
-            "the agent's own certificate, for mutual TLS",
-        ),
-        Key::new(
-            "ssl.key.location",
-            Kind::Text,
-            Value::Apart("/etc/logweir/agent.key"),
-            "its key; not everybody may be able to read the file",
-        ),
-        Key::new(
-            "sasl.mechanism",
-            Kind::Text,
-            Value::Apart("SCRAM-SHA-512"),
-            "how to log in: `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER`, \
-`GSSAPI`",
-        ),
-        Key::new("sasl.username", Kind::Text, Value::Apart("logweir-agent"), "as whom to log in"),
-        Key::new(
-            "sasl.password",
-            Kind::Secret,
-            Value::Apart("{file: /etc/logweir/kafka.password}"),
-            "where the password is, see [Secrets](#secrets)",
-        ),
+        keys::SECURITY_PROTOCOL,
+        keys::SSL_CA_LOCATION,
+        keys::SSL_CERTIFICATE_LOCATION,
+        keys::SSL_KEY_LOCATION,
+        keys::SASL_MECHANISM,
+        keys::SASL_USERNAME,
+        keys::SASL_PASSWORD,
     ],
     others: Some(Others {
         about: "Defaults that are not Kafka's own; `delivery.timeout.ms: 0` is without \
@@ -177,13 +141,32 @@ of the same id. Changed packs are in use within seconds",
     ],
 );
 
+/// The section `log` of both programs.
+pub static LOG: Section = Section::of(
+    "",
+    &[
+        Key::new(
+            "format",
+            Kind::Choice(&LOG_FORMATS),
+            Value::Default("text"),
+            "`text`: for a reader, with priorities in the journal; `ecs`: a JSON object \
+a line, by the Elastic Common Schema",
+        ),
+        Key::new(
+            "level",
+            Kind::Choice(&LOG_LEVELS),
+            Value::Default("info"),
+            "the least urgent that is said; `LOGWEIR_LOG` goes before it",
+        ),
+    ],
+);
+
 static METRICS: Section = Section::of(
     "",
     &[Key::new(
         "listen",
         Kind::Text,
-        // A section that is not there has no metrics, so there is nothing that must be given.
-        Value::Optional("'127.0.0.1:9598'"),
+        Value::Required("'127.0.0.1:9598'"),
         "a loopback address, or `unix:` and the path of a socket",
     )],
 );

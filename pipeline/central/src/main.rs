@@ -3,6 +3,7 @@
 use clap::{CommandFactory as _, Parser, Subcommand};
 use logweir::commands;
 use logweir_agent::commands::assist;
+use logweir_agent::commands::config::ConfigCommand;
 use std::process::ExitCode;
 
 /// Brings agents' events from Kafka into the table, exactly once, and finds them again.
@@ -22,6 +23,7 @@ enum Command {
     Audit(commands::audit::AuditCommand),
     Agents(commands::agents::AgentsCommand),
     Broker(commands::broker::BrokerCommand),
+    Config(ConfigCommand),
     Completions(assist::Completions),
     #[command(hide = true)]
     Man(assist::Man),
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Command::Audit(command) => command.execute(),
         Command::Agents(command) => command.execute(),
         Command::Broker(command) => command.execute(),
+        Command::Config(command) => command.execute_for(&commands::config::INGEST),
         Command::Completions(command) => command.execute(Arguments::command()),
         Command::Man(command) => command.execute(Arguments::command()),
     }

@@ -1,10 +1,11 @@
 //! `logweir broker`: the embedded single-node broker as a process of its own.
 
 use super::ingest::signals;
-use super::{report, start_logging};
+use super::report;
 use anyhow::Result;
 use clap::Args;
 use logweir_broker::{Broker, BrokerConfig};
+use logweir_service::{LogConfig, start_log};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,7 +27,7 @@ impl BrokerCommand {
     }
 
     fn run(self) -> Result<ExitCode> {
-        start_logging();
+        start_log("logweir", &LogConfig::default());
         let signal = signals()?;
         let broker = Broker::start(BrokerConfig::new(self.listen, self.data))?;
         println!("listening on {}", broker.address());

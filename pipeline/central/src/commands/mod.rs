@@ -4,6 +4,7 @@
 pub mod agents;
 pub mod audit;
 pub mod broker;
+pub mod config;
 pub mod demo;
 pub mod ingest;
 pub mod search;
@@ -31,16 +32,6 @@ fn report(outcome: Result<ExitCode>) -> ExitCode {
 fn report_faults(faults: &[Diagnostic]) -> ExitCode {
     eprint!("{}", render_all(faults, std::io::stderr().is_terminal()));
     ExitCode::from(EXIT_CONFIG)
-}
-
-/// Reads and parses a YAML file.
-fn document(path: &Path) -> Result<logweir_document::Document, Vec<Diagnostic>> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let remedy = "name an existing file with --config, readable by this user";
-        vec![Diagnostic::of_file(&name, format!("cannot be read: {error}")).with_remedy(remedy)]
-    })?;
-    parse(&name, &text).map_err(|fault| vec![*fault])
 }
 
 /// The table to read: as told, or where ingest and demo put it by default.
@@ -103,17 +94,4 @@ pub(crate) fn kafka_properties(
             Err(anyhow!("{}", list.join("; ")))
         }
     }
-}
-
-/// Log lines of a running service: to standard error, with a level from `LOGWEIR_LOG` (default
-/// `info`).
-fn start_logging() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("LOGWEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .try_init();
 }

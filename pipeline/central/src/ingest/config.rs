@@ -1,13 +1,14 @@
 //! The configuration of `logweir ingest`.
 
+use super::reference::REFERENCE;
 use super::status::StatusPlace;
 use crate::sinks::SinkConfig;
-use logweir_document::{Diagnostic, Document, Faults, Table};
+use logweir_document::{Diagnostic, Document, Faults, Layers, Table};
 use logweir_kafka::properties::{Properties, Role};
 use logweir_record::TOPIC_EVENTS;
-use logweir_service::Listen;
+use logweir_service::{Listen, LogConfig};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The consumer group that is used unless the configuration names another.
@@ -38,6 +39,14 @@ pub struct IngestConfig {
     pub status: StatusPlace,
     /// Where metrics are answered.
     pub metrics: Option<Listen>,
+    /// What it says about itself.
+    pub log: LogConfig,
+}
+
+/// What a configuration is put together of.
+#[must_use]
+pub fn layers(path: &Path) -> Layers<'_> {
+    Layers { main: path, parts: "ingest.d", reference: &REFERENCE }
 }
 
 impl IngestConfig {
@@ -46,7 +55,7 @@ impl IngestConfig {
     /// # Errors
     /// Every fault of the document.
     pub fn read(document: &Document) -> Result<Self, Vec<Diagnostic>> {
-        let mut faults = Faults::new(document.source.clone());
+        let mut faults = Faults::of(document, &REFERENCE);
         let config = Self::sections(document, &mut faults);
         match config {
             Some(config) if !faults.has_errors() => Ok(config),
@@ -60,11 +69,14 @@ impl IngestConfig {
         Self { kafka: self.kafka.refreshed(), ..self.clone() }
     }
 
-    fn sections(document: &Document, faults: &mut Faults) -> Option<Self> {
+    /// Reads the document; what is wrong with it is noted.
+    pub(crate) fn sections(document: &Document, faults: &mut Faults) -> Option<Self> {
         let mut root = Table::open(&document.root, "", faults)?;
-        let kafka = root
-            .required("kafka", faults)
-            .and_then(|node| Properties::read(node, "kafka", Role::Consumer, faults));
+        let kafka = root.required("kafka", faults);
+        if let Some(table) = root.table("kafka", faults) {
+            table.leave_others(faults);
+        }
+        let kafka = kafka.and_then(|node| Properties::read(node, "kafka", Role::Consumer, faults));
         let topic = root.string("topic", faults).unwrap_or(TOPIC_EVENTS).to_owned();
         let workers = workers(&mut root, faults);
         let mut path = None;
@@ -83,6 +95,7 @@ impl IngestConfig {
         let sinks = SinkConfig::read_all(&mut root, faults);
         let status = status(&mut root, faults);
         let metrics = logweir_agent::metrics_listen(&mut root, faults);
+        let log = logweir_agent::log_config(&mut root, faults);
         root.finish(faults);
         let mut kafka = kafka?;
         let group = kafka.get("group.id").unwrap_or(GROUP_DEFAULT).to_owned();
@@ -100,6 +113,7 @@ impl IngestConfig {
             sinks,
             status,
             metrics,
+            log,
         })
     }
 }

@@ -15,6 +15,7 @@ mod dead_letter;
 mod lag;
 mod maintenance;
 mod metrics;
+mod reference;
 mod statistics;
 mod status;
 mod worker;
@@ -22,7 +23,10 @@ mod worker;
 pub(crate) use dead_letter::DeadLetter;
 pub(crate) use metrics::METRICS;
 
-pub use config::{FLUSH_BYTES_DEFAULT, FLUSH_INTERVAL_DEFAULT, GROUP_DEFAULT, IngestConfig, cores};
+pub use config::{
+    FLUSH_BYTES_DEFAULT, FLUSH_INTERVAL_DEFAULT, GROUP_DEFAULT, IngestConfig, cores, layers,
+};
+pub use reference::REFERENCE;
 pub use statistics::{Commits, PartitionStatistics, Seen, Statistics, Tally};
 pub use status::{Counter, PartitionStatus, SOCKET_DEFAULT, SinkStatus, Status, StatusPlace};
 

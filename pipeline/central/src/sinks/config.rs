@@ -6,7 +6,7 @@ use super::http::Client;
 use super::ndjson::Ndjson;
 use super::stdout::Stdout;
 use super::{Guarantee, Sink};
-use logweir_document::{Faults, Node, Table};
+use logweir_document::{Faults, Node, Table, read_secret, secret_of_file};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,8 +16,8 @@ const ROTATE_DEFAULT: u64 = 256 << 20;
 /// How long an event may wait for others in a batch.
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 const BATCH_BYTES_DEFAULT: u64 = 8 << 20;
-const BATCH_BYTES_MAX: u64 = 64 << 20;
-const WORKERS_MAX: u64 = 64;
+pub(crate) const BATCH_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const WORKERS_MAX: u64 = 64;
 
 /// One sink as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +110,9 @@ impl SinkConfig {
             _ => SinkKind::Stdout,
         };
         let workers = table.integer("workers", 1..=WORKERS_MAX, faults).unwrap_or(1);
-        let batch_bytes = table.byte_size("batch.bytes", faults).unwrap_or(BATCH_BYTES_DEFAULT);
+        let batch_bytes = table
+            .byte_size_within("batch.bytes", 1..=BATCH_BYTES_MAX, faults)
+            .unwrap_or(BATCH_BYTES_DEFAULT);
         let interval = table.duration("batch.interval", faults).unwrap_or(INTERVAL_DEFAULT);
         table.finish(faults);
         Some(Self {
@@ -118,7 +120,7 @@ impl SinkConfig {
             kind,
             workers: usize::try_from(workers).unwrap_or(1),
             interval,
-            batch_bytes: batch_bytes.clamp(1, BATCH_BYTES_MAX),
+            batch_bytes,
         })
     }
 
@@ -165,19 +167,7 @@ impl Server {
                 Some("write `https://host:9200`, several separated by commas".into());
             return None;
         }
-        let credentials = match (table.string("user", faults), table.node("password_file")) {
-            (None, None) => None,
-            (Some(user), Some(file)) => {
-                let password = file_text(file, faults)?;
-                let password = password.trim_end_matches(['\r', '\n']).to_owned();
-                Some(Credentials { user: user.to_owned(), password })
-            }
-            _ => {
-                faults.error(table.span(), "`user` and `password_file` belong together").remedy =
-                    Some("give both or none".into());
-                return None;
-            }
-        };
+        let credentials = credentials(table, faults)?;
         let ca = match table.node("ca_file") {
             Some(file) => Some(file_text(file, faults)?.into_bytes()),
             None => None,
@@ -187,6 +177,34 @@ impl Server {
 
     fn client(&self) -> Result<Client, String> {
         Client::new(&self.urls, self.credentials.as_ref(), self.ca.as_deref())
+    }
+}
+
+/// The user and the password, if there are any; `None` if they cannot be used.
+fn credentials(table: &mut Table<'_>, faults: &mut Faults) -> Option<Option<Credentials>> {
+    let user = table.string("user", faults);
+    let (secret, file) = (table.node("password"), table.node("password_file"));
+    let password = match (secret, file) {
+        (Some(node), None) => Some(read_secret(node, "password", faults)?),
+        (None, Some(node)) => {
+            let path = node.text().unwrap_or_default();
+            Some(secret_of_file(path.as_ref(), node.span, faults)?)
+        }
+        (None, None) => None,
+        (Some(node), Some(_)) => {
+            faults.error(node.span, "`password` and `password_file` are given").remedy =
+                Some("keep one of them".into());
+            return None;
+        }
+    };
+    match (user, password) {
+        (None, None) => Some(None),
+        (Some(user), Some(password)) => Some(Some(Credentials { user: user.to_owned(), password })),
+        _ => {
+            faults.error(table.span(), "`user` and `password` belong together").remedy =
+                Some("give both or none".into());
+            None
+        }
     }
 }
 

@@ -21,6 +21,7 @@ mod stdout;
 mod tests;
 mod worker;
 
+pub(crate) use config::{BATCH_BYTES_MAX, WORKERS_MAX};
 pub use config::{SinkConfig, SinkKind};
 pub(crate) use worker::{SinkStatistics, SinkWorker};
 

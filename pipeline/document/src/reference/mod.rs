@@ -104,9 +104,9 @@ pub enum Value {
     Optional(&'static str),
     /// Nothing: an example that does not go together with another key.
     Apart(&'static str),
-    /// There must be one: an example.
+    /// There must be one: an example; of a section nothing.
     Required(&'static str),
-    /// A section, or a list.
+    /// A section that may be left out.
     Inner,
 }
 

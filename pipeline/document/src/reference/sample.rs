@@ -18,14 +18,6 @@ impl Section {
         }
         sample.0
     }
-
-    /// Whether the section has to be there.
-    fn is_required(&self) -> bool {
-        self.keys.iter().any(|key| match &key.kind {
-            Kind::Section(section) => section.is_required(),
-            _ => matches!(key.value, Value::Required(_)),
-        })
-    }
 }
 
 struct Sample(String);
@@ -35,8 +27,8 @@ impl Sample {
     fn key(&mut self, key: &Key, depth: usize, off: bool) {
         self.remark(&plain(key.about), depth);
         match (&key.kind, &key.value) {
-            (Kind::Section(section), _) => {
-                let off = off || !section.is_required();
+            (Kind::Section(section), value) => {
+                let off = off || !matches!(value, Value::Required(_));
                 self.line(key.name, "", depth, off);
                 self.keys(section, depth + 1, off);
             }

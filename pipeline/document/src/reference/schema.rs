@@ -22,9 +22,7 @@ impl Section {
         let mut required = Vec::new();
         for key in self.keys.iter().chain(also.iter().copied()) {
             properties.insert(key.name.into(), key.schema());
-            let inner_required =
-                matches!(&key.kind, Kind::Section(section) if section.has_required());
-            if matches!(key.value, Value::Required(_)) || inner_required {
+            if matches!(key.value, Value::Required(_)) {
                 required.push(key.name);
             }
         }
@@ -44,10 +42,6 @@ impl Section {
             object.insert("required".into(), required.into());
         }
         object
-    }
-
-    fn has_required(&self) -> bool {
-        self.keys.iter().any(|key| matches!(key.value, Value::Required(_)))
     }
 }
 

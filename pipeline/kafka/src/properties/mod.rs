@@ -6,6 +6,7 @@
 //! refused. Secrets never leave this type but into the client: `Debug` hides them, and no message
 //! quotes one.
 
+pub mod keys;
 mod names;
 
 use logweir_document::reference::Other;

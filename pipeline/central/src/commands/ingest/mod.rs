@@ -3,12 +3,12 @@
 
 mod status;
 
-use super::{document, report, report_faults, start_logging};
-use crate::ingest::{Ingest, IngestConfig, METRICS};
+use super::{report, report_faults};
+use crate::ingest::{Ingest, IngestConfig, METRICS, layers};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
-use logweir_service::Notifier;
+use logweir_service::{Notifier, start_log, tell_repeats};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -37,7 +37,8 @@ enum Question {
 
 impl IngestCommand {
     pub fn execute(self) -> ExitCode {
-        let config = || document(&self.config).and_then(|document| IngestConfig::read(&document));
+        let config =
+            || layers(&self.config).read().and_then(|document| IngestConfig::read(&document));
         let outcome = match self.question {
             None => config().map(run),
             Some(Question::Status(command)) => config().map(|config| command.execute(&config)),
@@ -51,7 +52,7 @@ impl IngestCommand {
 }
 
 fn run(config: IngestConfig) -> Result<ExitCode> {
-    start_logging();
+    start_log("logweir-ingest", &config.log);
     let signal = signals()?;
     tracing::info!(
         topic = config.topic,
@@ -67,6 +68,7 @@ fn run(config: IngestConfig) -> Result<ExitCode> {
     notifier.ready("reads from the topic");
     let mut reported = 0;
     while let Err(RecvTimeoutError::Timeout) = signal.recv_timeout(STATUS_INTERVAL) {
+        tell_repeats(false);
         if ingest.has_failed() {
             ingest.stop()?;
             bail!("a worker ended unasked");
@@ -116,6 +118,7 @@ fn run(config: IngestConfig) -> Result<ExitCode> {
     let total = statistics.total();
     let (stored, duplicates) = (total.stored, total.duplicates);
     tracing::info!(stored, duplicates, dead_letters = total.dead_letters(), "ingest stopped");
+    tell_repeats(true);
     Ok(ExitCode::SUCCESS)
 }
 
