@@ -209,7 +209,8 @@ impl Agent {
         }
         context.save_checkpoint();
         inputs.tails().for_each(|tail| tail.spool().sync(true));
-        all_out
+        // The client may have sent all that it had while a worker gave up the rest of its chunk.
+        all_out && self.parts.snapshot().counts.held == 0
     }
 }
 

@@ -9,8 +9,10 @@ use stage::*;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
 
 fn stop(agent: Agent) {
     agent.stop(PATIENCE);
@@ -226,7 +228,80 @@ fn eof_without_lf_on_rotate() {
     wait_delivered(&agent, 1);
     fs::rename(stage.path("a.log"), stage.path("a.log.1")).unwrap();
     wait_delivered(&agent, 2);
-    assert_lines(&stage.events(), 0..2);
+    let events = stage.events();
+    assert_lines(&events, 0..2);
+    let flags: Vec<_> = events.iter().map(|event| event.get("logweir.unterminated")).collect();
+    assert_eq!(flags, [None, Some(&Value::Bool(true))]);
+}
+
+#[test]
+fn only_regular_files_are_read_each_once_and_links_as_allowed() {
+    for follow in [true, false] {
+        let mut stage = Stage::new();
+        stage.source_extra = format!(", follow_links: {follow}");
+        stage.lines("a.log", 0..10);
+        fs::hard_link(stage.path("a.log"), stage.path("hard.log")).unwrap();
+        let (fifo, mode) = (stage.path("fifo.log"), rustix::fs::Mode::RWXU);
+        rustix::fs::mknodat(rustix::fs::CWD, fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let _socket = UnixListener::bind(stage.path("socket.log")).unwrap();
+        symlink("/dev/zero", stage.path("device.log")).unwrap();
+        symlink(stage.path("nowhere"), stage.path("dangling.log")).unwrap();
+        symlink(stage.path("loop.log"), stage.path("loop.log")).unwrap();
+        fs::create_dir(stage.path("directory.log")).unwrap();
+        stage.lines("target", 10..20);
+        symlink(stage.path("target"), stage.path("link.log")).unwrap();
+        symlink(stage.path("a.log"), stage.path("soft.log")).unwrap();
+        let agent = stage.start();
+        wait_delivered(&agent, if follow { 20 } else { 10 });
+        // What comes later is found after everything else was looked at.
+        stage.lines("z.log", if follow { 20..30 } else { 10..20 });
+        wait_delivered(&agent, if follow { 30 } else { 20 });
+        let events = stage.events();
+        let count = if follow { 30 } else { 20 };
+        assert_lines(&events, 0..count);
+        assert_eq!((events.len(), table(&events).len()), (count as usize, count as usize / 10));
+    }
+}
+
+#[test]
+fn without_room_for_notifications_files_are_looked_at_until_there_is() {
+    let alone = ["--user", "--map-root-user"];
+    let allowed = Command::new("unshare").args(alone).arg("true").status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        return println!("SKIPPED: user namespaces are not allowed here");
+    }
+    let stage = Stage::new();
+    stage.lines("a.log", 0..10);
+    let agent = process(&stage);
+    let script = "echo 0 >/proc/sys/user/max_inotify_watches || exit 77
+        (while [ ! -e \"$0\" ]; do sleep 0.05; done; echo 9999 >/proc/sys/user/max_inotify_watches) &
+        exec \"$@\"";
+    let mut limited = Command::new("unshare");
+    limited.args(alone).args(["sh", "-c", script]).arg(stage.path("more"));
+    limited.arg(agent.get_program()).args(agent.get_args());
+    let mut agent = limited.stderr(File::create(stage.path("said")).unwrap()).spawn().unwrap();
+    let said = |what: &str| fs::read_to_string(stage.path("said")).unwrap().matches(what).count();
+    let mut wait = |what: &str, reached: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + PATIENCE;
+        while !reached() {
+            let ended = agent.try_wait().unwrap();
+            assert!(ended.is_none(), "the agent ended ({ended:?}) before {what}");
+            assert!(Instant::now() < deadline, "waited in vain for {what}");
+            std::thread::yield_now();
+        }
+    };
+    wait("the first lines", &|| stage.events().len() == 10);
+    stage.lines("a.log", 10..20);
+    stage.lines("b.log", 20..30);
+    wait("the lines that polling finds", &|| stage.events().len() == 30);
+    assert_eq!(said("no file notifications"), 1);
+    File::create(stage.path("more")).unwrap();
+    wait("the notifications", &|| said("file notifications work again") == 1);
+    stage.lines("a.log", 30..40);
+    wait("the last lines", &|| stage.events().len() == 40);
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    assert_lines(&stage.events(), 0..40);
 }
 
 #[test]
@@ -437,7 +512,7 @@ fn multiline_what_ended_by_time_ends_there_also_when_it_is_read_again() {
     stage.append("a.log", "A\n 1\n");
     let agent = stage.start();
     wait_for(&agent, "the record to be held", |snapshot| snapshot.counts.held == 1);
-    agent.stop(Duration::ZERO);
+    assert!(!agent.stop(Duration::ZERO), "what is held is not out");
     drop(agent);
     stage.append("a.log", " 2\nB\n");
     stage.kafka.broker_up(1).unwrap();

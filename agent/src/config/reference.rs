@@ -300,6 +300,13 @@ directories",
         .formerly(&["exclude_files", "exclude_paths", "exclude_filename"]),
         READ_FROM,
         Key::new(
+            "follow_links",
+            Kind::Boolean,
+            Value::Default("true"),
+            "`false`: a file is not read if any part of its path is a symbolic link, for directories \
+that others may write to; what Kubernetes has in `/var/log/containers` are links",
+        ),
+        Key::new(
             "rotate_wait",
             ANY_DURATION,
             Value::Default("5s"),

@@ -113,6 +113,8 @@ pub(crate) struct FileConfig {
     pub exclude: Vec<Glob>,
     pub read_from: ReadFrom,
     pub rotate_wait: Duration,
+    /// Whether a path may lead through symbolic links.
+    pub follow_links: bool,
     /// A file that was not written to for longer is not begun.
     pub ignore_older: Option<Duration>,
     pub multiline: Option<Multiline>,
@@ -276,6 +278,7 @@ fn file(table: &mut Table<'_>, faults: &mut Faults) -> Option<FileConfig> {
     let exclude = table.strings("exclude", faults).unwrap_or_default();
     let exclude = globs(&exclude, false, faults);
     let read_from = read_from(table, faults);
+    let follow_links = table.boolean("follow_links", faults).unwrap_or(true);
     let rotate_wait = table.duration("rotate_wait", faults).unwrap_or(ROTATE_WAIT_DEFAULT);
     let multiline = Multiline::read(table, common.line_bytes_max, faults);
     let ignore_older = table.duration("ignore_older", faults);
@@ -286,6 +289,7 @@ fn file(table: &mut Table<'_>, faults: &mut Faults) -> Option<FileConfig> {
         exclude,
         read_from,
         rotate_wait,
+        follow_links,
         ignore_older,
         multiline,
         encoding,

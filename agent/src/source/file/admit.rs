@@ -30,7 +30,7 @@ impl Scanner {
         first_look: bool,
     ) -> std::io::Result<()> {
         let slot = self.room().ok_or(ErrorKind::ResourceBusy)?;
-        let (file, metadata) = open_regular(path)?;
+        let (file, metadata) = open_regular(path, config.follow_links)?;
         let key = Key::of(&metadata);
         if read(&self.tails).contains_key(&key) {
             return Ok(());
@@ -209,7 +209,7 @@ impl Scanner {
         let path = path.unwrap_or_else(|| tail.path().to_owned());
         // It was open, and is closed by now: there is room.
         let Some(slot) = self.room() else { return };
-        let Ok((file, metadata)) = open_regular(&path) else { return };
+        let Ok((file, metadata)) = open_regular(&path, tail.config().follow_links) else { return };
         if Key::of(&metadata) != key {
             return;
         }

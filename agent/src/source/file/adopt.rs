@@ -56,7 +56,7 @@ impl Scanner {
 
     fn look_into(&mut self, config: &Arc<FileConfig>, path: &Path) -> io::Result<()> {
         let slot = self.room().ok_or(io::ErrorKind::ResourceBusy)?;
-        let (file, metadata) = open_regular(path)?;
+        let (file, metadata) = open_regular(path, config.follow_links)?;
         let key = Key::of(&metadata);
         let Some(archive) = Archive::open(file)? else {
             self.passed_over.insert(key, metadata.len());

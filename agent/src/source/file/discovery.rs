@@ -117,6 +117,7 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
                 scanner.decide_copies();
                 scanner.finish_records();
                 scanner.make_room();
+                structural = watches.take_missed();
             }
         }
         if structural && !stop.load(Ordering::Acquire) {

@@ -78,6 +78,12 @@ impl Encoding {
         None
     }
 
+    /// Whether `data` ends with a line end.
+    pub(super) fn ends_line(self, data: &[u8]) -> bool {
+        let last = data.len().checked_sub(self.width());
+        last.is_some_and(|last| self.is_unit(&data[last..], b'\n'))
+    }
+
     /// How many bytes of a hole, which are 0, `data` begins with.
     pub(super) fn hole(self, data: &[u8]) -> usize {
         // A hole can be gigabytes long: by blocks first.

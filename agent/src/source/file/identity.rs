@@ -52,11 +52,11 @@ pub(super) fn born_ns(metadata: &Metadata) -> u64 {
 
 /// Opens a regular file for reading. A link is followed if root, this user or the owner of what it
 /// leads to made it; what it leads to is then opened without following any link, so that nobody can
-/// change the way in between.
+/// change the way in between. Without `follow_links` no part of the path may be a link.
 ///
 /// # Errors
 /// No regular file, a link that is not trusted, or what the kernel says.
-pub(super) fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
+pub(super) fn open_regular(path: &Path, follow_links: bool) -> io::Result<(File, Metadata)> {
     let link = path.symlink_metadata()?;
     let target = path.metadata()?;
     if !target.is_file() {
@@ -71,7 +71,8 @@ pub(super) fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
             )));
         }
     }
-    let file = open_without_links(&path.canonicalize()?)?;
+    let way = if follow_links { path.canonicalize()? } else { path.to_owned() };
+    let file = open_without_links(&way)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("it is no regular file"));
@@ -89,6 +90,7 @@ fn open_without_links(path: &PathBuf) -> io::Result<File> {
             .read(true)
             .custom_flags((flags | OFlags::NOFOLLOW).bits() as i32)
             .open(path),
+        Err(Errno::LOOP) => Err(io::Error::other("there is a link in its path")),
         Err(error) => Err(error.into()),
     }
 }

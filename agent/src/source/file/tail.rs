@@ -40,6 +40,8 @@ const LONG_LINE_CHUNKS: usize = 64;
 const REST_AFTER_ERROR: Duration = Duration::from_secs(5);
 /// How long a file waits for another one to be closed.
 const WAIT_FOR_ROOM: Duration = Duration::from_millis(10);
+/// Of a file's last line that has no line end.
+const UNTERMINATED: &[u8] = b"\"logweir.unterminated\":true";
 /// How many ends of unacknowledged records are kept that their content does not tell.
 const CUTS_MAX: usize = 16;
 
@@ -176,7 +178,7 @@ impl FileTail {
             return Ok(body.clone());
         }
         let slot = self.open_files.take().ok_or(io::ErrorKind::ResourceBusy)?;
-        let (file, metadata) = open_regular(&lock(&self.place))?;
+        let (file, metadata) = open_regular(&lock(&self.place), self.config.follow_links)?;
         if !self.is_same(&metadata) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -461,6 +463,7 @@ impl FileTail {
             .iter()
             .filter_map(|cut| usize::try_from(cut.checked_sub(position.offset)?).ok())
             .collect();
+        let unterminated = &[("logweir.unterminated".to_owned(), UNTERMINATED.to_vec())];
         let multiline = self.config.multiline.as_ref();
         let mut records = Records::new(data, encoding, finish && fits, multiline, &cuts);
         while !worker.batch.is_full()
@@ -476,7 +479,8 @@ impl FileTail {
             let kept = cut(&bytes, line_bytes_max);
             let original_bytes = (kept.len() < bytes.len()).then_some(raw.len() as u64);
             let line = Line { offset, bytes: kept, original_bytes, sender: None, received_at };
-            worker.push(&self.route, &line);
+            let ends = records.consumed() < data.len() || encoding.ends_line(data);
+            worker.push_with(&self.route, &line, if ends { &[] } else { unterminated });
         }
         let consumed = records.consumed();
         let nul_bytes = records.nul_bytes();
