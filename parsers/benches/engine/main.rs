@@ -2,11 +2,16 @@
 //!
 //! `cargo bench -p logweir-parsers` prints nanoseconds per line on one thread, the least of many
 //! passes: of sshd lines among 10, 100 and 1,000 rules of one program, of the samples of all shipped
-//! packs, of lines that nothing matches, of very long lines, and of the plain way that a program without an index would
-//! take: the program's rules one after the other, each a regex, the event a JSON tree.
+//! packs, of syslog lines of many products in random order, of lines that nothing matches, of very
+//! long lines, and of the plain way that a program without an index would take: the program's rules
+//! one after the other, each a regex, the event a JSON tree. `-- sshd`, `-- samples`, `-- syslog` and
+//! `-- long` run these parts alone; `-- packs` prints what the lines of each pack cost.
+
+mod mix;
+mod packs;
+mod plain;
 
 use logweir_parsers::{LineContext, Parser, RuleSet, Zone};
-use regex::bytes::Regex;
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -62,6 +67,29 @@ const SSHD: [(&str, &str); 10] = [
 ];
 
 fn main() {
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let shipped = Arc::new(RuleSet::shipped());
+    if wanted.iter().any(|part| part == "packs") {
+        packs::table(&shipped);
+        return;
+    }
+    let run = |part: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == part);
+    if run("sshd") {
+        sshd(&shipped);
+    }
+    if run("samples") {
+        mix::compare(&shipped, "all products", &mix::samples(&shipped));
+    }
+    if run("syslog") {
+        mix::compare(&shipped, "syslog of 16 daemons", &mix::syslog(&shipped));
+    }
+    if run("long") {
+        long(&shipped);
+    }
+}
+
+fn sshd(shipped: &Arc<RuleSet>) {
     let lines: Vec<Vec<u8>> = SSHD
         .iter()
         .enumerate()
@@ -75,37 +103,36 @@ fn main() {
         report(&format!("sshd lines, {rules} rules of one program"), nanos);
         nanos_at.insert(rules, nanos);
     }
-    println!("{:<56} {:>8.2}", "  1,000 rules against 10", nanos_at[&1_000] / nanos_at[&10]);
+    ratio("1,000 rules against 10", nanos_at[&1_000] / nanos_at[&10]);
     for rules in [10, 1_000] {
-        let nanos = naive(rules, &lines);
+        let nanos = plain::of_sshd(rules, &lines);
         report(&format!("the plain way, {rules} rules"), nanos);
-        println!("{:<56} {:>8.1}", "  against the engine", nanos / nanos_at[&rules]);
+        ratio("against the engine", nanos / nanos_at[&rules]);
     }
-    let shipped = Arc::new(RuleSet::shipped());
-    let mut samples: Vec<Vec<u8>> =
-        shipped.samples().map(|(_, sample)| sample.line.clone().into_bytes()).collect();
-    shuffle(&mut samples);
-    let bytes = samples.iter().map(Vec::len).sum::<usize>() / samples.len();
-    let name = format!("all products in random order, {} rules, {bytes} bytes", shipped.len());
-    report(&name, engine(&shipped, &samples));
-    let sshd: Vec<Vec<u8>> = lines.clone();
-    report("sshd lines, all packs", engine(&shipped, &sshd));
+    report("sshd lines, all packs", engine(shipped, &lines));
+}
+
+fn long(shipped: &Arc<RuleSet>) {
     let unknown: Vec<Vec<u8>> = (0..64)
         .map(|n| {
             format!("Nov 28 10:15:02 web1 frobnicator[{n}]: job {n} took {} ms, ok", n * 37)
                 .into_bytes()
         })
         .collect();
-    report("lines that nothing matches, all packs", engine(&shipped, &unknown));
+    report("lines that nothing matches, all packs", engine(shipped, &unknown));
     for text in ["a", " ", "=1 ", "[\"x\": {", "user from 1.2.3.4 failed "] {
         let message = text.repeat((64 << 10) / text.len());
         let line = format!("Nov 28 10:15:02 web1 sshd[1]: {message}").into_bytes();
-        report(&format!("a line of 64 KiB of {text:?}"), engine(&shipped, &[line]));
+        report(&format!("a line of 64 KiB of {text:?}"), engine(shipped, &[line]));
     }
 }
 
+fn ratio(what: &str, ratio: f64) {
+    println!("{:<60} {ratio:>8.2}", format!("  {what}"));
+}
+
 /// Puts the lines in an order without a pattern, the same each time.
-fn shuffle(lines: &mut [Vec<u8>]) {
+fn shuffle<T>(lines: &mut [T]) {
     let mut state = 1_u32;
     for at in (1..lines.len()).rev() {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -114,7 +141,7 @@ fn shuffle(lines: &mut [Vec<u8>]) {
 }
 
 fn report(what: &str, nanos: f64) {
-    println!("{what:<56} {nanos:>8.0} ns/line {:>10.0} lines/s", 1e9 / nanos);
+    println!("{what:<60} {nanos:>8.0} ns/line {:>10.0} lines/s", 1e9 / nanos);
 }
 
 /// A pack of sshd's rules, the ten spread among others.
@@ -171,82 +198,48 @@ fn load(text: &str) -> Arc<RuleSet> {
     }
 }
 
-/// Nanoseconds per line, the least of all passes over `lines`.
-fn measure(lines: usize, mut pass: impl FnMut()) -> f64 {
-    // Short enough that many a pass is not interrupted, for the machine may have other work.
-    // A line alone is a very long one.
-    let passes = if lines == 1 { 1 } else { (2_000 / lines).max(1) };
+/// How many lines are measured at a time.
+const CHUNK: usize = 256;
+
+/// Nanoseconds per line. The lines are gone through again and again, in chunks short enough that many
+/// are not interrupted, for the machine may have other work; of each chunk the least time counts.
+fn measure<T>(lines: &[T], pass: impl FnMut(&[T])) -> f64 {
+    measure_for(MEASURE, lines, pass)
+}
+
+fn measure_for<T>(time: Duration, lines: &[T], mut pass: impl FnMut(&[T])) -> f64 {
+    // The clock must not matter.
+    let repeats = if lines.len() == 1 { 1 } else { (CHUNK / lines.len()).max(1) };
+    let mut best = vec![f64::INFINITY; lines.len().div_ceil(CHUNK)];
     let started = Instant::now();
-    let mut best = f64::INFINITY;
-    while started.elapsed() < MEASURE {
-        let begin = Instant::now();
-        for _ in 0..passes {
-            pass();
+    while started.elapsed() < time {
+        for (best, chunk) in best.iter_mut().zip(lines.chunks(CHUNK)) {
+            let begin = Instant::now();
+            for _ in 0..repeats {
+                pass(chunk);
+            }
+            *best = best.min(begin.elapsed().as_nanos() as f64 / repeats as f64);
         }
-        best = best.min(begin.elapsed().as_nanos() as f64 / (passes * lines) as f64);
     }
-    best
+    best.iter().sum::<f64>() / lines.len() as f64
+}
+
+fn context(zone: &Zone) -> LineContext<'_> {
+    LineContext { pack: None, received_unix_nanos: RECEIVED_UNIX_NANOS, zone, original_bytes: None }
 }
 
 fn engine(rules: &Arc<RuleSet>, lines: &[Vec<u8>]) -> f64 {
+    engine_for(MEASURE, &mut Parser::new(rules.clone()), lines)
+}
+
+fn engine_for(time: Duration, parser: &mut Parser, lines: &[Vec<u8>]) -> f64 {
     let zone = Zone::utc();
-    let context = LineContext {
-        pack: None,
-        received_unix_nanos: RECEIVED_UNIX_NANOS,
-        zone: &zone,
-        original_bytes: None,
-    };
-    let mut parser = Parser::new(rules.clone());
+    let context = context(&zone);
     let mut out = Vec::with_capacity(1 << 20);
-    measure(lines.len(), || {
+    measure_for(time, lines, |lines| {
         out.clear();
         for line in lines {
             black_box(parser.parse(line, &context, &mut out));
         }
     })
-}
-
-/// What one would write first: for the program of the line, regex after regex, then a JSON tree.
-fn naive(rules: usize, lines: &[Vec<u8>]) -> f64 {
-    let header = Regex::new(r"(?-u)^(\w{3} +\d+ \S+) (\S+) ([^\[:]+)(?:\[(\d+)\])?: (.*)$")
-        .expect("a regex");
-    let step = rules / SSHD.len();
-    let list: Vec<Regex> = (0..rules)
-        .map(|n| if n % step == 0 { SSHD[n / step].0.to_owned() } else { other(n) })
-        .map(|pattern| Regex::new(&format!("(?-u){}", numbered(&pattern))).expect("a regex"))
-        .collect();
-    let mut out = Vec::with_capacity(1 << 20);
-    measure(lines.len(), || {
-        out.clear();
-        for line in lines {
-            let Some(parts) = header.captures(line) else { continue };
-            let message = parts.get(5).map_or(&b""[..], |part| part.as_bytes());
-            let mut event = serde_json::Map::new();
-            event.insert("event.original".into(), String::from_utf8_lossy(line).into());
-            event.insert("host.hostname".into(), String::from_utf8_lossy(&parts[2]).into());
-            if let Some(found) = list.iter().find_map(|regex| regex.captures(message)) {
-                for (n, part) in found.iter().enumerate().skip(1) {
-                    if let Some(part) = part {
-                        let value = String::from_utf8_lossy(part.as_bytes()).into_owned();
-                        event.insert(format!("field{n}"), value.into());
-                    }
-                }
-            }
-            serde_json::to_writer(&mut out, &event).expect("writing to memory");
-        }
-    })
-}
-
-/// Names that the crate `regex` takes: without colons and dots at their beginning.
-fn numbered(pattern: &str) -> String {
-    let mut out = String::new();
-    for (n, part) in pattern.split("(?<").enumerate() {
-        if n == 0 {
-            out.push_str(part);
-        } else {
-            let rest = part.split_once('>').map_or(part, |(_, rest)| rest);
-            out.push_str(&format!("(?<f{n}>{rest}"));
-        }
-    }
-    out
 }
