@@ -7,12 +7,13 @@
 //! - any other pattern with a literal of at least [`GRAM`] bytes stands under 4-byte pieces of it.
 //!   Of a literal of [`WINDOW`] bytes all four alignments are entered, so that the text is probed at
 //!   every fourth byte only; shorter ones are probed for at every byte;
-//! - what has no such literal is a candidate wherever its first byte fits.
+//! - what has no such literal is a candidate wherever its first bytes fit, see [`crate::heads`].
 //!
 //! A hit is compared with the whole literal, so a candidate really holds it. The pieces are looked
 //! for lazily: only when the next candidate by beginning stands behind a rule that they could find.
 
-use regex_syntax::hir::{Class, Hir, HirKind, Look, literal::Extractor};
+use crate::heads::{Head, Heads};
+use regex_syntax::hir::{Hir, HirKind, Look, literal::Extractor};
 use rustc_hash::FxHashMap;
 
 /// Shorter beginnings tell too little apart.
@@ -21,10 +22,12 @@ const PREFIX_BYTES: usize = 3;
 const GRAM: usize = 4;
 /// A literal of so many bytes holds a whole piece at every alignment.
 const WINDOW: usize = 2 * GRAM - 1;
-/// More patterns than this behind one beginning, and those with another literal go by that.
-const SHARED_PREFIX_MAX: usize = 3;
+/// More patterns than this behind one beginning, and those that have a literal go by that.
+const SHARED_MAX: usize = 3;
 /// More alternatives than this are no help.
-const ALTERNATIVES_MAX: usize = 16;
+const ALTERNATIVES_MAX: usize = 64;
+/// So many parts of a pattern are joined to literals.
+const JOINED_MAX: usize = 3;
 const BITS: usize = 1 << 16;
 
 /// What a text must hold for one pattern to match it.
@@ -34,59 +37,8 @@ pub(crate) struct Need {
     pub(crate) prefixes: Option<Vec<Vec<u8>>>,
     /// Every match holds one of these.
     pub(crate) holds: Option<Vec<Vec<u8>>>,
-    /// Every match begins at the start of the text, and its first byte is one of these.
-    pub(crate) first: Option<FirstByte>,
-}
-
-/// A set of bytes, a bit for each.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct FirstByte([u64; 4]);
-
-impl FirstByte {
-    const ANY: Self = Self([u64::MAX; 4]);
-
-    /// Of a pattern that begins at the start of the text; `None` if it may match no byte at all.
-    fn of(hir: &Hir) -> Option<Self> {
-        let mut first = Self::default();
-        (hir.properties().look_set_prefix().contains(Look::Start) && first.add(hir))
-            .then_some(first)
-    }
-
-    /// Adds what `hir` may begin with; `false` if that may be nothing, or is not told.
-    fn add(&mut self, hir: &Hir) -> bool {
-        match hir.kind() {
-            HirKind::Literal(literal) => {
-                self.insert(literal.0[0], literal.0[0]);
-                true
-            }
-            HirKind::Class(Class::Bytes(class)) => {
-                class.iter().for_each(|range| self.insert(range.start(), range.end()));
-                true
-            }
-            HirKind::Capture(capture) => self.add(&capture.sub),
-            HirKind::Repetition(repetition) => self.add(&repetition.sub) && repetition.min > 0,
-            HirKind::Concat(parts) => parts.iter().any(|part| self.add(part)),
-            // All have to be asked.
-            HirKind::Alternation(branches) => {
-                branches.iter().filter(|branch| !self.add(branch)).count() == 0
-            }
-            HirKind::Class(Class::Unicode(_)) => {
-                *self = Self::ANY;
-                false
-            }
-            HirKind::Empty | HirKind::Look(_) => false,
-        }
-    }
-
-    fn insert(&mut self, low: u8, high: u8) {
-        for byte in low..=high {
-            self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
-        }
-    }
-
-    fn contains(self, byte: u8) -> bool {
-        self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 != 0
-    }
+    /// Every match begins at the start of the text with one of these.
+    pub(crate) heads: Option<Vec<Head>>,
 }
 
 impl Need {
@@ -94,7 +46,7 @@ impl Need {
         Self {
             prefixes: prefixes(hir),
             holds: holds(hir).filter(|any| shortest(any) >= GRAM),
-            first: FirstByte::of(hir),
+            heads: Head::all_of(hir),
         }
     }
 
@@ -125,14 +77,16 @@ impl Need {
                 .map(|lists| lists.concat())
                 .filter(|any| !any.is_empty()),
         };
-        let union = |mut all: FirstByte, first: FirstByte| {
-            all.0.iter_mut().zip(first.0).for_each(|(mine, theirs)| *mine |= theirs);
-            all
-        };
-        let first: Option<Vec<FirstByte>> = needs.map(|need| need.first).collect();
-        let first = first.filter(|all| !all.is_empty());
-        let first = first.map(|all| all.into_iter().fold(FirstByte::default(), union));
-        Self { prefixes, holds, first }
+        let heads: Option<Vec<&Vec<Head>>> = needs.map(|need| need.heads.as_ref()).collect();
+        let heads = heads.filter(|all| !all.is_empty());
+        let heads = heads.map(|all| all.into_iter().flatten().cloned().collect());
+        Self { prefixes, holds, heads }
+    }
+
+    fn heads_overlap(&self, others: &[Head]) -> bool {
+        self.heads.as_ref().is_some_and(|heads| {
+            heads.iter().any(|head| others.iter().any(|other| head.overlaps(other)))
+        })
     }
 
     /// Whether `text` holds what it must; exact about literals, so cheap to ask before a regex.
@@ -144,7 +98,7 @@ impl Need {
         };
         self.prefixes.as_ref().is_none_or(begins)
             && self.holds.as_ref().is_none_or(inside)
-            && self.first.is_none_or(|first| text.first().is_some_and(|b| first.contains(*b)))
+            && self.heads.as_ref().is_none_or(|heads| heads.iter().any(|head| head.fits(text)))
     }
 }
 
@@ -168,7 +122,11 @@ fn holds(hir: &Hir) -> Option<Vec<Vec<u8>>> {
         HirKind::Literal(literal) => Some(vec![literal.0.to_vec()]),
         HirKind::Capture(capture) => holds(&capture.sub),
         HirKind::Repetition(repetition) if repetition.min > 0 => holds(&repetition.sub),
-        HirKind::Concat(parts) => parts.iter().filter_map(holds).max_by_key(|any| shortest(any)),
+        HirKind::Concat(parts) => {
+            let alone = parts.iter().filter_map(holds);
+            let joined = (0..parts.len()).filter_map(|at| joined(&parts[at..]));
+            alone.chain(joined).max_by_key(|any| shortest(any))
+        }
         HirKind::Alternation(branches) => {
             let mut all = Vec::new();
             for branch in branches {
@@ -180,16 +138,27 @@ fn holds(hir: &Hir) -> Option<Vec<Vec<u8>>> {
     }
 }
 
+/// What alternatives and what follows them are together: `GET /` and `PUT /` of `(?:GET|PUT) /`.
+fn joined(parts: &[Hir]) -> Option<Vec<Vec<u8>>> {
+    if !matches!(parts[0].kind(), HirKind::Alternation(_) | HirKind::Class(_) | HirKind::Capture(_))
+    {
+        return None;
+    }
+    let together = Hir::concat(parts[..parts.len().min(JOINED_MAX)].to_vec());
+    // Classes of more bytes than this would multiply the alternatives.
+    let sequence = Extractor::new().limit_class(2).extract(&together);
+    let literals = sequence.literals().filter(|all| all.len() <= ALTERNATIVES_MAX)?;
+    Some(literals.iter().map(|literal| literal.as_bytes().to_vec()).collect())
+}
+
 /// The index over a list of patterns; a pattern is its position in the list.
 #[derive(Debug, Default)]
 pub(crate) struct LiteralIndex {
     trie: Trie,
     windows: Grams,
     short: Grams,
-    /// What no literal tells, ascending, with what is known of its first byte.
-    always: Vec<(FirstByte, u32)>,
-    /// Of these, what may match an empty text.
-    always_empty: Vec<(FirstByte, u32)>,
+    /// What no literal tells.
+    heads: Heads,
     /// The first position that only [`Grams`] can find.
     first_in_grams: u32,
 }
@@ -204,13 +173,17 @@ impl LiteralIndex {
         for (position, need) in needs.iter().enumerate() {
             let position = position as u32;
             let shared = |any: &Vec<Vec<u8>>| {
-                any.iter().any(|prefix| sharing[prefix.as_slice()] > SHARED_PREFIX_MAX)
+                any.iter().any(|prefix| sharing[prefix.as_slice()] > SHARED_MAX)
             };
+            let selective = need.heads.as_ref().is_some_and(|heads| {
+                let sharing = needs.iter().filter(|other| other.heads_overlap(heads)).count();
+                sharing <= SHARED_MAX && heads.iter().all(Head::is_selective)
+            });
             match (&need.prefixes, &need.holds) {
                 (Some(prefixes), holds) if holds.is_none() || !shared(prefixes) => {
                     prefixes.iter().for_each(|prefix| index.trie.insert(prefix, position));
                 }
-                (_, Some(holds)) => {
+                (_, Some(holds)) if !selective => {
                     index.first_in_grams = index.first_in_grams.min(position);
                     for literal in holds {
                         let grams = if literal.len() < WINDOW {
@@ -221,14 +194,10 @@ impl LiteralIndex {
                         grams.insert(literal, position);
                     }
                 }
-                _ => {
-                    index.always.push((need.first.unwrap_or(FirstByte::ANY), position));
-                    if need.first.is_none() {
-                        index.always_empty.push((FirstByte::ANY, position));
-                    }
-                }
+                _ => index.heads.add(need.heads.as_deref(), position),
             }
         }
+        index.heads.seal();
         index
     }
 
@@ -242,18 +211,12 @@ impl LiteralIndex {
     ) -> bool {
         found.clear();
         self.trie.walk(text, found);
+        self.heads.find(text, found);
         sort(found);
         let mut scanned = self.first_in_grams == u32::MAX;
-        let (first, always) = match text.first() {
-            Some(first) => (*first, &self.always),
-            None => (0, &self.always_empty),
-        };
-        let mut always = always.iter().filter(|(bytes, _)| bytes.contains(first)).peekable();
         let mut at = 0;
         loop {
-            let next_found = found.get(at).copied().unwrap_or(u32::MAX);
-            let next_always = always.peek().map_or(u32::MAX, |(_, position)| *position);
-            let next = next_found.min(next_always);
+            let next = found.get(at).copied().unwrap_or(u32::MAX);
             if !scanned && self.first_in_grams < next {
                 scanned = true;
                 self.windows.scan(text, GRAM, found);
@@ -266,10 +229,7 @@ impl LiteralIndex {
             if next == u32::MAX {
                 return false;
             }
-            at += usize::from(next_found == next);
-            if next_always == next {
-                always.next();
-            }
+            at += 1;
             if visit(next) {
                 return true;
             }
@@ -463,7 +423,7 @@ mod tests {
         assert_eq!(need("^Accepted x").prefixes, Some(vec![b"Accepted x".to_vec()]));
         assert_eq!(need("Accepted x").prefixes, None);
         assert_eq!(need(r"\d+ connection (\S+)").holds, Some(vec![b" connection ".to_vec()]));
-        let both = Some(vec![b"opened".to_vec(), b"closed".to_vec()]);
+        let both = Some(vec![b"opened ".to_vec(), b"closed ".to_vec()]);
         assert_eq!(need(r"\d (?:opened|closed) \w").holds, both);
         assert_eq!(need(r"\d (?:opened|\w+)").holds, None);
         assert_eq!(need(r"a(?:closed)*b").holds, None);

@@ -21,6 +21,7 @@ mod explain;
 mod fields;
 mod grok;
 pub mod header;
+mod heads;
 mod index;
 mod ip;
 mod json;

@@ -259,20 +259,45 @@ impl Pattern {
 }
 
 fn required(hir: &Hir) -> Option<Finder<'static>> {
-    let mut longest: &[u8] = &[];
-    longest_literal(hir, &mut longest);
+    let longest = longest_literal(hir);
     (longest.len() >= 2).then(|| Finder::new(longest).into_owned())
 }
 
-fn longest_literal<'h>(hir: &'h Hir, longest: &mut &'h [u8]) {
+/// The longest literal that every match holds; of alternatives, what all of them hold.
+fn longest_literal(hir: &Hir) -> &[u8] {
     match hir.kind() {
-        HirKind::Literal(literal) if literal.0.len() > longest.len() => *longest = &literal.0,
-        HirKind::Concat(parts) => parts.iter().for_each(|part| longest_literal(part, longest)),
-        HirKind::Capture(capture) => longest_literal(&capture.sub, longest),
-        HirKind::Repetition(repetition) if repetition.min > 0 => {
-            longest_literal(&repetition.sub, longest);
+        HirKind::Literal(literal) => &literal.0,
+        HirKind::Concat(parts) => parts
+            .iter()
+            .map(longest_literal)
+            .max_by_key(|literal| literal.len())
+            .unwrap_or_default(),
+        HirKind::Capture(capture) => longest_literal(&capture.sub),
+        HirKind::Repetition(repetition) if repetition.min > 0 => longest_literal(&repetition.sub),
+        HirKind::Alternation(branches) => {
+            let first = branches.first().map(literals).unwrap_or_default();
+            let parts = first.into_iter().flat_map(|literal| {
+                let ends = |start| (start + 1..=literal.len()).map(move |end| start..end);
+                (0..literal.len()).flat_map(ends).map(move |part| &literal[part])
+            });
+            let in_all = |part: &&[u8]| {
+                let held = |literal: &&[u8]| memchr::memmem::find(literal, part).is_some();
+                branches.iter().all(|branch| literals(branch).iter().any(held))
+            };
+            parts.filter(in_all).max_by_key(|part| part.len()).unwrap_or_default()
         }
-        _ => {}
+        HirKind::Empty | HirKind::Look(_) | HirKind::Class(_) | HirKind::Repetition(_) => &[],
+    }
+}
+
+/// Short literals that every match holds.
+fn literals(hir: &Hir) -> Vec<&[u8]> {
+    match hir.kind() {
+        HirKind::Literal(literal) if literal.0.len() <= 16 => vec![&literal.0],
+        HirKind::Concat(parts) => parts.iter().flat_map(literals).collect(),
+        HirKind::Capture(capture) => literals(&capture.sub),
+        HirKind::Repetition(repetition) if repetition.min > 0 => literals(&repetition.sub),
+        _ => Vec::new(),
     }
 }
 

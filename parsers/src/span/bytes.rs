@@ -4,39 +4,44 @@ use crate::swar;
 
 /// A set of bytes: a bit for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct ByteSet([u64; 4]);
+pub(crate) struct ByteSet([u64; 4]);
 
 impl ByteSet {
-    pub(super) fn of(byte: u8) -> Self {
+    pub(crate) fn of(byte: u8) -> Self {
         let mut set = Self::default();
         set.insert_range(byte, byte);
         set
     }
 
-    pub(super) fn insert_range(&mut self, low: u8, high: u8) {
+    pub(crate) fn insert_range(&mut self, low: u8, high: u8) {
         for byte in low..=high {
             self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
         }
     }
 
-    pub(super) fn join(&mut self, other: &Self) {
+    pub(crate) fn join(&mut self, other: &Self) {
         for (mine, theirs) in self.0.iter_mut().zip(other.0) {
             *mine |= theirs;
         }
     }
 
     #[inline]
-    pub(super) fn contains(&self, byte: u8) -> bool {
+    pub(crate) fn contains(&self, byte: u8) -> bool {
         self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 != 0
     }
 
-    pub(super) fn overlaps(&self, other: &Self) -> bool {
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
         self.0.iter().zip(other.0).any(|(mine, theirs)| mine & theirs != 0)
     }
 
     /// All of them, if they are up to three; else the first four.
     pub(super) fn few(&self) -> Vec<u8> {
         (0..=u8::MAX).filter(|byte| self.contains(*byte)).take(4).collect()
+    }
+
+    /// How many bytes are in it.
+    pub(crate) fn len(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
     }
 }
 

@@ -22,6 +22,7 @@ mod run;
 mod tests;
 
 use crate::swar;
+pub(crate) use bytes::ByteSet;
 use bytes::Class;
 use first::First;
 use regex_syntax::hir::{Hir, Look};
