@@ -45,7 +45,6 @@ impl Head {
     }
 
     /// Whether `text` begins so.
-    #[cfg(test)]
     pub(crate) fn fits(&self, text: &[u8]) -> bool {
         self.0.len() <= text.len() && self.0.iter().zip(text).all(|(set, byte)| set.contains(*byte))
     }

@@ -91,7 +91,7 @@ impl Need {
 
     /// Whether `text` holds what it must; exact about literals, so cheap to ask before a regex.
     #[cfg(test)]
-    fn met_by(&self, text: &[u8]) -> bool {
+    pub(crate) fn met_by(&self, text: &[u8]) -> bool {
         let begins = |any: &Vec<Vec<u8>>| any.iter().any(|literal| text.starts_with(literal));
         let inside = |any: &Vec<Vec<u8>>| {
             any.iter().any(|literal| memchr::memmem::find(text, literal).is_some())

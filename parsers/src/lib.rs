@@ -25,6 +25,7 @@ mod heads;
 mod index;
 mod ip;
 mod json;
+mod lead;
 mod loader;
 mod matcher;
 mod out;

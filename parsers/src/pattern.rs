@@ -11,6 +11,7 @@ use crate::ecs::Type;
 use crate::fields::type_named;
 use crate::grok;
 use crate::index::Need;
+use crate::lead::Lead;
 use crate::span::{Outcome, Program, Scratch};
 use logweir_document::nearest;
 use memchr::memmem::Finder;
@@ -110,6 +111,8 @@ pub(crate) struct Pattern {
     pub(crate) groups: Vec<usize>,
     /// What a text must hold for it to match.
     pub(crate) need: Need,
+    /// If it begins at the start of the text or behind a literal; for [`Pattern::is_match`].
+    lead: Option<Lead>,
     /// The longest literal that every match holds.
     pub(crate) required: Option<Finder<'static>>,
 }
@@ -160,11 +163,12 @@ pub(crate) fn compile(expanded: &Expanded, unicode: bool) -> Result<Pattern, Pat
     let need = hir.as_ref().map(Need::of).unwrap_or_default();
     let required = hir.as_ref().and_then(required);
     let program = hir.as_ref().filter(|_| !unicode).and_then(Program::of);
+    let lead = program.as_ref().zip(hir.as_ref()).and_then(|(_, hir)| Lead::of(hir));
     let cell = OnceLock::new();
     if program.is_none() {
         let _ = cell.set(regex);
     }
-    Ok(Pattern { program, source: text, unicode, regex: cell, groups, need, required })
+    Ok(Pattern { program, source: text, unicode, regex: cell, groups, need, lead, required })
 }
 
 /// Where the regex is wrong, in bytes.
@@ -210,10 +214,11 @@ impl Pattern {
 
     /// Whether `text` matches; the captures are of no interest.
     pub(crate) fn is_match(&self, text: &[u8], scratch: &mut Scratch) -> bool {
-        let outcome = match &self.program {
-            Some(_) if !self.may_match(text) => Outcome::NoMatch,
-            Some(program) => program.search(text, scratch),
-            None => Outcome::OutOfFuel,
+        let outcome = match (&self.lead, &self.program) {
+            (_, Some(_)) if !self.may_match(text) => Outcome::NoMatch,
+            (Some(lead), _) => lead.search(text, scratch),
+            (None, Some(program)) => program.search(text, scratch),
+            (None, None) => Outcome::OutOfFuel,
         };
         match outcome {
             Outcome::Match => true,
@@ -696,6 +701,50 @@ mod tests {
             r"(?>Jan|Feb)x",
         ] {
             assert!(compiled(pattern).is_ok(), "{pattern}: {:?}", compiled(pattern).err());
+        }
+    }
+
+    /// The signatures of all packs on all samples, as they stand and behind a header.
+    #[test]
+    fn signatures_match_what_their_regexes_match() {
+        let rules = crate::RuleSet::shipped();
+        let signatures = rules.packs.iter().filter_map(|pack| pack.applies.signature.as_ref());
+        let patterns: Vec<&Pattern> = signatures.map(|signature| &signature.pattern).collect();
+        let leads = patterns.iter().filter(|pattern| pattern.lead.is_some()).count();
+        let mut scratch = Scratch::default();
+        let mut matched = 0;
+        for (_, sample) in rules.samples() {
+            let line = sample.line.as_bytes();
+            let behind = memchr::memmem::find_iter(line, b": ").map(|at| &line[at + 2..]);
+            for text in std::iter::once(line).chain(behind.take(2)) {
+                for pattern in &patterns {
+                    let expected = pattern.regex().is_match(text);
+                    assert_eq!(
+                        pattern.is_match(text, &mut scratch),
+                        expected,
+                        "{} on {}",
+                        pattern.source(),
+                        text.escape_ascii()
+                    );
+                    assert!(!expected || pattern.need.met_by(text), "{}", pattern.source());
+                    matched += usize::from(expected);
+                }
+            }
+        }
+        assert!(leads > 0 && matched > 200, "{leads} {matched}");
+    }
+
+    #[test]
+    fn alternatives_have_the_literal_that_all_of_them_hold() {
+        for (pattern, literal) in [
+            (r"^(?:a\d, \[b\] x|\[c\] \w+ )$", Some("] ")),
+            (r"^(?:ab|\d)", None),
+            (r"\d(?:opened|closed)", Some("ed")),
+            (r"x(?:opened|closed)? from", Some(" from")),
+        ] {
+            let compiled = compile(&expand(pattern, &BTreeMap::new()).unwrap(), false).unwrap();
+            let needle = compiled.required.as_ref().map(Finder::needle);
+            assert_eq!(needle, literal.map(str::as_bytes), "{pattern}");
         }
     }
 
