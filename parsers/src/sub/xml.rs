@@ -10,7 +10,7 @@ const NAME_BYTES_MAX: usize = 128;
 /// `input` begins with `<` and is well-formed enough to be followed to its end.
 pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
     let mut rest = input.trim_ascii();
-    let mut path: Vec<Vec<u8>> = Vec::new();
+    let mut path = Path::default();
     let mut opened = false;
     while let Some(start) = memchr::memchr(b'<', rest) {
         let text = rest[..start].trim_ascii();
@@ -21,10 +21,10 @@ pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
         }
         if let Some(inner) = rest.strip_prefix(CDATA) {
             let Some(end) = memchr::memmem::find(inner, b"]]>") else { return false };
-            if path.is_empty() {
+            if path.open.is_empty() {
                 return false;
             }
-            emit(&path, None, SubValue::Text(&inner[..end]), sink);
+            path.emit(SubValue::Text(&inner[..end]), sink);
             rest = &inner[end + 3..];
             continue;
         }
@@ -32,26 +32,81 @@ pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
         let tag = &rest[1..end];
         rest = &rest[end + 1..];
         if let Some(name) = tag.strip_prefix(b"/") {
-            if path.is_empty() || !same_name(path.last(), name) {
+            if path.open.last().is_none_or(|open| open.name != name.trim_ascii()) {
                 return false;
             }
             if !text.is_empty() {
-                emit(&path, None, unescape(text), sink);
+                path.emit(unescape(text), sink);
             }
-            path.pop();
+            path.close();
             continue;
         }
         let empty = tag.last() == Some(&b'/');
         let tag = tag.strip_suffix(b"/").unwrap_or(tag);
-        if path.len() >= DEPTH_MAX || !open(tag, &mut path, sink) {
+        if path.open.len() >= DEPTH_MAX || !open(tag, &mut path, sink) {
             return false;
         }
         opened = true;
         if empty {
-            path.pop();
+            path.close();
         }
     }
-    opened && path.is_empty()
+    opened && path.open.is_empty()
+}
+
+/// The elements that are open, and their names joined to a key, without the outermost.
+#[derive(Default)]
+struct Path<'t> {
+    open: Vec<Open<'t>>,
+    key: Vec<u8>,
+}
+
+struct Open<'t> {
+    name: &'t [u8],
+    /// The length of the key in front of it.
+    before: usize,
+}
+
+impl<'t> Path<'t> {
+    fn open(&mut self, name: &'t [u8]) {
+        let outermost = self.open.is_empty();
+        self.open.push(Open { name, before: self.key.len() });
+        if !outermost {
+            self.join(name);
+        }
+    }
+
+    /// Calls the innermost element something else in the key.
+    fn rename(&mut self, name: &[u8]) {
+        if let [_, .., open] = self.open.as_slice() {
+            self.key.truncate(open.before);
+            self.join(name);
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(open) = self.open.pop() {
+            self.key.truncate(open.before);
+        }
+    }
+
+    fn join(&mut self, name: &[u8]) {
+        if !self.key.is_empty() {
+            self.key.push(b'.');
+        }
+        self.key.extend_from_slice(name);
+    }
+
+    fn emit(&self, value: SubValue<'_>, sink: &mut dyn FieldSink) {
+        sink.field(if self.key.is_empty() { b"text" } else { &self.key }, value);
+    }
+
+    fn emit_attribute(&mut self, name: &[u8], value: SubValue<'_>, sink: &mut dyn FieldSink) {
+        let before = self.key.len();
+        self.join(name);
+        self.emit(value, sink);
+        self.key.truncate(before);
+    }
 }
 
 const CDATA: &[u8] = b"<![CDATA[";
@@ -84,14 +139,14 @@ fn tag_end(text: &[u8]) -> Option<usize> {
 }
 
 /// Opens an element: its name goes onto the path, its attributes to the sink.
-fn open(tag: &[u8], path: &mut Vec<Vec<u8>>, sink: &mut dyn FieldSink) -> bool {
+fn open<'t>(tag: &'t [u8], path: &mut Path<'t>, sink: &mut dyn FieldSink) -> bool {
     let end = tag.iter().position(u8::is_ascii_whitespace).unwrap_or(tag.len());
     let name = &tag[..end];
     let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':');
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.iter().all(plain) {
         return false;
     }
-    path.push(name.to_vec());
+    path.open(name);
     let mut rest = tag[end..].trim_ascii();
     while let Some(equals) = memchr::memchr(b'=', rest) {
         let key = rest[..equals].trim_ascii();
@@ -101,35 +156,13 @@ fn open(tag: &[u8], path: &mut Vec<Vec<u8>>, sink: &mut dyn FieldSink) -> bool {
         let value = &inner[..close];
         if key == b"Name" && name == b"Data" && value.len() <= NAME_BYTES_MAX {
             // The name of a datum stands for its element.
-            if let Some(last) = path.last_mut() {
-                *last = [b"Data\0", value].concat();
-            }
+            path.rename(value);
         } else if !key.starts_with(b"xmlns") {
-            emit(path, Some(key), unescape(value), sink);
+            path.emit_attribute(key, unescape(value), sink);
         }
         rest = inner[close + 1..].trim_ascii_start();
     }
     true
-}
-
-fn same_name(open: Option<&Vec<u8>>, close: &[u8]) -> bool {
-    let close = close.trim_ascii();
-    open.is_some_and(|open| open == close || (close == b"Data" && open.starts_with(b"Data\0")))
-}
-
-fn emit(path: &[Vec<u8>], attribute: Option<&[u8]>, value: SubValue<'_>, sink: &mut dyn FieldSink) {
-    let mut key: Vec<u8> = Vec::new();
-    let names = path.iter().skip(1).map(|name| name.strip_prefix(b"Data\0").unwrap_or(name));
-    for name in names.chain(attribute) {
-        if !key.is_empty() {
-            key.push(b'.');
-        }
-        key.extend_from_slice(name);
-    }
-    if key.is_empty() {
-        key.extend_from_slice(b"text");
-    }
-    sink.field(&key, value);
 }
 
 /// Replaces the five named entities and numbered characters; what is none of them stays.
