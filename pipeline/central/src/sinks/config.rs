@@ -6,7 +6,7 @@ use super::http::Client;
 use super::ndjson::Ndjson;
 use super::stdout::Stdout;
 use super::{Guarantee, Sink};
-use logweir_document::{Faults, Node, Table, read_secret, secret_of_file};
+use logweir_document::{Faults, Node, Table, secret_of_file, secret_path};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -183,19 +183,19 @@ impl Server {
 /// The user and the password, if there are any; `None` if they cannot be used.
 fn credentials(table: &mut Table<'_>, faults: &mut Faults) -> Option<Option<Credentials>> {
     let user = table.string("user", faults);
-    let (secret, file) = (table.node("password"), table.node("password_file"));
-    let password = match (secret, file) {
-        (Some(node), None) => Some(read_secret(node, "password", faults)?),
-        (None, Some(node)) => {
-            let path = node.text().unwrap_or_default();
-            Some(secret_of_file(path.as_ref(), node.span, faults)?)
-        }
+    let path = match (table.node("password"), table.node("password_file")) {
+        (Some(node), None) => Some((secret_path(node, "password", faults)?, node.span)),
+        (None, Some(node)) => Some((node.text().unwrap_or_default().into(), node.span)),
         (None, None) => None,
         (Some(node), Some(_)) => {
             faults.error(node.span, "`password` and `password_file` are given").remedy =
                 Some("keep one of them".into());
             return None;
         }
+    };
+    let password = match path {
+        Some((path, span)) => Some(secret_of_file(&path, span, faults)?),
+        None => None,
     };
     match (user, password) {
         (None, None) => Some(None),
