@@ -99,6 +99,8 @@ fn agents_that_may_only_write_deliver_by_every_way_in() {
     let directory = directory();
     let password = directory.path().join("password");
     write_secret(&password, "agent-password\n");
+    let token = directory.path().join("token");
+    write_secret(&token, "principal=agent");
     cluster.issue(directory.path(), "web1", 1);
     let ways = [
         ("tls", Listener::Tls, tls(&cluster.authority())),
@@ -106,14 +108,14 @@ fn agents_that_may_only_write_deliver_by_every_way_in() {
         ("scram", Listener::Sasl, sasl(&cluster, "SCRAM-SHA-512", "agent", &password)),
         ("plain", Listener::Sasl, sasl(&cluster, "PLAIN", "agent", &password)),
         (
-            "token",
+            "oauthbearer",
             Listener::Sasl,
             vec![
                 "security.protocol: sasl_ssl".into(),
                 format!("ssl.ca.location: {}", cluster.authority().display()),
                 "sasl.mechanism: OAUTHBEARER".into(),
                 "enable.sasl.oauthbearer.unsecure.jwt: true".into(),
-                "sasl.oauthbearer.config: principal=agent".into(),
+                format!("sasl.oauthbearer.config: {{file: {}}}", token.display()),
             ],
         ),
     ];
