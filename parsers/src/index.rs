@@ -83,6 +83,15 @@ impl Need {
         Self { prefixes, holds, heads }
     }
 
+    /// Whether lines are told apart by a literal or by their first bytes.
+    pub(crate) fn tells(&self) -> bool {
+        self.prefixes.is_some() || self.holds.is_some() || self.has_selective_heads()
+    }
+
+    fn has_selective_heads(&self) -> bool {
+        self.heads.as_ref().is_some_and(|heads| heads.iter().all(Head::is_selective))
+    }
+
     fn heads_overlap(&self, others: &[Head]) -> bool {
         self.heads.as_ref().is_some_and(|heads| {
             heads.iter().any(|head| others.iter().any(|other| head.overlaps(other)))
@@ -177,7 +186,7 @@ impl LiteralIndex {
             };
             let selective = need.heads.as_ref().is_some_and(|heads| {
                 let sharing = needs.iter().filter(|other| other.heads_overlap(heads)).count();
-                sharing <= SHARED_MAX && heads.iter().all(Head::is_selective)
+                sharing <= SHARED_MAX && need.has_selective_heads()
             });
             match (&need.prefixes, &need.holds) {
                 (Some(prefixes), holds) if holds.is_none() || !shared(prefixes) => {

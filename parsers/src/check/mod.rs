@@ -27,11 +27,12 @@ const WORST_MAX: Duration = Duration::from_millis(10);
 /// How a rule is found and run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CostClass {
-    /// Only lines that hold a literal of the pattern get to it; captures by a span program.
+    /// Only lines that hold a literal of the pattern, or begin as it does, get to it; captures by a
+    /// span program.
     Indexed,
     /// As `Indexed`, and captures by the regex engine: several times slower.
     IndexedRegex,
-    /// No literal tells lines apart: every line of the pack gets to it.
+    /// Neither a literal nor the first bytes tell lines apart: every line of the pack gets to it.
     Always,
     /// As `Always`, with the regex engine.
     AlwaysRegex,
@@ -156,8 +157,7 @@ fn class(rule: &Rule) -> CostClass {
     if rule.patterns.is_empty() {
         return CostClass::NoPattern;
     }
-    let need = rule.need();
-    let indexed = need.prefixes.is_some() || need.holds.is_some();
+    let indexed = rule.need().tells();
     let program = rule.patterns.iter().all(|(pattern, _)| pattern.program.is_some());
     match (indexed, program) {
         (true, true) => CostClass::Indexed,
@@ -381,6 +381,7 @@ pack: p
 rules:
   - {id: p.a, pattern: '(?<labels.x>\w+)=(?<labels.y>\d+)', samples: [{line: 'x'}]}
   - {id: p.b, parse: {as: json}, samples: [{line: 'x'}]}
+  - {id: p.c, pattern: '^\d\d/\w{3} (?<labels.x>.*)', samples: [{line: 'x'}]}
 ";
         let rules = Arc::new(RuleSet::of_text("p.yaml", pack).unwrap());
         let report = check(&rules, false, &mut |run| {
@@ -388,7 +389,7 @@ rules:
             2 * WORST_MAX
         });
         let classes: Vec<CostClass> = report.costs.iter().map(|cost| cost.class).collect();
-        assert_eq!(classes, [CostClass::Always, CostClass::NoPattern]);
+        assert_eq!(classes, [CostClass::Always, CostClass::NoPattern, CostClass::Indexed]);
         assert!(
             report.findings[0].message.contains("`p.a` takes 20.0 ms"),
             "{:?}",
