@@ -265,7 +265,7 @@ fn tried(
         .map(|pack| Tried {
             pack,
             why: why(&rules.packs[pack].applies, header, wanted == Some(pack)),
-            passed_over: passed_over(rules, pack, attempts),
+            passed_over: passed_over(rules, pack, header.message, attempts),
         })
         .collect()
 }
@@ -293,6 +293,7 @@ fn why(applies: &Applies, header: &header::Header<'_>, wanted: bool) -> &'static
 fn passed_over(
     rules: &RuleSet,
     pack: usize,
+    message: &[u8],
     attempts: &[(Attempt, Option<Stop>)],
 ) -> Vec<(usize, String)> {
     let was_tried = |rule: usize| attempts.iter().any(|(attempt, _)| attempt.rule == rule);
@@ -306,8 +307,29 @@ fn passed_over(
         .iter()
         .take_while(|rule| Some(**rule) != matched)
         .filter(|rule| !was_tried(**rule))
-        .map(|rule| (*rule, needs(rules, *rule)))
+        .map(|rule| (*rule, Some(needs(rules, *rule)).filter(|need| !need.is_empty())))
+        .map(|(rule, need)| (rule, need.unwrap_or_else(|| goes_on(rules, rule, message))))
         .collect()
+}
+
+/// What a rule that no literal tells apart wants of a message that begins otherwise.
+fn goes_on(rules: &RuleSet, rule: usize, message: &[u8]) -> String {
+    let attempt = Attempt {
+        rule,
+        depth: 0,
+        failure: Some(""),
+        text: message.to_vec(),
+        offset: None,
+        captures: Vec::new(),
+    };
+    match stop_of(rules, &attempt) {
+        None => String::new(),
+        Some(stop) if stop.matched == 0 => format!("begins with `{}`", stop.wants),
+        Some(stop) => {
+            let fits = String::from_utf8_lossy(&message[..stop.matched]);
+            format!("goes on with `{}` behind `{fits}`", stop.wants)
+        }
+    }
 }
 
 fn needs(rules: &RuleSet, rule: usize) -> String {
@@ -508,8 +530,10 @@ fn with_names(source: &str, names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Zone;
     use crate::pattern::{compile, expand};
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     fn check(pattern: &str, text: &str, matched: &str, wants: &str) {
         let expanded = expand(pattern, &BTreeMap::new()).unwrap();
@@ -518,6 +542,26 @@ mod tests {
             expanded.captures.iter().map(|capture| capture.name.as_str()).collect();
         let stop = stop(&compiled, &names, text.as_bytes()).expect("it does not match");
         assert_eq!((&text[..stop.matched], stop.wants.as_str()), (matched, wants), "{stop:?}");
+    }
+
+    #[test]
+    fn a_rule_that_is_passed_over_for_its_beginning_says_what_it_wants() {
+        let pack = r"
+pack: p
+applies: {program: [p]}
+rules:
+  - {id: p.a, pattern: '^(?<labels.n>\d+)/(?<labels.m>\d+) x'}
+  - {id: p.b, pattern: '^[a-c]+d:'}
+";
+        let rules = Arc::new(RuleSet::of_text("p.yaml", pack).unwrap());
+        let zone = Zone::utc();
+        let context =
+            LineContext { pack: None, received_unix_nanos: 0, zone: &zone, original_bytes: None };
+        let line = b"Nov 28 10:15:02 h p: 12-3 x";
+        let found = Parser::new(rules).explain(line, &context, &mut Vec::new());
+        let passed: Vec<String> =
+            found.packs[0].passed_over.iter().map(|(_, need)| need.clone()).collect();
+        assert_eq!(passed, ["goes on with `/` behind `12`", "begins with `[a-c]+`"]);
     }
 
     #[test]
