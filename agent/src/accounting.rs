@@ -320,6 +320,17 @@ impl ListenerSnapshot {
     }
 }
 
+/// How often a rule was tried, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RuleSnapshot {
+    pub id: String,
+    /// Lines, or parts of them, that it looked at.
+    pub tried: u64,
+    pub matched: u64,
+    /// How often its pattern needed more steps than it is given, and the slower engine was asked.
+    pub over_budget: u64,
+}
+
 /// The state of the whole agent at a moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Snapshot {
@@ -342,4 +353,6 @@ pub struct Snapshot {
     pub counts: Counts,
     pub listeners: Vec<ListenerSnapshot>,
     pub sources: Vec<SourceSnapshot>,
+    /// Those that were tried since they are in use, those that were tried most first.
+    pub rules: Vec<RuleSnapshot>,
 }

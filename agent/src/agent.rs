@@ -75,6 +75,7 @@ struct Parts {
     context: Arc<Context>,
     discovery: Discovery,
     inputs: Inputs,
+    rules: Rules,
 }
 
 /// The sources that go through spools, and the journal.
@@ -119,7 +120,8 @@ impl Agent {
         let workers = Workers::start(config.workers, &queue, &courier, &config.rules, &pulse);
         let discovery =
             Discovery::start(context.clone(), files, open_files_max(config.open_files_max));
-        let parts = Arc::new(Parts { context: context.clone(), discovery, inputs });
+        let rules = config.rules.clone();
+        let parts = Arc::new(Parts { context: context.clone(), discovery, inputs, rules });
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = vec![
             keep(parts.clone(), stop.clone(), pulse.clone(), config.checkpoint_interval),
@@ -196,7 +198,7 @@ impl Agent {
         if self.stop.swap(true, Ordering::AcqRel) {
             return true;
         }
-        let Parts { context, discovery, inputs } = &*self.parts;
+        let Parts { context, discovery, inputs, .. } = &*self.parts;
         inputs.stop();
         discovery.stop();
         context.courier.begin_stop();
@@ -241,6 +243,7 @@ impl Parts {
             counts,
             listeners: self.inputs.syslog.iter().map(ListenerSnapshot::of).collect(),
             sources,
+            rules: self.rules.counts(),
         }
     }
 }

@@ -2,15 +2,15 @@
 //! out. Owns RUL-2 here: whatever the engine does, panic included, the line is in the event. Owns
 //! RUL-1: rules are replaced whole or not at all.
 
-use crate::accounting::{DropReason, RuleReason};
+use crate::accounting::{DropReason, RuleReason, RuleSnapshot};
 use crate::config::{Common, RulesConfig};
-use crate::sync::{read, write};
+use crate::sync::{lock, read, write};
 use jiff::Timestamp;
 use logweir_document::{Diagnostic, nearest};
-use logweir_parsers::{Disposition, LineContext, Parser, RuleSet, Zone};
+use logweir_parsers::{Disposition, LineContext, Parser, RuleCounts, RuleSet, Zone};
 use logweir_record::{ECS_VERSION, write_member, write_u64};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 /// One line or message with what is known about it besides its bytes.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,14 @@ pub(crate) struct Line<'l> {
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     current: Arc<RwLock<Arc<RuleSet>>>,
+    counted: Arc<Mutex<Counted>>,
+}
+
+/// What the workers have counted of each rule, by its number in the rule set that is counted for.
+#[derive(Debug, Default)]
+struct Counted {
+    rules: Option<Arc<RuleSet>>,
+    counts: Vec<RuleCounts>,
 }
 
 impl Rules {
@@ -40,7 +48,7 @@ impl Rules {
     pub(crate) fn load(config: &RulesConfig) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let loaded = RuleSet::load(&config.directories, config.shipped)?;
         let current = Arc::new(RwLock::new(Arc::new(loaded.rules)));
-        Ok((Self { current }, loaded.warnings))
+        Ok((Self { current, counted: Arc::default() }, loaded.warnings))
     }
 
     /// Loads the packs anew and puts them into use, if they have no fault; returns whether anything
@@ -80,6 +88,37 @@ impl Rules {
     pub(crate) fn describe(&self) -> (usize, String) {
         let rules = self.current();
         (rules.len(), rules.hash().to_owned())
+    }
+
+    /// Takes in what a parser has counted. When rules were replaced, counting begins anew.
+    fn count(&self, parser: &mut Parser) {
+        let mut counted = lock(&self.counted);
+        let current = self.current();
+        if !Arc::ptr_eq(&current, parser.rules()) {
+            return;
+        }
+        if !counted.rules.as_ref().is_some_and(|rules| Arc::ptr_eq(rules, &current)) {
+            counted.counts = vec![RuleCounts::default(); current.len()];
+            counted.rules = Some(current);
+        }
+        parser.take_counts(|rule, counts| counted.counts[rule].add(counts));
+    }
+
+    /// The rules that were tried since they are in use, those that were tried most first.
+    pub(crate) fn counts(&self) -> Vec<RuleSnapshot> {
+        let counted = lock(&self.counted);
+        let Some(rules) = &counted.rules else { return Vec::new() };
+        let tried = counted.counts.iter().enumerate().filter(|(_, counts)| counts.tried > 0);
+        let mut list: Vec<RuleSnapshot> = tried
+            .map(|(number, counts)| RuleSnapshot {
+                id: rules.rule_id(number).to_owned(),
+                tried: counts.tried,
+                matched: counts.matched,
+                over_budget: counts.over_budget,
+            })
+            .collect();
+        list.sort_by(|a, b| b.tried.cmp(&a.tried).then_with(|| a.id.cmp(&b.id)));
+        list
     }
 
     fn current(&self) -> Arc<RuleSet> {
@@ -138,6 +177,11 @@ impl Engine {
         }
         let rules = self.parser.rules();
         self.pack = selection.dataset.as_ref().and_then(|name| rules.pack_named(name));
+    }
+
+    /// Makes known what was counted of the rules.
+    pub(crate) fn publish_counts(&mut self) {
+        self.rules.count(&mut self.parser);
     }
 
     /// Appends the members of the event, without braces.

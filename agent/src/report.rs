@@ -17,6 +17,8 @@ const REST: Duration = Duration::from_secs(60);
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// The sources in a report at most; those that are furthest behind are named.
 const SOURCES_MAX: usize = 200;
+/// The rules in a report at most; those that were tried most are named.
+const RULES_MAX: usize = 20;
 
 /// Sends reports, when they are due.
 #[derive(Debug)]
@@ -68,6 +70,7 @@ impl Reporter {
 fn shorten(snapshot: &mut Snapshot) {
     snapshot.sources.sort_by_key(|source| std::cmp::Reverse(source.bytes_behind()));
     snapshot.sources.truncate(SOURCES_MAX);
+    snapshot.rules.truncate(RULES_MAX);
 }
 
 /// What becomes of a report is of no interest.

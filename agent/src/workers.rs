@@ -216,6 +216,7 @@ impl Worker<'_> {
     /// # Errors
     /// The link broke or the agent stops.
     pub(crate) fn ship(&mut self, route: &Route, end: Position) -> Result<(), NotShipped> {
+        self.engine.publish_counts();
         let shipment = Shipment { lane: &route.lane, end, batch: self.batch };
         match self.courier.ship(route.slot, &shipment) {
             Ok(()) => Ok(()),

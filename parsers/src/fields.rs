@@ -118,16 +118,19 @@ impl FieldTable {
         self.keys.extend_from_slice(&[0; PAD]);
     }
 
+    #[inline]
     pub(crate) fn shape(&self, id: FieldId) -> Shape {
         self.shapes[id.index()]
     }
 
     /// Appends `"name":`.
+    #[inline]
     pub(crate) fn write_name(&self, shape: Shape, out: &mut Out) {
         out.padded(&self.keys, shape.key as usize, usize::from(shape.name_len));
     }
 
     /// Appends `"name":"` or `"name":["`.
+    #[inline]
     pub(crate) fn write_opening(&self, shape: Shape, out: &mut Out) {
         out.padded(&self.keys, shape.key as usize, usize::from(shape.open_len));
     }

@@ -45,7 +45,9 @@ mod write;
 mod yaml;
 
 pub use ecs::{Kind, Type, names as ecs_names, type_of as ecs_type};
-pub use engine::{Attempt, Disposition, LineContext, Parsed, Parser, Step, write_event};
+pub use engine::{
+    Attempt, Disposition, LineContext, Parsed, Parser, RuleCounts, Step, write_event,
+};
 pub use explain::{Explanation, Stop, Tried};
 pub use loader::Loaded;
 pub use outline::{Outline, Source};

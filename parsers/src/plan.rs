@@ -124,8 +124,8 @@ impl Plan {
             if bytes.is_empty() || rule.null_values.iter().any(|null| null == bytes) {
                 continue;
             }
-            let text = Text::Line { start: (offset + start) as u32, end: (offset + end) as u32 };
-            derived.slot(slot, text, bytes, writer);
+            let place = ((offset + start) as u32, (offset + end) as u32);
+            derived.slot(slot, place, bytes, writer);
         }
         derived.write(writer);
     }
@@ -196,18 +196,25 @@ impl Derived {
 
     /// Writes one capture and notes what follows from it.
     #[inline]
-    fn slot(&mut self, slot: &Slot, text: Text, bytes: &[u8], writer: &mut Writer<'_>) {
+    fn slot(
+        &mut self,
+        slot: &Slot,
+        (start, end): (u32, u32),
+        bytes: &[u8],
+        writer: &mut Writer<'_>,
+    ) {
+        let text = Text::Line { start, end };
         let value = Value::Text(text);
         match slot.role {
-            Role::Plain => writer.member(slot.shape, value),
+            Role::Plain => writer.line_member(slot.shape, start, end),
             Role::Related(relation) => {
-                writer.member(slot.shape, value);
+                writer.line_member(slot.shape, start, end);
                 if relation != Relation::Ip || is_ip(bytes) {
                     self.relate(writer, relation, text);
                 }
             }
             Role::Address { ip, domain } => {
-                writer.member(slot.shape, value);
+                writer.line_member(slot.shape, start, end);
                 if is_ip(bytes) {
                     self.members.push((ip, Value::Address(text)));
                     self.ends.push((Relation::Ip, text));
@@ -262,8 +269,8 @@ fn write_header(header: &Header<'_>, derived: &mut Derived, writer: &mut Writer<
         derived.relate(writer, Relation::Host, hostname);
     }
     let mut member = |field: FieldId, text: Option<Text>| {
-        if let Some(text) = text {
-            writer.member(rules.fields.shape(field), Value::Text(text));
+        if let Some(Text::Line { start, end }) = text {
+            writer.line_member(rules.fields.shape(field), start, end);
         }
     };
     member(fields.hostname, hostname);

@@ -55,7 +55,6 @@ pub(crate) struct Writer<'w> {
 
 impl Writer<'_> {
     /// Appends one field; nothing if its value cannot be written as what the field is.
-    #[inline]
     pub(crate) fn member(&mut self, shape: Shape, value: Value) {
         let fields = &self.rules.fields;
         match value {
@@ -87,6 +86,18 @@ impl Writer<'_> {
                     self.out.truncate(before);
                 }
             }
+        }
+    }
+
+    /// As [`Writer::member`], of a part of the line.
+    #[inline]
+    pub(crate) fn line_member(&mut self, shape: Shape, start: u32, end: u32) {
+        if self.source.plain && matches!(shape.kind.kind, Kind::Text | Kind::Date) {
+            self.rules.fields.write_opening(shape, self.out);
+            self.out.padded(self.source.padded, start as usize, (end - start) as usize);
+            self.close(shape.kind.list);
+        } else {
+            self.member(shape, Value::Text(Text::Line { start, end }));
         }
     }
 

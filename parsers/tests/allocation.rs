@@ -1,4 +1,4 @@
-//! Once a parser has seen lines of every kind, it allocates nothing for lines of these kinds.
+//! Once a parser has seen the samples of all shipped packs, it allocates nothing for them.
 //!
 //! Alone in its binary, because it counts through the global allocator.
 
@@ -20,25 +20,29 @@ fn a_warm_parser_allocates_nothing() {
         zone: &zone,
         original_bytes: None,
     };
-    let mut lines: Vec<String> = rules
-        .samples()
-        .filter(|(rule, _)| rules.rule_id(*rule).starts_with("sshd."))
-        .map(|(_, sample)| sample.line.clone())
-        .collect();
+    // Left out is what takes copies: records whose sub-parser undoes escapes and flattens, headers that
+    // only the fallback reads (a mnemonic or a colon behind the priority), and times with AM and PM.
+    let takes_copies = |line: &str| {
+        line.contains(['{', '=']) || [">%", ">: ", " PM "].iter().any(|part| line.contains(part))
+    };
+    let lines = rules.samples().map(|(_, sample)| sample.line.clone());
+    let mut lines: Vec<String> = lines.filter(|line| !takes_copies(line)).collect();
     lines.push("Nov 28 10:15:02 web1 frobnicator[7]: what no rule matches".to_owned());
     lines.push("neither header nor rule".to_owned());
-    assert!(lines.len() > 20);
+    assert!(lines.len() > 500, "{}", lines.len());
     let mut parser = Parser::new(rules);
     let mut out = Vec::new();
-    let mut pass = || {
-        for line in &lines {
-            out.clear();
-            parser.parse(line.as_bytes(), &context, &mut out);
-        }
+    let mut allocations = |line: &String| {
+        out.clear();
+        let region = Region::new(ALLOCATOR);
+        parser.parse(line.as_bytes(), &context, &mut out);
+        let change = region.change();
+        change.allocations + change.reallocations
     };
-    pass();
-    let region = Region::new(ALLOCATOR);
-    pass();
-    let change = region.change();
-    assert_eq!((change.allocations, change.reallocations), (0, 0), "{change:?}");
+    for line in &lines {
+        allocations(line);
+    }
+    let mut faults = Vec::with_capacity(lines.len());
+    faults.extend(lines.iter().map(|line| (allocations(line), line)).filter(|(n, _)| *n > 0));
+    assert!(faults.is_empty(), "{} of {}: {faults:#?}", faults.len(), lines.len());
 }

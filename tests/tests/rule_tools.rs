@@ -1,6 +1,8 @@
 //! The tools around rules, as a user runs them.
 
-use logweir_tests::{Output, directory, run_to_end};
+use logweir_tests::{
+    Agent, AgentConfig, Broker, DEADLINE, Output, Topic, directory, run_to_end, wait,
+};
 use std::path::Path;
 
 fn rules(arguments: &[&str]) -> Output {
@@ -127,4 +129,35 @@ fn check_names_the_rules_that_nothing_tests_and_what_each_costs() {
     assert!(checked.stderr.contains(&warning), "{}", checked.stderr);
     assert!(checked.stdout.contains("us  indexed "), "{}", checked.stdout);
     assert_eq!(rules(&["check", "--deny-warnings", &pack]).code, Some(1));
+}
+
+#[test]
+fn a_running_agent_tells_which_rules_were_tried_and_matched() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "counted", 1);
+    write(
+        directory.path(),
+        "auth.log",
+        "Nov 28 10:15:02 web1 sshd[7]: Accepted publickey for alice from 192.0.2.7 port 50022 ssh2\n\
+         Nov 28 10:15:03 web1 sshd[7]: Server listening on 0.0.0.0 port 22.\n\
+         Nov 28 10:15:04 web1 sshd[8]: Accepted password for bob from 192.0.2.8 port 50023 ssh2\n",
+    );
+    let config = AgentConfig::of_files(&topic, directory.path(), "auth.log");
+    let agent = Agent::started(directory.path(), &config);
+    let counted = wait("all lines to be counted", DEADLINE, || {
+        let status = agent.status()?;
+        let rules = status["rules"].as_array()?;
+        let matched: u64 = rules.iter().filter_map(|rule| rule["matched"].as_u64()).sum();
+        (matched == 3).then(|| rules.clone())
+    });
+    let accepted = counted.iter().find(|rule| rule["id"] == "sshd.accepted").unwrap();
+    assert_eq!((&accepted["tried"], &accepted["matched"]), (&2.into(), &2.into()), "{accepted}");
+    assert_eq!(accepted["over_budget"], 0);
+
+    let config = directory.path().join("agent.yaml").display().to_string();
+    let shown = run_to_end("logweir-agent", &["status", "--config", &config, "--rules"]).stdout;
+    let line = shown.lines().find(|line| line.ends_with(" sshd.accepted")).unwrap_or(&shown);
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words, ["2", "2", "100.0%", "0", "sshd.accepted"], "{shown}");
 }

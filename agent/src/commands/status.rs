@@ -16,7 +16,13 @@ pub struct Status {
     config: PathBuf,
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// The rules that were tried most, instead of the sources (JSON has all that were tried)
+    #[arg(long)]
+    rules: bool,
 }
+
+/// How many rules are shown.
+const RULES_MAX: usize = 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -34,6 +40,7 @@ impl Status {
         match ask(&state_dir) {
             Ok(text) if self.format == Format::Json => println!("{text}"),
             Ok(text) => match serde_json::from_str::<Value>(&text) {
+                Ok(status) if self.rules => print!("{}", rules(&status)),
                 Ok(status) => print!("{}", table(&status)),
                 Err(error) => {
                     eprintln!("logweir-agent: the agent's answer is damaged: {error}");
@@ -98,6 +105,29 @@ fn table(status: &Value) -> String {
                 if spool["failed"] == true { "  THE DISK FAILS: nothing is taken" } else { "" },
             ));
         }
+    }
+    out
+}
+
+/// The rules that were tried most; what is tried and does not match costs for nothing.
+fn rules(status: &Value) -> String {
+    let all = status["rules"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut out =
+        format!("{:>12} {:>12} {:>8} {:>12}  rule\n", "tried", "matched", "share", "over budget");
+    for rule in all.iter().take(RULES_MAX) {
+        let count = |name: &str| rule[name].as_u64().unwrap_or(0);
+        let share = count("matched") as f64 * 100.0 / count("tried").max(1) as f64;
+        out.push_str(&format!(
+            "{:12} {:12} {share:7.1}% {:12}  {}\n",
+            count("tried"),
+            count("matched"),
+            count("over_budget"),
+            text(&rule["id"]),
+        ));
+    }
+    if all.len() > RULES_MAX {
+        let more = all.len() - RULES_MAX;
+        out.push_str(&format!("and {more} more that were tried; --format json has them all\n"));
     }
     out
 }

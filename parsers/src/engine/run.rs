@@ -199,17 +199,20 @@ impl<'l> Run<'_, '_, 'l> {
     }
 
     fn try_rule(&mut self, number: usize, text: &[u8]) -> Option<usize> {
+        self.state.over_budget = false;
         let rule = &self.rules.rules[number];
         if !rule.plans.is_empty()
             && self.depth == 0
             && self.state.may_plan()
             && let Some(matched) = self.try_plans(rule, number, text)
         {
+            self.state.counts.count(number, matched, self.state.over_budget);
             return matched.then_some(number);
         }
         self.fill_header();
         let mark = self.state.event.mark();
         let reason = self.mismatch(rule, text);
+        self.state.counts.count(number, reason.is_none(), self.state.over_budget);
         self.note_attempt(number, reason, text);
         if reason.is_some() {
             self.state.event.reset(mark);

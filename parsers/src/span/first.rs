@@ -75,21 +75,18 @@ impl First {
     }
 
     /// Whether the literal, if there is one, stands at `at` in `text`, which ends at `end`.
-    #[inline]
     fn confirms(&self, literals: &Literals, text: &[u8], at: usize, end: usize) -> bool {
         self.literal.is_none_or(|(place, len)| literals.stands(place, len, text, at, end))
     }
 
     /// Whether `text`, which ends at `end`, can go on at `at`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn allows(&self, literals: &Literals, text: &[u8], at: usize, end: usize) -> bool {
-        if self.open {
-            return true;
-        }
         if at >= end {
-            return self.end;
+            return self.end || self.open;
         }
-        self.bytes.contains(text[at]) && self.confirms(literals, text, at, end)
+        (self.bytes.contains(text[at]) || self.open)
+            && (self.literal.is_none() || self.confirms(literals, text, at, end))
     }
 
     /// The first place from `from` to `to` at which `text`, which ends at `end`, can go on.

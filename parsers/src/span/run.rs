@@ -162,15 +162,14 @@ impl<'r> Run<'r> {
             let first = &self.program.firsts[usize::from(first)];
             first.allows(&self.program.literals, self.text, at, self.end)
         };
-        Some(match (allows(split.one_first), allows(split.other_first)) {
-            (true, true) => {
-                self.keep(Frame::Branch { op, at: at as u32 })?;
-                Some(split.one)
-            }
-            (true, false) => Some(split.one),
-            (false, true) => Some(split.other),
-            (false, false) => None,
-        })
+        if !allows(split.one_first) {
+            // What begins there finds out whether it can.
+            return Some(Some(split.other));
+        }
+        if allows(split.other_first) {
+            self.keep(Frame::Branch { op, at: at as u32 })?;
+        }
+        Some(Some(split.one))
     }
 
     /// What a branch that failed has set is nothing that the other one has found.
