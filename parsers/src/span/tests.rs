@@ -2,6 +2,8 @@
 //! patterns and texts at random.
 
 use super::{Outcome, Program, Scratch};
+use crate::heads::{Head, Heads};
+use crate::lead::Lead;
 use regex::bytes::{Regex, RegexBuilder};
 
 fn oracle(pattern: &str) -> Option<Regex> {
@@ -250,4 +252,45 @@ fn random_patterns_say_of_random_texts_what_the_regex_says() {
         matches > cases / 10 && out_of_fuel < cases / 200,
         "{matches} {out_of_fuel} of {cases}"
     );
+}
+
+/// What is asked before a program: the heads that an index holds, and where a lead can begin.
+#[test]
+fn heads_and_leads_miss_nothing_that_a_random_pattern_matches() {
+    let mut random = Random(20_261_129);
+    let mut scratch = Scratch::default();
+    let (mut heads, mut leads) = (0, 0);
+    while heads < 20_000 || leads < 5_000 {
+        let mut pattern = String::from(random.pick(&["^", "^", "(?:^|a)", "(?:^| )"]));
+        random.pattern(2, &mut pattern);
+        let mut parser = regex_syntax::ParserBuilder::new();
+        let parser = parser.unicode(false).utf8(false).dot_matches_new_line(true);
+        let (Some(regex), Ok(hir)) = (oracle(&pattern), parser.build().parse(&pattern)) else {
+            continue;
+        };
+        let filter = Head::all_of(&hir).map(|all| {
+            let mut filter = Heads::default();
+            filter.add(Some(&all), 0);
+            filter.seal();
+            filter
+        });
+        let lead = Lead::of(&hir);
+        for _ in 0..16 {
+            let text = random.text();
+            let matches = regex.is_match(&text);
+            let context = || format!("{pattern:?} on {:?}", text.escape_ascii().to_string());
+            if let Some(filter) = &filter {
+                let mut found = Vec::new();
+                filter.find(&text, &mut found);
+                assert!(!matches || !found.is_empty(), "{}", context());
+                heads += 1;
+            }
+            if let Some(lead) = &lead {
+                let outcome = lead.search(&text, &mut scratch);
+                let fits = outcome == Outcome::OutOfFuel || (outcome == Outcome::Match) == matches;
+                assert!(fits, "{}", context());
+                leads += 1;
+            }
+        }
+    }
 }
