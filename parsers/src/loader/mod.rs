@@ -9,7 +9,7 @@ mod rule;
 
 use crate::rule::RuleSet;
 use builder::Builder;
-use logweir_document::{Diagnostic, Document, Severity, parse};
+use logweir_document::{Diagnostic, Severity, parse};
 use std::path::{Path, PathBuf};
 
 include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
@@ -71,13 +71,14 @@ fn compile(
     texts: &[(String, String)],
     mut faults: Vec<Diagnostic>,
 ) -> Result<Loaded, Vec<Diagnostic>> {
-    let documents: Vec<Document> = texts
-        .iter()
-        .filter_map(|(name, text)| parse(name, text).map_err(|fault| faults.push(*fault)).ok())
-        .collect();
     let mut builder = Builder::default();
-    for document in &documents {
-        builder.add(document);
+    // One tree at a time: all of them together are as large as the rules that come of them, and what
+    // they leave between those is lost to the process.
+    for (name, text) in texts {
+        match parse(name, text) {
+            Ok(document) => builder.add(&document),
+            Err(fault) => faults.push(*fault),
+        }
     }
     let (rules, found) = builder.finish();
     faults.extend(found);
