@@ -28,10 +28,10 @@ impl Head {
     }
 
     fn of(parts: &[&Hir]) -> Self {
-        let mut sets = vec![ByteSet::default(); PLACES];
+        let mut sets = [ByteSet::default(); PLACES];
         let ends = parts.iter().fold(1, |starts, part| walk(part, starts, &mut sets));
-        sets.truncate(ends.trailing_zeros() as usize);
-        Self(sets)
+        // Thousands of them are kept: each as long as it is.
+        Self(sets[..PLACES.min(ends.trailing_zeros() as usize)].to_vec())
     }
 
     /// Whether few texts of other kinds begin so: it tells as much as three bytes.
