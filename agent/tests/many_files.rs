@@ -97,7 +97,7 @@ fn many_files_cost_little_while_they_are_quiet() {
     let open_max = number("LOGWEIR_OPEN_FILES").unwrap_or(64);
     let mut stage = Stage::new();
     stage.glob = "logs/*/*.log";
-    stage.agent_extra = format!(", open_files_max: {open_max}");
+    stage.agent_extra = format!(", open_files_max: {open_max}, checkpoint_interval: 1s");
     stage.kafka_extra = ", linger.ms: 50".into();
     let name = |n: usize| format!("logs/{:03}/{n:05}.log", n / 100);
     for n in 0..count {

@@ -10,6 +10,7 @@ use std::fs::Permissions;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
 /// A certificate and its key, made for a test.
 #[derive(Debug)]
@@ -62,6 +63,32 @@ impl Identity {
         let signer = issuer.map_or(&key, |issuer| &issuer.key);
         builder.sign(signer, MessageDigest::sha256()).unwrap();
         Self { certificate: builder.build(), key }
+    }
+
+    /// Writes the list of what this authority, written as `name`, has revoked to `name.crl`.
+    ///
+    /// # Panics
+    /// The program `openssl` is missing, or the directory cannot be written.
+    pub fn revoke(&self, directory: &Path, name: &str, revoked: &[&Self]) {
+        let line = |identity: &&Self| {
+            let serial =
+                identity.certificate.serial_number().to_bn().unwrap().to_hex_str().unwrap();
+            format!("R\t491231235959Z\t250101000000Z\t{serial}\tunknown\t/CN=revoked\n")
+        };
+        let index: String = revoked.iter().map(line).collect();
+        std::fs::write(directory.join("index.txt"), index).unwrap();
+        let settings = "[ca]\ndefault_ca = d\n[d]\ndatabase = index.txt\ndefault_md = sha256\n";
+        std::fs::write(directory.join("ca.cnf"), settings).unwrap();
+        let certificate = format!("{name}.pem");
+        let made = Command::new("openssl")
+            .current_dir(directory)
+            .args(["ca", "-gencrl", "-config", "ca.cnf", "-crldays", "5", "-out", "draft.crl"])
+            .args(["-cert", &certificate, "-keyfile", &format!("{name}.key")])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        std::fs::rename(directory.join("draft.crl"), directory.join(format!("{name}.crl")))
+            .unwrap();
     }
 
     /// Writes `name.pem` and `name.key`, each whole at once: whoever uses them may look at any moment.

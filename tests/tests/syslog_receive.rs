@@ -338,11 +338,12 @@ fn with_tls(names: &str) -> (Receiver, Identity) {
     let authority = Identity::new("authority", &[], None, 0);
     authority.write(directory.path(), "ca");
     Identity::new("server", &["localhost"], Some(&authority), 0).write(directory.path(), "server");
+    authority.revoke(directory.path(), "ca", &[]);
     let address = free_address();
     let at = directory.path().display().to_string();
     let settings = format!(
         "tls: {{listen: '{address}', certificate: '{at}/server.pem', key: '{at}/server.key', \
-         client_ca: '{at}/ca.pem', handshake_timeout: 2s{names}}}"
+         client_ca: '{at}/ca.pem', client_crl: '{at}/ca.crl', handshake_timeout: 2s{names}}}"
     );
     (Receiver::with(directory, address, &settings), authority)
 }
@@ -387,6 +388,32 @@ fn tls_gibberish() {
     assert_eq!(event.text("log.source.address"), "127.0.0.1");
     let said = receiver.agent.said();
     assert!(said.contains("a TLS handshake failed"), "{said}");
+}
+
+#[test]
+fn a_certificate_is_refused_as_soon_as_it_is_revoked() {
+    let (receiver, authority) = with_tls("");
+    let at = receiver.directory.path();
+    let (stays, leaves) = (
+        Identity::new("stays", &[], Some(&authority), 0),
+        Identity::new("leaves", &[], Some(&authority), 0),
+    );
+    stays.write(at, "stays");
+    leaves.write(at, "leaves");
+    let hello = |name: &str| {
+        let mut stream = secure(&receiver, Some(name)).expect("it is let in");
+        stream.write_all(format!("<13>{name}\n").as_bytes()).unwrap();
+        stream
+    };
+    let _leaves = hello("leaves");
+    assert_eq!(receiver.originals(1), ["<13>leaves"]);
+    authority.revoke(at, "ca", &[&leaves]);
+    wait_until("the revoked one to be refused", || {
+        drop(secure(&receiver, Some("leaves")));
+        receiver.listener("handshake_failures") > 0
+    });
+    let _stays = hello("stays");
+    assert_eq!(receiver.originals(2), ["<13>leaves", "<13>stays"]);
 }
 
 #[test]

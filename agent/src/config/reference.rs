@@ -527,6 +527,13 @@ static TLS: Section = Section::of(
             "clients must show a certificate of these",
         ),
         Key::new(
+            "client_crl",
+            Kind::Text,
+            Value::Optional("/etc/logweir/tls/clients.crl"),
+            "lists of revoked certificates, PEM, one of each authority in `client_ca`; a list whose time \
+is over lets no client in",
+        ),
+        Key::new(
             "client_names",
             Kind::Texts,
             Value::Optional("['*.example.net', fw1]"),

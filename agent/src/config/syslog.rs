@@ -65,6 +65,8 @@ pub(crate) struct TlsConfig {
     pub key: PathBuf,
     /// Those that may vouch for clients; without, clients need no certificate.
     pub client_ca: Option<PathBuf>,
+    /// Lists of certificates that are revoked, one of each authority that vouches for clients.
+    pub client_crl: Option<PathBuf>,
     /// One of these must be a name in the client's certificate; any will do if empty.
     pub client_names: Vec<String>,
     pub handshake_timeout: Duration,
@@ -203,6 +205,12 @@ fn tls(source: &mut Table<'_>, faults: &mut Faults) -> Option<TlsConfig> {
     let certificate = table.required_string("certificate", faults).map(PathBuf::from);
     let key = table.required_string("key", faults).map(PathBuf::from);
     let client_ca = table.string("client_ca", faults).map(PathBuf::from);
+    let client_crl = table.string("client_crl", faults).map(PathBuf::from);
+    if client_crl.is_some() && client_ca.is_none() {
+        let span = table.node("client_crl").map_or(table.span(), |node| node.span);
+        faults.error(span, "`client_crl` without `client_ca`").remedy =
+            Some("name the file of the certificates that vouch for clients in `client_ca`".into());
+    }
     let names = table.strings("client_names", faults).unwrap_or_default();
     if let (Some((_, span)), None) = (names.first(), &client_ca) {
         faults.error(*span, "`client_names` without `client_ca`").remedy =
@@ -219,6 +227,7 @@ fn tls(source: &mut Table<'_>, faults: &mut Faults) -> Option<TlsConfig> {
         certificate: certificate?,
         key: key?,
         client_ca,
+        client_crl,
         client_names: names.into_iter().map(|(name, _)| name.to_ascii_lowercase()).collect(),
         handshake_timeout,
     })

@@ -69,8 +69,11 @@ impl Stage {
             "- {{type: file, paths: ['{directory}/{}'], rotate_wait: 500ms{}}}",
             self.glob, self.source_extra
         );
+        // Soon, unless a test says when.
+        let soon = ", checkpoint_interval: 100ms";
+        let soon = if self.agent_extra.contains("checkpoint_interval") { "" } else { soon };
         format!(
-            "agent: {{state_dir: '{directory}/state', checkpoint_interval: 100ms, workers: 2{}}}\n\
+            "agent: {{state_dir: '{directory}/state', workers: 2{soon}{}}}\n\
              kafka: {{bootstrap.servers: '{}', client.id: test{}}}\n\
              rules: {{shipped: false}}\nsources:\n  {}\n",
             self.agent_extra,

@@ -5,7 +5,10 @@
 
 use crate::config::TlsConfig;
 use crate::sync::{read, write};
+use openssl::error::ErrorStack;
 use openssl::ssl::{Ssl, SslAcceptor, SslFiletype, SslMethod, SslRef, SslVerifyMode};
+use openssl::x509::store::{X509Lookup, X509StoreBuilderRef};
+use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509NameRef, X509Ref};
 use std::io;
 use std::path::Path;
@@ -86,7 +89,12 @@ impl Tls {
 }
 
 fn look(config: &TlsConfig) -> Look {
-    let paths = [Some(&config.certificate), Some(&config.key), config.client_ca.as_ref()];
+    let paths = [
+        Some(&config.certificate),
+        Some(&config.key),
+        config.client_ca.as_ref(),
+        config.client_crl.as_ref(),
+    ];
     let look = |path: &Path| {
         let metadata = std::fs::metadata(path).ok()?;
         Some((metadata.len(), metadata.modified().ok()?))
@@ -98,7 +106,7 @@ fn acceptor(config: &TlsConfig) -> io::Result<SslAcceptor> {
     let named = |path: &Path, what: &str| {
         let place = path.display().to_string();
         let what = what.to_owned();
-        move |error: openssl::error::ErrorStack| {
+        move |error: ErrorStack| {
             io::Error::other(format!("`{place}` is no {what} that can be used: {error}"))
         }
     };
@@ -112,9 +120,19 @@ fn acceptor(config: &TlsConfig) -> io::Result<SslAcceptor> {
     builder.check_private_key().map_err(named(&config.key, "key of the certificate"))?;
     if let Some(path) = &config.client_ca {
         builder.set_ca_file(path).map_err(named(path, "certificate"))?;
+        if let Some(path) = &config.client_crl {
+            revocations(builder.cert_store_mut(), path).map_err(named(path, "revocation list"))?;
+        }
         builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
     }
     Ok(builder.build())
+}
+
+/// Has certificates refused that a list in the file revokes. Once its time is over a list says nothing
+/// any more, and every client of its authority is refused (RFC 5280, section 6.3.3).
+fn revocations(store: &mut X509StoreBuilderRef, path: &Path) -> Result<(), ErrorStack> {
+    store.add_lookup(X509Lookup::file())?.load_crl_file(path, SslFiletype::PEM)?;
+    store.set_flags(X509VerifyFlags::CRL_CHECK)
 }
 
 /// The subject as in RFC 4514, last part first: `CN=web1,O=Example`.
