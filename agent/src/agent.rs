@@ -186,6 +186,11 @@ impl Agent {
             && self.parts.inputs.stdin.as_ref().is_some_and(Stdin::is_finished)
     }
 
+    /// Whether all that the file at `path` holds now is acknowledged; `None` if it is not read yet.
+    pub(crate) fn is_read_out(&self, path: &Path) -> Option<bool> {
+        self.parts.discovery.is_read_out(path)
+    }
+
     /// The state of this moment.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {

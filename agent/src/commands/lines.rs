@@ -1,5 +1,6 @@
 //! Lines of a file or of standard input, one at a time, with a bound on their length.
 
+use flate2::bufread::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -15,6 +16,19 @@ pub(crate) struct Line<'l> {
     pub(crate) original_bytes: Option<u64>,
 }
 
+/// What the file holds: decompressed, if its beginning says that it is compressed.
+fn plain(file: File) -> io::Result<Box<dyn Read>> {
+    let mut input = BufReader::new(file);
+    let head = input.fill_buf()?;
+    Ok(if head.starts_with(b"\x1f\x8b") {
+        Box::new(MultiGzDecoder::new(input))
+    } else if head.starts_with(b"\x28\xb5\x2f\xfd") {
+        Box::new(zstd::stream::read::Decoder::with_buffer(input)?)
+    } else {
+        Box::new(input)
+    })
+}
+
 /// What the lines are read from.
 pub(crate) struct Lines {
     input: BufReader<Box<dyn Read>>,
@@ -22,13 +36,10 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Opens a file; `-` is standard input.
+    /// Opens a file, which may be compressed (gzip, zstd); `-` is standard input.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let input: Box<dyn Read> = if path.as_os_str() == "-" {
-            Box::new(io::stdin())
-        } else {
-            Box::new(File::open(path)?)
-        };
+        let input: Box<dyn Read> =
+            if path.as_os_str() == "-" { Box::new(io::stdin()) } else { plain(File::open(path)?)? };
         Ok(Self::new(input))
     }
 

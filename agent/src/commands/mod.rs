@@ -3,6 +3,7 @@
 
 mod access;
 pub mod assist;
+pub mod backfill;
 pub mod check;
 pub mod config;
 pub mod discover;

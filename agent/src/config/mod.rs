@@ -21,7 +21,7 @@ pub(crate) use multiline::{Grouping, Multiline};
 pub use reference::LOG;
 pub(crate) use reference::REFERENCE;
 pub(crate) use sources::{
-    Common, FileConfig, JournaldConfig, ReadFrom, SourceConfig, SpoolConfig, StdinConfig,
+    Common, Dataset, FileConfig, JournaldConfig, ReadFrom, SourceConfig, SpoolConfig, StdinConfig,
 };
 pub(crate) use syslog::{Address, Listen, Network, SyslogConfig, TlsConfig, UnixConfig};
 

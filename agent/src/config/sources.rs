@@ -64,6 +64,14 @@ impl SourceConfig {
     }
 }
 
+impl Dataset {
+    /// A dataset that is named outside of a configuration.
+    pub(crate) fn named(name: &str) -> Self {
+        let message = format!("there are no rules for the dataset `{name}`");
+        Self { name: name.to_owned(), unknown: Diagnostic::of_file("--dataset", message) }
+    }
+}
+
 /// The rules that a source asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct Dataset {
@@ -120,6 +128,39 @@ pub(crate) struct FileConfig {
     pub multiline: Option<Multiline>,
     /// Of files that do not begin with a byte order mark.
     pub encoding: Encoding,
+    /// Nothing is added to the files any more: the last line needs no line end.
+    pub once: bool,
+}
+
+impl FileConfig {
+    /// The file at `path` alone, read whole and once, otherwise as `self` says.
+    pub(crate) fn once(&self, path: &str) -> Result<Self, String> {
+        Ok(Self {
+            paths: vec![Glob::literal(path)?],
+            exclude: Vec::new(),
+            read_from: ReadFrom::Beginning,
+            ignore_older: None,
+            once: true,
+            ..self.clone()
+        })
+    }
+}
+
+impl Default for FileConfig {
+    fn default() -> Self {
+        Self {
+            common: Common::default(),
+            paths: Vec::new(),
+            exclude: Vec::new(),
+            read_from: ReadFrom::Beginning,
+            rotate_wait: ROTATE_WAIT_DEFAULT,
+            follow_links: true,
+            ignore_older: None,
+            multiline: None,
+            encoding: Encoding::Utf8,
+            once: false,
+        }
+    }
 }
 
 /// The bounds of a spool.
@@ -293,6 +334,7 @@ fn file(table: &mut Table<'_>, faults: &mut Faults) -> Option<FileConfig> {
         ignore_older,
         multiline,
         encoding,
+        once: false,
     })
 }
 

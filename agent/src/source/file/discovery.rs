@@ -12,6 +12,7 @@ use crate::source::Context;
 use crate::sync::{lock, read};
 use crossbeam_channel::{Receiver, select_biased, tick, unbounded};
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -72,6 +73,14 @@ impl Discovery {
     #[must_use]
     pub(crate) fn tails(&self) -> Vec<Arc<FileTail>> {
         read(&self.tails).values().cloned().collect()
+    }
+
+    /// Whether all that the file at `path` holds now is acknowledged; `None` if it is not read yet.
+    #[must_use]
+    pub(crate) fn is_read_out(&self, path: &Path) -> Option<bool> {
+        let tails = read(&self.tails);
+        let tail = tails.values().find(|tail| tail.path() == path)?;
+        Some(tail.is_read_out())
     }
 
     /// How many of them are open.

@@ -44,6 +44,14 @@ impl Glob {
         Ok(Self { text: text.to_owned(), whole, parts })
     }
 
+    /// The pattern that is for this path alone.
+    ///
+    /// # Errors
+    /// As for [`Glob::new`].
+    pub(crate) fn literal(path: &str) -> Result<Self, String> {
+        Self::new(&globset::escape(path))
+    }
+
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         &self.text

@@ -124,6 +124,7 @@ impl FileTail {
     ) -> Self {
         let pace = config.common.limits.pace();
         let is_archive = start.body.as_archive().is_some();
+        let is_complete = is_archive || config.once;
         let body = start.body.clone();
         let reading = Reading {
             position: start.position,
@@ -144,7 +145,7 @@ impl FileTail {
             open_files,
             content: Mutex::new(start.content),
             quiet_since: Mutex::new(Instant::now()),
-            finish: AtomicBool::new(is_archive),
+            finish: AtomicBool::new(is_complete),
             end_offset: AtomicU64::new(start.position.offset),
             reading: Mutex::new(reading),
             undecided: AtomicBool::new(start.undecided),
@@ -187,6 +188,15 @@ impl FileTail {
 
     pub(super) fn is_open(&self) -> bool {
         lock(&self.body).is_some()
+    }
+
+    /// Whether all that the file holds now is acknowledged.
+    pub(super) fn is_read_out(&self) -> bool {
+        if self.is_archive {
+            return self.is_archive_done();
+        }
+        let size = lock(&self.place).metadata().map_or(0, |metadata| metadata.len());
+        self.is_through() && self.route.lane.acked().offset >= size
     }
 
     fn is_same(&self, metadata: &Metadata) -> bool {
@@ -570,7 +580,7 @@ impl FileTail {
         }
         let now = Instant::now();
         reading.pace.spend(tally.read, tally.bytes);
-        if self.end_offset() <= end.offset && !self.is_archive() {
+        if self.end_offset() <= end.offset && !self.is_archive() && !self.config.once {
             // What comes after the end was reached begins another line.
             self.finish.store(false, Ordering::Release);
         }

@@ -1,0 +1,73 @@
+//! `logweir-agent backfill`: files that are complete, whole and once, through the path of the agent.
+
+use logweir_tests::{Broker, Output, Topic, directory, run_to_end};
+use std::path::Path;
+use std::process::Command;
+
+const LINES: usize = 1500;
+
+fn run(directory: &Path, more: &[&str]) -> Output {
+    let at = |name: &str| directory.join(name).display().to_string();
+    let (config, state) = (at("agent.yaml"), at("state"));
+    let (plain, packed) = (at("old.log"), at("older.log.gz"));
+    let mut arguments = vec!["backfill", "--config", &config, "--state", &state, &plain, &packed];
+    arguments.extend(more);
+    run_to_end("logweir-agent", &arguments)
+}
+
+#[test]
+fn whole_files_are_delivered_once_compressed_ones_and_last_lines_without_end_too() {
+    let directory = directory();
+    let directory = directory.path();
+    let broker = Broker::started(directory);
+    let topic = Topic::create(&broker.bootstrap(), "backfill", 2);
+    let lines = |from: usize, to: usize| {
+        let line =
+            |n| format!("Nov 28 10:00:00 web1 sshd[{n}]: Connection closed by 10.0.0.7 port {n}");
+        (from..to).map(line).collect::<Vec<_>>().join("\n")
+    };
+    // Neither ends with a line end.
+    std::fs::write(directory.join("old.log"), lines(0, 1000)).unwrap();
+    std::fs::write(directory.join("older.log"), lines(1000, LINES)).unwrap();
+    let packed = Command::new("gzip").arg(directory.join("older.log")).status().unwrap();
+    assert!(packed.success());
+    let config = format!(
+        "kafka: {{bootstrap.servers: '{}', topic: backfill}}\nsources: [{{type: stdin}}]\n",
+        broker.bootstrap()
+    );
+    std::fs::write(directory.join("agent.yaml"), config).unwrap();
+
+    let dry = run(directory, &["--dry-run"]);
+    assert_eq!(dry.code, Some(0), "{}{}", dry.stdout, dry.stderr);
+    let would = format!("would deliver {LINES} events of {LINES} lines");
+    assert!(dry.stdout.contains(&would), "{}", dry.stdout);
+    assert_eq!(topic.records().unwrap_or(0), 0);
+
+    let first = run(directory, &[]);
+    assert_eq!(first.code, Some(0), "{}{}", first.stdout, first.stderr);
+    let account = format!("read {LINES} = delivered {LINES} + held 0 + dropped 0");
+    assert!(first.stdout.contains(&account), "{}", first.stdout);
+    assert_eq!(topic.records(), Some(LINES));
+
+    // The same again goes on where it was: there is nothing left.
+    let again = run(directory, &[]);
+    assert_eq!(again.code, Some(0), "{}{}", again.stdout, again.stderr);
+    assert!(again.stdout.contains("read 0 = delivered 0"), "{}", again.stdout);
+    assert_eq!(topic.records(), Some(LINES));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told_before_anything_is_delivered() {
+    let directory = directory();
+    let directory = directory.path();
+    std::fs::write(
+        directory.join("agent.yaml"),
+        "kafka: {bootstrap.servers: '127.0.0.1:1'}\nrules: {shipped: false}\nsources: [{type: stdin}]\n",
+    )
+    .unwrap();
+    std::fs::write(directory.join("old.log"), "a\n").unwrap();
+    let output = run(directory, &[]);
+    assert_eq!(output.code, Some(1));
+    assert!(output.stderr.contains("older.log.gz` cannot be read"), "{}", output.stderr);
+    assert!(output.stderr.contains("name a file that this user may read"), "{}", output.stderr);
+}
