@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -110,12 +111,11 @@ impl State {
                 json!({"status": 400, "error": {"type": "mapper_parsing_exception", "reason": "object mapping"}})
             } else if *sent == 1 && items.len() % 3 == 2 {
                 json!({"status": 429, "error": {"type": "rejected", "reason": "queue is full"}})
-            } else if self.documents.contains_key(&id) {
-                json!({"status": 409, "error": {"type": "version_conflict"}})
-            } else {
-                let document = serde_json::from_str(document).expect("an event is JSON");
-                self.documents.insert(id, document);
+            } else if let Entry::Vacant(place) = self.documents.entry(id) {
+                place.insert(serde_json::from_str(document).expect("an event is JSON"));
                 json!({"status": 201})
+            } else {
+                json!({"status": 409, "error": {"type": "version_conflict"}})
             };
             items.push(json!({"create": create}));
         }
