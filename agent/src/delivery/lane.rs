@@ -266,6 +266,12 @@ impl Lane {
         lock(&self.state).pending.is_empty()
     }
 
+    /// Up to where the source was read.
+    #[must_use]
+    pub(crate) fn read_offset(&self) -> u64 {
+        lock(&self.state).read_offset
+    }
+
     /// (read offset, acknowledged offset, counts), of one moment.
     #[must_use]
     pub(crate) fn counts(&self) -> (u64, u64, Counts) {

@@ -312,7 +312,7 @@ impl FileTail {
     }
 
     fn read_offset(&self) -> u64 {
-        self.route.lane.counts().0
+        self.route.lane.read_offset()
     }
 
     /// How long the file has not grown and nothing has been read.
