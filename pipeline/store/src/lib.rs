@@ -18,6 +18,7 @@ mod directory;
 mod error;
 mod ledger;
 mod maintenance;
+mod object;
 mod rebuild;
 mod record;
 mod schema;

@@ -4,14 +4,17 @@
 //! column goes to the rest under its own name, so decoding loses nothing; only a payload that is no
 //! JSON object, names a column twice, or has no identity is refused.
 
+use crate::object::{Raw, members};
 use crate::schema::{self, COLUMNS, ColumnIndex, Kind};
 use crate::time::parse_rfc3339;
 use logweir_record::{SourceId, write_escaped};
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::{Deserializer, Error as _, Visitor};
 use std::borrow::Cow;
 use std::fmt;
+
+/// Room for as many members; most events have fewer.
+const MEMBERS: usize = 48;
 
 /// A value that fits the column it is for.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +64,8 @@ impl DecodeError {
 
 impl<'a> Record<'a> {
     pub(crate) fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
-        let fields: Fields<'a> = serde_json::from_slice(payload)?;
+        let mut fields = Fields { members: Vec::with_capacity(MEMBERS), ..Fields::default() };
+        members(payload, |key, value| fields.take(key, value))?;
         let long = |column| match fields.get(column) {
             Some(Member::Long(value)) => u64::try_from(*value).ok(),
             _ => None,
@@ -116,22 +120,22 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Takes one member; `Err` holds the name of a column that came twice.
-    fn take(&mut self, key: Cow<'a, str>, raw: &'a RawValue) -> Result<(), ColumnIndex> {
-        let raw = raw.get();
+    /// Takes one member; a column that comes twice is an error.
+    fn take(&mut self, key: Cow<'a, str>, raw: Raw<'a>) -> Result<(), serde_json::Error> {
         let column = schema::index_of(&key).filter(|at| !schema::WRITTEN_HERE.contains(at));
         let Some(column) = column else {
-            self.take_rest(&key, raw);
+            self.take_rest(&key, raw.text);
             return Ok(());
         };
         if self.seen & (1 << column) != 0 {
-            return Err(column);
+            let name = COLUMNS[column].name;
+            return Err(serde_json::Error::custom(format_args!("`{name}` is there twice")));
         }
         self.seen |= 1 << column;
         match member(COLUMNS[column].kind, raw) {
             Some(member) => self.members.push((column, member)),
-            None if raw == "null" => {}
-            None => self.take_rest(&key, raw),
+            None if raw.text == "null" => {}
+            None => self.take_rest(&key, raw.text),
         }
         Ok(())
     }
@@ -150,65 +154,30 @@ impl<'a> Fields<'a> {
 }
 
 /// `raw` as a value of the kind; `None` if it does not fit without loss.
-fn member(kind: Kind, raw: &str) -> Option<Member<'_>> {
+fn member(kind: Kind, raw: Raw<'_>) -> Option<Member<'_>> {
     match kind {
-        Kind::Text | Kind::Ip => scalar(raw).map(Member::Text),
-        Kind::Long => {
-            let text = scalar(raw)?;
-            let value: i64 = text.parse().ok()?;
-            // `+1`, `007`: read as a number, they would not come back as they were.
-            (value.to_string() == *text).then_some(Member::Long(value))
-        }
-        Kind::Time => parse_rfc3339(&scalar(raw)?).map(Member::Time),
-        Kind::List if raw.starts_with('[') => {
-            let elements: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
-            let texts: Option<Vec<_>> = elements.iter().map(|raw| scalar(raw.get())).collect();
-            texts.map(Member::List)
-        }
-        Kind::List => scalar(raw).map(|text| Member::List(vec![text])),
+        Kind::Text | Kind::Ip => raw.scalar().map(Member::Text),
+        Kind::Long => whole_number(&raw.scalar()?).map(Member::Long),
+        Kind::Time => parse_rfc3339(&raw.scalar()?).map(Member::Time),
+        Kind::List if raw.text.starts_with('[') => raw
+            .elements()?
+            .into_iter()
+            .map(Raw::scalar)
+            .collect::<Option<Vec<_>>>()
+            .map(Member::List),
+        Kind::List => raw.scalar().map(|text| Member::List(vec![text])),
     }
 }
 
-/// The text of a string, or the digits of a number or the word of a boolean.
-fn scalar(raw: &str) -> Option<Cow<'_, str>> {
-    match raw.as_bytes().first()? {
-        b'"' => {
-            let inside = raw.get(1..raw.len() - 1)?;
-            if memchr::memchr(b'\\', inside.as_bytes()).is_none() {
-                return Some(Cow::Borrowed(inside));
-            }
-            serde_json::from_str::<String>(raw).ok().map(Cow::Owned)
-        }
-        b'[' | b'{' | b'n' => None,
-        _ => Some(Cow::Borrowed(raw)),
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(FieldsVisitor)
-    }
-}
-
-struct FieldsVisitor;
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with one member per field")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut fields = Fields { members: Vec::with_capacity(32), ..Fields::default() };
-        while let Some(Key(key)) = map.next_key()? {
-            let raw: &'de RawValue = map.next_value()?;
-            fields.take(key, raw).map_err(|column| {
-                serde::de::Error::custom(format_args!("`{}` is there twice", COLUMNS[column].name))
-            })?;
-        }
-        Ok(fields)
-    }
+/// `None` also for `+1`, `007` and `-0`: read as a number, they would not come back as they were.
+fn whole_number(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let canonical = match digits.as_bytes() {
+        [b'0'] => digits.len() == text.len(),
+        [b'1'..=b'9', ..] => true,
+        _ => false,
+    };
+    canonical.then(|| text.parse().ok())?
 }
 
 /// A key, borrowed unless it holds escapes.
