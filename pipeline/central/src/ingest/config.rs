@@ -19,6 +19,11 @@ pub const FLUSH_INTERVAL_DEFAULT: Duration = Duration::from_millis(500);
 /// A worker writes before the interval ends once it holds this much of a partition.
 pub const FLUSH_BYTES_DEFAULT: u64 = 64 << 20;
 
+/// What the workers may hold, for each of them, if the configuration does not say.
+const WORKER_BYTES_DEFAULT: u64 = 256 << 20;
+/// With less a worker would write a file for every few events.
+pub(super) const MEMORY_MIN: u64 = 32 << 20;
+
 /// What `logweir ingest` needs to know.
 #[derive(Debug, Clone)]
 pub struct IngestConfig {
@@ -31,6 +36,8 @@ pub struct IngestConfig {
     pub store: PathBuf,
     pub flush_interval: Duration,
     pub flush_bytes: u64,
+    /// What all workers together may hold in memory.
+    pub memory_max: u64,
     /// Whole days older than this are removed; `None` keeps everything.
     pub retention: Option<Duration>,
     /// Where events go besides the table.
@@ -92,6 +99,10 @@ impl IngestConfig {
             retention = store.duration("retention", faults);
             store.finish(faults);
         }
+        let count = workers.map_or(1, |workers| workers.get() as u64);
+        let memory_max = root
+            .byte_size_within("memory_max", MEMORY_MIN..=u64::MAX, faults)
+            .unwrap_or(count * WORKER_BYTES_DEFAULT);
         let sinks = SinkConfig::read_all(&mut root, faults);
         let status = status(&mut root, faults);
         let metrics = logweir_agent::metrics_listen(&mut root, faults);
@@ -109,12 +120,24 @@ impl IngestConfig {
             store,
             flush_interval,
             flush_bytes,
+            memory_max,
             retention,
             sinks,
             status,
             metrics,
             log,
         })
+    }
+
+    /// How many bytes of records a worker holds before it writes, whatever the partitions. In columns, and
+    /// compressed into a file, they need about twice as much once more.
+    pub(super) fn held_max(&self) -> u64 {
+        self.memory_max / self.workers.get() as u64 / 4
+    }
+
+    /// How many bytes of records a worker lets its client fetch ahead.
+    pub(super) fn fetched_max(&self) -> u64 {
+        self.memory_max / self.workers.get() as u64 / 8
     }
 }
 
@@ -146,4 +169,25 @@ fn workers(root: &mut Table<'_>, faults: &mut Faults) -> Option<NonZeroUsize> {
 #[must_use]
 pub fn cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logweir_document::{parse, render_all};
+
+    fn read(more: &str) -> Result<IngestConfig, String> {
+        let text = format!("kafka: {{bootstrap.servers: 'a:1'}}\nstore: {{path: /x}}\n{more}");
+        let document = parse("ingest.yaml", &text).unwrap();
+        IngestConfig::read(&document).map_err(|faults| render_all(&faults, false))
+    }
+
+    #[test]
+    fn what_the_workers_may_hold_is_shared_out_and_has_a_least() {
+        let config = read("workers: 4\nmemory_max: 512MiB\n").unwrap();
+        assert_eq!((config.held_max(), config.fetched_max()), (32 << 20, 16 << 20));
+        assert_eq!(read("workers: 3\n").unwrap().memory_max, 768 << 20);
+        let refused = read("memory_max: 31MiB\n").unwrap_err();
+        assert!(refused.contains("memory_max"), "{refused}");
+    }
 }

@@ -1,6 +1,7 @@
 //! The settings of the ingest, described: what docs/config-ingest.md, the sample and the schema are
 //! made of. A test compares it with what the reader asks for; see [`logweir_document::reference`].
 
+use super::config::MEMORY_MIN;
 use crate::sinks::{BATCH_BYTES_MAX, WORKERS_MAX};
 use logweir_agent::LOG_REFERENCE;
 use logweir_document::DURATION_MAX;
@@ -21,6 +22,13 @@ pub static REFERENCE: Section = Section::of(
             Kind::Cores(1024),
             Value::Default("cores"),
             "consumers, each on a thread of its own; more than the topic has partitions are idle",
+        ),
+        Key::new(
+            "memory_max",
+            Kind::Size(MEMORY_MIN, u64::MAX),
+            Value::Computed("256MiB for each worker", "512MiB"),
+            "what all workers may hold of events: an eighth is fetched ahead, a worker writes once a \
+quarter waits, the rest is for making files of it",
         ),
         Key::new("kafka", Kind::Section(&KAFKA), Value::Required(""), "Where events come from."),
         Key::new("store", Kind::Section(&STORE), Value::Required(""), "The table."),

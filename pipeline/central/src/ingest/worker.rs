@@ -53,6 +53,8 @@ struct State {
     statistics: Arc<Statistics>,
     dead_letter: DeadLetter,
     partitions: BTreeMap<i32, Partition>,
+    /// Bytes of records, of all partitions, since the last flush.
+    held: u64,
     /// When the first record came that is held.
     oldest: Option<Instant>,
     told: Instant,
@@ -120,6 +122,10 @@ impl Worker {
             let own = format!("{instance}-{index}");
             properties.set("group.instance.id", &own);
         }
+        if properties.get("queued.max.messages.kbytes").is_none() {
+            let kbytes = (config.fetched_max() >> 10).to_string();
+            properties.set("queued.max.messages.kbytes", &kbytes);
+        }
         let state = State {
             index,
             config: config.clone(),
@@ -127,6 +133,7 @@ impl Worker {
             statistics,
             dead_letter: DeadLetter::new(&config.kafka),
             partitions: BTreeMap::new(),
+            held: 0,
             oldest: None,
             told: Instant::now(),
             failure: None,
@@ -322,7 +329,9 @@ impl State {
             taken.bury(word);
         }
         self.oldest.get_or_insert_with(Instant::now);
-        if writer.bytes() as u64 >= self.config.flush_bytes {
+        self.held += payload.len() as u64;
+        let full = writer.bytes() as u64 >= self.config.flush_bytes;
+        if full || self.held >= self.config.held_max() {
             self.flush(consumer)?;
         }
         Ok(())
@@ -341,6 +350,7 @@ impl State {
         beat();
         let began = Instant::now();
         self.oldest = None;
+        self.held = 0;
         self.dead_letter.flush()?;
         let mut batches = Vec::new();
         for Partition { writer, .. } in self.partitions.values_mut() {
