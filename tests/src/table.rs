@@ -84,6 +84,29 @@ impl Ingest {
         Self { directory: self.directory.clone(), config: self.config.clone(), process: None }
     }
 
+    /// Another process of the same group into the same table, which can be asked how it goes; not
+    /// running yet.
+    ///
+    /// # Panics
+    /// Its configuration cannot be written.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Self {
+        let config = self.directory.join(format!("{name}.yaml"));
+        let mut text = std::fs::read_to_string(&self.config).expect("it was written");
+        let socket = self.directory.join(format!("{name}.sock"));
+        text.push_str(&format!("status: {{socket: '{}'}}\n", socket.display()));
+        std::fs::write(&config, text).expect("the test's directory can be written");
+        Self { directory: self.directory.clone(), config, process: None }
+    }
+
+    /// The partitions that its workers have; none while it does not answer.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<u64> {
+        let status = self.status().unwrap_or_default();
+        let list = status["partitions"].as_array().into_iter().flatten();
+        list.filter_map(|partition| partition["partition"].as_u64()).collect()
+    }
+
     /// SIGSTOP: it stands still, and does not know it, until [`Ingest::resume`].
     pub fn pause(&self) {
         self.process.as_ref().expect("the ingest runs").pause();

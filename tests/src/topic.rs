@@ -73,6 +73,22 @@ impl Topic {
         (0..self.partitions).map(|partition| self.ends(partition).map(|ends| ends.1)).sum()
     }
 
+    /// How many records the offsets stand for that `group` has committed; 0 if no broker answers.
+    #[must_use]
+    pub fn stored(&self, group: &str) -> usize {
+        let asking: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("group.id", group)
+            .set("log_level", "0")
+            .create()
+            .expect("valid properties");
+        let mut wanted = TopicPartitionList::new();
+        wanted.add_partition_range(&self.name, 0, self.partitions - 1);
+        let Ok(found) = asking.committed_offsets(wanted, ANSWER) else { return 0 };
+        let offsets = found.elements().into_iter().filter_map(|of| of.offset().to_raw());
+        offsets.filter(|offset| *offset > 0).sum::<i64>() as usize
+    }
+
     /// All records, those of a partition in their order.
     ///
     /// # Panics
