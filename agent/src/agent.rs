@@ -106,7 +106,13 @@ impl Agent {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             host_name: config.host_name,
         };
-        let context = Arc::new(Context::new(agent, checkpoint, courier.clone(), queue.clone()));
+        let context = Arc::new(Context::new(
+            agent,
+            config.seal_key,
+            checkpoint,
+            courier.clone(),
+            queue.clone(),
+        ));
         let spools = state_dir.path().join("spool");
         let limits: Vec<_> = config
             .sources

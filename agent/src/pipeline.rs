@@ -7,7 +7,7 @@
 use crate::accounting::{DropReason, Tally};
 use crate::delivery::Lane;
 use crate::parsing::{Engine, Line, Outcome, Selection};
-use logweir_record::{Envelope, FIELD_OFFSET, FIELD_SOURCE, close_event, write_member, write_u64};
+use logweir_record::{Envelope, FIELD_OFFSET, FIELD_SOURCE, write_member, write_u64};
 use std::sync::Arc;
 
 /// A batch is full at this many bytes of encoded events: large enough for librdkafka's batches to
@@ -80,7 +80,7 @@ impl Batch {
                 self.bytes.extend_from_slice(member);
             }
         }
-        close_event(&mut self.bytes, line.offset, self.prev);
+        route.envelope.close_event(&mut self.bytes, start, line.offset, self.prev);
         if self.bytes.len() - start > self.event_bytes_max {
             self.bytes.truncate(start);
             return self.bury(route, line, DropReason::TooLarge, "larger than `message.max.bytes`");

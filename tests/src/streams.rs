@@ -3,7 +3,7 @@
 
 use crate::process::program;
 use crate::{Random, Table, Topic};
-use logweir_record::{Agent, Envelope, SourceId, close_event, partition_of, write_member};
+use logweir_record::{Agent, Envelope, SourceId, partition_of, write_member};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{
@@ -227,7 +227,8 @@ impl Source {
         write_member(&mut out, "event.dataset", b"app");
         out.push(b',');
         write_member(&mut out, "event.original", original(number).as_bytes());
-        close_event(&mut out, number * STRIDE, number.checked_sub(1).map(|prev| prev * STRIDE));
+        let prev = number.checked_sub(1).map(|prev| prev * STRIDE);
+        self.envelope.close_event(&mut out, 0, number * STRIDE, prev);
         out
     }
 }

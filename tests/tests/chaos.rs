@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 const PARTITIONS: i32 = 6;
 const SOURCES: usize = 24;
-/// Events between two steps, at least; a long run has a hundred steps.
-const SLICE_MIN: usize = 20_000;
+/// Events between two steps.
+const SLICE: usize = 20_000;
 const MEMBERS_MAX: usize = 3;
 /// A machine that does much else takes its time.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -103,7 +103,6 @@ impl Run<'_> {
 fn whatever_happens_to_ingests_and_brokers_the_table_has_what_was_sent() {
     let Some(cluster) = Cluster::start() else { return };
     let events = std::env::var("LOGWEIR_EVENTS").map_or(200_000, |text| text.parse().unwrap());
-    let slice = SLICE_MIN.max(events / 100);
     let mut random = Random::seeded();
     let directory = directory();
     let topic = Topic::create(cluster.bootstrap(), "chaos", PARTITIONS);
@@ -114,12 +113,12 @@ fn whatever_happens_to_ingests_and_brokers_the_table_has_what_was_sent() {
     run.join();
     let began = Instant::now();
     while streams.sent() < events {
-        streams.write(slice.min(events - streams.sent()), &mut random);
+        streams.write(SLICE.min(events - streams.sent()), &mut random);
         let step = STEPS[random.below(STEPS.len())];
         println!("{:4} s: {} sent, {step:?}", began.elapsed().as_secs(), streams.sent());
         run.step(step, &mut streams, &mut random);
         // So that every fault meets an ingest at work, and none only a backlog.
-        let behind = streams.sent().saturating_sub(3 * slice);
+        let behind = streams.sent().saturating_sub(3 * SLICE);
         wait(&format!("{behind} events in the table"), DEADLINE, || {
             (topic.stored(&topic.name) >= behind).then_some(())
         });

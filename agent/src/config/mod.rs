@@ -27,9 +27,11 @@ pub(crate) use syslog::{Address, Listen, Network, SyslogConfig, TlsConfig, UnixC
 
 use crate::limits::LiveLimits;
 use crate::parsing::Rules;
-use logweir_document::{DURATION_MAX, Diagnostic, Document, Faults, Layers, Table, parse};
+use logweir_document::{
+    DURATION_MAX, Diagnostic, Document, Faults, Layers, Table, parse, read_secret,
+};
 use logweir_kafka::properties::{Properties, Role};
-use logweir_record::TOPIC_EVENTS;
+use logweir_record::{SealKey, SealKeyError, TOPIC_EVENTS};
 use logweir_service::{Listen as MetricsListen, LogConfig};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -70,6 +72,8 @@ pub struct Config {
     pub(crate) metrics: Option<MetricsListen>,
     /// What it says about itself.
     pub(crate) log: LogConfig,
+    /// For the seals of events.
+    pub(crate) seal_key: Option<SealKey>,
 }
 
 /// Where rule packs come from.
@@ -168,6 +172,7 @@ impl Config {
         }
         let metrics = metrics(&mut root, faults);
         let log = log_config(&mut root, faults);
+        let seal_key = integrity(&mut root, faults);
         root.finish(faults);
         let rules = load_rules(&rules_from, sources.as_deref().unwrap_or_default(), faults);
         let (kafka, topic) = kafka?;
@@ -186,6 +191,7 @@ impl Config {
             path: None,
             metrics,
             log,
+            seal_key,
         })
     }
 }
@@ -311,6 +317,19 @@ fn rules(root: &mut Table<'_>, faults: &mut Faults) -> RulesConfig {
     rules.shipped = table.boolean("shipped", faults).unwrap_or(true);
     table.finish(faults);
     rules
+}
+
+/// The key for the seals of events.
+fn integrity(root: &mut Table<'_>, faults: &mut Faults) -> Option<SealKey> {
+    let mut table = root.table("integrity", faults)?;
+    let node = table.node("key");
+    table.finish(faults);
+    let node = node?;
+    let text = read_secret(node, "integrity.key", faults)?;
+    let fault = |error: SealKeyError| {
+        faults.error(node.span, "`integrity.key` holds no key").remedy = Some(error.to_string());
+    };
+    text.parse().map_err(fault).ok()
 }
 
 /// Reads the section `metrics` of a program's configuration: where metrics are answered, if anywhere.

@@ -32,6 +32,13 @@ without this section.",
         ),
         Key::new("log", Kind::Section(&LOG), Value::Inner, "What the agent says about itself."),
         Key::new(
+            "integrity",
+            Kind::Section(&INTEGRITY),
+            Value::Inner,
+            "Seals by which it is found out who altered or removed events afterwards, see \
+[integrity.md](integrity.md).",
+        ),
+        Key::new(
             "sources",
             Kind::List(&SOURCES),
             Value::Required(""),
@@ -168,6 +175,16 @@ static METRICS: Section = Section::of(
         Kind::Text,
         Value::Required("'127.0.0.1:9598'"),
         "a loopback address, or `unix:` and the path of a socket",
+    )],
+);
+
+static INTEGRITY: Section = Section::of(
+    "",
+    &[Key::new(
+        "key",
+        Kind::Secret,
+        Value::Optional("{file: /etc/logweir/seal.key}"),
+        "where the agent's key is, 64 hexadecimal digits, see [Secrets](#secrets)",
     )],
 );
 

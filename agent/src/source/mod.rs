@@ -19,7 +19,7 @@ use crate::source::spooled::SpoolTail;
 use crate::spool::{AppendError, Settings};
 use crate::sync::lock;
 use crate::workers::{Queue, Work};
-use logweir_record::{Agent, Envelope};
+use logweir_record::{Agent, Envelope, SealKey};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -28,6 +28,8 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug)]
 pub(crate) struct Context {
     pub agent: Agent,
+    /// For the seals of events, see docs/integrity.md.
+    pub seal_key: Option<SealKey>,
     /// Part of every source id; see [`Checkpoint`].
     pub salt: String,
     pub checkpoint: Arc<Checkpoint>,
@@ -57,12 +59,13 @@ impl Context {
     #[must_use]
     pub(crate) fn new(
         agent: Agent,
+        seal_key: Option<SealKey>,
         checkpoint: Arc<Checkpoint>,
         courier: Arc<Courier>,
         queue: Queue,
     ) -> Self {
         let salt = checkpoint.salt();
-        Self { agent, salt, checkpoint, courier, queue, retired: Mutex::default() }
+        Self { agent, seal_key, salt, checkpoint, courier, queue, retired: Mutex::default() }
     }
 
     /// The way of a new source. `kind` is its `input.type`, `members` are further constant fields.
@@ -79,7 +82,8 @@ impl Context {
             .chain(members.iter().copied())
             .chain(labels)
             .collect();
-        let envelope = Envelope::new(&self.agent, lane.id(), &members);
+        let envelope =
+            Envelope::new(&self.agent, lane.id(), &members).sealed(self.seal_key.clone());
         let slot = self.courier.register(&lane);
         Route { lane, slot, envelope, selection: Selection::of(common) }
     }

@@ -1,7 +1,11 @@
 //! The bytes around a parsed event: constant per source in front, position and chain behind.
 
 use crate::json::{write_member, write_u64};
-use crate::{FIELD_OFFSET, FIELD_PREV, FIELD_SOURCE, SourceId};
+use crate::seal::{SealKey, SealedLine};
+use crate::{
+    FIELD_BASE64, FIELD_OFFSET, FIELD_ORIGINAL, FIELD_PREV, FIELD_SEAL, FIELD_SOURCE, SourceId,
+};
+use std::borrow::Cow;
 
 /// Who reads: `agent.*` and the host that the agent runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +24,7 @@ pub struct Agent {
 pub struct Envelope {
     source: SourceId,
     bytes: Vec<u8>,
+    seal_key: Option<SealKey>,
 }
 
 impl Envelope {
@@ -41,7 +46,14 @@ impl Envelope {
             write_member(&mut bytes, key, value);
             bytes.push(b',');
         }
-        Self { source, bytes }
+        Self { source, bytes, seal_key: None }
+    }
+
+    /// Its events get a seal with this key, if there is one.
+    #[must_use]
+    pub fn sealed(mut self, key: Option<SealKey>) -> Self {
+        self.seal_key = key;
+        self
     }
 
     #[must_use]
@@ -53,21 +65,68 @@ impl Envelope {
     pub fn open_event(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.bytes);
     }
+    /// Ends an event that begins at `start` of `out` and whose parsed members stand there: seal,
+    /// position, chain, closing brace.
+    pub fn close_event(&self, out: &mut Vec<u8>, start: usize, offset: u64, prev: Option<u64>) {
+        if let Some(key) = &self.seal_key {
+            let members = out.get(start + self.bytes.len()..).unwrap_or_default();
+            let (original, base64) = line_of(members);
+            let line = SealedLine { original: &original, base64: &base64 };
+            let seal = key.seal(&self.source, offset, prev, line);
+            begin_member(out, FIELD_SEAL);
+            out.push(b'"');
+            seal.write(out);
+            out.push(b'"');
+        }
+        begin_member(out, FIELD_OFFSET);
+        write_u64(out, offset);
+        if let Some(prev) = prev {
+            begin_member(out, FIELD_PREV);
+            write_u64(out, prev);
+        }
+        out.push(b'}');
+    }
 }
 
-/// Ends an event whose parsed members stand in `out`: position, chain, closing brace.
-pub fn close_event(out: &mut Vec<u8>, offset: u64, prev: Option<u64>) {
+fn begin_member(out: &mut Vec<u8>, key: &str) {
     out.extend_from_slice(b",\"");
-    out.extend_from_slice(FIELD_OFFSET.as_bytes());
+    out.extend_from_slice(key.as_bytes());
     out.extend_from_slice(b"\":");
-    write_u64(out, offset);
-    if let Some(prev) = prev {
-        out.extend_from_slice(b",\"");
-        out.extend_from_slice(FIELD_PREV.as_bytes());
-        out.extend_from_slice(b"\":");
-        write_u64(out, prev);
+}
+
+/// The line that stands among the members of an event: what rules have masked is masked in it.
+fn line_of(members: &[u8]) -> (Cow<'_, str>, Cow<'_, str>) {
+    let original = text_of(members, FIELD_ORIGINAL);
+    // Bytes that are not UTF-8 leave this mark.
+    let base64 = match original.contains('\u{fffd}') {
+        true => text_of(members, FIELD_BASE64),
+        false => Cow::default(),
+    };
+    (original, base64)
+}
+
+/// The text of a member, empty if there is none. Inside of another text its quotes would be escaped.
+fn text_of<'m>(members: &'m [u8], key: &str) -> Cow<'m, str> {
+    let begin = format!("\"{key}\":\"");
+    let Some(at) = memchr::memmem::find(members, begin.as_bytes()) else { return Cow::default() };
+    let text = &members[at + begin.len()..];
+    let mut end = 0;
+    let mut escaped = false;
+    while let Some(step) = memchr::memchr2(b'"', b'\\', &text[end..]) {
+        end += step;
+        if text[end] == b'"' {
+            break;
+        }
+        escaped = true;
+        end = (end + 2).min(text.len());
     }
-    out.push(b'}');
+    let plain = std::str::from_utf8(&text[..end.min(text.len())]).unwrap_or_default();
+    match escaped {
+        false => Cow::Borrowed(plain),
+        true => {
+            serde_json::from_str(&format!("\"{plain}\"")).map_or_else(|_| plain.into(), Cow::Owned)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +146,7 @@ mod tests {
         let mut out = Vec::new();
         envelope.open_event(&mut out);
         write_member(&mut out, "message", b"hello");
-        close_event(&mut out, 42, Some(7));
+        envelope.close_event(&mut out, 0, 42, Some(7));
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(value["agent.name"], "web\"1");
         assert_eq!(value["log.file.path"], "/var/log/a\\b");
@@ -95,5 +154,41 @@ mod tests {
         assert_eq!(value[FIELD_OFFSET], 42);
         assert_eq!(value[FIELD_PREV], 7);
         assert_eq!(value["message"], "hello");
+    }
+
+    #[test]
+    fn a_seal_is_over_the_line_as_it_is_delivered() {
+        let agent =
+            Agent { id: "id".into(), name: "a".into(), version: "0".into(), host_name: "h".into() };
+        let source = SourceId::derive(&[b"x"]);
+        let key: SealKey = "1".repeat(64).parse().unwrap();
+        let plain = Envelope::new(&agent, source, &[]);
+        let sealed = plain.clone().sealed(Some(key.clone()));
+        for (line, base64) in [
+            ("plain", ""),
+            ("", ""),
+            ("quote \" backslash \\ tab \t and ünï \u{1}", ""),
+            ("ends in a backslash \\", ""),
+            ("mark \u{fffd}", "bWFyayD/"),
+            ("\"logweir.original_base64\":\"x\" \u{fffd}", ""),
+        ] {
+            let mut out = b"before".to_vec();
+            sealed.open_event(&mut out);
+            write_member(&mut out, "message", b"\"event.original\":\"other\"");
+            out.push(b',');
+            write_member(&mut out, FIELD_ORIGINAL, line.as_bytes());
+            if !base64.is_empty() {
+                out.push(b',');
+                write_member(&mut out, FIELD_BASE64, base64.as_bytes());
+            }
+            sealed.close_event(&mut out, 6, 42, None);
+            let value: serde_json::Value = serde_json::from_slice(&out[6..]).unwrap();
+            let line = SealedLine { original: value[FIELD_ORIGINAL].as_str().unwrap(), base64 };
+            assert_eq!(
+                value[FIELD_SEAL],
+                key.seal(&source, 42, None, line).to_string(),
+                "{line:?}"
+            );
+        }
     }
 }

@@ -11,10 +11,12 @@
 
 mod envelope;
 mod json;
+mod seal;
 mod source_id;
 
-pub use envelope::{Agent, Envelope, close_event};
+pub use envelope::{Agent, Envelope};
 pub use json::{write_escaped, write_member, write_u64};
+pub use seal::{Seal, SealKey, SealKeyError, SealedLine};
 pub use source_id::{SourceId, SourceIdError, partition_of};
 
 /// The topic of the events.
@@ -33,5 +35,11 @@ pub const FIELD_SOURCE: &str = "logweir.source";
 pub const FIELD_OFFSET: &str = "log.offset";
 /// Where the event before it from the same source began; absent for the first.
 pub const FIELD_PREV: &str = "logweir.prev";
+/// The seal over identity, chain and line: 32 hexadecimal digits; only where the agent has a key.
+pub const FIELD_SEAL: &str = "logweir.seal";
+/// The line as it was read.
+pub const FIELD_ORIGINAL: &str = "event.original";
+/// The exact bytes of a line that is not UTF-8, in base64.
+pub const FIELD_BASE64: &str = "logweir.original_base64";
 /// The rule that parsed the event; absent if none did.
 pub const FIELD_RULE: &str = "logweir.rule";

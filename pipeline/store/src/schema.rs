@@ -145,6 +145,7 @@ pub const COLUMNS: &[Column] = &[
     text("logweir.source"),
     long("log.offset"),
     long("logweir.prev"),
+    text("logweir.seal"),
     long("logweir.partition"),
     long("logweir.kafka_offset"),
     text("extra"),

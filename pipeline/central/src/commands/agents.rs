@@ -1,27 +1,23 @@
 //! `logweir agents`: who sends, how far each is behind, and who has fallen silent, from the agents' own
 //! reports in the compacted topic.
 
+use super::topic::read_to_end;
 use super::{kafka_properties, name_value, printable, report};
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use clap::Args;
 use logweir_document::parse_duration;
 use logweir_kafka::properties::Role;
 use logweir_record::TOPIC_AGENTS;
 use logweir_store::format_time;
 use rdkafka::Timestamp;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::Message as _;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// Reading the topic takes no longer; it holds a few reports of each agent.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
-const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// A report comes every ten seconds; as many as these may be lost on the way.
 const SILENT_AFTER_DEFAULT: &str = "60s";
 
@@ -109,41 +105,14 @@ impl AgentsCommand {
 
 /// The last report of each agent, by name.
 fn latest(consumer: &BaseConsumer) -> Result<Vec<Agent>> {
-    let metadata = consumer
-        .fetch_metadata(None, REQUEST_TIMEOUT)
-        .context("cannot reach the cluster; check --bootstrap-server")?;
-    let topic = metadata.topics().iter().find(|topic| topic.name() == TOPIC_AGENTS);
-    let Some(topic) = topic else {
-        bail!("there is no topic `{TOPIC_AGENTS}`; `logweir topics create` makes it")
-    };
-    let mut assignment = TopicPartitionList::new();
-    let mut open: BTreeMap<i32, i64> = BTreeMap::new();
-    for partition in topic.partitions() {
-        let (first, end) =
-            consumer.fetch_watermarks(TOPIC_AGENTS, partition.id(), REQUEST_TIMEOUT)?;
-        if first < end {
-            open.insert(partition.id(), end);
-            assignment.add_partition_offset(TOPIC_AGENTS, partition.id(), Offset::Beginning)?;
-        }
-    }
-    consumer.assign(&assignment)?;
     let mut agents: BTreeMap<Vec<u8>, Agent> = BTreeMap::new();
-    let deadline = Instant::now() + READ_TIMEOUT;
-    while !open.is_empty() {
-        if Instant::now() > deadline {
-            bail!("`{TOPIC_AGENTS}` could not be read to its end within {READ_TIMEOUT:?}");
-        }
-        let Some(message) = consumer.poll(POLL_INTERVAL) else { continue };
-        let message = message.with_context(|| format!("cannot read `{TOPIC_AGENTS}`"))?;
-        if open.get(&message.partition()).is_some_and(|end| message.offset() + 1 >= *end) {
-            open.remove(&message.partition());
-        }
+    read_to_end(consumer, TOPIC_AGENTS, |message| {
         let key = message.key().unwrap_or_default().to_vec();
         match message.payload().and_then(|payload| parse(payload, message.timestamp())) {
             Some(agent) => agents.insert(key, agent),
             None => agents.remove(&key),
         };
-    }
+    })?;
     let mut agents: Vec<Agent> = agents.into_values().collect();
     agents.sort_by(|a, b| {
         let key =

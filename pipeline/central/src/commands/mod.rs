@@ -8,7 +8,9 @@ pub mod config;
 pub mod demo;
 pub mod ingest;
 pub mod search;
+mod topic;
 pub mod topics;
+pub mod verify;
 
 use anyhow::{Result, anyhow};
 use logweir_document::{Diagnostic, Faults, parse, render_all};

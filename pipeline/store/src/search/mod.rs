@@ -148,6 +148,35 @@ fn first_rows(
     Ok(SearchSummary { matched: matched.into_inner(), shown, ..scan.summary() })
 }
 
+/// Hands every row that matches to `sink`, in no order; `limit` and `order` do not matter. However many
+/// there are, only some thousand are in memory.
+///
+/// # Errors
+/// As [`search`].
+pub fn for_each(
+    table: &Table,
+    query: &Query,
+    options: &SearchOptions,
+    sink: &mut (dyn FnMut(Row) + Send),
+) -> Result<(), StoreError> {
+    let scan = Scan::new(table, conjuncts(query, options), options)?;
+    let wanted = Wanted::new(&options.columns);
+    let sink = Mutex::new(sink);
+    scan.run(
+        |_| true,
+        |part| {
+            let keys = part.keys()?.into_iter();
+            let found: Vec<_> = keys.map(|(row, _)| part.place(row)).collect();
+            for page in found.chunks(PAGE_ROWS) {
+                let rows = scan.rows(page, &wanted)?;
+                let mut sink = sink.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                rows.into_iter().for_each(|row| sink(row));
+            }
+            Ok(())
+        },
+    )
+}
+
 /// Counts the rows that match; `limit`, `order` and `columns` do not matter.
 ///
 /// # Errors

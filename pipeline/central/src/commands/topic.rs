@@ -1,0 +1,60 @@
+//! Reading a whole topic, from its beginning to where it ends now, without a group.
+
+use anyhow::{Context as _, Result, bail};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// The cluster may be silent for as long before it is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Hands every record of the topic to `take`, those of a partition in their order.
+///
+/// # Errors
+/// There is no such topic, or it cannot be read.
+pub(super) fn read_to_end(
+    consumer: &BaseConsumer,
+    name: &str,
+    mut take: impl FnMut(&BorrowedMessage<'_>),
+) -> Result<()> {
+    let metadata = consumer
+        .fetch_metadata(None, REQUEST_TIMEOUT)
+        .context("cannot reach the cluster; check --bootstrap-server")?;
+    let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+    let Some(topic) = topic else {
+        bail!("there is no topic `{name}`; `logweir topics create` makes it")
+    };
+    let mut assignment = TopicPartitionList::new();
+    let mut open: BTreeMap<i32, i64> = BTreeMap::new();
+    for partition in topic.partitions() {
+        let (first, end) = consumer.fetch_watermarks(name, partition.id(), REQUEST_TIMEOUT)?;
+        if first < end {
+            open.insert(partition.id(), end);
+            assignment.add_partition_offset(name, partition.id(), Offset::Beginning)?;
+        }
+    }
+    consumer.assign(&assignment)?;
+    let mut heard = Instant::now();
+    while !open.is_empty() {
+        let Some(message) = consumer.poll(POLL_INTERVAL) else {
+            if heard.elapsed() > SILENCE_MAX {
+                bail!("`{name}` cannot be read to its end: nothing came for {SILENCE_MAX:?}");
+            }
+            continue;
+        };
+        let message = message.with_context(|| format!("cannot read `{name}`"))?;
+        heard = Instant::now();
+        let end = open.get(&message.partition()).copied();
+        if end.is_some_and(|end| message.offset() < end) {
+            take(&message);
+        }
+        if end.is_some_and(|end| message.offset() + 1 >= end) {
+            open.remove(&message.partition());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,352 @@
+//! The chains of events, put together from events in any order: what is altered, missing, there twice
+//! or put in.
+//!
+//! Each event names the one before it, so what has been seen of a source is a number of stretches that
+//! have no hole; a new event makes one longer, joins two, or begins one. Memory is by stretch, not by
+//! event.
+
+use logweir_record::{SealKey, SealedLine, SourceId};
+use std::collections::{BTreeMap, HashMap};
+
+/// Findings that are kept whole; more are only counted.
+const FINDINGS_MAX: usize = 10_000;
+
+/// An event as it was found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found<'e> {
+    pub(super) source: SourceId,
+    pub(super) agent: &'e str,
+    pub(super) host: &'e str,
+    pub(super) path: &'e str,
+    pub(super) offset: u64,
+    pub(super) prev: Option<u64>,
+    pub(super) line: SealedLine<'e>,
+    /// Empty if it has none.
+    pub(super) seal: &'e str,
+}
+
+/// What is wrong at a place, in the order of how bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wrong {
+    /// The seal does not fit: the line, its place or its link is not what the agent sent.
+    Altered,
+    /// No seal, behind an event of the same source that has one.
+    Unsealed,
+    /// Everything behind this offset up to and with the event at `.0`.
+    Missing(u64),
+    Repeated,
+    /// In the topic behind an event that comes later in its source.
+    Reordered,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) host: String,
+    pub(super) path: String,
+    pub(super) source: SourceId,
+    pub(super) offset: u64,
+    pub(super) wrong: Wrong,
+}
+
+/// The keys of the agents.
+#[derive(Debug)]
+pub(super) enum Keys {
+    One(SealKey),
+    /// Each agent's is made from the master's.
+    Master(SealKey, HashMap<String, SealKey>),
+}
+
+impl Keys {
+    fn of(&mut self, agent: &str) -> &SealKey {
+        match self {
+            Self::One(key) => key,
+            Self::Master(master, known) => {
+                if !known.contains_key(agent) {
+                    known.insert(agent.to_owned(), master.of_agent(agent));
+                }
+                &known[agent]
+            }
+        }
+    }
+}
+
+/// Whether events come in the order in which they were sent, and may come twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Table,
+    Topic,
+}
+
+/// All sources.
+#[derive(Debug)]
+pub(super) struct Chains {
+    keys: Keys,
+    place: Place,
+    sources: BTreeMap<SourceId, Source>,
+    findings: Vec<Finding>,
+    pub(super) findings_not_kept: u64,
+    pub(super) events: u64,
+    pub(super) sealed: u64,
+}
+
+#[derive(Debug, Default)]
+struct Source {
+    host: String,
+    path: String,
+    /// By their first offset.
+    stretches: BTreeMap<u64, Stretch>,
+    first_sealed: Option<u64>,
+    /// Events without a seal: how many, and the last.
+    unsealed: u64,
+    last_unsealed: u64,
+}
+
+/// Events without a hole between them.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    /// The event in front of the first; `None` if it names none.
+    prev: Option<u64>,
+    last: u64,
+}
+
+/// What is known of the beginning of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Beginning {
+    pub(super) host: String,
+    pub(super) path: String,
+    pub(super) first: u64,
+    pub(super) prev: u64,
+}
+
+impl Chains {
+    pub(super) fn new(keys: Keys, place: Place) -> Self {
+        Self {
+            keys,
+            place,
+            sources: BTreeMap::new(),
+            findings: Vec::new(),
+            findings_not_kept: 0,
+            events: 0,
+            sealed: 0,
+        }
+    }
+
+    pub(super) fn take(&mut self, found: &Found<'_>) {
+        self.events += 1;
+        let key = self.keys.of(found.agent);
+        let source = self.sources.entry(found.source).or_default();
+        if source.path.is_empty() {
+            (source.host, source.path) = (found.host.to_owned(), found.path.to_owned());
+        }
+        let mut wrong = None;
+        if found.seal.is_empty() {
+            source.unsealed += 1;
+            source.last_unsealed = source.last_unsealed.max(found.offset);
+        } else {
+            self.sealed += 1;
+            let seal = key.seal(&found.source, found.offset, found.prev, found.line);
+            if seal.to_string() != found.seal {
+                wrong = Some(Wrong::Altered);
+            }
+            let first = source.first_sealed.get_or_insert(found.offset);
+            *first = (*first).min(found.offset);
+        }
+        let joined = source.join(found.offset, found.prev);
+        wrong = wrong.or(match (joined, self.place) {
+            (Joined::Repeated, Place::Table) => Some(Wrong::Repeated),
+            (Joined::Early, Place::Topic) => Some(Wrong::Reordered),
+            _ => None,
+        });
+        if let Some(wrong) = wrong {
+            let (host, path) = (source.host.clone(), source.path.clone());
+            let (source, offset) = (found.source, found.offset);
+            self.find(Finding { host, path, source, offset, wrong });
+        }
+    }
+
+    fn find(&mut self, finding: Finding) {
+        match self.findings.len() < FINDINGS_MAX {
+            true => self.findings.push(finding),
+            false => self.findings_not_kept += 1,
+        }
+    }
+
+    /// That the events of `source` go on to `last`, as is known from elsewhere.
+    pub(super) fn expect(&mut self, source: SourceId, host: &str, path: &str, last: u64) {
+        let known = self.sources.entry(source).or_default();
+        if known.path.is_empty() {
+            (known.host, known.path) = (host.to_owned(), path.to_owned());
+        }
+        let end = known.stretches.last_key_value().map(|(_, stretch)| stretch.last);
+        if end.is_none_or(|end| end < last) {
+            let (host, path, offset) = (host.to_owned(), path.to_owned(), end.unwrap_or(0));
+            self.find(Finding { host, path, source, offset, wrong: Wrong::Missing(last) });
+        }
+    }
+
+    /// Everything that is wrong, by host, path and offset.
+    pub(super) fn findings(&mut self) -> Vec<Finding> {
+        let mut more = Vec::new();
+        for (id, source) in &self.sources {
+            let finding = |offset, wrong| {
+                let (host, path) = (source.host.clone(), source.path.clone());
+                Finding { host, path, source: *id, offset, wrong }
+            };
+            if source.first_sealed.is_some_and(|first| source.last_unsealed > first) {
+                more.push(finding(source.last_unsealed, Wrong::Unsealed));
+            }
+            let mut end: Option<u64> = None;
+            for stretch in source.stretches.values() {
+                if let (Some(end), Some(prev)) = (end, stretch.prev)
+                    && prev > end
+                {
+                    more.push(finding(end, Wrong::Missing(prev)));
+                }
+                end = Some(stretch.last);
+            }
+        }
+        more.into_iter().for_each(|finding| self.find(finding));
+        self.findings.sort_by(|a, b| {
+            (&a.host, &a.path, a.source, a.offset, a.wrong)
+                .cmp(&(&b.host, &b.path, b.source, b.offset, b.wrong))
+        });
+        std::mem::take(&mut self.findings)
+    }
+
+    /// Sources whose first event names one before it, which is not there: removed, or forgotten by
+    /// retention.
+    pub(super) fn beginnings(&self) -> Vec<Beginning> {
+        let cut = |source: &Source| {
+            let (first, stretch) = source.stretches.first_key_value()?;
+            let (host, path) = (source.host.clone(), source.path.clone());
+            Some(Beginning { host, path, first: *first, prev: stretch.prev? })
+        };
+        self.sources.values().filter_map(cut).collect()
+    }
+
+    pub(super) fn sources(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Events without a seal.
+    pub(super) fn unsealed(&self) -> u64 {
+        self.sources.values().map(|source| source.unsealed).sum()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Joined {
+    /// Behind everything that was seen.
+    Last,
+    /// In front of something that was seen.
+    Early,
+    Repeated,
+}
+
+impl Source {
+    fn join(&mut self, offset: u64, prev: Option<u64>) -> Joined {
+        let before = self.stretches.range_mut(..=offset).next_back();
+        let mut first = offset;
+        match before {
+            Some((_, stretch)) if stretch.last >= offset => return Joined::Repeated,
+            Some((begin, stretch)) if prev.is_some_and(|prev| prev <= stretch.last) => {
+                (first, stretch.last) = (*begin, offset);
+            }
+            _ => {
+                self.stretches.insert(offset, Stretch { prev, last: offset });
+            }
+        }
+        let Some((&behind, &next)) = self.stretches.range(offset + 1..).next() else {
+            return Joined::Last;
+        };
+        if next.prev.is_some_and(|prev| prev <= offset) {
+            self.stretches.remove(&behind);
+            if let Some(stretch) = self.stretches.get_mut(&first) {
+                stretch.last = next.last;
+            }
+        }
+        Joined::Early
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> SealKey {
+        "7".repeat(64).parse().unwrap()
+    }
+
+    fn source() -> SourceId {
+        SourceId::derive(&[b"s"])
+    }
+
+    /// Events at 0, 10, 20… as they were sent, changed by `change`, put in that order.
+    fn verified(place: Place, order: &[u64], change: impl Fn(&mut Found<'_>)) -> Vec<(u64, Wrong)> {
+        let mut chains = Chains::new(Keys::One(key()), place);
+        for number in order {
+            let (offset, prev) = (number * 10, number.checked_sub(1).map(|prev| prev * 10));
+            let line = SealedLine { original: "line", base64: "" };
+            let seal = key().seal(&source(), offset, prev, line).to_string();
+            let (agent, host, path) = ("a", "h", "/p");
+            let source = source();
+            let mut found = Found { source, agent, host, path, offset, prev, line, seal: &seal };
+            change(&mut found);
+            chains.take(&found);
+        }
+        chains.findings().into_iter().map(|finding| (finding.offset, finding.wrong)).collect()
+    }
+
+    #[test]
+    fn what_is_whole_has_no_finding_in_any_order() {
+        for order in [&[0, 1, 2, 3, 4][..], &[4, 3, 2, 1, 0], &[2, 0, 4, 1, 3], &[7, 8, 9]] {
+            assert_eq!(verified(Place::Table, order, |_| {}), [], "{order:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_changed_is_named_with_its_place() {
+        use Wrong::{Altered, Missing, Reordered, Repeated, Unsealed};
+        let whole = |_: &mut Found<'_>| {};
+        assert_eq!(verified(Place::Table, &[0, 1, 4, 5], whole), [(10, Missing(30))]);
+        assert_eq!(verified(Place::Table, &[0, 1, 1, 2], whole), [(10, Repeated)]);
+        assert_eq!(verified(Place::Topic, &[0, 1, 0, 1, 2], whole), []);
+        assert_eq!(verified(Place::Topic, &[0, 2, 1, 3], whole), [(10, Reordered)]);
+        let line = |found: &mut Found<'_>| {
+            if found.offset == 20 {
+                found.line.original = "lime";
+            }
+        };
+        assert_eq!(verified(Place::Table, &[0, 1, 2, 3], line), [(20, Altered)]);
+        // Whoever removes an event and mends the link has no key for the seal.
+        let mended = |found: &mut Found<'_>| {
+            if found.offset == 20 {
+                found.prev = Some(0);
+            }
+        };
+        assert_eq!(verified(Place::Table, &[0, 2, 3], mended), [(20, Altered)]);
+        let stripped = |found: &mut Found<'_>| {
+            if found.offset == 20 {
+                found.seal = "";
+            }
+        };
+        assert_eq!(verified(Place::Table, &[0, 1, 2, 3], stripped), [(20, Unsealed)]);
+    }
+
+    #[test]
+    fn an_end_that_is_known_from_elsewhere_is_missed_and_a_beginning_is_told() {
+        let mut chains = Chains::new(Keys::Master(key(), HashMap::new()), Place::Table);
+        let (offset, prev) = (20, Some(10));
+        let line = SealedLine::default();
+        let seal = key().of_agent("a").seal(&source(), offset, prev, line).to_string();
+        let (source, agent, host, path) = (source(), "a", "h", "/p");
+        chains.take(&Found { source, agent, host, path, offset, prev, line, seal: &seal });
+        chains.expect(source, "h", "/p", 20);
+        assert_eq!(chains.findings(), []);
+        chains.expect(source, "h", "/p", 40);
+        assert_eq!(chains.findings()[0].wrong, Wrong::Missing(40));
+        let beginning = Beginning { host: "h".into(), path: "/p".into(), first: 20, prev: 10 };
+        assert_eq!(chains.beginnings(), [beginning]);
+    }
+}
