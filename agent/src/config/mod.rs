@@ -28,7 +28,7 @@ pub(crate) use syslog::{Address, Listen, Network, SyslogConfig, TlsConfig, UnixC
 use crate::limits::LiveLimits;
 use crate::parsing::Rules;
 use logweir_document::{
-    DURATION_MAX, Diagnostic, Document, Faults, Layers, Table, parse, read_secret,
+    DURATION_MAX, Diagnostic, Document, Faults, Layers, Table, parse, secret_of_file, secret_path,
 };
 use logweir_kafka::properties::{Properties, Role};
 use logweir_record::{SealKey, SealKeyError, TOPIC_EVENTS};
@@ -325,7 +325,8 @@ fn integrity(root: &mut Table<'_>, faults: &mut Faults) -> Option<SealKey> {
     let node = table.node("key");
     table.finish(faults);
     let node = node?;
-    let text = read_secret(node, "integrity.key", faults)?;
+    let path = secret_path(node, "integrity.key", faults)?;
+    let text = secret_of_file(&path, node.span, faults)?;
     let fault = |error: SealKeyError| {
         faults.error(node.span, "`integrity.key` holds no key").remedy = Some(error.to_string());
     };
