@@ -60,16 +60,16 @@ fn what_is_altered_removed_or_moved_behind_the_agents_back_is_named() {
     std::fs::write(&other, "00".repeat(32)).unwrap();
     assert_eq!(verify(&other, &["--store", store]).code, Some(1), "another key fits nothing");
 
-    // What someone with the cluster in his hands would do.
+    // What someone with the cluster in his hands would do, to events that came once.
     let mut records = topic.read();
     let number = |text: &str, of: &[u8]| String::from_utf8_lossy(of).contains(text);
     let at = |records: &[(i32, Vec<u8>)], text: &str| {
         records.iter().rposition(|(_, bytes)| number(text, bytes)).unwrap()
     };
-    let altered = at(&records, "line 00000100 of a");
+    let altered = at(&records, "line 00000600 of a");
     let text = String::from_utf8(records[altered].1.clone()).unwrap();
-    records[altered].1 = text.replace("line 00000100 of a", "line 00000100 of b").into_bytes();
-    let moved = at(&records, "line 00000300 of a");
+    records[altered].1 = text.replace("line 00000600 of a", "line 00000600 of b").into_bytes();
+    let moved = at(&records, "line 00000500 of a");
     records.swap(moved, moved + 1);
     let removed = at(&records, "line 00000700 of a");
     records.remove(removed);
