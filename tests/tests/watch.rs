@@ -74,7 +74,7 @@ fn the_doctor_names_what_is_wrong_and_what_to_do() {
     for expected in [
         "warning  no agent runs",
         "error    `no-such-host.invalid:9092` has no address",
-        "has no certificate in it",
+        "there is no certificate in PEM format in it",
         "error    kafka does not answer",
     ] {
         assert!(doctor.stdout.contains(expected), "`{expected}` in {}", doctor.stdout);
