@@ -36,10 +36,14 @@ fn show(faults: &[Diagnostic]) {
 
 /// Why there is no answer from a running agent.
 fn no_agent(state_dir: &Path, error: &io::Error) -> String {
-    format!(
-        "no agent answers in `{}`: {error}; is it running, and may this user enter the directory?",
-        state_dir.display()
-    )
+    let remedy = match error.kind() {
+        io::ErrorKind::PermissionDenied => "ask as root or as the user that the agent runs as",
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            "is it running (`systemctl status logweir-agent`), with the same configuration?"
+        }
+        _ => "does it run on, and is the machine overloaded?",
+    };
+    format!("no agent answers in `{}`: {error}; {remedy}", state_dir.display())
 }
 
 /// Prints every fault of a configuration.
