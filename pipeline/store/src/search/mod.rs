@@ -170,7 +170,9 @@ pub fn for_each(
             for page in found.chunks(PAGE_ROWS) {
                 let rows = scan.rows(page, &wanted)?;
                 let mut sink = sink.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                rows.into_iter().for_each(|row| sink(row));
+                for row in rows {
+                    sink(row);
+                }
             }
             Ok(())
         },
