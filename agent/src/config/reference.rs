@@ -183,7 +183,7 @@ static INTEGRITY: Section = Section::of(
     &[Key::new(
         "key",
         Kind::Secret,
-        Value::Optional("{file: /etc/logweir/seal.key}"),
+        Value::Apart("{file: /etc/logweir/seal.key}"),
         "where the agent's key is, 64 hexadecimal digits, see [Secrets](#secrets)",
     )],
 );
