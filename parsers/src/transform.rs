@@ -1,6 +1,7 @@
 //! Transforms of one text into another; a text that a transform cannot work on stays as it is.
 
 use crate::event::{write_f64, write_i64};
+use crate::fields::FieldId;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -22,6 +23,8 @@ pub(crate) enum Transform {
     Replace(Vec<u8>, Vec<u8>),
     Multiply(f64),
     Divide(f64),
+    /// The number of another field is added.
+    Add(FieldId),
     Integer(u32),
     Duration,
 }
@@ -42,7 +45,7 @@ pub(crate) const NAMES: [(&str, Transform); 10] = [
 
 impl Transform {
     /// Appends the new text to `out`; `false` if the text stays as it is, and then `out` may hold
-    /// anything. `split`, `first` and `last` concern lists and are the engine's.
+    /// anything. `split`, `first` and `last` concern lists, `add` another field: they are the engine's.
     pub(crate) fn apply(&self, text: &[u8], out: &mut Vec<u8>) -> bool {
         match self {
             Self::Lowercase => out.extend(text.iter().map(u8::to_ascii_lowercase)),
@@ -71,23 +74,35 @@ impl Transform {
                 Some(nanos) => write_i64(out, nanos),
                 None => return false,
             },
-            Self::Split(_) | Self::First | Self::Last => return false,
+            Self::Split(_) | Self::First | Self::Last | Self::Add(_) => return false,
         }
         true
     }
 }
 
+/// Appends the sum of two numbers; `false` if one of the texts is none.
+pub(crate) fn add(text: &[u8], other: &[u8], out: &mut Vec<u8>) -> bool {
+    let sum = number(text).zip(number(other)).map(|(one, other)| one + other);
+    sum.is_some_and(|sum| write_number(sum, out))
+}
+
 fn scale(text: &[u8], factor: f64, out: &mut Vec<u8>) -> bool {
-    let number = std::str::from_utf8(text).ok().and_then(|text| text.trim().parse::<f64>().ok());
-    let Some(scaled) = number.map(|number| number * factor).filter(|number| number.is_finite())
-    else {
+    number(text).is_some_and(|number| write_number(number * factor, out))
+}
+
+fn number(text: &[u8]) -> Option<f64> {
+    std::str::from_utf8(text).ok()?.trim().parse().ok()
+}
+
+fn write_number(number: f64, out: &mut Vec<u8>) -> bool {
+    if !number.is_finite() {
         return false;
-    };
-    let whole = (scaled - scaled.round()).abs() < 1e-6 && scaled.abs() < 9e15;
+    }
+    let whole = (number - number.round()).abs() < 1e-6 && number.abs() < 9e15;
     if whole {
-        write_i64(out, scaled.round() as i64);
+        write_i64(out, number.round() as i64);
     } else {
-        write_f64(out, scaled);
+        write_f64(out, number);
     }
     true
 }

@@ -169,6 +169,24 @@ rules:
 }
 
 #[test]
+fn a_sum_needs_both_of_its_numbers() {
+    let rules = load(&[r"
+pack: t
+applies: {program: [t]}
+rules:
+  - id: t.a
+    pattern: '^(?<source.bytes>\S+)(?: (?<destination.bytes>\S+))?$'
+    set: {network.bytes: '{source.bytes}'}
+    transform: {network.bytes: [{add: destination.bytes}]}
+"]);
+    let line = |rest: &str| format!("Nov 28 10:00:00 h t: {rest}");
+    check(&rules, &line("300 200"), json!({"network.bytes": 500, "source.bytes": 300}));
+    check(&rules, &line("9000000000 -1"), json!({"network.bytes": 8_999_999_999_i64}));
+    check(&rules, &line("300"), json!({"network.bytes": null, "source.bytes": 300}));
+    check(&rules, &line("300 x"), json!({"network.bytes": null}));
+}
+
+#[test]
 fn conditions_choose_among_rules_over_one_sub_parser() {
     let rules = load(&[r"
 pack: t

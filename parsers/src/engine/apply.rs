@@ -6,7 +6,7 @@ use crate::event::{Event, Origin, Value, View};
 use crate::fields::FieldId;
 use crate::rule::{Action, Part, Rule, SetValue, TimeRule, ValueMap};
 use crate::time::{TimeContext, TimeFormat};
-use crate::transform::Transform;
+use crate::transform::{Transform, add};
 use std::sync::OnceLock;
 
 impl Run<'_, '_, '_> {
@@ -122,6 +122,18 @@ impl Run<'_, '_, '_> {
             }
             (Value::List { start, end }, Transform::Last) => {
                 event.items(start, end).last().map(|text| Value::Text(*text))
+            }
+            (_, Transform::Add(other)) => {
+                let Some(text) = event.text(view, field, scratch) else { return };
+                out.clear();
+                out.extend_from_slice(text);
+                let ends = out.len();
+                out.extend_from_slice(event.text(view, *other, scratch).unwrap_or_default());
+                let (one, other) = out.split_at(ends);
+                scratch.clear();
+                let sum = add(one, other, scratch);
+                // Half of a sum is none.
+                Some(if sum { Value::Text(event.store(scratch)) } else { Value::Absent })
             }
             (Value::List { start, end }, step) => Some(each(event, view, step, start..end, out)),
             (_, step) => {

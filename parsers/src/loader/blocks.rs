@@ -6,6 +6,7 @@
 use crate::event::Constant;
 use crate::fields::{FieldId, FieldTable};
 use crate::rule::{Action, HeaderFields, On, Part, Rule, SetValue, Words};
+use crate::transform::Transform;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Moves constants from `sets` into the block of every rule. `packs` gives `event.dataset` and
@@ -118,7 +119,13 @@ fn look(rule: &Rule, out: &mut FxHashSet<FieldId>) {
     rule.parse.iter().for_each(|parse| on(&parse.on));
     out.extend(rule.when.iter().map(|condition| condition.field));
     out.extend(rule.maps.iter().map(|map| map.from));
-    out.extend(rule.transforms.iter().map(|(field, _)| *field));
+    for (field, steps) in &rule.transforms {
+        out.insert(*field);
+        out.extend(steps.iter().filter_map(|step| match step {
+            Transform::Add(other) => Some(*other),
+            _ => None,
+        }));
+    }
     out.extend(rule.then.iter().filter_map(|then| then.field));
     if let Some(Action::Mask { fields, .. }) = &rule.action {
         out.extend(fields);

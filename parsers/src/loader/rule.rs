@@ -650,6 +650,8 @@ impl Reader<'_, '_, '_, '_> {
         let suffix = bytes(table.string("strip_suffix", self.faults)).map(Transform::StripSuffix);
         let multiply = number(table.string("multiply", self.faults)).map(Transform::Multiply);
         let divide = number(table.string("divide", self.faults)).map(Transform::Divide);
+        let add = table.node("add").and_then(|node| Some((node.text()?, node.span)));
+        let add = add.map(|(name, span)| Transform::Add(self.field(name, None, span)));
         let base =
             table.integer("int", 2..=36, self.faults).map(|base| Transform::Integer(base as u32));
         let replace =
@@ -659,7 +661,8 @@ impl Reader<'_, '_, '_, '_> {
                 }
                 _ => None,
             });
-        let found = split.or(prefix).or(suffix).or(multiply).or(divide).or(base).or(replace);
+        let found =
+            split.or(prefix).or(suffix).or(multiply).or(divide).or(add).or(base).or(replace);
         if found.is_none() {
             self.faults.error(node.span, "a transform without a usable argument").remedy =
                 Some("see docs/rules.md, \"Transforms\"".into());
