@@ -6,123 +6,138 @@
 
 use crate::accounting::{ListenerSnapshot, OWN_REASONS, Snapshot, SourceSnapshot};
 use logweir_service::Kind::{Counter, Gauge};
-use logweir_service::{Exposition, Kind, Metric};
+use logweir_service::{Exposition, Metric};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// Sources that are named in a scrape; those that are furthest behind.
 const SOURCES_MAX: usize = 500;
 
-const fn metric(
-    name: &'static str,
-    kind: Kind,
-    labels: &'static [&'static str],
-    help: &'static str,
-) -> Metric {
-    Metric { name, kind, labels, help }
-}
-
-const INFO: Metric = metric(
+const INFO: Metric = Metric::new(
     "logweir_agent_info",
     Gauge,
     &["agent_id", "agent_name", "version"],
     "Always 1; says who answers",
 );
-const READ: Metric = metric(
+const READ: Metric = Metric::new(
     "logweir_agent_events_read_total",
     Counter,
     &[],
     "Lines and messages taken since the start; begins lower when a failed producer is replaced, as what it held is read again",
 );
-const DELIVERED: Metric = metric(
+const DELIVERED: Metric = Metric::new(
     "logweir_agent_events_delivered_total",
     Counter,
     &[],
     "Events that Kafka has acknowledged",
 );
-const HELD: Metric = metric(
+const HELD: Metric = Metric::new(
     "logweir_agent_events_held",
     Gauge,
     &[],
     "Events read and not yet acknowledged; for network inputs also those in the spool",
 );
-const DROPPED: Metric = metric(
+const DROPPED: Metric = Metric::new(
     "logweir_agent_events_dropped_total",
     Counter,
     &["reason"],
     "Events that do not go to the events' topic, by reason",
 );
-const PARSED: Metric =
-    metric("logweir_agent_events_parsed_total", Counter, &[], "Events sent that a rule matched");
-const UNPARSED: Metric =
-    metric("logweir_agent_events_unparsed_total", Counter, &[], "Events sent that no rule matched");
-const READ_BYTES: Metric =
-    metric("logweir_agent_read_bytes_total", Counter, &[], "Bytes of the sources that were read");
-const NUL_BYTES: Metric = metric(
+const PARSED: Metric = Metric::new(
+    "logweir_agent_events_parsed_total",
+    Counter,
+    &[],
+    "Events sent that a rule matched",
+);
+const UNPARSED: Metric = Metric::new(
+    "logweir_agent_events_unparsed_total",
+    Counter,
+    &[],
+    "Events sent that no rule matched",
+);
+const READ_BYTES: Metric = Metric::new(
+    "logweir_agent_read_bytes_total",
+    Counter,
+    &[],
+    "Bytes of the sources that were read",
+);
+const NUL_BYTES: Metric = Metric::new(
     "logweir_agent_nul_skipped_bytes_total",
     Counter,
     &[],
     "Bytes with the value 0 in front of lines, skipped",
 );
-const KAFKA_UP: Metric =
-    metric("logweir_agent_kafka_up", Gauge, &[], "1 if Kafka has the topic and can be reached");
-const KAFKA_IN_FLIGHT: Metric = metric(
+const KAFKA_UP: Metric = Metric::new(
+    "logweir_agent_kafka_up",
+    Gauge,
+    &[],
+    "1 if Kafka has the topic and can be reached",
+);
+const KAFKA_IN_FLIGHT: Metric = Metric::new(
     "logweir_agent_kafka_in_flight_messages",
     Gauge,
     &[],
     "Messages in the producer's queue or on their way",
 );
-const KAFKA_RESTARTS: Metric = metric(
+const KAFKA_RESTARTS: Metric = Metric::new(
     "logweir_agent_kafka_producer_restarts_total",
     Counter,
     &[],
     "How often the producer was made anew after a failure",
 );
-const OPEN_FILES: Metric = metric(
+const OPEN_FILES: Metric = Metric::new(
     "logweir_agent_open_files",
     Gauge,
     &[],
     "Log files that are open; those at rest may be closed",
 );
-const CHECKPOINT_ERRORS: Metric = metric(
+const CHECKPOINT_ERRORS: Metric = Metric::new(
     "logweir_agent_checkpoint_errors_total",
     Counter,
     &[],
     "Failures to write the checkpoint",
 );
-const LAG: Metric = metric(
+const LAG: Metric = Metric::new(
     "logweir_agent_lag_bytes",
     Gauge,
     &[],
     "Bytes of all sources that Kafka has not acknowledged",
 );
 const SOURCES: Metric =
-    metric("logweir_agent_sources", Gauge, &["kind"], "Files that are read, and spools");
-const SOURCE_LAG: Metric = metric(
+    Metric::new("logweir_agent_sources", Gauge, &["kind"], "Files that are read, and spools");
+const SOURCE_LAG: Metric = Metric::new(
     "logweir_agent_source_lag_bytes",
     Gauge,
     &["kind", "name"],
     "Bytes of a source that Kafka has not acknowledged; of the 500 sources furthest behind",
 );
 const SPOOL_BYTES: Metric =
-    metric("logweir_agent_spool_bytes", Gauge, &["name"], "What a spool takes on disk");
-const SPOOL_LIMIT: Metric =
-    metric("logweir_agent_spool_limit_bytes", Gauge, &["name"], "What a spool may take on disk");
-const SPOOL_UNSYNCED: Metric = metric(
+    Metric::new("logweir_agent_spool_bytes", Gauge, &["name"], "What a spool takes on disk");
+const SPOOL_LIMIT: Metric = Metric::new(
+    "logweir_agent_spool_limit_bytes",
+    Gauge,
+    &["name"],
+    "What a spool may take on disk",
+);
+const SPOOL_UNSYNCED: Metric = Metric::new(
     "logweir_agent_spool_unsynced_bytes",
     Gauge,
     &["name"],
     "What a power cut at this moment would take",
 );
-const SPOOL_FAILED: Metric = metric(
+const SPOOL_FAILED: Metric = Metric::new(
     "logweir_agent_spool_failed",
     Gauge,
     &["name"],
     "1 while the disk fails and nothing is taken",
 );
-const CONNECTIONS: Metric =
-    metric("logweir_agent_listener_connections", Gauge, &["listener"], "Connections that are open");
-const REFUSED: Metric = metric(
+const CONNECTIONS: Metric = Metric::new(
+    "logweir_agent_listener_connections",
+    Gauge,
+    &["listener"],
+    "Connections that are open",
+);
+const REFUSED: Metric = Metric::new(
     "logweir_agent_listener_closed_total",
     Counter,
     &["listener", "reason"],

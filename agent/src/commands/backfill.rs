@@ -6,7 +6,7 @@
 //! matches.
 
 use super::lines::Lines;
-use super::{report_faults, show};
+use super::load_config;
 use crate::config::{Config, Dataset, FileConfig, SourceConfig};
 use crate::parsing::{Engine, Line, Outcome, Selection};
 use crate::{Agent, Counts, STOP_GRACE};
@@ -49,12 +49,9 @@ pub struct Backfill {
 
 impl Backfill {
     pub fn execute(self) -> ExitCode {
-        let config = match Config::load(&self.config) {
-            Ok((config, warnings)) => {
-                show(&warnings);
-                config
-            }
-            Err(faults) => return report_faults(&faults),
+        let config = match load_config(&self.config) {
+            Ok(config) => config,
+            Err(code) => return code,
         };
         let run = || {
             let files = files(&self.files)?;

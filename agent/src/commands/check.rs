@@ -2,7 +2,7 @@
 //! files that it could not read, and whether Kafka is there and has the topic.
 
 use super::access::Reader;
-use super::{report_faults, show};
+use super::load_config;
 use crate::Config;
 use crate::config::SourceConfig;
 use logweir_kafka::topics::{TopicError, Topics};
@@ -26,12 +26,9 @@ pub struct Check {
 
 impl Check {
     pub fn execute(self) -> ExitCode {
-        let config = match Config::load(&self.config) {
-            Ok((config, warnings)) => {
-                show(&warnings);
-                config
-            }
-            Err(faults) => return report_faults(&faults),
+        let config = match load_config(&self.config) {
+            Ok(config) => config,
+            Err(code) => return code,
         };
         let (rules, _) = config.rules.describe();
         println!(

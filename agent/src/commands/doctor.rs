@@ -5,7 +5,7 @@
 //! only when the agent runs.
 
 use super::access::Reader;
-use super::{report_faults, show};
+use super::load_config;
 use crate::Config;
 use crate::config::SourceConfig;
 use crate::status::ask;
@@ -70,12 +70,9 @@ fn plain(text: &str) -> String {
 
 impl Doctor {
     pub fn execute(self) -> ExitCode {
-        let config = match Config::load(&self.config) {
-            Ok((config, warnings)) => {
-                show(&warnings);
-                config
-            }
-            Err(faults) => return report_faults(&faults),
+        let config = match load_config(&self.config) {
+            Ok(config) => config,
+            Err(code) => return code,
         };
         let mut findings = Findings::default();
         running(&config, &mut findings);

@@ -21,6 +21,7 @@ mod supervision;
 pub mod tap;
 pub mod top;
 
+use crate::Config;
 use logweir_document::{Diagnostic, render_all};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -50,6 +51,13 @@ fn no_agent(state_dir: &Path, error: &io::Error) -> String {
 fn report_faults(faults: &[Diagnostic]) -> ExitCode {
     show(faults);
     ExitCode::from(EXIT_CONFIG)
+}
+
+/// The configuration of a command, its warnings shown; its faults, too, and then how to exit.
+fn load_config(path: &Path) -> Result<Config, ExitCode> {
+    let (config, warnings) = Config::load(path).map_err(|faults| report_faults(&faults))?;
+    show(&warnings);
+    Ok(config)
 }
 
 /// Writes a configuration whole or not at all, with the rights that it has; a new one may be read by

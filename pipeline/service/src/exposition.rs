@@ -30,6 +30,19 @@ pub struct Metric {
     pub help: &'static str,
 }
 
+impl Metric {
+    /// In the order of the fields.
+    #[must_use]
+    pub const fn new(
+        name: &'static str,
+        kind: Kind,
+        labels: &'static [&'static str],
+        help: &'static str,
+    ) -> Self {
+        Self { name, kind, labels, help }
+    }
+}
+
 /// One scrape while it is written.
 #[derive(Debug, Default)]
 pub struct Exposition {

@@ -2,113 +2,109 @@
 
 use super::status::{PartitionStatus, Status};
 use logweir_service::Kind::{Counter, Gauge};
-use logweir_service::{Exposition, Kind, Metric};
+use logweir_service::{Exposition, Metric};
 use std::collections::BTreeMap;
 
 /// The reasons for which this program sends a record to the dead letters.
 const REASONS: [&str; 4] = ["not_json", "no_source", "no_offset", "bad_prev"];
 
-const fn metric(
-    name: &'static str,
-    kind: Kind,
-    labels: &'static [&'static str],
-    help: &'static str,
-) -> Metric {
-    Metric { name, kind, labels, help }
-}
-
-const INFO: Metric = metric(
+const INFO: Metric = Metric::new(
     "logweir_ingest_info",
     Gauge,
     &["group", "topic", "version"],
     "Always 1; says who answers",
 );
-const RECEIVED: Metric = metric(
+const RECEIVED: Metric = Metric::new(
     "logweir_ingest_records_received_total",
     Counter,
     &[],
     "Records that Kafka has handed over",
 );
-const STORED: Metric =
-    metric("logweir_ingest_events_stored_total", Counter, &[], "Events committed to the table");
-const DUPLICATES: Metric = metric(
+const STORED: Metric = Metric::new(
+    "logweir_ingest_events_stored_total",
+    Counter,
+    &[],
+    "Events committed to the table",
+);
+const DUPLICATES: Metric = Metric::new(
     "logweir_ingest_duplicates_total",
     Counter,
     &[],
     "Events that the table had already, and that were not written again",
 );
-const DEAD_LETTERS: Metric = metric(
+const DEAD_LETTERS: Metric = Metric::new(
     "logweir_ingest_dead_letters_total",
     Counter,
     &["reason"],
     "Records that are no events and went to the dead-letter topic, by reason",
 );
-const HELD: Metric = metric(
+const HELD: Metric = Metric::new(
     "logweir_ingest_records_held",
     Gauge,
     &[],
     "Records in memory that the next commits take",
 );
 const HELD_BYTES: Metric =
-    metric("logweir_ingest_held_bytes", Gauge, &[], "Their size as they came");
-const GIVEN_BACK: Metric = metric(
+    Metric::new("logweir_ingest_held_bytes", Gauge, &[], "Their size as they came");
+const GIVEN_BACK: Metric = Metric::new(
     "logweir_ingest_records_given_back_total",
     Counter,
     &[],
     "Records read and not written because another worker had taken their partition, which reads them",
 );
-const LAG: Metric = metric(
+const LAG: Metric = Metric::new(
     "logweir_ingest_lag_records",
     Gauge,
     &["partition"],
     "Records in the topic that are not in the table; absent while the cluster does not say",
 );
-const LAG_SECONDS: Metric = metric(
+const LAG_SECONDS: Metric = Metric::new(
     "logweir_ingest_lag_seconds",
     Gauge,
     &["partition"],
     "How long the oldest of them has been in the topic, at most",
 );
-const OFFSET: Metric = metric(
+const OFFSET: Metric = Metric::new(
     "logweir_ingest_stored_offset",
     Gauge,
     &["partition", "worker"],
     "The offset that the table wants next, and the worker that has the partition",
 );
-const WORKERS: Metric = metric("logweir_ingest_workers", Gauge, &[], "Workers of this process");
+const WORKERS: Metric =
+    Metric::new("logweir_ingest_workers", Gauge, &[], "Workers of this process");
 const COMMITS: Metric =
-    metric("logweir_ingest_commits_total", Counter, &[], "Commits to the table");
-const REFUSED: Metric = metric(
+    Metric::new("logweir_ingest_commits_total", Counter, &[], "Commits to the table");
+const REFUSED: Metric = Metric::new(
     "logweir_ingest_commits_refused_total",
     Counter,
     &[],
     "Commits refused because another worker had written a partition",
 );
-const LAST_COMMIT: Metric = metric(
+const LAST_COMMIT: Metric = Metric::new(
     "logweir_ingest_last_commit_timestamp_seconds",
     Gauge,
     &[],
     "When the last commit was, in seconds since 1970; absent before the first",
 );
-const LAST_COMMIT_SECONDS: Metric = metric(
+const LAST_COMMIT_SECONDS: Metric = Metric::new(
     "logweir_ingest_last_commit_duration_seconds",
     Gauge,
     &[],
     "How long the last commit took, files included",
 );
-const SINK_WRITTEN: Metric = metric(
+const SINK_WRITTEN: Metric = Metric::new(
     "logweir_ingest_sink_records_written_total",
     Counter,
     &["sink"],
     "Records that a sink beside the table has taken",
 );
-const SINK_DEAD_LETTERS: Metric = metric(
+const SINK_DEAD_LETTERS: Metric = Metric::new(
     "logweir_ingest_sink_dead_letters_total",
     Counter,
     &["sink"],
     "Records that a sink refused for good, now in the dead-letter topic",
 );
-const SINK_RETRIES: Metric = metric(
+const SINK_RETRIES: Metric = Metric::new(
     "logweir_ingest_sink_retries_total",
     Counter,
     &["sink"],
