@@ -1,6 +1,10 @@
-//! Lists the packs in `rules/`, so that they are part of the program.
+//! Packs the rule files in `rules/` into one compressed text, and the table of ECS into another, so that
+//! they are part of the program.
 
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 
 fn main() {
@@ -14,16 +18,29 @@ fn main() {
         .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
         .collect();
     files.sort();
-    let mut source = String::from(
-        "/// The packs inside the program: (name, text).\nconst SHIPPED: &[(&str, &str)] = &[\n",
+    let mut list = String::from(
+        "/// The packs inside the program: (name, length of the text).\n\
+         const FILES: &[(&str, usize)] = &[\n",
     );
+    let mut packed = DeflateEncoder::new(Vec::new(), Compression::best());
     for path in &files {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let _ = writeln!(source, "    ({:?}, include_str!({path:?})),", format!("shipped:{name}"));
         println!("cargo::rerun-if-changed={}", path.display());
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let text = std::fs::read_to_string(path).expect("a rule file is text in UTF-8");
+        packed.write_all(text.as_bytes()).expect("memory takes it");
+        let _ = writeln!(list, "    ({:?}, {}),", format!("shipped:{name}"), text.len());
     }
-    source.push_str("];\n");
+    list.push_str("];\n");
+    let fields = Path::new(&root).join("src/ecs/fields.tsv");
+    println!("cargo::rerun-if-changed={}", fields.display());
+    let mut table = DeflateEncoder::new(Vec::new(), Compression::best());
+    let text = std::fs::read(&fields).expect("the table is part of the source");
+    table.write_all(&text).expect("memory takes it");
     let out = std::env::var("OUT_DIR").expect("cargo sets it");
-    std::fs::write(Path::new(&out).join("shipped.rs"), source)
-        .expect("the output directory is ours");
+    let write = |name: &str, bytes: &[u8]| {
+        std::fs::write(Path::new(&out).join(name), bytes).expect("the output directory is ours");
+    };
+    write("shipped.rs", list.as_bytes());
+    write("fields.deflate", &table.finish().expect("memory takes it"));
+    write("shipped.deflate", &packed.finish().expect("memory takes it"));
 }

@@ -4,6 +4,7 @@
 //! sides are counted apart from each other, so that the equation can be checked and does not hold
 //! by definition.
 
+use crate::published::PublishedSnapshot;
 use crate::source::syslog::Syslog;
 use crate::spool::SpoolSnapshot;
 use crate::sync::{read, write};
@@ -332,19 +333,27 @@ pub struct RuleSnapshot {
 }
 
 /// The state of the whole agent at a moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Snapshot {
     pub agent_id: String,
     pub agent_name: String,
     pub version: &'static str,
-    /// Whether Kafka acknowledges: `connecting`, `up`, `unreachable`, `topic_missing` or `forbidden`.
+    /// Whether Kafka acknowledges: `connecting`, `up`, `unreachable`, `topic_missing`,
+    /// `forbidden` or `clock_refused`.
     pub kafka: &'static str,
+    /// Whether the process can open only what its configuration names: `full`, `partial`, `none` (the
+    /// kernel has no Landlock) or `off`.
+    pub landlock: &'static str,
     /// Log files that are open; those at rest may be closed.
     pub open_files: u64,
+    /// How often more files changed than the kernel could tell, so that all were looked at.
+    pub watch_overflows: u64,
     /// Why it does not, and what to do; empty while it does.
     pub kafka_reason: String,
     /// Messages in the producer's queue or on their way.
     pub kafka_in_flight: u64,
+    /// Partitions that were sent something and have acknowledged nothing for ten seconds.
+    pub kafka_partitions_stuck: u64,
     /// How often the producer had to be made anew after a failure.
     pub kafka_restarts: u64,
     /// Failures to write the checkpoint since the start.
@@ -355,4 +364,9 @@ pub struct Snapshot {
     pub sources: Vec<SourceSnapshot>,
     /// Those that were tried since they are in use, those that were tried most first.
     pub rules: Vec<RuleSnapshot>,
+    /// The digest of all rules in use: equal on hosts that parse alike.
+    pub rules_hash: String,
+    /// Where rules are taken from the topic of the rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published: Option<PublishedSnapshot>,
 }

@@ -3,21 +3,20 @@
 //! Start: take the state directory, load what is on disk, then begin to read. Stop: no more input,
 //! what is read goes out (within the grace), the checkpoint is written last.
 
-use crate::accounting::{Counts, ListenerSnapshot, Snapshot, SourceSnapshot};
+use crate::accounting::{Counts, Snapshot, SourceSnapshot};
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::config::{Common, Config, FileConfig, RulesConfig, SourceConfig};
+use crate::config::{Config, RulesConfig, SourceConfig};
+use crate::confine;
 use crate::delivery::Courier;
+use crate::inputs::{Inputs, Sources};
 use crate::metrics;
 use crate::parsing::Rules;
-use crate::reload;
+use crate::published::Published;
+use crate::reload::{self, LimitsInUse};
 use crate::report::Reporter;
-use crate::source::file::Discovery;
-use crate::source::journald::{self, Journald};
-use crate::source::spooled::SpoolTail;
-use crate::source::stdin::Stdin;
-use crate::source::syslog::{Addresses, Syslog};
+use crate::source::file::{Discovery, FileTail};
+use crate::source::syslog::Addresses;
 use crate::source::{Context, lane_snapshot};
-use crate::spool::Settings;
 use crate::state_dir::{StateDir, StateDirError};
 use crate::status::StatusSocket;
 use crate::sync::lock;
@@ -25,6 +24,7 @@ use crate::tap::{Tap, TapSocket};
 use crate::workers::{Queue, Work, Workers};
 use logweir_kafka::producer::ProducerError;
 use logweir_service::{Endpoint, Listen, Pulse, beat};
+use std::cmp::Reverse;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -36,6 +36,8 @@ use std::time::{Duration, Instant};
 /// How long a stop may take for what is read to go out.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
 
+/// How often the keeper looks around.
+const KEEPER_PAUSE: Duration = Duration::from_millis(50);
 /// Descriptors that are kept free for what is no log file.
 const OPEN_FILES_ELSE: usize = 256;
 
@@ -63,6 +65,7 @@ pub struct Agent {
     stop: Arc<AtomicBool>,
     pulse: Pulse,
     rules: (Rules, RulesConfig),
+    limits: LimitsInUse,
     /// Answers until the agent is gone.
     metrics: Option<Endpoint>,
     /// Last, so that the directory is free only when nothing is written there any more.
@@ -76,16 +79,7 @@ struct Parts {
     discovery: Discovery,
     inputs: Inputs,
     rules: Rules,
-}
-
-/// The sources that go through spools, and the journal.
-#[derive(Debug, Default)]
-struct Inputs {
-    syslog: Vec<Syslog>,
-    stdin: Option<Stdin>,
-    journald: Vec<Journald>,
-    /// Spools of inputs that are not configured any more: what is left in them goes out.
-    orphans: Vec<Arc<SpoolTail>>,
+    published: Option<Arc<Published>>,
 }
 
 impl Agent {
@@ -98,6 +92,12 @@ impl Agent {
         raise_file_limit();
         let checkpoint = Arc::new(Checkpoint::open(state_dir.path())?);
         let reporter = Reporter::new(config.kafka.clone());
+        let published = config.published.map(|published| {
+            let directory = state_dir.path().join("published");
+            let rules = (config.rules.clone(), config.rules_from.clone());
+            Published::open(published, &directory, state_dir.agent_id(), rules, &config.kafka)
+        });
+        let published = published.transpose()?;
         let courier = Arc::new(Courier::start(config.kafka, config.topic)?);
         let queue = Queue::default();
         let agent = logweir_record::Agent {
@@ -114,12 +114,10 @@ impl Agent {
             queue.clone(),
         ));
         let spools = state_dir.path().join("spool");
-        let limits: Vec<_> = config
-            .sources
-            .iter()
-            .map(|source| (source.place(), source.common().limits.clone()))
-            .collect();
-        let (inputs, files) = Inputs::start(&context, &spools, config.sources)?;
+        let limits = LimitsInUse::of(&config.sources);
+        let mut sources = Sources::of(config.sources);
+        let files = std::mem::take(&mut sources.files);
+        let inputs = Inputs::start(&context, spools, sources, config.heads)?;
         // Source ids must be in the checkpoint before anything is sent under them.
         context.save_checkpoint();
         let pulse = Pulse::default();
@@ -127,7 +125,13 @@ impl Agent {
         let discovery =
             Discovery::start(context.clone(), files, open_files_max(config.open_files_max));
         let rules = config.rules.clone();
-        let parts = Arc::new(Parts { context: context.clone(), discovery, inputs, rules });
+        let parts = Arc::new(Parts {
+            context: context.clone(),
+            discovery,
+            inputs,
+            rules,
+            published: published.clone(),
+        });
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = vec![
             keep(parts.clone(), stop.clone(), pulse.clone(), config.checkpoint_interval),
@@ -135,11 +139,12 @@ impl Agent {
             watch(context.courier.tap().clone(), TapSocket::bind(state_dir.path())?, stop.clone()),
             report(parts.clone(), reporter, stop.clone()),
         ];
+        threads.extend(published.map(|published| follow(parts.clone(), published, stop.clone())));
         let metrics = config.metrics.map(|listen| serve_metrics(parts.clone(), &listen));
         let rules = (config.rules.clone(), config.rules_from.clone());
         threads.extend(reload::start(config.rules, config.rules_from, stop.clone()));
-        let limits = config.path.map(|path| reload::start_limits(path, limits, stop.clone()));
-        threads.extend(limits);
+        let path = config.path;
+        threads.extend(path.map(|path| reload::start_limits(path, limits.clone(), stop.clone())));
         Ok(Self {
             parts,
             workers: Mutex::new(Some(workers)),
@@ -147,6 +152,7 @@ impl Agent {
             stop,
             pulse,
             rules,
+            limits,
             metrics: metrics.transpose().map_err(AgentError::Metrics)?,
             state_dir,
         })
@@ -161,7 +167,7 @@ impl Agent {
     /// Where syslog is listened for, per source.
     #[must_use]
     pub fn syslog_addresses(&self) -> Vec<Addresses> {
-        self.parts.inputs.syslog.iter().map(Syslog::addresses).collect()
+        self.parts.inputs.syslog_addresses()
     }
 
     /// Where metrics are answered, if at an address.
@@ -182,14 +188,22 @@ impl Agent {
         reload::reload(rules, from);
     }
 
+    /// Goes over to other sources. Those that are said as before are not touched but for their
+    /// limits; of files and journals that are said otherwise, what is read goes out first. Returns
+    /// what could not be done, for a person.
+    pub(crate) fn reload_sources(&self, sources: Vec<SourceConfig>) -> Vec<String> {
+        let sources = self.limits.take_over(sources);
+        let mut sources = Sources::of(sources);
+        let Parts { context, discovery, inputs, .. } = &*self.parts;
+        discovery.configure(std::mem::take(&mut sources.files));
+        inputs.reload(context, sources)
+    }
+
     /// Whether there is nothing more to do: the only source was standard input, it has ended, and
     /// all of it is acknowledged.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.parts.discovery.is_unused()
-            && self.parts.inputs.syslog.is_empty()
-            && self.parts.inputs.journald.is_empty()
-            && self.parts.inputs.stdin.as_ref().is_some_and(Stdin::is_finished)
+        self.parts.discovery.is_unused() && self.parts.inputs.is_finished()
     }
 
     /// Whether all that the file at `path` holds now is acknowledged; `None` if it is not read yet.
@@ -220,8 +234,11 @@ impl Agent {
         for thread in lock(&self.threads).drain(..) {
             let _ = thread.join();
         }
+        if let Some(published) = &self.parts.published {
+            published.stopped();
+        }
         context.save_checkpoint();
-        inputs.tails().for_each(|tail| tail.spool().sync(true));
+        inputs.tails().iter().for_each(|tail| tail.spool().sync(true));
         // The client may have sent all that it had while a worker gave up the rest of its chunk.
         all_out && self.parts.snapshot().counts.held == 0
     }
@@ -230,106 +247,56 @@ impl Agent {
 impl Parts {
     /// The state of this moment.
     fn snapshot(&self) -> Snapshot {
+        self.snapshot_of(usize::MAX)
+    }
+
+    /// The state of this moment, naming at most so many files: those that are furthest behind. All
+    /// are counted.
+    fn snapshot_of(&self, files_max: usize) -> Snapshot {
         let (past, mut sources) = self.context.retired();
-        sources.extend(self.discovery.tails().iter().map(|tail| {
+        let mut counts: Counts = past;
+        let mut files = self.discovery.tails();
+        for tail in split_off_least_behind(&mut files, files_max) {
+            counts.add(&tail.route().lane.counts().2);
+        }
+        sources.extend(files.iter().map(|tail| {
             let name = tail.path().display().to_string();
             lane_snapshot(&tail.route().lane, "file", name, Some(tail.end_offset()))
         }));
-        sources.extend(self.inputs.tails().map(|tail| tail.snapshot()));
-        let journals = self.inputs.journald.iter().flat_map(Journald::tails);
-        sources.extend(journals.map(|tail| tail.snapshot()));
-        let mut counts: Counts = past;
+        sources.extend(self.inputs.snapshots());
         sources.iter().for_each(|source: &SourceSnapshot| counts.add(&source.counts));
         sources.sort_by(|a, b| (a.kind, &a.name, &a.id).cmp(&(b.kind, &b.name, &b.id)));
+        let (kafka, kafka_reason) = self.context.courier.standing();
         Snapshot {
             agent_id: self.context.agent.id.clone(),
             agent_name: self.context.agent.name.clone(),
             version: env!("CARGO_PKG_VERSION"),
-            kafka: self.context.courier.state().word(),
+            kafka: kafka.word(),
+            landlock: confine::state(),
             open_files: self.discovery.open_files() as u64,
-            kafka_reason: self.context.courier.reason(),
+            watch_overflows: self.discovery.overflows(),
+            kafka_reason,
             kafka_in_flight: self.context.courier.in_flight() as u64,
+            kafka_partitions_stuck: self.context.courier.partitions_stuck() as u64,
             kafka_restarts: self.context.courier.restarts(),
             checkpoint_errors: self.context.checkpoint.errors(),
             counts,
-            listeners: self.inputs.syslog.iter().map(ListenerSnapshot::of).collect(),
+            listeners: self.inputs.listeners(),
             sources,
             rules: self.rules.counts(),
+            rules_hash: self.rules.describe().1,
+            published: self.published.as_ref().map(|published| published.snapshot()),
         }
     }
 }
 
 impl Parts {
     fn wake_all(&self) {
-        let files = self.discovery.tails().into_iter().map(|tail| tail as Arc<dyn Work>);
-        let spools = self.inputs.tails().map(|tail| tail.clone() as Arc<dyn Work>);
-        files.chain(spools).for_each(|work| self.context.queue.wake(&work));
-        let journals = self.inputs.journald.iter().flat_map(Journald::tails).collect();
-        journald::wake(journals, &self.context.queue);
-    }
-}
-
-impl Inputs {
-    /// Starts what goes through spools, and returns the file sources.
-    fn start(
-        context: &Arc<Context>,
-        spools: &Path,
-        sources: Vec<SourceConfig>,
-    ) -> io::Result<(Self, Vec<FileConfig>)> {
-        let mut inputs = Self::default();
-        let mut files = Vec::new();
-        for source in sources {
-            match source {
-                SourceConfig::File(file) => files.push(file),
-                SourceConfig::Syslog(syslog) => {
-                    inputs.syslog.push(Syslog::start(context, spools, &syslog)?);
-                }
-                SourceConfig::Journald(journald) => {
-                    inputs.journald.push(Journald::start(context, *journald)?);
-                }
-                SourceConfig::Stdin(stdin) => {
-                    inputs.stdin = Some(Stdin::start(context, spools, &stdin)?);
-                }
-            }
+        for tail in self.discovery.tails() {
+            let work: Arc<dyn Work> = tail;
+            self.context.queue.wake(&work);
         }
-        inputs.adopt_orphans(context, spools)?;
-        Ok((inputs, files))
-    }
-
-    fn adopt_orphans(&mut self, context: &Context, spools: &Path) -> io::Result<()> {
-        let Ok(found) = std::fs::read_dir(spools) else { return Ok(()) };
-        let used: Vec<String> = self.tails().map(|tail| tail.spool().name().to_owned()).collect();
-        for name in found.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
-            // `logweir-agent spool repair` sets aside under such names.
-            if used.contains(&name) || name.contains(".bad") {
-                continue;
-            }
-            let kind = if name.starts_with("stdin") { "stdin" } else { "syslog" };
-            let common = Common::default();
-            let tail =
-                SpoolTail::open(context, spools, (kind, &name), &common, Settings::of_nothing())?;
-            if !tail.is_drained() {
-                tracing::info!(spool = name, "delivering what an earlier configuration left");
-            }
-            let work: Arc<dyn Work> = tail.clone();
-            context.queue.wake(&work);
-            self.orphans.push(tail);
-        }
-        Ok(())
-    }
-
-    fn tails(&self) -> impl Iterator<Item = &Arc<SpoolTail>> {
-        let syslog = self.syslog.iter().flat_map(Syslog::tails);
-        let stdin = self.stdin.iter().flat_map(Stdin::tails);
-        syslog.chain(stdin).chain(&self.orphans)
-    }
-
-    fn stop(&self) {
-        self.syslog.iter().for_each(Syslog::stop);
-        self.journald.iter().for_each(Journald::stop);
-        if let Some(stdin) = &self.stdin {
-            stdin.stop();
-        }
+        self.inputs.wake(&self.context.queue);
     }
 }
 
@@ -339,7 +306,22 @@ impl Drop for Agent {
     }
 }
 
-/// The thread that syncs spools and writes the checkpoint; this less often if it takes long.
+/// Leaves in `files` the `max` that are furthest behind, in no order; returns the others.
+fn split_off_least_behind(files: &mut Vec<Arc<FileTail>>, max: usize) -> Vec<Arc<FileTail>> {
+    if files.len() <= max {
+        return Vec::new();
+    }
+    // Asked once each, as it changes meanwhile.
+    let mut behind: Vec<_> =
+        files.drain(..).map(|tail| (Reverse(tail.bytes_behind()), tail)).collect();
+    behind.select_nth_unstable_by_key(max, |(behind, _)| *behind);
+    let mut ranked = behind.into_iter().map(|(_, tail)| tail);
+    files.extend(ranked.by_ref().take(max));
+    ranked.collect()
+}
+
+/// The thread that syncs spools and writes the checkpoint: at once for sources that wait for their
+/// partitions to be recorded, and less often if it takes long.
 fn keep(
     parts: Arc<Parts>,
     stop: Arc<AtomicBool>,
@@ -349,29 +331,31 @@ fn keep(
     let run = move || {
         let _beating = pulse.join();
         let Parts { context, inputs, .. } = &*parts;
-        let mut wait = interval;
+        let (mut took, mut chosen) = (Duration::ZERO, false);
         let mut last = Instant::now();
         let mut generation = 0;
         while !stop.load(Ordering::Acquire) {
             beat();
-            std::thread::sleep(Duration::from_millis(50).min(interval));
+            chosen |= context.courier.await_choice(KEEPER_PAUSE.min(interval));
             let now = context.courier.generation();
             if std::mem::replace(&mut generation, now) != now {
                 // What the producer before it had is to be read again.
                 parts.wake_all();
             }
-            inputs.tails().for_each(|tail| tail.spool().sync(false));
-            if last.elapsed() < wait {
+            inputs.tails().iter().for_each(|tail| tail.spool().sync(false));
+            inputs.settle(context);
+            if last.elapsed() < if chosen { took } else { interval.max(took * 20) } {
                 continue;
             }
             let started = Instant::now();
-            let acked: Vec<u64> = inputs.tails().map(|tail| tail.acked_offset()).collect();
+            let acked: Vec<_> =
+                inputs.tails().into_iter().map(|tail| (tail.acked_offset(), tail)).collect();
             context.save_checkpoint();
-            for (tail, acked) in inputs.tails().zip(acked) {
+            for (acked, tail) in acked {
                 tail.spool().release(acked);
             }
             context.sweep();
-            wait = interval.max(started.elapsed() * 20);
+            (took, chosen) = (started.elapsed(), false);
             last = Instant::now();
         }
     };
@@ -396,10 +380,15 @@ fn watch(tap: Arc<Tap>, socket: TapSocket, stop: Arc<AtomicBool>) -> JoinHandle<
 fn report(parts: Arc<Parts>, mut reporter: Reporter, stop: Arc<AtomicBool>) -> JoinHandle<()> {
     thread("report", move || {
         while !stop.load(Ordering::Acquire) {
-            reporter.report(&|| parts.snapshot());
+            reporter.report(&|files_max| parts.snapshot_of(files_max));
             std::thread::sleep(Duration::from_millis(100));
         }
     })
+}
+
+/// The thread that takes rules from the topic of the rules.
+fn follow(parts: Arc<Parts>, published: Arc<Published>, stop: Arc<AtomicBool>) -> JoinHandle<()> {
+    thread("published", move || published.run(&stop, &|| parts.snapshot()))
 }
 
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {

@@ -4,27 +4,29 @@
 //! synced, renamed, and the directory synced. Whatever a crash leaves, one of the two is whole; the
 //! whole one with the higher sequence counts. Each begins with a line
 //! `logweir-checkpoint <version> <sequence> <body length> <CRC-32C of the body>`, and the body is
-//! JSON. A version that is not known is refused and left alone; damaged files are set aside as
-//! `.bad`. Owns SPL-3 for this file: the loader takes any bytes.
+//! JSON. Each entry is kept as it was written, and made anew only when its source has changed, so that
+//! ten thousand quiet files cost nothing but their bytes. A version that is not known is refused and left
+//! alone; damaged files are set aside as `.bad`. Owns SPL-3 for this file: the loader takes any bytes.
 //!
 //! When nothing usable is found, a new salt goes into every source id: positions would start over,
 //! and the table must not take new events for repeats of old ones.
 
-use crate::delivery::{Guard, Position};
+use crate::delivery::{Guard, Lane, Position};
 use crate::dormant::{Among, Dormant};
-use crate::sync::lock;
+use crate::sync::{Changes, lock};
 use logweir_record::SourceId;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 const MAGIC: &str = "logweir-checkpoint";
 const VERSION: u32 = 1;
+/// How a body ends behind its entries, which are its last member.
+const ENTRIES_END: &[u8] = b"]}";
 /// How long a source that is not there any more is remembered.
 const DORMANT_DAYS_MAX: u64 = 7;
 
@@ -40,7 +42,7 @@ pub(crate) struct Entry {
     pub guard_hash: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<i32>,
-    /// Days since 1970 when the source was last there.
+    /// When the source was last there, see [`Calendar`].
     pub seen_day: u64,
     pub content: Content,
 }
@@ -97,7 +99,7 @@ impl Entry {
             guard_length: position.guard.length,
             guard_hash: position.guard.hash,
             partition,
-            seen_day: today(),
+            seen_day: 0,
             content,
         }
     }
@@ -125,18 +127,10 @@ impl Entry {
 
 /// A source that the checkpoint follows.
 pub(crate) trait Tracked: Send + Sync {
+    /// Its entry as of now, but for [`Entry::seen_day`]. Whatever changes it notes that, see
+    /// [`Checkpoint::changes`].
     fn entry(&self) -> Entry;
-    /// Differs, almost surely, if the entry does; see [`stamp_of`].
-    fn stamp(&self) -> u64;
-}
-
-/// A stamp of a source by what changes in its entry.
-#[must_use]
-pub(crate) fn stamp_of(source: SourceId, changing: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    source.hash(&mut hasher);
-    changing.hash(&mut hasher);
-    hasher.finish()
+    fn lane(&self) -> &Lane;
 }
 
 /// Why there is no checkpoint to work with.
@@ -163,12 +157,42 @@ struct Body {
     /// The inputs that have been looked at before, so that `read_from: end` means the first time.
     #[serde(default)]
     known_inputs: Vec<String>,
+    /// The last member, see [`ENTRIES_END`].
     entries: Vec<Entry>,
+}
+
+/// A source that is followed, and its entry as it was last written.
+struct Followed {
+    source: Arc<dyn Tracked>,
+    written: Option<Written>,
+}
+
+struct Written {
+    /// Of the lane, and the day, as of then.
+    as_of: (u64, u64),
+    entry: Box<[u8]>,
+}
+
+impl Followed {
+    /// Appends its entry as of now, of today.
+    fn write(&mut self, today: u64, out: &mut Vec<u8>) -> io::Result<()> {
+        let as_of = (self.source.lane().version(), today);
+        if let Some(written) = self.written.as_ref().filter(|written| written.as_of == as_of) {
+            out.extend_from_slice(&written.entry);
+            return Ok(());
+        }
+        let start = out.len();
+        serde_json::to_writer(&mut *out, &Entry { seen_day: today, ..self.source.entry() })?;
+        self.written = Some(Written { as_of, entry: out[start..].into() });
+        Ok(())
+    }
 }
 
 /// See the module's description.
 pub(crate) struct Checkpoint {
     directory: PathBuf,
+    /// Of the tracked sources.
+    changes: Changes,
     state: Mutex<State>,
 }
 
@@ -186,10 +210,12 @@ struct State {
     dormant: Dormant,
     /// Something besides the tracked sources changed since the last write.
     changed: bool,
-    /// What the tracked sources looked like then.
-    stamp: u64,
-    tracked: HashMap<SourceId, Arc<dyn Tracked>>,
-    written: Option<Vec<u8>>,
+    /// The changes of tracked sources and the day, as of then.
+    saved: Option<(u64, u64)>,
+    tracked: BTreeMap<SourceId, Followed>,
+    /// How long the last body was, about as long as the next one.
+    body_bytes: usize,
+    calendar: Calendar,
     errors: u64,
 }
 
@@ -205,6 +231,7 @@ impl Checkpoint {
         let (sequence, body) = best.unwrap_or_else(|| {
             (0, Body { salt: crate::state_dir::random_hex(), ..Body::default() })
         });
+        let newest = body.entries.iter().map(|entry| entry.seen_day).max();
         let dormant = body.entries.into_iter().collect();
         let state = State {
             sequence,
@@ -212,20 +239,28 @@ impl Checkpoint {
             known_inputs: body.known_inputs,
             dormant,
             changed: true,
-            stamp: 0,
-            tracked: HashMap::new(),
-            written: None,
+            saved: None,
+            tracked: BTreeMap::new(),
+            body_bytes: 0,
+            calendar: Calendar::new(newest, wall_day()),
             errors: 0,
         };
-        let checkpoint = Self { directory: directory.to_owned(), state: Mutex::new(state) };
+        let (directory, changes) = (directory.to_owned(), Changes::default());
+        let checkpoint = Self { directory, changes, state: Mutex::new(state) };
         if fresh {
             // The salt must be on disk before the first source id that it is part of goes out.
             checkpoint.save().map_err(|error| CheckpointError::Write {
-                path: directory.display().to_string(),
+                path: checkpoint.directory.display().to_string(),
                 error,
             })?;
         }
         Ok(checkpoint)
+    }
+
+    /// Where sources note what changes in their entries.
+    #[must_use]
+    pub(crate) fn changes(&self) -> Changes {
+        self.changes.clone()
     }
 
     #[must_use]
@@ -274,14 +309,15 @@ impl Checkpoint {
     /// Remembers a source that is not there.
     pub(crate) fn remember(&self, entry: Entry) {
         let state = &mut *lock(&self.state);
-        state.dormant.insert(entry);
+        let seen_day = state.calendar.today();
+        state.dormant.insert(Entry { seen_day, ..entry });
         state.changed = true;
     }
 
     /// Follows a source from now on.
     pub(crate) fn track(&self, id: SourceId, source: Arc<dyn Tracked>) {
         let state = &mut *lock(&self.state);
-        state.tracked.insert(id, source);
+        state.tracked.insert(id, Followed { source, written: None });
         state.changed = true;
     }
 
@@ -289,11 +325,11 @@ impl Checkpoint {
     pub(crate) fn untrack(&self, id: SourceId, may_come_back: bool) {
         let state = &mut *lock(&self.state);
         state.changed = true;
-        if let Some(source) = state.tracked.remove(&id)
+        if let Some(followed) = state.tracked.remove(&id)
             && may_come_back
         {
-            let entry = source.entry();
-            state.dormant.insert(entry);
+            let seen_day = state.calendar.today();
+            state.dormant.insert(Entry { seen_day, ..followed.source.entry() });
         }
     }
 
@@ -303,29 +339,47 @@ impl Checkpoint {
         lock(&self.state).errors
     }
 
-    /// Writes the checkpoint if something changed.
+    /// For every source, also those that are not there, the last event that Kafka has acknowledged.
+    #[must_use]
+    pub(crate) fn ends(&self) -> Vec<(SourceId, u64)> {
+        let state = lock(&self.state);
+        let dormant =
+            state.dormant.values().filter_map(|entry| Some((entry.source_id()?, entry.prev?)));
+        let tracked = state.tracked.iter();
+        let acked = |followed: &Followed| followed.source.lane().acked();
+        let tracked = tracked.filter_map(|(id, followed)| Some((*id, acked(followed).prev?)));
+        tracked.chain(dormant).collect()
+    }
+
+    /// Writes the checkpoint if something changed. After it, sources may be sent to the partitions
+    /// that were chosen before; also if it could not be written, because a disk that is full must
+    /// not hold up what is new.
     ///
     /// # Errors
     /// The directory cannot be written; the older checkpoint is still whole.
     pub(crate) fn save(&self) -> io::Result<()> {
         let state = &mut *lock(&self.state);
-        let stamp = state.stamp();
-        if !state.changed && stamp == state.stamp {
+        let now = Some((self.changes.count(), state.calendar.today()));
+        if !state.changed && state.saved == now {
             return Ok(());
         }
-        let body = state.body();
-        let body = serde_json::to_vec(&body).map_err(io::Error::other)?;
-        if state.written.as_ref() == Some(&body) {
-            return Ok(());
+        let chosen = state.chosen();
+        let written = self.write(state);
+        if written.is_ok() {
+            (state.changed, state.saved) = (false, now);
         }
+        chosen.iter().for_each(|(source, partition)| source.lane().record(*partition));
+        written
+    }
+
+    fn write(&self, state: &mut State) -> io::Result<()> {
+        let body = state.body()?;
         let sequence = state.sequence + 1;
         let header =
             format!("{MAGIC} {VERSION} {sequence} {} {:08x}\n", body.len(), crc32c::crc32c(&body));
         match write_slot(&self.directory, (sequence % 2) as u32, header.as_bytes(), &body) {
             Ok(()) => {
                 state.sequence = sequence;
-                (state.changed, state.stamp) = (false, stamp);
-                state.written = Some(body);
                 Ok(())
             }
             Err(error) => {
@@ -337,19 +391,59 @@ impl Checkpoint {
 }
 
 impl State {
-    /// Differs if a tracked source does, or the day; so an idle agent need not encode them all.
-    fn stamp(&self) -> u64 {
-        let sources = self.tracked.values().map(|source| source.stamp());
-        sources.fold(today(), |sum, stamp| sum.wrapping_add(stamp))
+    /// The sources with a partition that no checkpoint holds.
+    fn chosen(&self) -> Vec<(Arc<dyn Tracked>, i32)> {
+        let unrecorded = |followed: &Followed| {
+            Some((followed.source.clone(), followed.source.lane().unrecorded()?))
+        };
+        self.tracked.values().filter_map(unrecorded).collect()
     }
 
-    fn body(&mut self) -> Body {
-        let today = today();
+    /// A [`Body`], as it stands in the file.
+    fn body(&mut self) -> io::Result<Vec<u8>> {
+        let today = self.calendar.today();
         self.dormant.forget_before(today.saturating_sub(DORMANT_DAYS_MAX));
-        let mut entries: Vec<Entry> = self.tracked.values().map(|source| source.entry()).collect();
-        entries.extend(self.dormant.values().cloned());
-        entries.sort_by(|a, b| a.source.cmp(&b.source));
-        Body { salt: self.salt.clone(), known_inputs: self.known_inputs.clone(), entries }
+        let (salt, known_inputs) = (self.salt.clone(), self.known_inputs.clone());
+        let mut body = Vec::with_capacity(self.body_bytes + self.body_bytes / 8);
+        serde_json::to_writer(&mut body, &Body { salt, known_inputs, entries: Vec::new() })?;
+        debug_assert!(body.ends_with(ENTRIES_END), "the entries are the last member");
+        body.truncate(body.len() - ENTRIES_END.len());
+        let start = body.len();
+        for followed in self.tracked.values_mut() {
+            followed.write(today, &mut body)?;
+            body.push(b',');
+        }
+        for entry in self.dormant.values() {
+            serde_json::to_writer(&mut body, entry)?;
+            body.push(b',');
+        }
+        if body.len() > start {
+            body.pop();
+        }
+        body.extend_from_slice(ENTRIES_END);
+        self.body_bytes = body.len();
+        Ok(body)
+    }
+}
+
+/// Days, counted while the agent runs: however long it stood still, and wherever the clock of the host
+/// jumped meanwhile, that is one day at most. So nothing is forgotten before it was looked for.
+#[derive(Debug)]
+struct Calendar {
+    first: u64,
+    started: Instant,
+}
+
+impl Calendar {
+    /// Goes on behind the `newest` day that is in the checkpoint; days by the clock of the host.
+    fn new(newest: Option<u64>, wall_day: u64) -> Self {
+        let first =
+            newest.map_or(wall_day, |newest| newest + wall_day.saturating_sub(newest).min(1));
+        Self { first, started: Instant::now() }
+    }
+
+    fn today(&self) -> u64 {
+        self.first + self.started.elapsed().as_secs() / 86_400
     }
 }
 
@@ -466,19 +560,20 @@ fn slot_path(directory: &Path, slot: u32) -> PathBuf {
     directory.join(format!("checkpoint.{slot}"))
 }
 
-fn today() -> u64 {
+fn wall_day() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 86_400)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounting::Tally;
 
-    struct Fixed(Mutex<Entry>);
+    struct Fixed(Mutex<Entry>, Lane);
 
     impl Tracked for Fixed {
-        fn stamp(&self) -> u64 {
-            lock(&self.0).offset
+        fn lane(&self) -> &Lane {
+            &self.1
         }
 
         fn entry(&self) -> Entry {
@@ -495,8 +590,10 @@ mod tests {
     fn saved(directory: &Path, offset: u64) {
         let checkpoint = Checkpoint::open(directory).unwrap();
         let claimed = checkpoint.claim(Among::All, |entry| Some(entry.offset));
-        let source = Arc::new(Fixed(Mutex::new(claimed.unwrap_or_else(|| entry("a", 0)))));
-        let id = source.entry().source_id().unwrap();
+        let claimed = claimed.unwrap_or_else(|| entry("a", 0));
+        let id = claimed.source_id().unwrap();
+        let lane = Lane::new(id, claimed.position(), None, checkpoint.changes());
+        let source = Arc::new(Fixed(Mutex::new(claimed), lane));
         lock(&source.0).offset = offset;
         checkpoint.track(id, source);
         checkpoint.save().unwrap();
@@ -518,7 +615,7 @@ mod tests {
         let checkpoint = Checkpoint::open(directory.path()).unwrap();
         assert_eq!(checkpoint.salt(), salt);
         let claimed = checkpoint.claim(Among::All, |entry| Some(entry.offset)).unwrap();
-        assert_eq!(claimed, Entry { offset: 20, ..entry("a", 0) });
+        assert_eq!(claimed, Entry { offset: 20, seen_day: claimed.seen_day, ..entry("a", 0) });
         assert_eq!(checkpoint.claim(Among::All, |entry| Some(entry.offset)), None);
     }
 
@@ -571,6 +668,107 @@ mod tests {
     }
 
     #[test]
+    fn a_choice_is_recorded_by_the_next_checkpoint_or_by_its_failure() {
+        for fails in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let checkpoint = Checkpoint::open(directory.path()).unwrap();
+            let entry = entry("a", 10);
+            let id = entry.source_id().unwrap();
+            let lane = Lane::new(id, entry.position(), None, checkpoint.changes());
+            let source = Arc::new(Fixed(Mutex::new(entry), lane));
+            checkpoint.track(id, source.clone());
+            assert_eq!(source.lane().partition(8), None);
+            if fails {
+                fs::remove_dir_all(directory.path()).unwrap();
+            }
+            assert_eq!(checkpoint.save().is_err(), fails);
+            assert!(source.lane().partition(8).is_some());
+        }
+    }
+
+    #[test]
+    fn it_is_written_for_each_change_and_for_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let checkpoint = Checkpoint::open(directory.path()).unwrap();
+        let sequence = || look(directory.path()).unwrap().sequence.unwrap();
+        let entry = entry("a", 10);
+        let id = entry.source_id().unwrap();
+        let lane = Lane::new(id, entry.position(), Some(2), checkpoint.changes());
+        let source = Arc::new(Fixed(Mutex::new(entry), lane));
+        let lane = source.lane();
+        let acknowledge = |offset| {
+            let end = Position { offset, ..Position::default() };
+            lane.hand_over(end, Tally { read: 1, sent: 1, ..Tally::default() }, 0)
+        };
+        checkpoint.track(id, source.clone());
+        let mut before = sequence();
+        let mut saved = |change: &str, is_written: bool| {
+            checkpoint.save().unwrap();
+            let now = sequence();
+            assert_eq!(now, before + u64::from(is_written), "{change}");
+            before = now;
+        };
+        saved("a new source", true);
+        saved("nothing", false);
+        let chunk = acknowledge(20);
+        saved("what is read and not acknowledged", false);
+        lane.events_acked(lane.generation(), chunk);
+        saved("an acknowledgement", true);
+        saved("nothing", false);
+        lane.partition(2);
+        saved("another partition", true);
+        lane.note_change();
+        saved("what the source knows itself", true);
+        saved("nothing", false);
+    }
+
+    #[test]
+    fn of_many_sources_each_is_written_as_it_is_now() {
+        let directory = tempfile::tempdir().unwrap();
+        let checkpoint = Checkpoint::open(directory.path()).unwrap();
+        let sources: Vec<_> = (0..20)
+            .map(|number| {
+                let entry = entry(&number.to_string(), 0);
+                let id = entry.source_id().unwrap();
+                let lane = Lane::new(id, entry.position(), Some(2), checkpoint.changes());
+                let source = Arc::new(Fixed(Mutex::new(entry), lane));
+                checkpoint.track(id, source.clone());
+                source
+            })
+            .collect();
+        checkpoint.remember(entry("not there", 7));
+        let written = || {
+            checkpoint.save().unwrap();
+            let entries = look(directory.path()).unwrap().entries;
+            let mut found: Vec<_> =
+                entries.iter().map(|entry| (entry.source.clone(), entry.offset)).collect();
+            found.sort();
+            found
+        };
+        let expected = |away: &[Entry]| {
+            let there = sources.iter().map(|source| source.entry());
+            let all = there.chain(away.iter().cloned());
+            let mut all: Vec<_> = all.map(|entry| (entry.source.clone(), entry.offset)).collect();
+            all.sort();
+            all
+        };
+        let away = [entry("not there", 7)];
+        assert_eq!(written(), expected(&away));
+        for round in 0..100 {
+            let changed = &sources[round * 7 % sources.len()];
+            lock(&changed.0).offset += 1;
+            changed.lane().note_change();
+            assert_eq!(written(), expected(&away), "{round}");
+        }
+        for source in &sources {
+            checkpoint.untrack(source.lane().id(), false);
+        }
+        assert_eq!(written(), [(away[0].source.clone(), 7)]);
+        assert!(checkpoint.claim(Among::All, |_| Some(0)).is_some());
+        assert_eq!(written(), []);
+    }
+
+    #[test]
     fn a_lost_checkpoint_gets_a_new_salt() {
         let directory = tempfile::tempdir().unwrap();
         let first = Checkpoint::open(directory.path()).unwrap().salt();
@@ -578,6 +776,34 @@ mod tests {
             let _ = fs::write(slot_path(directory.path(), slot), "garbage");
         }
         assert_ne!(Checkpoint::open(directory.path()).unwrap().salt(), first);
+    }
+
+    #[test]
+    fn positions_are_kept_however_long_the_agent_stood_still() {
+        let directory = tempfile::tempdir().unwrap();
+        saved(directory.path(), 10);
+        let path = slot_path(directory.path(), 0);
+        let (sequence, mut body) = decode(&fs::read(&path).unwrap()).unwrap();
+        body.entries[0].seen_day -= 400;
+        let body = serde_json::to_vec(&body).unwrap();
+        let (length, crc) = (body.len(), crc32c::crc32c(&body));
+        let header = format!("{MAGIC} {VERSION} {sequence} {length} {crc:08x}\n");
+        write_slot(directory.path(), 0, header.as_bytes(), &body).unwrap();
+        // Something is saved before the sources are looked for.
+        let checkpoint = Checkpoint::open(directory.path()).unwrap();
+        assert!(checkpoint.first_look("a"));
+        checkpoint.save().unwrap();
+        assert_eq!(loaded(directory.path()), Some(10));
+    }
+
+    #[test]
+    fn days_are_those_that_the_agent_runs() {
+        let today = |newest, wall| Calendar::new(newest, wall).today();
+        assert_eq!(today(None, 20_000), 20_000);
+        assert_eq!(today(Some(20_000), 20_000), 20_000);
+        assert_eq!(today(Some(20_000), 20_001), 20_001);
+        assert_eq!(today(Some(20_000), 20_365), 20_001, "it stood still, or the clock jumped");
+        assert_eq!(today(Some(20_000), 19_999), 20_000, "the clock jumped back");
     }
 
     #[test]

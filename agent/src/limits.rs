@@ -40,6 +40,18 @@ impl Default for Limits {
     }
 }
 
+impl std::fmt::Display for Limits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let rates = [(self.events_per_second, "events/s"), (self.bytes_per_second, "bytes/s")];
+        let rates = rates.iter().filter_map(|(rate, unit)| Some(format!("{} {unit}", (*rate)?)));
+        let rates: Vec<String> = rates.collect();
+        if rates.is_empty() {
+            return f.write_str("none");
+        }
+        write!(f, "{}, bursts of {:?}", rates.join(", "), self.burst)
+    }
+}
+
 /// Limits that several flows share; cheap to clone. They change while the agent runs.
 #[derive(Clone, Default)]
 pub(crate) struct LiveLimits(Arc<RwLock<Meters>>);
@@ -317,6 +329,14 @@ mod tests {
             clock.advance(wait.unwrap_or_default());
             assert_eq!(meters.pay(&mut owed), None);
         }
+    }
+
+    #[test]
+    fn limits_are_told_with_their_units() {
+        assert_eq!(limits(None, None).to_string(), "none");
+        assert_eq!(limits(Some(5), None).to_string(), "5 events/s, bursts of 1s");
+        let both = limits(Some(5), Some(1 << 20)).to_string();
+        assert_eq!(both, "5 events/s, 1048576 bytes/s, bursts of 1s");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! `logweir-agent status`.
 
 use crate::accounting::{ListenerSnapshot, OWN_REASONS, Snapshot, SourceSnapshot};
+use crate::published::PublishedSnapshot;
 use logweir_service::Kind::{Counter, Gauge};
 use logweir_service::{Exposition, Metric};
 use std::cmp::Reverse;
@@ -91,11 +92,35 @@ const OPEN_FILES: Metric = Metric::new(
     &[],
     "Log files that are open; those at rest may be closed",
 );
+const WATCH_OVERFLOWS: Metric = Metric::new(
+    "logweir_agent_watch_overflows_total",
+    Counter,
+    &[],
+    "How often more files changed than the kernel could tell, so that all were looked at",
+);
+const PARTITIONS_STUCK: Metric = Metric::new(
+    "logweir_agent_kafka_partitions_stuck",
+    Gauge,
+    &[],
+    "Partitions that were sent something and have acknowledged nothing for ten seconds",
+);
 const CHECKPOINT_ERRORS: Metric = Metric::new(
     "logweir_agent_checkpoint_errors_total",
     Counter,
     &[],
     "Failures to write the checkpoint",
+);
+const PUBLISHED_VERSION: Metric = Metric::new(
+    "logweir_agent_published_rules_version",
+    Gauge,
+    &["group"],
+    "The version of the published rules in use, 0 for none; only where rules are taken from the topic",
+);
+const PUBLISHED_REFUSED: Metric = Metric::new(
+    "logweir_agent_published_rules_refused_total",
+    Counter,
+    &["group"],
+    "Published rule sets that were refused or given up",
 );
 const LAG: Metric = Metric::new(
     "logweir_agent_lag_bytes",
@@ -145,7 +170,7 @@ const REFUSED: Metric = Metric::new(
 );
 
 /// All of them, in the order of a scrape.
-pub(crate) const METRICS: [Metric; 23] = [
+pub(crate) const METRICS: [Metric; 27] = [
     INFO,
     READ,
     DELIVERED,
@@ -159,6 +184,10 @@ pub(crate) const METRICS: [Metric; 23] = [
     KAFKA_IN_FLIGHT,
     KAFKA_RESTARTS,
     OPEN_FILES,
+    PUBLISHED_VERSION,
+    PUBLISHED_REFUSED,
+    WATCH_OVERFLOWS,
+    PARTITIONS_STUCK,
     CHECKPOINT_ERRORS,
     LAG,
     SOURCES,
@@ -193,7 +222,14 @@ pub(crate) fn render(snapshot: &Snapshot) -> String {
     out.value(&KAFKA_IN_FLIGHT, snapshot.kafka_in_flight as f64);
     out.value(&KAFKA_RESTARTS, snapshot.kafka_restarts as f64);
     out.value(&OPEN_FILES, snapshot.open_files as f64);
+    out.value(&WATCH_OVERFLOWS, snapshot.watch_overflows as f64);
+    out.value(&PARTITIONS_STUCK, snapshot.kafka_partitions_stuck as f64);
     out.value(&CHECKPOINT_ERRORS, snapshot.checkpoint_errors as f64);
+    let published = || snapshot.published.iter().map(|of| ([of.group.clone()], of));
+    let version = |of: &PublishedSnapshot| of.version.unwrap_or(0) as f64;
+    out.metric(&PUBLISHED_VERSION, published().map(|(group, of)| (group, version(of))));
+    let refused = |of: &PublishedSnapshot| of.refusals as f64;
+    out.metric(&PUBLISHED_REFUSED, published().map(|(group, of)| (group, refused(of))));
     out.value(&LAG, lag(snapshot) as f64);
     sources(&mut out, &snapshot.sources);
     listeners(&mut out, &snapshot.listeners);

@@ -10,6 +10,7 @@ use logweir_document::{Diagnostic, nearest};
 use logweir_parsers::{Disposition, LineContext, Parser, RuleCounts, RuleSet, Zone};
 use logweir_record::{ECS_VERSION, write_member, write_u64};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 /// One line or message with what is known about it besides its bytes.
@@ -31,6 +32,10 @@ pub(crate) struct Line<'l> {
 pub(crate) struct Rules {
     current: Arc<RwLock<Arc<RuleSet>>>,
     counted: Arc<Mutex<Counted>>,
+    /// Packs that were published to this host, by name and text. Locked while rules are replaced.
+    published: Arc<Mutex<Vec<(String, String)>>>,
+    /// Lines that the engine failed on.
+    failures: Arc<AtomicU64>,
 }
 
 /// What the workers have counted of each rule, by its number in the rule set that is counted for.
@@ -46,9 +51,15 @@ impl Rules {
     /// # Errors
     /// Every fault of them.
     pub(crate) fn load(config: &RulesConfig) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let loaded = RuleSet::load(&config.directories, config.shipped)?;
+        let loaded = RuleSet::load_without_samples(&config.directories, config.shipped, &[])?;
         let current = Arc::new(RwLock::new(Arc::new(loaded.rules)));
-        Ok((Self { current, counted: Arc::default() }, loaded.warnings))
+        let rules = Self {
+            current,
+            counted: Arc::default(),
+            published: Arc::default(),
+            failures: Arc::default(),
+        };
+        Ok((rules, loaded.warnings))
     }
 
     /// Loads the packs anew and puts them into use, if they have no fault; returns whether anything
@@ -57,13 +68,43 @@ impl Rules {
     /// # Errors
     /// Every fault of them; the rules in use stay.
     pub(crate) fn reload(&self, config: &RulesConfig) -> Result<bool, Vec<Diagnostic>> {
-        let rules = RuleSet::load(&config.directories, config.shipped)?.rules;
+        self.replace(config, &lock(&self.published))
+    }
+
+    /// Puts published packs into use, in front of those of the host's directories, and keeps them for
+    /// when these are loaded anew; returns whether anything differs.
+    ///
+    /// # Errors
+    /// Every fault; the rules in use stay.
+    pub(crate) fn publish(
+        &self,
+        packs: Vec<(String, String)>,
+        config: &RulesConfig,
+    ) -> Result<bool, Vec<Diagnostic>> {
+        let mut published = lock(&self.published);
+        let differs = self.replace(config, &packs)?;
+        *published = packs;
+        Ok(differs)
+    }
+
+    fn replace(
+        &self,
+        config: &RulesConfig,
+        published: &[(String, String)],
+    ) -> Result<bool, Vec<Diagnostic>> {
+        let rules =
+            RuleSet::load_without_samples(&config.directories, config.shipped, published)?.rules;
         let mut current = write(&self.current);
         let differs = rules.hash() != current.hash();
         if differs {
             *current = Arc::new(rules);
         }
         Ok(differs)
+    }
+
+    /// How many lines the engine failed on, whatever the rules were.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     /// Whether a source's dataset is one that the rules know.
@@ -184,6 +225,11 @@ impl Engine {
         self.rules.count(&mut self.parser);
     }
 
+    /// Lets go of what was counted of the rules since it was last made known.
+    pub(crate) fn forget_counts(&mut self) {
+        self.parser.take_counts(|_, _| {});
+    }
+
     /// Appends the members of the event, without braces.
     pub(crate) fn members(
         &mut self,
@@ -212,6 +258,7 @@ impl Engine {
                 Disposition::SampledOut => Outcome::Dropped(DropReason::Sampled),
             },
             Err(_) => {
+                self.rules.failures.fetch_add(1, Ordering::Relaxed);
                 self.parser = Parser::new(self.parser.rules().clone());
                 out.truncate(start);
                 plain(line, out);

@@ -37,11 +37,21 @@ pub(crate) struct Batch {
     prev: Option<u64>,
     event_bytes_max: usize,
     ask_refusals: bool,
+    /// Full at so many bytes.
+    bytes_max: usize,
 }
 
 impl Batch {
-    /// Empties the batch for the next chunk of a source whose last event sent began at `prev`.
-    pub(crate) fn begin(&mut self, route: &Route, prev: Option<u64>, event_bytes_max: usize) {
+    /// Empties the batch for the next chunk of a source whose last event sent began at `prev`; with
+    /// `one` it is full with one event.
+    pub(crate) fn begin(
+        &mut self,
+        route: &Route,
+        prev: Option<u64>,
+        event_bytes_max: usize,
+        one: bool,
+    ) {
+        self.bytes_max = if one { 1 } else { BATCH_BYTES_MAX };
         self.bytes.clear();
         self.spans.clear();
         self.dead_letters.clear();
@@ -136,7 +146,7 @@ impl Batch {
 
     #[must_use]
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len() >= BATCH_BYTES_MAX || self.dead_letters.len() >= 64
+        self.bytes.len() >= self.bytes_max || self.dead_letters.len() >= 64
     }
 
     /// The offset of the last event in it, or of the one before the batch.
@@ -158,6 +168,12 @@ impl Batch {
     pub(crate) fn dead_letters(&self) -> &[Vec<u8>] {
         &self.dead_letters
     }
+}
+
+/// The field of a last line that never got its line end, or a message that its stream ended within.
+pub(crate) fn unterminated() -> (String, Vec<u8>) {
+    let name = "logweir.unterminated";
+    (name.to_owned(), format!("\"{name}\":true").into_bytes())
 }
 
 /// The address that a message came from, and behind a tab the subject of its sender's certificate.

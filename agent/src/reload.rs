@@ -1,11 +1,12 @@
 //! Rules and limits that change while the agent runs: compiled aside, put into use whole, or not at all.
 
-use crate::config::{Config, RulesConfig, SourceLimits};
+use crate::config::{Config, RulesConfig, SourceConfig, SourceLimits};
 use crate::parsing::Rules;
+use crate::sync::lock;
 use logweir_document::render_all;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -58,11 +59,60 @@ fn watch<L: PartialEq + Send + 'static>(
     thread.expect("a thread can be started")
 }
 
+/// The limits of the sources by the places that they read; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct LimitsInUse(Arc<Mutex<Vec<(String, SourceLimits)>>>);
+
+impl LimitsInUse {
+    pub(crate) fn of(sources: &[SourceConfig]) -> Self {
+        let of = |source: &SourceConfig| (source.place(), source.common().limits.clone());
+        Self(Arc::new(Mutex::new(sources.iter().map(of).collect())))
+    }
+
+    /// Puts the limits of `sources` into use where the same is read, and tells each that is another
+    /// one; returns whether there is any.
+    fn set(&self, sources: &[SourceConfig]) -> bool {
+        let limits = lock(&self.0);
+        let mut any = false;
+        for source in sources {
+            let place = source.place();
+            let Some((_, live)) = limits.iter().find(|(known, _)| *known == place) else {
+                continue;
+            };
+            for (of, now) in live.set(&source.common().limits, &place) {
+                tracing::info!(of, limits = %now, "changed limits are in use");
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// The same sources with the limits in use, where the same is read, and with the one limit over
+    /// all of them.
+    pub(crate) fn take_over(&self, mut sources: Vec<SourceConfig>) -> Vec<SourceConfig> {
+        self.set(&sources);
+        let limits = &mut *lock(&self.0);
+        for source in &mut sources {
+            let place = source.place();
+            let own = &mut source.common_mut().limits;
+            match limits.iter().find(|(known, _)| *known == place) {
+                Some((_, live)) => *own = live.clone(),
+                None => {
+                    own.overall =
+                        limits.first().map_or(own.overall.clone(), |l| l.1.overall.clone())
+                }
+            }
+        }
+        *limits = sources.iter().map(|s| (s.place(), s.common().limits.clone())).collect();
+        sources
+    }
+}
+
 /// Looks at the configuration file until `stop` and puts changed limits of its sources into use; a
-/// file with a fault changes nothing, and what else has changed waits for a restart.
+/// file with a fault changes nothing, and what else has changed waits until a reload is asked for.
 pub(crate) fn start_limits(
     path: PathBuf,
-    limits: Vec<(String, SourceLimits)>,
+    limits: LimitsInUse,
     stop: Arc<AtomicBool>,
 ) -> JoinHandle<()> {
     let seen = path.clone();
@@ -76,7 +126,7 @@ pub(crate) fn start_limits(
     watch("limits", stop, look, move || reload_limits(&path, &limits))
 }
 
-fn reload_limits(path: &Path, limits: &[(String, SourceLimits)]) {
+fn reload_limits(path: &Path, limits: &LimitsInUse) {
     let config = match Config::load(path) {
         Ok((config, _)) => config,
         Err(faults) => {
@@ -86,16 +136,11 @@ fn reload_limits(path: &Path, limits: &[(String, SourceLimits)]) {
             );
         }
     };
-    let mut changed = 0;
-    for source in &config.sources {
-        let place = source.place();
-        let known = limits.iter().find(|(known, _)| *known == place);
-        changed += usize::from(known.is_some_and(|(_, live)| live.set(&source.common().limits)));
+    if !limits.set(&config.sources) {
+        tracing::info!(
+            "the configuration has changed, no limits in it; a reload (SIGHUP) takes it up"
+        );
     }
-    tracing::info!(
-        changed,
-        "the configuration has changed: limits are in use, other changes wait for a restart"
-    );
 }
 
 pub(crate) fn reload(rules: &Rules, config: &RulesConfig) {

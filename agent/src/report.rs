@@ -37,7 +37,7 @@ impl Reporter {
     }
 
     /// Sends a report if it is time for one.
-    pub(crate) fn report(&mut self, snapshot: &dyn Fn() -> Snapshot) {
+    pub(crate) fn report(&mut self, snapshot: &dyn Fn(usize) -> Snapshot) {
         if Instant::now() < self.due {
             return;
         }
@@ -47,7 +47,7 @@ impl Reporter {
             return;
         }
         let Some(producer) = &self.producer else { return };
-        let mut snapshot = snapshot();
+        let mut snapshot = snapshot(SOURCES_MAX);
         shorten(&mut snapshot);
         let Ok(payload) = serde_json::to_vec(&snapshot) else { return };
         if let Err(error) =

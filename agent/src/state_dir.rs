@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateDirError {
-    #[error("the state directory `{path}` cannot be used: {error}")]
+    #[error("the state directory `{path}` cannot be used: {error}{}", remedy(error))]
     Io { path: String, error: io::Error },
     #[error(
         "the state directory `{path}` belongs to user {owner}, and this is user {user}; \
@@ -25,6 +25,21 @@ pub enum StateDirError {
          stop it, or set another `agent.state_dir`"
     )]
     Busy { path: String, pid: String },
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; run as the user that it belongs to, or set another `agent.state_dir`"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free some room, or set `agent.state_dir` to another disk"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; set `agent.state_dir` to a disk that can be written"
+        }
+        _ => "",
+    }
 }
 
 /// The directory while this process has it to itself.
@@ -42,15 +57,8 @@ impl StateDir {
     /// # Errors
     /// See [`StateDirError`].
     pub(crate) fn open(path: &Path) -> Result<Self, StateDirError> {
+        prepare(path)?;
         let io_error = |error| StateDirError::Io { path: path.display().to_string(), error };
-        fs::create_dir_all(path).map_err(io_error)?;
-        let owner = fs::metadata(path).map_err(io_error)?.uid();
-        let user = rustix::process::geteuid().as_raw();
-        if owner != user {
-            let path = path.display().to_string();
-            return Err(StateDirError::ForeignOwner { path, owner, user });
-        }
-        fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io_error)?;
         let lock = take_lock(path)?;
         let agent_id = agent_id(&path.join("agent.id")).map_err(io_error)?;
         Ok(Self { path: path.to_owned(), agent_id, _lock: lock })
@@ -66,6 +74,22 @@ impl StateDir {
     pub(crate) fn agent_id(&self) -> &str {
         &self.agent_id
     }
+}
+
+/// Creates the directory if need be, for this user alone; another agent may use it.
+///
+/// # Errors
+/// It cannot be created, or belongs to another user.
+pub(crate) fn prepare(path: &Path) -> Result<(), StateDirError> {
+    let io_error = |error| StateDirError::Io { path: path.display().to_string(), error };
+    fs::create_dir_all(path).map_err(io_error)?;
+    let owner = fs::metadata(path).map_err(io_error)?.uid();
+    let user = rustix::process::geteuid().as_raw();
+    if owner != user {
+        let path = path.display().to_string();
+        return Err(StateDirError::ForeignOwner { path, owner, user });
+    }
+    fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io_error)
 }
 
 fn take_lock(directory: &Path) -> Result<File, StateDirError> {

@@ -154,6 +154,9 @@ impl Queue {
     }
 }
 
+/// How long a lane waits for another producer until it asks again.
+const INTERRUPTED_PAUSE: Duration = Duration::from_millis(50);
+
 /// What a turn works with: the worker's buffers and the way to Kafka.
 #[derive(Debug)]
 pub(crate) struct Worker<'c> {
@@ -171,11 +174,12 @@ pub(crate) enum Rewind {
     Onward,
     /// At its acknowledged position.
     To(Position),
-    /// Nowhere yet: the producer that failed has not been replaced.
-    NotYet,
+    /// Nowhere for so long: the producer that failed has not been replaced, or what is queued for the
+    /// lane's partition does not get away.
+    NotYet(Duration),
 }
 
-/// A chunk could not be shipped; the lane starts over in a later turn.
+/// A chunk could not be shipped; a later turn begins where this one did, or starts over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NotShipped;
 
@@ -183,17 +187,21 @@ impl Worker<'_> {
     /// Where to read on.
     #[must_use]
     pub(crate) fn rewind(&self, lane: &Lane) -> Rewind {
+        if let Some(pause) = self.courier.pause_of(lane) {
+            return Rewind::NotYet(pause);
+        }
         match lane.resume(self.courier.generation()) {
             Resume::Onward => Rewind::Onward,
             Resume::Rewind(position) => Rewind::To(position),
-            Resume::Wait => Rewind::NotYet,
+            Resume::Wait => Rewind::NotYet(INTERRUPTED_PAUSE),
         }
     }
 
     /// Begins a batch of `route` whose last event sent began at `prev`.
     pub(crate) fn begin(&mut self, route: &Route, prev: Option<u64>) {
         self.engine.select(&route.selection);
-        self.batch.begin(route, prev, self.courier.event_bytes_max());
+        let one = self.courier.is_one_wanted(&route.lane);
+        self.batch.begin(route, prev, self.courier.event_bytes_max(), one);
     }
 
     /// Encodes one line into the batch.
@@ -214,17 +222,19 @@ impl Worker<'_> {
     /// Ships the batch, which ends at `end`; waits for Kafka as long as it takes.
     ///
     /// # Errors
-    /// The link broke or the agent stops.
+    /// The link broke, the agent stops, or the source's partition does not take it yet.
     pub(crate) fn ship(&mut self, route: &Route, end: Position) -> Result<(), NotShipped> {
-        self.engine.publish_counts();
         let shipment = Shipment { lane: &route.lane, end, batch: self.batch };
-        match self.courier.ship(route.slot, &shipment) {
-            Ok(()) => Ok(()),
-            Err(ShipError::Broken | ShipError::Stopped) => {
-                route.lane.interrupt();
-                Err(NotShipped)
-            }
+        let Err(error) = self.courier.ship(route.slot, &shipment) else {
+            self.engine.publish_counts();
+            return Ok(());
+        };
+        // It is read and parsed again.
+        self.engine.forget_counts();
+        if matches!(error, ShipError::Broken | ShipError::Stopped) {
+            route.lane.interrupt();
         }
+        Err(NotShipped)
     }
 }
 
@@ -299,5 +309,76 @@ fn serve(queue: &Queue, courier: &Courier, stop: &AtomicBool, mut engine: Engine
                 queue.push_later(work, REST_AFTER_FAILURE);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{FileConfig, RulesConfig};
+    use crate::parsing::Selection;
+    use crate::sync::Changes;
+    use jiff::Timestamp;
+    use logweir_document::{Faults, parse};
+    use logweir_kafka::properties::{Properties, Role};
+    use logweir_record::{Agent, Envelope, SourceId};
+
+    const PACK: &str = "pack: shop\ndescription: A shop\ndataset: shop\napplies: {starts: ['paid ']}\n\
+        rules:\n  - id: shop.paid\n    pattern: '^paid (?<labels.cents:int>\\d+)$'\n";
+
+    fn courier() -> Courier {
+        let document = parse("a.yaml", "bootstrap.servers: '127.0.0.1:1'\n").unwrap();
+        let mut faults = Faults::new(document.source.clone());
+        let properties = Properties::read(&document.root, "kafka", Role::Producer, &mut faults);
+        Courier::start(properties.unwrap(), "events".into()).unwrap()
+    }
+
+    #[test]
+    fn what_is_parsed_and_not_handed_over_is_not_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("shop.yaml"), PACK).unwrap();
+        let config = RulesConfig { directories: vec![directory.path().into()], shipped: false };
+        let rules = Rules::load(&config).unwrap().0;
+        let courier = courier();
+        let id = SourceId::derive(&[b"shop"]);
+        let lane = Arc::new(Lane::new(id, Position::default(), Some(0), Changes::default()));
+        let agent = Agent {
+            id: "agent".into(),
+            name: "web1".into(),
+            version: "0".into(),
+            host_name: "web1".into(),
+        };
+        let route = Route {
+            slot: courier.register(&lane),
+            envelope: Envelope::new(&agent, id, &[]),
+            selection: Selection::of(&FileConfig::default().common),
+            lane,
+        };
+        let (mut buffer, mut batch) = (Vec::new(), Batch::default());
+        let mut engine = Engine::new(&rules);
+        let mut worker = Worker {
+            courier: &courier,
+            buffer: &mut buffer,
+            batch: &mut batch,
+            engine: &mut engine,
+        };
+        let line = Line {
+            offset: 0,
+            bytes: b"paid 5",
+            original_bytes: None,
+            sender: None,
+            received_at: Timestamp::UNIX_EPOCH,
+        };
+        let end = Position { offset: 7, ..Position::default() };
+        worker.begin(&route, None);
+        worker.push(&route, &line);
+        courier.begin_stop();
+        assert!(worker.ship(&route, end).is_err());
+        assert!(rules.counts().is_empty(), "{:?}", rules.counts());
+        // Nor later, with what is: a batch without an event is as good as taken.
+        worker.begin(&route, None);
+        assert!(worker.ship(&route, end).is_ok());
+        assert!(rules.counts().is_empty(), "{:?}", rules.counts());
+        courier.stop(Duration::ZERO);
     }
 }

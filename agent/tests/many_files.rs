@@ -116,6 +116,12 @@ fn many_files_cost_little_while_they_are_quiet() {
         }
         println!("{what}: {count} files, all read after {:?}", started.elapsed());
 
+        let deadline = Instant::now() + PATIENCE;
+        while stage.status()["sources"].as_array().map(Vec::len) != Some(count) {
+            assert!(Instant::now() < deadline, "not all files are found");
+        }
+        // The checkpoint of what was just delivered, and files that are closed again.
+        std::thread::park_timeout(idle / 4);
         let before = (agent.cpu(), Instant::now());
         std::thread::park_timeout(idle);
         let spent = agent.cpu() - before.0;
@@ -152,4 +158,34 @@ fn many_files_cost_little_while_they_are_quiet() {
         .unwrap();
         assert!(agent.0.wait().unwrap().success());
     }
+}
+
+#[test]
+fn inotify_overflow() {
+    // Each new file is told three times at least, and the kernel keeps `max_queued_events` of that.
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let count = (limit.trim().parse::<usize>().unwrap() / 3 + 500).min(30_000);
+    let stage = Stage::new();
+    stage.append("first.log", "before\n");
+    let events = Events::of(&stage);
+    let mut agent = Running(process(&stage).stderr(Stdio::null()).spawn().unwrap());
+    events.next(1);
+    let pid = rustix::process::Pid::from_child(&agent.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    for n in 0..count {
+        stage.append(&format!("{n}.log"), &format!("line {n}\n"));
+    }
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    let mut lines: Vec<_> =
+        events.next(count).iter().map(|e| e["event.original"].clone()).collect();
+    lines.sort_by_key(ToString::to_string);
+    lines.dedup();
+    assert_eq!(lines.len(), count);
+    // What is told of the last files may come before what tells that there were more.
+    let deadline = Instant::now() + PATIENCE;
+    while stage.status()["watch_overflows"].as_u64() < Some(1) {
+        assert!(Instant::now() < deadline, "{}", stage.status());
+    }
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(agent.0.wait().unwrap().success());
 }

@@ -1,7 +1,9 @@
 //! Which packs a line belongs to, without trying all of them.
 
 use crate::index::{LiteralIndex, Need};
+use crate::landmark::Landmark;
 use crate::matcher::glob;
+use crate::pattern::Pattern;
 use crate::rule::Pack;
 use crate::span::Scratch;
 use rustc_hash::FxHashMap;
@@ -9,8 +11,8 @@ use rustc_hash::FxHashMap;
 /// The indexes over the packs' `applies`; packs stand in them by descending priority.
 #[derive(Debug, Default)]
 pub(crate) struct Dispatch {
-    programs: FxHashMap<Vec<u8>, Vec<u32>>,
-    program_globs: Vec<(Vec<u8>, u32)>,
+    programs: Programs,
+    program_globs: Globs,
     /// By first byte: (literal, pack).
     starts: Vec<Vec<(Vec<u8>, u32)>>,
     /// What is looked for in the message: first `json_keys`, then `contains`, then `signature`.
@@ -20,10 +22,12 @@ pub(crate) struct Dispatch {
 }
 
 /// A pack that a message belongs to if it has what the pack's `applies` says.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Probe {
     pack: u32,
     kind: ProbeKind,
+    /// One of them is in each message that fits; none if that would rule out few.
+    landmarks: Vec<Landmark>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,30 +42,33 @@ impl Dispatch {
         let mut order: Vec<u32> = (0..packs.len() as u32).collect();
         order.sort_by_key(|number| std::cmp::Reverse(packs[*number as usize].priority));
         let mut dispatch = Self { starts: vec![Vec::new(); 256], ..Self::default() };
+        let mut programs = FxHashMap::default();
         for number in &order {
-            dispatch.add(*number, &packs[*number as usize]);
+            dispatch.add(*number, &packs[*number as usize], &mut programs);
         }
         let mut needs = Vec::new();
         for kind in [ProbeKind::JsonKeys, ProbeKind::Contains, ProbeKind::Signature] {
             for pack in &order {
                 if let Some(need) = kind.need(&packs[*pack as usize]) {
-                    dispatch.probes.push(Probe { pack: *pack, kind });
+                    let landmarks = kind.landmarks(&packs[*pack as usize], &need);
+                    dispatch.probes.push(Probe { pack: *pack, kind, landmarks });
                     needs.push(need);
                 }
             }
         }
+        dispatch.programs = Programs::new(programs);
         dispatch.probes_by_literal = LiteralIndex::new(&needs);
         dispatch
     }
 
-    fn add(&mut self, number: u32, pack: &Pack) {
+    fn add(&mut self, number: u32, pack: &Pack, programs: &mut FxHashMap<Vec<u8>, Vec<u32>>) {
         let applies = &pack.applies;
         for program in &applies.programs {
             let program = program.as_bytes().to_vec();
             if program.contains(&b'*') || program.contains(&b'?') {
-                self.program_globs.push((program, number));
+                self.program_globs.push(program, number);
             } else {
-                self.programs.entry(program).or_default().push(number);
+                programs.entry(program).or_default().push(number);
             }
         }
         for literal in applies.starts.iter().filter(|literal| !literal.is_empty()) {
@@ -80,18 +87,35 @@ impl Dispatch {
         packs: &[Pack],
         program: Option<&[u8]>,
         message: &[u8],
+        space: (&mut Vec<u32>, &mut Scratch),
+        mut visit: impl FnMut(usize) -> bool,
+    ) {
+        let named = program.map_or(&[][..], |program| self.named(program));
+        if !named.iter().any(|number| visit(*number as usize)) {
+            self.visit_others(packs, program, message, space, visit);
+        }
+    }
+
+    /// The packs that name the program as it is, which come first.
+    #[inline]
+    pub(crate) fn named(&self, program: &[u8]) -> &[u32] {
+        self.programs.get(program)
+    }
+
+    /// As [`Dispatch::visit`], of those behind the ones that name the program as it is.
+    pub(crate) fn visit_others(
+        &self,
+        packs: &[Pack],
+        program: Option<&[u8]>,
+        message: &[u8],
         (found, scratch): (&mut Vec<u32>, &mut Scratch),
         mut visit: impl FnMut(usize) -> bool,
     ) {
         let mut pack = |number: &u32| visit(*number as usize);
-        if let Some(program) = program {
-            if self.programs.get(program).is_some_and(|list| list.iter().any(&mut pack)) {
-                return;
-            }
-            let fits = |(pattern, _): &&(Vec<u8>, u32)| glob(pattern, program);
-            if self.program_globs.iter().filter(fits).any(|(_, number)| pack(number)) {
-                return;
-            }
+        if let Some(program) = program
+            && self.program_globs.fitting(program).any(&mut pack)
+        {
+            return;
         }
         let text = message.trim_ascii_start();
         if let Some(first) = text.first() {
@@ -101,14 +125,116 @@ impl Dispatch {
             }
         }
         self.probes_by_literal.visit(message, found, |at| {
-            let probe = self.probes[at as usize];
-            probe.kind.fits(&packs[probe.pack as usize], message, scratch) && pack(&probe.pack)
+            let Probe { pack: number, kind, landmarks } = &self.probes[at as usize];
+            (landmarks.is_empty() || landmarks.iter().any(|mark| mark.is_in(message)))
+                && kind.fits(&packs[*number as usize], message, scratch)
+                && pack(number)
         });
     }
 
     /// The packs for any line that has a syslog header.
     pub(crate) fn syslog(&self) -> &[u32] {
         &self.syslog
+    }
+}
+
+/// Packs by the name of the program: a table of buckets, found by the first and the last eight
+/// bytes of the name, which costs a quarter of what hashing all of it does.
+#[derive(Debug, Default)]
+struct Programs {
+    /// A power of two of them, or none.
+    buckets: Box<[Vec<(Vec<u8>, Vec<u32>)>]>,
+}
+
+impl Programs {
+    fn new(packs: FxHashMap<Vec<u8>, Vec<u32>>) -> Self {
+        let size = (2 * packs.len()).next_power_of_two();
+        let mut buckets = vec![Vec::new(); size];
+        for (program, numbers) in packs {
+            buckets[Self::bucket(&program, size)].push((program, numbers));
+        }
+        Self { buckets: buckets.into() }
+    }
+
+    #[inline]
+    fn get(&self, program: &[u8]) -> &[u32] {
+        let bucket = self.buckets.get(Self::bucket(program, self.buckets.len()));
+        let known = bucket.into_iter().flatten().find(|(known, _)| known == program);
+        known.map_or(&[], |(_, numbers)| numbers)
+    }
+
+    #[inline]
+    fn bucket(program: &[u8], size: usize) -> usize {
+        const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+        let key = match (program.first_chunk(), program.last_chunk()) {
+            (Some(first), Some(last)) => {
+                u64::from_le_bytes(*first).wrapping_mul(MIX) ^ u64::from_le_bytes(*last)
+            }
+            _ => match (program.first_chunk(), program.last_chunk()) {
+                (Some(first), Some(last)) => {
+                    u64::from(u32::from_le_bytes(*first)) << 32
+                        | u64::from(u32::from_le_bytes(*last))
+                }
+                _ => program.iter().fold(0, |key, byte| key << 8 | u64::from(*byte)),
+            },
+        };
+        (key.wrapping_mul(MIX) >> 40) as usize & size.wrapping_sub(1)
+    }
+}
+
+/// Packs by patterns of the name of the program, of which most fit few first bytes.
+#[derive(Debug, Default)]
+struct Globs {
+    all: Vec<(Name, u32)>,
+    /// By the first byte of a name: those of all that may fit it, ascending. None: there are none.
+    by_first: Box<[Vec<u32>]>,
+}
+
+#[derive(Debug)]
+enum Name {
+    /// As most are written: `postfix/*`.
+    Beginning(Vec<u8>),
+    Glob(Vec<u8>),
+}
+
+impl Name {
+    fn new(mut pattern: Vec<u8>) -> Self {
+        let wild = |byte: &&u8| matches!(byte, b'*' | b'?');
+        if pattern.last() == Some(&b'*') && pattern.iter().filter(wild).count() == 1 {
+            pattern.pop();
+            return Self::Beginning(pattern);
+        }
+        Self::Glob(pattern)
+    }
+
+    fn fits(&self, program: &[u8]) -> bool {
+        match self {
+            Self::Beginning(beginning) => program.starts_with(beginning),
+            Self::Glob(pattern) => glob(pattern, program),
+        }
+    }
+}
+
+impl Globs {
+    fn push(&mut self, pattern: Vec<u8>, pack: u32) {
+        if self.by_first.is_empty() {
+            self.by_first = vec![Vec::new(); 256].into();
+        }
+        let place = self.all.len() as u32;
+        match pattern.first() {
+            Some(b'*' | b'?') | None => self.by_first.iter_mut().for_each(|fit| fit.push(place)),
+            Some(first) => self.by_first[usize::from(*first)].push(place),
+        }
+        self.all.push((Name::new(pattern), pack));
+    }
+
+    /// The packs of the patterns that fit, in the order in which they were pushed.
+    fn fitting<'g>(&'g self, program: &'g [u8]) -> impl Iterator<Item = &'g u32> {
+        // A pattern that fits no byte begins with a star, as those of all lists do.
+        let first = program.first().copied().unwrap_or_default();
+        let may_fit = self.by_first.get(usize::from(first)).map_or(&[][..], Vec::as_slice);
+        let named = may_fit.iter().map(|place| &self.all[*place as usize]);
+        named.filter(|(name, _)| name.fits(program)).map(|(_, pack)| pack)
     }
 }
 
@@ -126,9 +252,15 @@ impl ProbeKind {
                     applies.contains.iter().map(|part| part.needle()).collect();
                 (!literals.is_empty()).then(|| Need::holding(&literals))
             }
-            Self::Signature => {
-                applies.signature.as_ref().map(|signature| signature.pattern.need.clone())
-            }
+            Self::Signature => applies.signature.as_ref().map(Pattern::need),
+        }
+    }
+
+    /// What to look for before a signature that first bytes and literals tell little of.
+    fn landmarks(self, pack: &Pack, need: &Need) -> Vec<Landmark> {
+        match (self, &pack.applies.signature) {
+            (Self::Signature, Some(signature)) if !need.is_selective() => signature.landmarks(),
+            _ => Vec::new(),
         }
     }
 
@@ -143,7 +275,49 @@ impl ProbeKind {
             Self::Signature => applies
                 .signature
                 .as_ref()
-                .is_some_and(|signature| signature.pattern.is_match(message, scratch)),
+                .is_some_and(|signature| signature.is_match(message, scratch)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_of_any_length_are_found_by_their_names_and_others_are_not() {
+        let name = |length: usize, last: char| {
+            format!("{}{last}", "abcdefghijklmnopqrstuvwxyz".split_at(length).0)
+        };
+        let named = (0..26).map(|length| (name(length, 'x').into_bytes(), vec![length as u32]));
+        let programs = Programs::new(named.collect());
+        for length in 0..26 {
+            assert_eq!(programs.get(name(length, 'x').as_bytes()), [length as u32]);
+            assert!(programs.get(name(length, 'y').as_bytes()).is_empty());
+        }
+        assert!(programs.get(b"").is_empty() && Programs::default().get(b"sshd").is_empty());
+    }
+
+    #[test]
+    fn names_fit_the_patterns_that_globs_say_in_the_order_in_which_these_were_given() {
+        let patterns =
+            ["post*", "*/nrpe", "?ost*", "*", "a*", "post?ix/*", "post*/*d", "post", "p*t", "z*"];
+        let mut globs = Globs::default();
+        for (pattern, number) in patterns.iter().zip(0..) {
+            globs.push(pattern.as_bytes().to_vec(), number);
+        }
+        for program in
+            ["", "p", "post", "postfix/smtpd", "postfix/qmgr", "a", "x/nrpe", "most", "z"]
+        {
+            let program = program.as_bytes();
+            let found: Vec<u32> = globs.fitting(program).copied().collect();
+            let expected: Vec<u32> = (0..)
+                .zip(patterns)
+                .filter(|(_, p)| glob(p.as_bytes(), program))
+                .map(|(n, _)| n)
+                .collect();
+            assert_eq!(found, expected, "{program:?}");
+        }
+        assert_eq!(Globs::default().fitting(b"x").next(), None);
     }
 }

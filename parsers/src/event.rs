@@ -35,6 +35,8 @@ pub(crate) enum Value {
     Text(Text),
     /// A text that is known to be an IP address.
     Address(Text),
+    /// A text that is known to be a whole number as JSON has it.
+    Number(Text),
     /// Rendered at load, by its number.
     Constant(u32),
     /// Part of the rule's block of constant members; written with it.
@@ -186,6 +188,10 @@ impl Event {
         self.items.push(text);
     }
 
+    pub(crate) fn truncate_items(&mut self, len: u32) {
+        self.items.truncate(len as usize);
+    }
+
     /// What was pushed since [`Event::list_start`] gave `start`.
     pub(crate) fn list_since(&self, start: u32) -> Value {
         Value::List { start, end: self.items.len() as u32 }
@@ -220,7 +226,9 @@ impl Event {
     ) -> Option<&'b [u8]> {
         match self.get(field) {
             Value::Absent | Value::InBlock => None,
-            Value::Text(text) | Value::Address(text) => Some(self.bytes(view.line, text)),
+            Value::Text(text) | Value::Address(text) | Value::Number(text) => {
+                Some(self.bytes(view.line, text))
+            }
             Value::Constant(number) => Some(&view.constants[number as usize].text),
             other => {
                 scratch.clear();
@@ -233,7 +241,7 @@ impl Event {
     fn write_text(&self, view: View<'_>, value: Value, out: &mut Vec<u8>) {
         match value {
             Value::Absent | Value::InBlock => {}
-            Value::Text(text) | Value::Address(text) => {
+            Value::Text(text) | Value::Address(text) | Value::Number(text) => {
                 out.extend_from_slice(self.bytes(view.line, text));
             }
             Value::Constant(number) => out.extend_from_slice(&view.constants[number as usize].text),
@@ -318,7 +326,6 @@ impl Event {
             if !fields.shape(id).derives {
                 continue;
             }
-            let field = fields.get(id);
             let text = match self.get(id) {
                 Value::Text(text) => text,
                 Value::Address(text) => {
@@ -327,27 +334,26 @@ impl Event {
                 }
                 _ => continue,
             };
-            if let Some(end) = field.endpoint {
-                let is_ip = is_ip(self.bytes(line, text));
-                if id == end.address {
-                    if is_ip {
-                        self.fill(end.ip, Value::Address(text));
-                    } else {
-                        self.fill(end.domain, Value::Text(text));
-                    }
-                } else if is_ip {
+            let (relation, endpoint) = fields.derivation(id);
+            let Some(end) = endpoint else {
+                if let Some(relation) = relation
+                    && (relation != Relation::Ip || is_ip(self.bytes(line, text)))
+                {
+                    self.relate(line, relation, text);
+                }
+                continue;
+            };
+            match (is_ip(self.bytes(line, text)), id == end.address) {
+                (true, true) => self.fill(end.ip, Value::Address(text)),
+                (true, false) => {
                     self.values[id.index()].0 = Value::Address(text);
-                } else {
+                    self.relate(line, Relation::Ip, text);
+                }
+                (false, true) => self.fill(end.domain, Value::Text(text)),
+                (false, false) => {
                     self.set(id, Value::Absent, Origin::Rule);
                     self.fill(end.address, Value::Text(text));
                     self.fill(end.domain, Value::Text(text));
-                    continue;
-                }
-            }
-            if let Some(relation) = field.relation {
-                let fits = relation != Relation::Ip || is_ip(self.bytes(line, text));
-                if fits {
-                    self.relate(line, relation, text);
                 }
             }
         }
@@ -361,7 +367,9 @@ impl Event {
 
     fn relate(&mut self, line: &[u8], relation: Relation, text: Text) {
         let bytes = self.bytes(line, text);
-        let known = self.related(relation).iter().any(|known| self.bytes(line, *known) == bytes);
+        // The same place, or the same text at another.
+        let same = |known: &Text| *known == text || self.bytes(line, *known) == bytes;
+        let known = self.related(relation).iter().any(same);
         if !known && !bytes.is_empty() {
             self.related[relation as usize].push(text);
         }

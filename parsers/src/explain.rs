@@ -161,9 +161,16 @@ pub(crate) fn missed(
     let tried = found.attempts.iter().find(|(attempt, _)| attempt.rule == number);
     let pack_tried = found.packs.iter().any(|tried| tried.pack == rule.pack);
     let in_chain = !rules.packs[rule.pack].list.numbers().contains(&number);
+    let unfit = |text: &[u8], stop: &Stop| {
+        let need = needs(&rules, number);
+        // Where the pattern fits at first, that says enough.
+        let more = (!need.is_empty() && stop.matched == 0)
+            .then(|| format!("its pattern needs a text that {need}"));
+        std::iter::once(stopped(text, stop)).chain(more)
+    };
     match tried {
         Some((attempt, stop)) => match (attempt.failure, stop) {
-            (Some(_), Some(stop)) => notes.push(stopped(&attempt.text, stop)),
+            (Some(_), Some(stop)) => notes.extend(unfit(&attempt.text, stop)),
             (Some(failure), None) => notes.push(failure.to_owned()),
             (None, _) => {}
         },
@@ -180,7 +187,6 @@ pub(crate) fn missed(
         }
         None if !in_chain => {
             let text = if rule.on == On::Line { line } else { found.message.as_bytes() };
-            let need = needs(&rules, number);
             let attempt = Attempt {
                 rule: number,
                 depth: 0,
@@ -189,12 +195,7 @@ pub(crate) fn missed(
                 offset: None,
                 captures: Vec::new(),
             };
-            let stop = stop_of(&rules, &attempt);
-            notes.extend(stop.iter().map(|stop| stopped(text, stop)));
-            // Where the pattern fits at first, that says enough.
-            if !need.is_empty() && stop.is_some_and(|stop| stop.matched == 0) {
-                notes.push(format!("its pattern needs a text that {need}"));
-            }
+            notes.extend(stop_of(&rules, &attempt).iter().flat_map(|stop| unfit(text, stop)));
         }
         None => {}
     }
@@ -370,7 +371,7 @@ fn elsewhere(
                 On::Field(_) => return false,
             };
             rule.patterns.iter().any(|(pattern, _)| {
-                pattern.required.is_some()
+                pattern.machine().required.is_some()
                     && pattern.regex().is_match(&text[..text.len().min(4096)])
             })
         };
@@ -545,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_is_passed_over_for_its_beginning_says_what_it_wants() {
+    fn a_rule_that_is_tried_or_passed_over_for_its_beginning_says_what_it_wants() {
         let pack = r"
 pack: p
 applies: {program: [p]}
@@ -561,7 +562,13 @@ rules:
         let found = Parser::new(rules).explain(line, &context, &mut Vec::new());
         let passed: Vec<String> =
             found.packs[0].passed_over.iter().map(|(_, need)| need.clone()).collect();
-        assert_eq!(passed, ["goes on with `/` behind `12`", "begins with `[a-c]+`"]);
+        assert_eq!(passed, ["begins with `[a-c]+`"]);
+        let stops: Vec<&str> = found
+            .attempts
+            .iter()
+            .map(|(_, stop)| stop.as_ref().map_or("", |stop| stop.wants.as_str()))
+            .collect();
+        assert_eq!(stops, ["/"]);
     }
 
     #[test]

@@ -37,13 +37,14 @@ impl Relation {
         }
     }
 
-    /// How the list begins as a member, up to its first text.
-    pub(crate) fn opening(self) -> &'static [u8] {
+    /// Appends the beginning of the list as a member, up to its first text.
+    #[inline]
+    pub(crate) fn write_opening(self, out: &mut Out) {
         match self {
-            Self::Ip => b"\"related.ip\":[\"",
-            Self::User => b"\"related.user\":[\"",
-            Self::Host => b"\"related.hosts\":[\"",
-            Self::Hash => b"\"related.hash\":[\"",
+            Self::Ip => out.array(b"\"related.ip\":[\""),
+            Self::User => out.array(b"\"related.user\":[\""),
+            Self::Host => out.array(b"\"related.hosts\":[\""),
+            Self::Hash => out.array(b"\"related.hash\":[\""),
         }
     }
 }
@@ -84,12 +85,22 @@ pub(crate) struct Shape {
     pub(crate) derives: bool,
 }
 
+impl Shape {
+    /// Whether the field is a single whole number.
+    #[inline]
+    pub(crate) fn is_integer(self) -> bool {
+        self.kind == Type { kind: Kind::Integer, list: false }
+    }
+}
+
 /// All fields of a rule set.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FieldTable {
     fields: Vec<Field>,
     by_name: FxHashMap<String, FieldId>,
     shapes: Vec<Shape>,
+    /// What follows from each field's value, likewise side by side.
+    derivations: Vec<(Option<Relation>, Option<Endpoint>)>,
     /// For the shapes; at the end there is [`PAD`].
     keys: Vec<u8>,
 }
@@ -98,6 +109,8 @@ impl FieldTable {
     /// Makes the shapes, once all fields and their types are known.
     pub(crate) fn seal(&mut self) {
         self.shapes.clear();
+        self.derivations =
+            self.fields.iter().map(|field| (field.relation, field.endpoint)).collect();
         self.keys.clear();
         for field in &self.fields {
             let key = self.keys.len() as u32;
@@ -123,10 +136,22 @@ impl FieldTable {
         self.shapes[id.index()]
     }
 
+    /// The list and the siblings of the field, if it has some.
+    #[inline]
+    pub(crate) fn derivation(&self, id: FieldId) -> (Option<Relation>, Option<Endpoint>) {
+        self.derivations[id.index()]
+    }
+
     /// Appends `"name":`.
     #[inline]
     pub(crate) fn write_name(&self, shape: Shape, out: &mut Out) {
         out.padded(&self.keys, shape.key as usize, usize::from(shape.name_len));
+    }
+
+    /// Where `"name":"` or `"name":["` stands.
+    #[inline]
+    pub(crate) fn opening(&self, shape: Shape) -> (&[u8], usize, usize) {
+        (&self.keys, shape.key as usize, usize::from(shape.open_len))
     }
 
     /// Appends `"name":"` or `"name":["`.
@@ -188,8 +213,19 @@ impl FieldTable {
     }
 }
 
+/// Members that the agent writes into every event, or into every one of a kind of source: an event
+/// must not have them twice.
+const RESERVED: [&str; 5] =
+    ["ecs.version", "event.created", "event.original", "log.offset", "log.source.address"];
+
 /// Whether a rule may name this field, and what is wrong if it may not: (message, remedy).
 pub(crate) fn check_name(name: &str, vendor: &[String]) -> Result<(), (String, String)> {
+    if RESERVED.contains(&name) || name.starts_with("logweir.") {
+        return Err((
+            format!("`{name}` is written by the agent itself"),
+            "keep it under another name, such as one under `labels.`".into(),
+        ));
+    }
     let own = |prefix: &str| {
         name.len() > prefix.len() + 1
             && name.starts_with(prefix)

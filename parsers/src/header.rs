@@ -4,6 +4,8 @@
 //! says syslog goes to `syslog_loose`, whose message is taken from the original line (it trims).
 //! A line that is no syslog has no header: everything is message. Nothing is ever cut off silently.
 
+mod rare;
+
 use crate::time::{
     TimeContext, Zone, rfc3164_prefix, rfc3339_prefix, unix_seconds, without_year, without_zone,
 };
@@ -25,6 +27,12 @@ pub struct Header<'a> {
     /// That of RFC 5424, of which 1 is the only one so far (255 stands for all above); else 0.
     pub version: u8,
     pub message: &'a [u8],
+}
+
+impl Header<'_> {
+    fn dated(self) -> Option<Self> {
+        self.timestamp.is_some().then_some(self)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,8 +184,12 @@ pub fn parse_with<'a>(line: &'a [u8], context: &TimeContext<'_>, memo: &mut Memo
     // Some devices leave a space behind the priority.
     let start = if priority.is_some() { rest.strip_prefix(b" ").unwrap_or(rest) } else { rest };
     if let Some((time, after)) = memo.timestamp(start, context) {
-        let header =
-            after_time(time, after, Header { priority, message: after, ..Header::default() });
+        let timestamp = Some(time);
+        let mut header = Header { priority, timestamp, message: after, ..Header::default() };
+        after_time(after, &mut header);
+        if header.program.is_none() {
+            header = rare::behind_time(start, header, context);
+        }
         if priority.is_none() && is_of_application(start, &header) {
             return Header { timestamp: header.timestamp, message: line, ..Header::default() };
         }
@@ -190,25 +202,22 @@ pub fn parse_with<'a>(line: &'a [u8], context: &TimeContext<'_>, memo: &mut Memo
     }
     match priority {
         Some(_) => without_time(line, rest, priority, context),
-        None => without_both(line),
+        None => without_both(line)
+            .or_else(|| rare::without_both(line, context))
+            .or_else(|| parse_with(rare::counted(line)?, context, memo).dated())
+            .unwrap_or(Header { message: line, ..Header::default() }),
     }
 }
 
 /// Neither priority nor time: `web1 sshd[12]: …` still names host, program and process, as some
 /// relays and files have it. Nothing less than the process id is taken for a sign.
-fn without_both(line: &[u8]) -> Header<'_> {
+fn without_both(line: &[u8]) -> Option<Header<'_>> {
     let mut header = Header { message: line, ..Header::default() };
-    if let Some((host, after)) = word(line)
-        && is_host(host)
-        && tag(after, &mut header)
-    {
-        if header.pid.is_some_and(|pid| pid.iter().all(u8::is_ascii_digit)) {
-            header.hostname = Some(host);
-        } else {
-            header = Header { message: line, ..Header::default() };
-        }
-    }
-    header
+    let (host, after) = word(line).filter(|(host, _)| is_host(host))?;
+    let found =
+        tag(after, &mut header) && header.pid.is_some_and(|pid| pid.iter().all(u8::is_ascii_digit));
+    header.hostname = Some(host);
+    found.then_some(header)
 }
 
 /// `<134>` and what follows.
@@ -308,12 +317,11 @@ fn dated<'a>(text: &'a [u8], context: &TimeContext<'_>) -> Option<(HeaderTime, &
 }
 
 /// Host, program and process id behind the time.
-fn after_time<'a>(time: HeaderTime, text: &'a [u8], mut header: Header<'a>) -> Header<'a> {
-    header.timestamp = Some(time);
+fn after_time<'a>(text: &'a [u8], header: &mut Header<'a>) {
     if let Some(rest) = text.strip_prefix(b":") {
         // Cisco: the time ends in a colon and there is no host.
         header.message = rest.trim_ascii_start();
-        return header;
+        return;
     }
     let rest = &text[1..];
     let (host, after) = match rest.strip_prefix(b" ") {
@@ -327,15 +335,14 @@ fn after_time<'a>(time: HeaderTime, text: &'a [u8], mut header: Header<'a>) -> H
     header.hostname = host;
     let after = after.strip_prefix(b": ").unwrap_or(after);
     header.message = after;
-    if !tag(after, &mut header)
+    if !tag(after, header)
         && let (Some(host), Some((again, rest))) = (host, word(after))
         && host == again
     {
         // A relay has put the host in front once more.
         header.message = rest;
-        tag(rest, &mut header);
+        tag(rest, header);
     }
-    header
 }
 
 /// Whether a line without a priority, which begins with a time in the form of RFC 3339, is not
@@ -352,11 +359,22 @@ fn is_of_application(line: &[u8], header: &Header<'_>) -> bool {
         || [&b"%"[..], b"message repeated", b"last message repeated"]
             .iter()
             .any(|begin| header.message.starts_with(begin));
+    // So do a relay's plain words: `2026-11-28T10:00:00 web1 mysqld: …`.
+    let lower = |word: &[u8]| {
+        word.first().is_some_and(u8::is_ascii_lowercase)
+            && word.iter().all(|b| {
+                b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'/')
+            })
+    };
+    let plain = line.get(19) == Some(&b' ')
+        && header.hostname.is_some_and(|host| host.first().is_some_and(u8::is_ascii_alphanumeric))
+        && header.hostname.is_some_and(|host| !host.iter().all(u8::is_ascii_uppercase))
+        && header.program.is_some_and(lower);
     // Without a zone a process id has to say it, behind a host that is no level (`INFO main[1]:`).
     let identified = header.pid.is_some_and(|pid| pid.iter().all(u8::is_ascii_digit))
         && header.hostname.is_some_and(|host| !host.iter().all(u8::is_ascii_uppercase));
     let zone_known = header.timestamp.is_some_and(|time| time.zone_known);
-    !((zone_known || identified) && named && told)
+    !((zone_known || identified || plain) && named && told)
 }
 
 /// A priority and then no time that is known.
@@ -368,6 +386,9 @@ fn without_time<'a>(
 ) -> Header<'a> {
     let mut header = Header { priority, message: rest, ..Header::default() };
     if tag(rest, &mut header) {
+        return header;
+    }
+    if let Some(header) = rare::spaced(rest.trim_ascii_start(), priority, context) {
         return header;
     }
     if let Some((host, after)) = word(rest)
@@ -414,7 +435,7 @@ fn tag<'a>(text: &'a [u8], header: &mut Header<'a>) -> bool {
         {
             header.program = Some(program);
             header.pid = pid;
-            header.message = message;
+            header.message = without_level(message);
             return true;
         }
         return false;
@@ -426,8 +447,30 @@ fn tag<'a>(text: &'a [u8], header: &mut Header<'a>) -> bool {
     header.program = Some(program);
     header.pid = pid.filter(|pid| !pid.is_empty());
     header.message = message.strip_prefix(b" ").unwrap_or(message);
-    solaris_id(header);
+    match header.message.first() {
+        Some(b'[') => solaris_id(header),
+        Some(b'm') => repeated(header),
+        _ => {}
+    }
     true
+}
+
+/// rsyslog puts `message repeated 3 times: [ ` around what came more than once: the message is in there.
+fn repeated(header: &mut Header<'_>) {
+    if let Some(rest) = header.message.strip_prefix(b"message repeated ")
+        && let digits @ 1..=9 = rest.iter().take(10).take_while(|b| b.is_ascii_digit()).count()
+        && let Some(inner) = rest[digits..].strip_prefix(b" times: [")
+        && let Some(inner) = inner.strip_suffix(b"]")
+    {
+        header.message = inner.strip_prefix(b" ").unwrap_or(inner);
+    }
+}
+
+/// macOS puts `<Notice>: ` behind the process id.
+fn without_level(message: &[u8]) -> &[u8] {
+    let Some(inner) = message.strip_prefix(b"<") else { return message };
+    let letters = inner.iter().take(12).take_while(|b| b.is_ascii_alphabetic()).count();
+    inner[letters..].strip_prefix(b">: ").filter(|_| letters > 3).unwrap_or(message)
 }
 
 /// Solaris puts `[ID 800047 auth.info] ` in front of the message.
@@ -709,6 +752,58 @@ mod tests {
         );
         check("<189>h: 2026 Nov 22 10:00:00.0: %SYS-5-X: y", [nov, "h", "", ""], "%SYS-5-X: y");
         check("<134>1 1795341600.0 h flows a=b", [nov, "h", "", ""], "flows a=b");
+    }
+
+    #[test]
+    fn headers_that_few_systems_write() {
+        let nov = "2026-11-22T10:00:00.000Z";
+        let sshd = [nov, "web1", "sshd", "12"];
+        for begin in [
+            "2026-11-22 10:00:00 web1 sshd[12]: ",
+            "2026-11-22 10:00:00 UTC web1 sshd[12]: ",
+            "2026-11-22 11:00:00 CET web1 sshd[12]: ",
+            "Sun 2026-11-22 10:00:00 UTC web1 sshd[12]: ",
+            "Sun Nov 22 10:00:00 2026 web1 sshd[12]: ",
+            "Nov 22 10:00:00 UTC web1 sshd[12]: ",
+            "Nov 22 10:00:00 web1 sshd [12]: ",
+            "Nov 22 10:00:00 web1 (sshd)[12]: ",
+            "Nov 22 10:00:00 web1 authpriv.info sshd[12]: ",
+            "Nov 22 10:00:00 authpriv.info web1 sshd[12]: ",
+            "Nov 22 10:00:00 <4.6> web1 sshd[12]: ",
+            "Nov 22 10:00:00 web1 auth|security:info sshd[12]: ",
+            "Nov 22 10:00:00 web1 sshd[12] <Notice>: ",
+            "Nov 22 12:34:56 relay Nov 22 10:00:00 web1 sshd[12]: ",
+            "<38>Nov 22 12:34:56 relay <38>Nov 22 10:00:00 web1 sshd[12]: ",
+            "<38>2026-11-22 10:00:00 web1 sshd[12]: ",
+            "2026 Nov 22 10:00:00 web1 sshd[12]: ",
+            "1795341600.000000 web1 sshd[12]: ",
+            "1 2026-11-22T10:00:00Z web1 sshd 12 - - ",
+            "63 <38>1 2026-11-22T10:00:00Z web1 sshd 12 - - ",
+            "45 <38>Nov 22 10:00:00 web1 sshd[12]: ",
+        ] {
+            check(&format!("{begin}hi: x"), sshd, "hi: x");
+        }
+        let line = "Nov 22 10:00:00 web1 sshd[12]: message repeated 2 times: [ hi: [x]]";
+        check(line, sshd, "hi: [x]");
+        check("sshd[12]: hi", ["", "", "sshd", "12"], "hi");
+        check("Nov 22 10:00:00 2001:db8::1 sshd[12]: hi", [nov, "2001:db8::1", "sshd", "12"], "hi");
+        check("2026-11-22T10:00:00 srv mysqld: hi", [nov, "srv", "mysqld", ""], "hi");
+        let line = "Sun Nov 22 10:00:00 2026 daemon.notice netifd: hi";
+        check(line, [nov, "", "netifd", ""], "hi");
+        let zone = Zone::utc();
+        let context = TimeContext { received_unix_nanos: 0, zone: &zone };
+        assert_eq!(parse(line.as_bytes(), &context).priority, Some(3 * 8 + 5));
+        // Applications write these.
+        for line in [
+            "2026-11-22 10:00:00 main worker: started",
+            "2026-11-22 10:00:00 INFO worker[12]: started",
+            "Sun Nov 22 10:00:00 2026 192.0.2.1:1194 TLS: started",
+            "10[12]: x",
+            "1795341600.25 web1 x",
+            "12 <34> apples",
+        ] {
+            check(line, ["", "", "", ""], line);
+        }
     }
 
     #[test]

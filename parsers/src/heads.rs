@@ -1,17 +1,16 @@
-//! What the first bytes of a match can be, and which of many patterns a text's first bytes allow.
+//! What the first bytes of a match can be.
 //!
 //! A pattern that must begin at the start of the text has a *head*: for each of the first places the
 //! bytes that can stand there, such as `\d\d/[A-Z]…` of a date. Patterns without a literal that is
-//! worth an index nearly all have one. [`Heads`] holds those of many patterns as columns of bits, so
-//! that a text is compared with all of them at once, one look-up for each byte, mostly a few.
+//! worth an index nearly all have one; [`crate::decide`] tells those of many patterns apart.
 //!
-//! Owns one promise: what matches is among the candidates.
+//! Owns one promise: what matches fits one of the heads.
 
 use crate::span::ByteSet;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 /// The places that are looked at; dates take 24, and what follows them tells most.
-const PLACES: usize = 32;
+pub(crate) const PLACES: usize = 32;
 /// More alternatives than this are not told apart.
 const ALTERNATIVES_MAX: usize = 16;
 
@@ -25,6 +24,16 @@ impl Head {
     pub(crate) fn all_of(hir: &Hir) -> Option<Vec<Self>> {
         let anchored = hir.properties().look_set_prefix().contains(Look::Start);
         anchored.then(|| alternatives(hir).iter().map(|parts| Self::of(parts)).collect())
+    }
+
+    /// Of texts that begin with `literal`.
+    pub(crate) fn literal(literal: &[u8]) -> Self {
+        Self(literal.iter().take(PLACES).map(|byte| ByteSet::of(*byte)).collect())
+    }
+
+    /// What can stand at a place; `None` where a match can have ended.
+    pub(crate) fn at(&self, place: usize) -> Option<&ByteSet> {
+        self.0.get(place)
     }
 
     fn of(parts: &[&Hir]) -> Self {
@@ -153,103 +162,6 @@ fn walk(hir: &Hir, starts: Places, sets: &mut [ByteSet]) -> Places {
     }
 }
 
-/// The heads of many patterns.
-#[derive(Debug, Default)]
-pub(crate) struct Heads {
-    /// For each bit the number that its pattern was added with.
-    numbers: Vec<u32>,
-    heads: Vec<Head>,
-    /// Words of bits for one class of bytes at one place.
-    words: usize,
-    /// Which class a byte is of: bytes of one class are alike in all heads.
-    classes: Vec<u8>,
-    class_count: usize,
-    /// For each place and class: the bits that allow it.
-    columns: Vec<u64>,
-    /// For each place: the bits of heads that end before it.
-    ended: Vec<u64>,
-}
-
-impl Heads {
-    /// Adds a pattern; without heads it is a candidate for every text.
-    pub(crate) fn add(&mut self, heads: Option<&[Head]>, number: u32) {
-        let anything = [Head::default()];
-        for head in heads.unwrap_or(&anything) {
-            self.numbers.push(number);
-            self.heads.push(head.clone());
-        }
-    }
-
-    /// Makes the columns, once all are added.
-    pub(crate) fn seal(&mut self) {
-        let places = self.heads.iter().map(|head| head.0.len()).max().unwrap_or_default();
-        let heads = std::mem::take(&mut self.heads);
-        self.words = heads.len().div_ceil(64);
-        let column_of = |byte: u8| -> Vec<u64> {
-            let mut column = vec![0; places * self.words];
-            for (bit, head) in heads.iter().enumerate() {
-                for place in 0..places {
-                    if head.0.get(place).is_none_or(|set| set.contains(byte)) {
-                        column[place * self.words + bit / 64] |= 1 << (bit % 64);
-                    }
-                }
-            }
-            column
-        };
-        let mut known: Vec<Vec<u64>> = Vec::new();
-        self.classes = (0..=u8::MAX)
-            .map(|byte| {
-                let column = column_of(byte);
-                let class = known.iter().position(|known| *known == column);
-                class.unwrap_or_else(|| {
-                    known.push(column);
-                    known.len() - 1
-                }) as u8
-            })
-            .collect();
-        self.class_count = known.len();
-        for place in 0..places {
-            let part = place * self.words..(place + 1) * self.words;
-            known.iter().for_each(|column| self.columns.extend_from_slice(&column[part.clone()]));
-        }
-        for place in 0..=places {
-            for word in 0..self.words {
-                let bits = heads.iter().skip(word * 64).take(64).enumerate();
-                let ended = bits.filter(|(_, head)| head.0.len() <= place);
-                self.ended.push(ended.fold(0, |mask, (bit, _)| mask | 1 << bit));
-            }
-        }
-    }
-
-    /// Appends the numbers of the patterns that `text` may match, in the order in which they were
-    /// added; one may come more than once.
-    pub(crate) fn find(&self, text: &[u8], found: &mut Vec<u32>) {
-        for word in 0..self.words {
-            let count = (self.numbers.len() - word * 64).min(64);
-            let mut allowed = u64::MAX >> (64 - count);
-            let mut place = 0;
-            loop {
-                let ended = self.ended[place * self.words + word];
-                // Those that look at more than this have to go on.
-                if allowed & !ended == 0 {
-                    break;
-                }
-                let Some(byte) = text.get(place) else {
-                    allowed &= ended;
-                    break;
-                };
-                let class = usize::from(self.classes[usize::from(*byte)]);
-                allowed &= self.columns[(place * self.class_count + class) * self.words + word];
-                place += 1;
-            }
-            while allowed != 0 {
-                found.push(self.numbers[word * 64 + allowed.trailing_zeros() as usize]);
-                allowed &= allowed - 1;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,45 +189,13 @@ mod tests {
         ] {
             let heads = heads(pattern).unwrap();
             let fits = |text: &str| heads.iter().any(|head| head.fits(text.as_bytes()));
-            let mut filter = Heads::default();
-            filter.add(Some(&heads), 7);
-            filter.seal();
-            let found = |text: &str| {
-                let mut found = Vec::new();
-                filter.find(text.as_bytes(), &mut found);
-                !found.is_empty()
-            };
             for text in fit {
-                assert!(fits(text) && found(text), "{pattern} {text}");
+                assert!(fits(text), "{pattern} {text}");
             }
             for text in others {
-                assert!(!fits(text) && !found(text), "{pattern} {text}");
+                assert!(!fits(text), "{pattern} {text}");
             }
         }
         assert!(heads("a").is_none() && heads("(?m:^)a").is_none() && heads("(?:^|b)a").is_none());
-    }
-
-    #[test]
-    fn of_many_patterns_those_are_found_whose_heads_fit() {
-        let mut filter = Heads::default();
-        let patterns: Vec<String> = (0..200).map(|n| format!(r"^\d{{{}}}-", n % 40)).collect();
-        for (number, pattern) in patterns.iter().enumerate() {
-            filter.add(heads(pattern).as_deref(), number as u32);
-        }
-        filter.add(None, 200);
-        filter.seal();
-        let mut found = Vec::new();
-        filter.find(b"123-", &mut found);
-        assert_eq!(found, [3, 43, 83, 123, 163, 200]);
-        found.clear();
-        filter.find(b"", &mut found);
-        assert_eq!(found, [200]);
-        found.clear();
-        filter.find(&[b'1'; 40], &mut found);
-        let far: Vec<u32> = (0..200).filter(|n| n % 40 >= 32).chain([200]).collect();
-        assert_eq!(found, far);
-        found.clear();
-        Heads::default().find(b"x", &mut found);
-        assert!(found.is_empty());
     }
 }

@@ -3,16 +3,17 @@
 //! Owns one promise: a pattern that matches is among the candidates, and candidates come in the
 //! order of the rules. What it costs hardly depends on how many patterns there are:
 //!
-//! - a pattern that begins with a literal stands in a compressed trie, walked along the first bytes;
+//! - a pattern that begins with a literal is told by a few of its first bytes, see [`crate::decide`];
 //! - any other pattern with a literal of at least [`GRAM`] bytes stands under 4-byte pieces of it.
 //!   Of a literal of [`WINDOW`] bytes all four alignments are entered, so that the text is probed at
 //!   every fourth byte only; shorter ones are probed for at every byte;
-//! - what has no such literal is a candidate wherever its first bytes fit, see [`crate::heads`].
+//! - what has no such literal is told by what its first bytes can be, see [`crate::heads`].
 //!
-//! A hit is compared with the whole literal, so a candidate really holds it. The pieces are looked
-//! for lazily: only when the next candidate by beginning stands behind a rule that they could find.
+//! The pieces are looked for lazily: only when the next candidate by beginning needs one that is worth
+//! a scan, or stands behind a rule that only they could find. A hit is compared with the whole literal.
 
-use crate::heads::{Head, Heads};
+use crate::decide::Decisions;
+use crate::heads::Head;
 use regex_syntax::hir::{Hir, HirKind, Look, literal::Extractor};
 use rustc_hash::FxHashMap;
 
@@ -85,7 +86,12 @@ impl Need {
 
     /// Whether lines are told apart by a literal or by their first bytes.
     pub(crate) fn tells(&self) -> bool {
-        self.prefixes.is_some() || self.holds.is_some() || self.has_selective_heads()
+        self.holds.is_some() || self.is_selective()
+    }
+
+    /// Whether they are told apart by their first bytes.
+    pub(crate) fn is_selective(&self) -> bool {
+        self.prefixes.is_some() || self.has_selective_heads()
     }
 
     fn has_selective_heads(&self) -> bool {
@@ -115,7 +121,7 @@ fn shortest(any: &[Vec<u8>]) -> usize {
     any.iter().map(Vec::len).min().unwrap_or(0)
 }
 
-fn prefixes(hir: &Hir) -> Option<Vec<Vec<u8>>> {
+pub(crate) fn prefixes(hir: &Hir) -> Option<Vec<Vec<u8>>> {
     if !hir.properties().look_set_prefix().contains(Look::Start) {
         return None;
     }
@@ -161,15 +167,67 @@ fn joined(parts: &[Hir]) -> Option<Vec<Vec<u8>>> {
 }
 
 /// The index over a list of patterns; a pattern is its position in the list.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LiteralIndex {
-    trie: Trie,
-    windows: Grams,
-    short: Grams,
-    /// What no literal tells.
-    heads: Heads,
-    /// The first position that only [`Grams`] can find.
-    first_in_grams: u32,
+    /// [`Entry`]s of what begins at the start of the text, and of what nothing tells.
+    beginnings: Decisions,
+    tiers: [Tier; TIERS],
+    /// The first position that a scan alone can find.
+    first_loose: u32,
+}
+
+impl Default for LiteralIndex {
+    fn default() -> Self {
+        Self::new(&[])
+    }
+}
+
+/// Those of literals of a window, and those of shorter ones.
+const TIERS: usize = 2;
+/// Each of them, by bit.
+const EACH_TIER: u32 = (1 << TIERS) - 1;
+
+/// What is looked for inside the text.
+#[derive(Debug)]
+struct Tier {
+    grams: Grams,
+    /// Where the text is probed: at every so many bytes, 1 or [`GRAM`].
+    stride: usize,
+    /// The first position of those that may begin anywhere.
+    first_loose: u32,
+}
+
+impl Default for Tier {
+    fn default() -> Self {
+        Self { grams: Grams::default(), stride: 1, first_loose: u32::MAX }
+    }
+}
+
+/// A position, and behind it one bit for each tier that has to find the pattern, too.
+#[derive(Debug, Clone, Copy)]
+struct Entry(u32);
+
+impl Entry {
+    fn new(position: u32, tiers: u32) -> Self {
+        Self(position << TIERS | tiers)
+    }
+
+    fn position(self) -> u32 {
+        self.0 >> TIERS
+    }
+
+    /// By bit, those that have to find the pattern, too.
+    fn tiers(self) -> u32 {
+        self.0 & EACH_TIER
+    }
+
+    fn is_sure(self) -> bool {
+        self.tiers() == 0
+    }
+
+    fn is_of(self, tier: usize) -> bool {
+        self.0 >> tier & 1 == 1
+    }
 }
 
 impl LiteralIndex {
@@ -178,70 +236,187 @@ impl LiteralIndex {
         for prefix in needs.iter().flat_map(|need| need.prefixes.iter().flatten()) {
             *sharing.entry(prefix).or_default() += 1;
         }
-        let mut index = Self { first_in_grams: u32::MAX, ..Self::default() };
-        for (position, need) in needs.iter().enumerate() {
-            let position = position as u32;
-            let shared = |any: &Vec<Vec<u8>>| {
-                any.iter().any(|prefix| sharing[prefix.as_slice()] > SHARED_MAX)
+        let mut beginnings = Vec::new();
+        let mut tiers = [Tier { stride: GRAM, ..Tier::default() }, Tier::default()];
+        for (need, position) in needs.iter().zip(0..) {
+            let sure = match &need.prefixes {
+                Some(any) => any.iter().all(|prefix| sharing[prefix.as_slice()] <= SHARED_MAX),
+                None => need.heads.as_ref().is_some_and(|heads| {
+                    let sharing = needs.iter().filter(|other| other.heads_overlap(heads)).count();
+                    sharing <= SHARED_MAX && need.has_selective_heads()
+                }),
             };
-            let selective = need.heads.as_ref().is_some_and(|heads| {
-                let sharing = needs.iter().filter(|other| other.heads_overlap(heads)).count();
-                sharing <= SHARED_MAX && need.has_selective_heads()
-            });
-            match (&need.prefixes, &need.holds) {
-                (Some(prefixes), holds) if holds.is_none() || !shared(prefixes) => {
-                    prefixes.iter().for_each(|prefix| index.trie.insert(prefix, position));
+            let mut of = 0;
+            for literal in need.holds.iter().flatten().filter(|_| !sure) {
+                let tier = usize::from(literal.len() < WINDOW);
+                of |= 1 << tier;
+                tiers[tier].grams.insert(literal, position);
+                if need.prefixes.is_none() && need.heads.is_none() {
+                    tiers[tier].first_loose = tiers[tier].first_loose.min(position);
                 }
-                (_, Some(holds)) if !selective => {
-                    index.first_in_grams = index.first_in_grams.min(position);
-                    for literal in holds {
-                        let grams = if literal.len() < WINDOW {
-                            &mut index.short
-                        } else {
-                            &mut index.windows
-                        };
-                        grams.insert(literal, position);
-                    }
+            }
+            let entry = Entry::new(position, of).0;
+            match (&need.prefixes, &need.heads) {
+                (Some(prefixes), _) => {
+                    beginnings.extend(prefixes.iter().map(|prefix| (Head::literal(prefix), entry)));
                 }
-                _ => index.heads.add(need.heads.as_deref(), position),
+                (None, Some(heads)) => {
+                    beginnings.extend(heads.iter().map(|head| (head.clone(), entry)));
+                }
+                (None, None) if of == 0 => beginnings.push((Head::default(), entry)),
+                (None, None) => {}
             }
         }
-        index.heads.seal();
-        index
+        let beginnings = Decisions::new(&beginnings, |leaf| settle(leaf, &tiers));
+        let first_loose = tiers.iter().map(|tier| tier.first_loose).min().unwrap_or(u32::MAX);
+        Self { beginnings, tiers, first_loose }
+    }
+
+    /// The candidates for `text`, in ascending order.
+    #[inline]
+    pub(crate) fn candidates(&self, text: &[u8]) -> Candidates<'_> {
+        let begun = self.beginnings.candidates(text);
+        Candidates { begun, from: 0, first_loose: self.first_loose }
     }
 
     /// Calls `visit` with each candidate for `text`, in ascending order, until it returns `true`;
     /// returns whether it did. `found` is working space.
+    #[inline]
     pub(crate) fn visit(
         &self,
         text: &[u8],
         found: &mut Vec<u32>,
         mut visit: impl FnMut(u32) -> bool,
     ) -> bool {
+        let mut candidates = self.candidates(text);
+        while let Some(position) = candidates.next_sure() {
+            if visit(position) {
+                return true;
+            }
+        }
+        self.visit_others(text, &candidates, found, visit)
+    }
+
+    /// As [`LiteralIndex::visit`], of the candidates behind the sure ones.
+    #[inline]
+    pub(crate) fn visit_others(
+        &self,
+        text: &[u8],
+        candidates: &Candidates<'_>,
+        found: &mut Vec<u32>,
+        visit: impl FnMut(u32) -> bool,
+    ) -> bool {
+        if candidates.is_done() {
+            return false;
+        }
         found.clear();
-        self.trie.walk(text, found);
-        self.heads.find(text, found);
-        sort(found);
-        let mut scanned = self.first_in_grams == u32::MAX;
-        let mut at = 0;
+        self.visit_scanned(text, (candidates.begun, candidates.from), found, visit)
+    }
+
+    /// Goes on with what is left of the beginnings, from a position on; each tier is scanned once the next candidate is
+    /// one of its own or stands behind what it can add. What it finds goes into `found`.
+    fn visit_scanned(
+        &self,
+        text: &[u8],
+        (mut begun, mut from): (&[u32], u32),
+        found: &mut Vec<u32>,
+        mut visit: impl FnMut(u32) -> bool,
+    ) -> bool {
+        // By bit, the tiers that were not scanned yet.
+        let (mut open, mut at) = (EACH_TIER, 0);
         loop {
-            let next = found.get(at).copied().unwrap_or(u32::MAX);
-            if !scanned && self.first_in_grams < next {
-                scanned = true;
-                self.windows.scan(text, GRAM, found);
-                self.short.scan(text, 1, found);
+            let entry = begun.first().map(|entry| Entry(*entry));
+            let hit = found.get(at).copied().unwrap_or(u32::MAX);
+            let next = entry.map_or(u32::MAX, Entry::position).min(hit);
+            let wanted = open & (entry.map_or(0, Entry::tiers) | self.loose_before(next));
+            if wanted != 0 {
+                open &= !wanted;
+                self.scan(text, wanted, found);
+                // What a scan finds before this was visited, or its beginning does not fit.
+                found.retain(|position| *position >= from);
                 sort(found);
-                // What stands before the first that the scan can add was visited.
-                at = found.partition_point(|position| *position < self.first_in_grams);
+                at = 0;
                 continue;
             }
             if next == u32::MAX {
                 return false;
             }
-            at += 1;
+            at += usize::from(hit == next);
+            if let Some(entry) = entry.filter(|entry| entry.position() == next) {
+                begun = &begun[1..];
+                if hit != next && !entry.is_sure() {
+                    continue;
+                }
+            }
+            from = next + 1;
             if visit(next) {
                 return true;
             }
+        }
+    }
+
+    /// By bit, the tiers that can add something up to a position wherever it begins.
+    #[inline]
+    fn loose_before(&self, next: u32) -> u32 {
+        if self.first_loose > next {
+            return 0;
+        }
+        let tiers = self.tiers.iter().enumerate();
+        tiers.fold(0, |loose, (number, Tier { first_loose: first, .. })| {
+            loose | u32::from(*first != u32::MAX && *first <= next) << number
+        })
+    }
+
+    /// Scans these tiers, by bit.
+    fn scan(&self, text: &[u8], wanted: u32, found: &mut Vec<u32>) {
+        for (number, tier) in self.tiers.iter().enumerate() {
+            if wanted >> number & 1 == 1 {
+                tier.grams.scan(text, tier.stride, found);
+            }
+        }
+    }
+}
+
+/// What is known of the candidates for a text before anything is scanned.
+#[derive(Debug)]
+pub(crate) struct Candidates<'i> {
+    begun: &'i [u32],
+    /// All before this position are told.
+    from: u32,
+    first_loose: u32,
+}
+
+impl Candidates<'_> {
+    /// The next one, if no scan is needed to know it.
+    #[inline]
+    pub(crate) fn next_sure(&mut self) -> Option<u32> {
+        let (entry, rest) = self.begun.split_first()?;
+        let entry = Entry(*entry);
+        let position = entry.position();
+        if !entry.is_sure() || self.first_loose < position {
+            return None;
+        }
+        (self.from, self.begun) = (position + 1, rest);
+        Some(position)
+    }
+
+    /// Whether there are no others.
+    #[inline]
+    pub(crate) fn is_done(&self) -> bool {
+        self.begun.is_empty() && self.first_loose == u32::MAX
+    }
+}
+
+/// Where only a few of a leaf's entries need a scan that nothing else needs, running their programs
+/// costs less.
+fn settle(leaf: &mut [u32], tiers: &[Tier; TIERS]) {
+    for (number, tier) in tiers.iter().enumerate() {
+        let own = leaf.iter().filter(|entry| Entry(**entry).is_of(number)).count();
+        if tier.first_loose == u32::MAX && own <= 2 * GRAM / tier.stride {
+            // Whoever is found by the other tier alone must not be lost.
+            leaf.iter_mut().filter(|entry| Entry(**entry).is_of(number)).for_each(|entry| {
+                *entry = Entry::new(Entry(*entry).position(), 0).0;
+            });
         }
     }
 }
@@ -253,79 +428,12 @@ fn sort(found: &mut Vec<u32>) {
     }
 }
 
-/// A byte trie whose edges are whole strings.
-#[derive(Debug)]
-struct Trie {
-    nodes: Vec<Node>,
-}
-
-#[derive(Debug, Default)]
-struct Node {
-    /// By their first bytes, which differ.
-    edges: Vec<(Vec<u8>, usize)>,
-    positions: Vec<u32>,
-}
-
-impl Default for Trie {
-    fn default() -> Self {
-        Self { nodes: vec![Node::default()] }
-    }
-}
-
-impl Trie {
-    fn insert(&mut self, mut literal: &[u8], position: u32) {
-        let mut node = 0;
-        while let Some(first) = literal.first() {
-            let Some(edge) =
-                self.nodes[node].edges.iter().position(|(label, _)| label[0] == *first)
-            else {
-                let child = self.nodes.len();
-                self.nodes.push(Node::default());
-                self.nodes[node].edges.push((literal.to_vec(), child));
-                node = child;
-                break;
-            };
-            let label = &self.nodes[node].edges[edge].0;
-            let common = label.iter().zip(literal).take_while(|(a, b)| a == b).count();
-            if common < label.len() {
-                self.split(node, edge, common);
-            }
-            node = self.nodes[node].edges[edge].1;
-            literal = &literal[common..];
-        }
-        self.nodes[node].positions.push(position);
-    }
-
-    /// Puts a node into an edge, `at` bytes behind its beginning.
-    fn split(&mut self, node: usize, edge: usize, at: usize) {
-        let middle = self.nodes.len();
-        let (label, child) = &mut self.nodes[node].edges[edge];
-        let tail = label.split_off(at);
-        let below = std::mem::replace(child, middle);
-        self.nodes.push(Node { edges: vec![(tail, below)], positions: Vec::new() });
-    }
-
-    fn walk(&self, mut text: &[u8], found: &mut Vec<u32>) {
-        let mut node = &self.nodes[0];
-        loop {
-            found.extend_from_slice(&node.positions);
-            let Some(first) = text.first() else { return };
-            let Some((label, child)) = node.edges.iter().find(|(label, _)| label[0] == *first)
-            else {
-                return;
-            };
-            let Some(rest) = text.strip_prefix(label.as_slice()) else { return };
-            text = rest;
-            node = &self.nodes[*child];
-        }
-    }
-}
-
 /// Literals under pieces of them.
 #[derive(Debug, Default)]
 struct Grams {
-    /// One bit for each hash of a piece: most probes end here, in the first-level cache.
-    bits: Vec<u64>,
+    /// One bit for each hash of a piece: most probes end here, in the first-level cache. None: there
+    /// are no pieces.
+    bits: Option<Box<[u64; BITS / 64]>>,
     /// Piece → where it stands in which literals: (literal, offset of the piece in it).
     pieces: FxHashMap<u32, Vec<(u32, u32)>>,
     literals: Vec<(Vec<u8>, u32)>,
@@ -333,9 +441,6 @@ struct Grams {
 
 impl Grams {
     fn insert(&mut self, literal: &[u8], position: u32) {
-        if self.bits.is_empty() {
-            self.bits = vec![0; BITS / 64];
-        }
         let number = self.literals.len() as u32;
         self.literals.push((literal.to_vec(), position));
         let width = literal.len().min(WINDOW);
@@ -344,7 +449,8 @@ impl Grams {
         for offset in start..=start + width - GRAM {
             let piece = piece(literal, offset);
             let bit = hash(piece);
-            self.bits[bit / 64] |= 1 << (bit % 64);
+            let bits = self.bits.get_or_insert_with(|| Box::new([0; BITS / 64]));
+            bits[bit / 64] |= 1 << (bit % 64);
             self.pieces.entry(piece).or_default().push((number, offset as u32));
         }
     }
@@ -362,17 +468,19 @@ impl Grams {
     }
 
     fn scan(&self, text: &[u8], stride: usize, found: &mut Vec<u32>) {
-        if self.bits.is_empty() {
-            return;
-        }
-        let mut at = 0;
-        while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<GRAM>()) {
+        let Some(bits) = &self.bits else { return };
+        let mut probe = |at: usize, chunk: &[u8; GRAM]| {
             let piece = u32::from_le_bytes(*chunk);
             let bit = hash(piece);
-            if self.bits[bit / 64] >> (bit % 64) & 1 == 1 {
+            if bits[bit / 64] >> (bit % 64) & 1 == 1 {
                 self.hit(text, at, piece, found);
             }
-            at += stride;
+        };
+        if stride == GRAM {
+            let chunks = text.as_chunks().0.iter();
+            chunks.enumerate().for_each(|(number, chunk)| probe(number * GRAM, chunk));
+        } else {
+            text.array_windows().enumerate().for_each(|(at, chunk)| probe(at, chunk));
         }
     }
 

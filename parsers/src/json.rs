@@ -12,67 +12,106 @@ pub(crate) fn write_string(out: &mut Out, text: &[u8]) {
 
 /// As [`write_string`], without the quotes.
 pub(crate) fn write_content(out: &mut Out, text: &[u8]) {
-    let mut rest = text;
-    loop {
-        let special = match rest.first_chunk::<8>() {
-            Some(block) => {
-                let special = specials(u64::from_le_bytes(*block));
-                let plain = swar::place(special);
-                out.block(block, plain);
-                rest = &rest[plain..];
-                if special == 0 {
-                    continue;
-                }
-                rest[0]
-            }
+    let mut at = 0;
+    while at < text.len() {
+        let rest = &text[at..];
+        let (block, len) = match rest.first_chunk() {
+            Some(block) => (*block, swar::BYTES),
             None => {
-                let Some((byte, behind)) = rest.split_first() else { return };
-                if !is_special(*byte) {
-                    out.byte(*byte);
-                    rest = behind;
-                    continue;
-                }
-                *byte
+                let mut block = [b' '; swar::BYTES];
+                block[..rest.len()].copy_from_slice(rest);
+                (block, rest.len())
             }
         };
-        if special.is_ascii() {
-            escape(out, special);
-            rest = &rest[1..];
-        } else {
-            let run = rest.iter().position(u8::is_ascii).unwrap_or(rest.len());
-            for chunk in rest[..run].utf8_chunks() {
-                out.text(chunk.valid().as_bytes());
-                if !chunk.invalid().is_empty() {
-                    out.text("\u{fffd}".as_bytes());
-                }
-            }
-            rest = &rest[run..];
+        at += write_block(out, u64::from_le_bytes(block), len);
+        if at < text.len() && !is_written(text[at]) {
+            at += write_other(out, &text[at..]);
         }
     }
 }
 
-/// Whether all of `text` is written as it is.
-pub(crate) fn is_plain(text: &[u8]) -> bool {
-    // Without an early end, so that the compiler compares many bytes at once.
-    !text.iter().fold(false, |any, byte| any | is_special(*byte))
+/// Whether [`write_block`] can write this byte.
+fn is_written(byte: u8) -> bool {
+    !is_special(byte) || matches!(byte, b'"' | b'\\')
+}
+
+/// Writes the first `len` bytes of a block, quotes and backslashes among them, up to one that needs
+/// more; returns how many.
+#[inline]
+fn write_block(out: &mut Out, mut block: u64, len: usize) -> usize {
+    let mut special = specials(block);
+    let mut left = len;
+    loop {
+        let plain = swar::place(special);
+        if plain >= left {
+            out.block(&block.to_le_bytes(), left);
+            return len;
+        }
+        let byte = block.to_le_bytes()[plain];
+        if !matches!(byte, b'"' | b'\\') {
+            out.block(&block.to_le_bytes(), plain);
+            return len - left + plain;
+        }
+        // Up to the byte and over it.
+        let mut escaped = [0; swar::BYTES + 2];
+        escaped[..swar::BYTES].copy_from_slice(&block.to_le_bytes());
+        escaped[plain..plain + 2].copy_from_slice(&[b'\\', byte]);
+        out.block(&escaped, plain + 2);
+        left -= plain + 1;
+        if left == 0 {
+            return len;
+        }
+        block >>= 8 * (plain + 1);
+        special >>= 8 * (plain + 1);
+    }
+}
+
+/// Writes the control character, or what is not ASCII, at the start of `text`; returns its length.
+fn write_other(out: &mut Out, text: &[u8]) -> usize {
+    if text[0].is_ascii() {
+        escape(out, text[0]);
+        return 1;
+    }
+    let run = text.iter().position(u8::is_ascii).unwrap_or(text.len());
+    for chunk in text[..run].utf8_chunks() {
+        out.text(chunk.valid().as_bytes());
+        if !chunk.invalid().is_empty() {
+            out.text("\u{fffd}".as_bytes());
+        }
+    }
+    run
+}
+
+/// Whether all of the first `len` bytes of `padded` are written as they are. Behind them stand at least
+/// a block's bytes more that are written as they are.
+pub(crate) fn is_plain(padded: &[u8], len: usize) -> bool {
+    // Without an early end and in whole blocks, so that the compiler compares many bytes at once.
+    const BLOCK: usize = 16;
+    let blocks = &padded[..len.next_multiple_of(BLOCK)];
+    !blocks.iter().fold(false, |any, byte| any | is_special(*byte))
 }
 
 /// Control characters, quote, backslash, and what is not ASCII.
 fn is_special(byte: u8) -> bool {
-    (byte.wrapping_sub(0x20) >= 0x60) | (byte == b'"') | (byte == b'\\')
+    // As a signed number, what is not ASCII is less than any control character.
+    (byte.cast_signed() < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
-/// The bytes of the block that are special, as [`swar`] tells it.
+/// The bytes of the block that are special: the highest bit of each is set, and no other.
 fn specials(block: u64) -> u64 {
-    let controls = swar::less(block, b' ') | swar::high(block);
-    controls | swar::equal(block, b'"') | swar::equal(block, b'\\')
+    const EACH: u64 = u64::from_ne_bytes([1; swar::BYTES]);
+    const LOW: u64 = EACH * 0x7f;
+    // No sum carries into the byte above, so every bit is right.
+    let low = block & LOW;
+    let no_control = low + EACH * (0x80 - 0x20);
+    let no_quote = (low ^ (EACH * u64::from(b'"'))) + LOW;
+    let no_backslash = (low ^ (EACH * u64::from(b'\\'))) + LOW;
+    (!(no_control & no_quote & no_backslash) | block) & !LOW
 }
 
 fn escape(out: &mut Out, byte: u8) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     match byte {
-        b'"' => out.array(b"\\\""),
-        b'\\' => out.array(b"\\\\"),
         b'\n' => out.array(b"\\n"),
         b'\r' => out.array(b"\\r"),
         b'\t' => out.array(b"\\t"),
@@ -95,6 +134,9 @@ mod tests {
             "",
             "plain",
             "exactly 16 bytes",
+            "\"\"\"\"\"\"\"\"\"\"",
+            r#"{"key":"value","k\\ey":"\"v\""}"#,
+            "\"\u{1}\\é\"\"\u{80}",
             "a\"b\\c\n\r\t\u{1}\u{1f}",
             "sixteen bytes and ünï\u{2028} and a \"quote\" behind them",
             "a line that is longer than two blocks, \\ and has it late",
@@ -106,8 +148,15 @@ mod tests {
                 let value: String = serde_json::from_slice(out.written()).unwrap();
                 assert_eq!(value, text[start..]);
                 let as_it_is = out.written()[1..=text.len() - start] == text.as_bytes()[start..];
-                assert!(!is_plain(&text.as_bytes()[start..]) || as_it_is, "{text}");
+                let padded = format!("{}{}", &text[start..], " ".repeat(16));
+                let plain = as_it_is && text[start..].is_ascii();
+                assert_eq!(is_plain(padded.as_bytes(), text.len() - start), plain, "{text}");
             }
+        }
+        for byte in 0..=255 {
+            let block = u64::from_le_bytes([b'a', byte, byte, b'b', b'~', byte, b'c', byte]);
+            let expected = if is_special(byte) { 0x8000_8000_0080_8000 } else { 0 };
+            assert_eq!(specials(block), expected, "{byte}");
         }
         let mut out = Out::default();
         write_string(&mut out, b"a\xff\xfe\"b");

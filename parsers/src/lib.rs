@@ -13,6 +13,8 @@
 mod atomic;
 pub mod check;
 pub mod convert;
+mod decide;
+mod direction;
 mod dispatch;
 mod ecs;
 mod engine;
@@ -25,6 +27,7 @@ mod heads;
 mod index;
 mod ip;
 mod json;
+mod landmark;
 mod lead;
 mod loader;
 mod matcher;
@@ -49,7 +52,7 @@ pub use engine::{
     Attempt, Disposition, LineContext, Parsed, Parser, RuleCounts, Step, write_event,
 };
 pub use explain::{Explanation, Stop, Tried};
-pub use loader::Loaded;
+pub use loader::{Loaded, pack_texts};
 pub use outline::{Outline, Source};
 pub use rule::{DROP_REASONS_MAX, RuleSet, Sample};
 pub use time::Zone;

@@ -63,7 +63,7 @@ impl Out {
                 room.copy_from_slice(bytes);
                 self.len += used;
             }
-            None => self.text(&bytes[..used]),
+            None => self.long(&bytes[..used]),
         }
     }
 
@@ -84,8 +84,38 @@ impl Out {
             room.copy_from_slice(block);
             self.len += len;
         } else {
-            self.text(&source[start..start + len]);
+            self.long(&source[start..start + len]);
         }
+    }
+
+    /// Appends a short beginning, a short text and a shorter end, of which `end_len` bytes count, all
+    /// at once; the first two are parts of sources that go on for [`PAD`] bytes behind them. `false`, and
+    /// nothing is done, if they are longer or there is no room.
+    #[inline]
+    pub(crate) fn short_member(
+        &mut self,
+        (keys, key, key_len): (&[u8], usize, usize),
+        (source, start, len): (&[u8], usize, usize),
+        (end, end_len): (&[u8; 4], usize),
+    ) -> bool {
+        if key_len <= PAD
+            && len <= PAD
+            && let Some(opening) = keys.get(key..key + PAD)
+            && let Some(text) = source.get(start..start + PAD)
+            && let Some(room) = self.buffer.get_mut(self.len..self.len + 3 * PAD)
+        {
+            room[..PAD].copy_from_slice(opening);
+            room[key_len..key_len + PAD].copy_from_slice(text);
+            room[key_len + len..key_len + len + end.len()].copy_from_slice(end);
+            self.len += key_len + len + end_len;
+            return true;
+        }
+        false
+    }
+
+    #[inline(never)]
+    fn long(&mut self, text: &[u8]) {
+        self.text(text);
     }
 
     /// Appends what was written from `start` on once more.

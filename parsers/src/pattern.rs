@@ -10,12 +10,15 @@
 use crate::ecs::Type;
 use crate::fields::type_named;
 use crate::grok;
-use crate::index::Need;
+use crate::index::{Need, prefixes};
+use crate::landmark::Landmark;
 use crate::lead::Lead;
 use crate::span::{Outcome, Program, Scratch};
 use logweir_document::nearest;
 use memchr::memmem::Finder;
 use regex::bytes::{Regex, RegexBuilder};
+use regex_automata::nfa::thompson::{Compiler, Config as NfaConfig, NFA, WhichCaptures};
+use regex_automata::util::primitives::PatternID;
 use regex_syntax::hir::{Hir, HirKind};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -99,22 +102,48 @@ impl Expanded {
 
 /// A compiled pattern.
 ///
-/// What runs is the span program, if the pattern has one; the regex, tens of kilobytes of tables, is
-/// made again when it is first needed.
+/// It was examined once for its faults. What is kept is its text, for of all rules a host has lines
+/// for a few: what runs is made of it for the first line.
 #[derive(Debug)]
 pub(crate) struct Pattern {
-    pub(crate) program: Option<Program>,
-    source: String,
+    source: Box<str>,
     unicode: bool,
-    regex: OnceLock<Regex>,
     /// For each of [`Expanded::captures`], its group in the regex.
-    pub(crate) groups: Vec<usize>,
-    /// What a text must hold for it to match.
-    pub(crate) need: Need,
+    pub(crate) groups: Box<[usize]>,
+    machine: OnceLock<Box<Machine>>,
+    /// For what the span program cannot do: tens of kilobytes of tables.
+    regex: OnceLock<Regex>,
+}
+
+/// What runs of a pattern.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) program: Option<Program>,
+    /// Whether every match begins at the start of the text with a literal.
+    begins: bool,
     /// If it begins at the start of the text or behind a literal; for [`Pattern::is_match`].
     lead: Option<Lead>,
     /// The longest literal that every match holds.
     pub(crate) required: Option<Finder<'static>>,
+}
+
+impl Machine {
+    fn of(source: &str, unicode: bool) -> Self {
+        let hir = parse_hir(source, unicode);
+        let program = hir.as_ref().filter(|_| !unicode).and_then(Program::of);
+        Self {
+            begins: hir.as_ref().is_some_and(|hir| prefixes(hir).is_some()),
+            lead: program.as_ref().zip(hir.as_ref()).and_then(|(_, hir)| Lead::of(hir)),
+            required: hir.as_ref().and_then(required),
+            program,
+        }
+    }
+
+    /// Whether `text` holds the longest literal. Not asked where the program begins at the start of
+    /// the text with a literal: it ends at once if the text is another's.
+    pub(crate) fn may_match(&self, text: &[u8]) -> bool {
+        self.begins || self.required.as_ref().is_none_or(|part| part.find(text).is_some())
+    }
 }
 
 /// Expands and numbers `text`; `own` are the pack's fragments.
@@ -136,14 +165,13 @@ pub(crate) fn expand(text: &str, own: &BTreeMap<String, String>) -> Result<Expan
 
 /// Compiles what [`expand`] made.
 pub(crate) fn compile(expanded: &Expanded, unicode: bool) -> Result<Pattern, PatternFault> {
-    let fault = |error: regex::Error| match error {
-        regex::Error::CompiledTooBig(limit) => PatternFault::new(
+    let fault = |flaw: Flaw| match flaw {
+        Flaw::TooLarge(limit) => PatternFault::new(
             0,
             format!("compiles to more than {} KiB", limit >> 10),
             "use smaller repetitions and classes; a line costs its length times the pattern's size",
         ),
-        other => {
-            let text = other.to_string();
+        Flaw::Syntax(text) => {
             let last = text.lines().last().unwrap_or(&text).trim();
             let last = last.strip_prefix("error: ").unwrap_or(last).to_owned();
             let at = syntax_place(&expanded.regex).map_or(0, |offset| expanded.place(offset));
@@ -151,24 +179,13 @@ pub(crate) fn compile(expanded: &Expanded, unicode: bool) -> Result<Pattern, Pat
         }
     };
     let text = expanded.unmarked();
-    let regex = build(&text, unicode).map_err(fault)?;
+    let automaton = examine(&text, unicode).map_err(fault)?;
     expanded.check_atomic(unicode)?;
-    let groups = (0..expanded.captures.len())
-        .map(|n| {
-            let name = format!("g{n}");
-            regex.capture_names().position(|known| known == Some(&name)).unwrap_or(0)
-        })
-        .collect();
-    let hir = parse_hir(&text, unicode);
-    let need = hir.as_ref().map(Need::of).unwrap_or_default();
-    let required = hir.as_ref().and_then(required);
-    let program = hir.as_ref().filter(|_| !unicode).and_then(Program::of);
-    let lead = program.as_ref().zip(hir.as_ref()).and_then(|(_, hir)| Lead::of(hir));
-    let cell = OnceLock::new();
-    if program.is_none() {
-        let _ = cell.set(regex);
-    }
-    Ok(Pattern { program, source: text, unicode, regex: cell, groups, need, lead, required })
+    let group = |n| automaton.group_info().to_index(PatternID::ZERO, &format!("g{n}"));
+    let groups = (0..expanded.captures.len()).map(|n| group(n).unwrap_or(0)).collect();
+    let source = text.into();
+    let (machine, regex) = (OnceLock::new(), OnceLock::new());
+    Ok(Pattern { source, unicode, groups, machine, regex })
 }
 
 /// Where the regex is wrong, in bytes.
@@ -195,27 +212,73 @@ fn remedy_for(error: &str) -> &'static str {
     }
 }
 
+/// Why no regex can be made of a text.
+enum Flaw {
+    /// More than so many bytes.
+    TooLarge(usize),
+    Syntax(String),
+}
+
+/// Makes of a regex what its size is told by, the automata over bytes, forwards and backwards, and gives
+/// the first: whatever makes them, makes the regex, and it takes a fraction of the time and memory.
+fn examine(source: &str, unicode: bool) -> Result<NFA, Flaw> {
+    let hir = syntax(unicode).parse(source).map_err(|error| Flaw::Syntax(error.to_string()))?;
+    let compile = |config: NfaConfig| {
+        let config = config.utf8(false).nfa_size_limit(Some(size_max(unicode)));
+        let built = Compiler::new().configure(config).build_from_hir(&hir);
+        built.map_err(|error| match error.size_limit() {
+            Some(limit) => Flaw::TooLarge(limit),
+            None => Flaw::Syntax(error.to_string()),
+        })
+    };
+    compile(NfaConfig::new().which_captures(WhichCaptures::None).reverse(true))?;
+    compile(NfaConfig::new())
+}
+
 fn build(source: &str, unicode: bool) -> Result<Regex, regex::Error> {
     RegexBuilder::new(source)
         .unicode(unicode)
         .dot_matches_new_line(true)
-        .size_limit(if unicode { SIZE_MAX_UNICODE } else { SIZE_MAX })
+        .size_limit(size_max(unicode))
         .nest_limit(NESTING_MAX)
         .build()
 }
 
+/// What [`build`] reads a regex by.
+fn syntax(unicode: bool) -> regex_syntax::Parser {
+    regex_syntax::ParserBuilder::new()
+        .unicode(unicode)
+        .utf8(false)
+        .dot_matches_new_line(true)
+        .nest_limit(NESTING_MAX)
+        .build()
+}
+
+fn size_max(unicode: bool) -> usize {
+    if unicode { SIZE_MAX_UNICODE } else { SIZE_MAX }
+}
+
 impl Pattern {
-    /// Whether `text` holds the longest literal. Not asked where the program begins at the start of
-    /// the text with a literal: it ends at once if the text is another's.
-    pub(crate) fn may_match(&self, text: &[u8]) -> bool {
-        self.need.prefixes.is_some()
-            || self.required.as_ref().is_none_or(|part| part.find(text).is_some())
+    pub(crate) fn machine(&self) -> &Machine {
+        self.machine.get_or_init(|| Box::new(Machine::of(&self.source, self.unicode)))
+    }
+
+    /// What a text must hold for it to match; made anew for whoever builds an index.
+    pub(crate) fn need(&self) -> Need {
+        parse_hir(&self.source, self.unicode).as_ref().map(Need::of).unwrap_or_default()
+    }
+
+    /// What a text must hold one of for it to match; none if nothing of the kind is known. Made anew.
+    pub(crate) fn landmarks(&self) -> Vec<Landmark> {
+        let hir = parse_hir(&self.source, self.unicode);
+        hir.as_ref().map(Landmark::all_of).unwrap_or_default()
     }
 
     /// Whether `text` matches; the captures are of no interest.
     pub(crate) fn is_match(&self, text: &[u8], scratch: &mut Scratch) -> bool {
-        let outcome = match (&self.lead, &self.program) {
-            (_, Some(_)) if !self.may_match(text) => Outcome::NoMatch,
+        let machine = self.machine();
+        let outcome = match (&machine.lead, &machine.program) {
+            (_, Some(_)) if !machine.may_match(text) => Outcome::NoMatch,
             (Some(lead), _) => lead.search(text, scratch),
             (None, Some(program)) => program.search(text, scratch),
             (None, None) => Outcome::OutOfFuel,
@@ -236,11 +299,12 @@ impl Pattern {
     pub(crate) fn searcher(&self) -> impl FnMut(&[u8]) + '_ {
         let mut scratch = Scratch::default();
         let mut locations = None;
+        let machine = self.machine();
         move |text| {
-            if !self.may_match(text) {
+            if !machine.may_match(text) {
                 return;
             }
-            let outcome = match &self.program {
+            let outcome = match &machine.program {
                 Some(program) => program.search(text, &mut scratch),
                 None => Outcome::OutOfFuel,
             };
@@ -258,7 +322,7 @@ impl Pattern {
 
     pub(crate) fn regex(&self) -> &Regex {
         self.regex.get_or_init(|| {
-            build(&self.source, self.unicode).expect("it was built when the rules were loaded")
+            build(&self.source, self.unicode).expect("it was examined when the rules were loaded")
         })
     }
 }
@@ -328,13 +392,7 @@ fn mark(number: usize) -> String {
 }
 
 fn parse_hir(regex: &str, unicode: bool) -> Option<Hir> {
-    regex_syntax::ParserBuilder::new()
-        .unicode(unicode)
-        .utf8(false)
-        .dot_matches_new_line(true)
-        .build()
-        .parse(regex)
-        .ok()
+    syntax(unicode).parse(regex).ok()
 }
 
 /// Look-around that only asks for an edge, and what asks for the same in a linear engine.
@@ -634,6 +692,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_examined_without_a_fault_can_be_built() {
+        let mut both = [0, 0];
+        for unicode in [false, true] {
+            for times in (0..400).map(|n| 1 + 16 * n) {
+                for piece in ["[a-z0-9_.-]", r"\w+?", "(?:ab|cd|e.)", "(?i:straße)", "x"] {
+                    let regex = format!("^(?:{piece}){{1,{times}}}b");
+                    let examined = examine(&regex, unicode).is_ok();
+                    assert!(!examined || build(&regex, unicode).is_ok(), "{regex} {unicode}");
+                    both[usize::from(examined)] += 1;
+                }
+            }
+        }
+        assert!(both.iter().all(|count| *count > 100), "{both:?}");
+        for wrong in ["a(", "[z-a]", "(?P<g0>a)(?P<g0>b)", r"\p{Greek}", "(?=a)", r"\1"] {
+            assert!(examine(wrong, false).is_err() && build(wrong, false).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn captures_are_fields_in_regex_and_grok() {
         check(r"^(?<source.ip>\S+) (?P<x:int>\d+)$", "::1 5", &[("source.ip", "::1"), ("x", "5")]);
         check(
@@ -709,15 +786,15 @@ mod tests {
     fn signatures_match_what_their_regexes_match() {
         let rules = crate::RuleSet::shipped();
         let signatures = rules.packs.iter().filter_map(|pack| pack.applies.signature.as_ref());
-        let patterns: Vec<&Pattern> = signatures.map(|signature| &signature.pattern).collect();
-        let leads = patterns.iter().filter(|pattern| pattern.lead.is_some()).count();
+        let patterns: Vec<(&Pattern, Need)> = signatures.map(|p| (p, p.need())).collect();
+        let leads = patterns.iter().filter(|(pattern, _)| pattern.machine().lead.is_some()).count();
         let mut scratch = Scratch::default();
         let mut matched = 0;
         for (_, sample) in rules.samples() {
             let line = sample.line.as_bytes();
             let behind = memchr::memmem::find_iter(line, b": ").map(|at| &line[at + 2..]);
             for text in std::iter::once(line).chain(behind.take(2)) {
-                for pattern in &patterns {
+                for (pattern, need) in &patterns {
                     let expected = pattern.regex().is_match(text);
                     assert_eq!(
                         pattern.is_match(text, &mut scratch),
@@ -726,7 +803,7 @@ mod tests {
                         pattern.source(),
                         text.escape_ascii()
                     );
-                    assert!(!expected || pattern.need.met_by(text), "{}", pattern.source());
+                    assert!(!expected || need.met_by(text), "{}", pattern.source());
                     matched += usize::from(expected);
                 }
             }
@@ -743,7 +820,7 @@ mod tests {
             (r"x(?:opened|closed)? from", Some(" from")),
         ] {
             let compiled = compile(&expand(pattern, &BTreeMap::new()).unwrap(), false).unwrap();
-            let needle = compiled.required.as_ref().map(Finder::needle);
+            let needle = compiled.machine().required.as_ref().map(Finder::needle);
             assert_eq!(needle, literal.map(str::as_bytes), "{pattern}");
         }
     }
@@ -752,14 +829,14 @@ mod tests {
     fn literals_are_found() {
         let pattern =
             |text: &str| compile(&expand(text, &BTreeMap::new()).unwrap(), false).unwrap();
-        let prefixes = pattern("^(?:Accepted|Failed) x").need.prefixes.unwrap();
+        let prefixes = pattern("^(?:Accepted|Failed) x").need().prefixes.unwrap();
         assert!(
             prefixes.iter().all(|p| p.starts_with(b"Acc") || p.starts_with(b"Fai")),
             "{prefixes:?}"
         );
-        assert!(pattern("abc").need.prefixes.is_none());
+        assert!(pattern("abc").need().prefixes.is_none());
         assert_eq!(
-            pattern(r"\d+ connection (?<a>\S+)").required.unwrap().needle(),
+            pattern(r"\d+ connection (?<a>\S+)").machine().required.as_ref().unwrap().needle(),
             b" connection "
         );
     }

@@ -1,5 +1,6 @@
 //! Rules and packs as they are run: everything by number, everything rendered that can be.
 
+use crate::direction::Network;
 use crate::ecs::{Kind, Type};
 use crate::event::Constant;
 use crate::fields::{FieldId, FieldTable, Relation};
@@ -9,12 +10,12 @@ use crate::out::{Out, PAD};
 use crate::pattern::Pattern;
 use crate::plan::Plan;
 use crate::sub::{CsvOptions, KvOptions};
-use crate::time::{TimeFormat, Zone};
+use crate::time::{TimeContext, TimeFormat, Zone};
 use crate::transform::Transform;
 use logweir_document::Span;
 use memchr::memmem::Finder;
 use rustc_hash::FxHashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// How many reasons for drops a rule set may have: each is a counter of every source.
 pub const DROP_REASONS_MAX: usize = 64;
@@ -29,12 +30,15 @@ pub(crate) struct Rule {
     /// The number of its first pattern among those of all rules.
     pub(crate) first_pattern: usize,
     /// Tried in order; empty: the rule has no pattern.
-    pub(crate) patterns: Vec<(Pattern, Vec<FieldId>)>,
-    /// One for each pattern if the rule needs no table of fields; else none.
-    pub(crate) plans: Vec<Plan>,
+    pub(crate) patterns: Box<[(Pattern, Box<[FieldId]>)]>,
+    /// See [`Rule::plan`]; made for the first line.
+    pub(crate) plans: OnceLock<Box<[Option<Plan>]>>,
     pub(crate) on: On,
     pub(crate) parse: Vec<SubParse>,
+    /// First those that do not depend on what the rule itself takes from the line.
     pub(crate) when: Vec<Condition>,
+    /// How many of them these are.
+    pub(crate) known_before: usize,
     pub(crate) then: Option<Then>,
     pub(crate) maps: Vec<ValueMap>,
     /// Constants that nothing else in the rule concerns.
@@ -44,12 +48,17 @@ pub(crate) struct Rule {
     pub(crate) transforms: Vec<(FieldId, Vec<Transform>)>,
     pub(crate) times: Vec<TimeRule>,
     pub(crate) action: Option<Action>,
-    pub(crate) null_values: Vec<Vec<u8>>,
+    /// The pack's.
+    pub(crate) null_values: Arc<[Vec<u8>]>,
     /// What follows the fields of an event of this rule, up to the beginning of the original line:
     /// the block, the rule's name and `"event.original":"`; behind it there is [`PAD`].
-    pub(crate) tail: Vec<u8>,
-    pub(crate) samples: Vec<Sample>,
+    pub(crate) tail: Box<[u8]>,
+    /// None in a set that was loaded to be run only.
+    pub(crate) samples: Box<[Sample]>,
 }
+
+/// Values by texts; rules of a pack often have the same ones, and then share them.
+pub(crate) type ByText<V> = Arc<FxHashMap<Box<[u8]>, V>>;
 
 /// What a rule's patterns are matched against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +72,7 @@ pub(crate) enum On {
 pub(crate) struct SubParse {
     pub(crate) form: Form,
     pub(crate) on: On,
-    pub(crate) fields: FxHashMap<Vec<u8>, Option<FieldId>>,
+    pub(crate) fields: ByText<Option<FieldId>>,
     /// Where keys that are not in `fields` are kept.
     pub(crate) rest: Option<Vec<u8>>,
     pub(crate) optional: bool,
@@ -103,19 +112,40 @@ pub(crate) struct Then {
 pub(crate) struct ValueMap {
     pub(crate) from: FieldId,
     pub(crate) into: FieldId,
-    pub(crate) exact: FxHashMap<Vec<u8>, u32>,
+    pub(crate) exact: ByText<u32>,
     pub(crate) others: Vec<(Matcher, u32)>,
     pub(crate) default: Option<u32>,
 }
 
-#[derive(Debug)]
+impl ValueMap {
+    /// The number of the constant that stands for the value of `from`.
+    pub(crate) fn constant(&self, value: Option<&[u8]>) -> Option<u32> {
+        let Some(value) = value else {
+            return self.default.filter(|_| self.from != self.into);
+        };
+        let among = || self.others.iter().find(|(matcher, _)| matcher.matches(value));
+        let found = self.exact.get(value).copied();
+        found.or_else(|| among().map(|(_, number)| *number)).or(self.default)
+    }
+}
+
+#[derive(Debug, Clone)]
 pub(crate) enum SetValue {
     /// By its number.
     Constant(u32),
     Template(Vec<Part>),
+    /// Which way traffic goes, from the first of these to the second.
+    Direction([End; 2]),
 }
 
-#[derive(Debug)]
+/// An end of traffic as a rule may have captured it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct End {
+    pub(crate) ip: FieldId,
+    pub(crate) address: FieldId,
+}
+
+#[derive(Debug, Clone)]
 pub(crate) enum Part {
     Text(Vec<u8>),
     Field(FieldId),
@@ -126,7 +156,33 @@ pub(crate) struct TimeRule {
     pub(crate) from: Vec<Part>,
     pub(crate) formats: Vec<TimeFormat>,
     pub(crate) zone: Option<Zone>,
+    /// The zone of the header's time goes before `zone`.
+    pub(crate) header_zone: bool,
+    /// A duration in nanoseconds by which the time is moved; without its value there is no time.
+    pub(crate) shift: Option<Shift>,
     pub(crate) into: FieldId,
+}
+
+impl TimeRule {
+    /// Reads a text that `from` has given; the time is not moved yet.
+    pub(crate) fn read(&self, text: &[u8], context: &TimeContext<'_>) -> Option<i64> {
+        let text = text.trim_ascii();
+        self.formats.iter().find_map(|format| format.parse(text, context))
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shift {
+    Later(FieldId),
+    Earlier(FieldId),
+}
+
+impl Shift {
+    pub(crate) fn by(self) -> FieldId {
+        match self {
+            Self::Later(field) | Self::Earlier(field) => field,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -154,14 +210,14 @@ pub struct Sample {
 /// Rules that are tried in order.
 #[derive(Debug, Default)]
 pub(crate) struct RuleList {
-    rules: Vec<usize>,
-    index: LiteralIndex,
+    rules: Box<[usize]>,
+    /// Made for the first text: of all packs, a host has lines for a few.
+    index: OnceLock<Box<LiteralIndex>>,
 }
 
 impl RuleList {
-    pub(crate) fn new(numbers: Vec<usize>, rules: &[Rule]) -> Self {
-        let needs: Vec<Need> = numbers.iter().map(|number| rules[*number].need()).collect();
-        Self { rules: numbers, index: LiteralIndex::new(&needs) }
+    pub(crate) fn new(numbers: Vec<usize>) -> Self {
+        Self { rules: numbers.into(), index: OnceLock::new() }
     }
 
     /// The rules' numbers, in their order.
@@ -169,15 +225,23 @@ impl RuleList {
         &self.rules
     }
 
-    /// Calls `visit` with the rules that may match `text`, in order, until it returns `true`;
-    /// returns whether it did. `found` is working space.
-    pub(crate) fn visit(
-        &self,
-        text: &[u8],
-        found: &mut Vec<u32>,
-        mut visit: impl FnMut(usize) -> bool,
-    ) -> bool {
-        self.index.visit(text, found, |position| visit(self.rules[position as usize]))
+    /// The index over the list, whose positions [`RuleList::number`] knows. `rules` are those of the
+    /// set.
+    #[inline]
+    pub(crate) fn index(&self, rules: &[Rule]) -> &LiteralIndex {
+        self.index.get_or_init(|| self.index_of(rules))
+    }
+
+    /// The rule at a position.
+    #[inline]
+    pub(crate) fn number(&self, position: u32) -> usize {
+        self.rules[position as usize]
+    }
+
+    #[cold]
+    fn index_of(&self, rules: &[Rule]) -> Box<LiteralIndex> {
+        let needs: Vec<Need> = self.rules.iter().map(|number| rules[*number].need()).collect();
+        Box::new(LiteralIndex::new(&needs))
     }
 }
 
@@ -185,15 +249,37 @@ impl RuleList {
 pub(crate) const ORIGINAL: &[u8] = b"\"event.original\":\"";
 
 impl Rule {
+    /// Gives back what its lists have in reserve: there are thousands of them.
+    pub(crate) fn shrink(&mut self) {
+        self.parse.shrink_to_fit();
+        self.when.shrink_to_fit();
+        self.maps.shrink_to_fit();
+        self.sets.shrink_to_fit();
+        self.transforms.shrink_to_fit();
+        self.times.shrink_to_fit();
+    }
+
+    /// How to write what one of the patterns captures, unless that needs the table of fields. `set` is
+    /// that of the rule.
+    pub(crate) fn plan(&self, pattern: usize, set: &RuleSet) -> Option<&Plan> {
+        self.plans.get_or_init(|| Plan::all_of(self, set))[pattern].as_ref()
+    }
+
+    /// Whether what matches is known before the event's fields are: the patterns come first and look
+    /// at the line.
+    pub(crate) fn begins_with_pattern(&self) -> bool {
+        self.known_before == 0 && !self.patterns.is_empty() && !matches!(self.on, On::Field(_))
+    }
+
     /// Renders the tail, once the block is known.
     pub(crate) fn seal(&mut self) {
-        let tail = &mut self.tail;
-        tail.clone_from(&self.block.members);
+        let mut tail = std::mem::take(&mut self.block.members);
         tail.extend_from_slice(b"\"logweir.rule\":\"");
-        logweir_record::write_escaped(tail, self.id.as_bytes());
+        logweir_record::write_escaped(&mut tail, self.id.as_bytes());
         tail.extend_from_slice(b"\",");
         tail.extend_from_slice(ORIGINAL);
         tail.extend_from_slice(&[0; PAD]);
+        self.tail = tail.into();
     }
 
     pub(crate) fn write_tail(&self, out: &mut Out) {
@@ -205,14 +291,15 @@ impl Rule {
         if self.on != On::Message {
             return Need::default();
         }
-        Need::any_of(self.patterns.iter().map(|(pattern, _)| &pattern.need))
+        let needs: Vec<Need> = self.patterns.iter().map(|(pattern, _)| pattern.need()).collect();
+        Need::any_of(needs.iter())
     }
 }
 
 /// The members that are the same for every event of a rule, in one piece of JSON.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
-    /// `"name":value,` for each.
+    /// `"name":value,` for each, until the tail is rendered.
     pub(crate) members: Vec<u8>,
     pub(crate) fields: Vec<FieldId>,
     /// Whether the fields have to be marked as set, because something else may look at them.
@@ -220,6 +307,10 @@ pub(crate) struct Block {
     /// Whether `event.dataset`, `event.module` and `event.kind` are among them.
     pub(crate) complete: bool,
 }
+
+/// The priority from which on a pack knows a product; below it stand packs for what no product's pack
+/// takes.
+const PRIORITY_LAST_RESORT: u64 = 10;
 
 /// A pack: which lines are its, and its rules.
 #[derive(Debug)]
@@ -242,7 +333,7 @@ pub(crate) struct Applies {
     pub(crate) contains: Vec<Finder<'static>>,
     /// `"key"` for each.
     pub(crate) json_keys: Vec<Finder<'static>>,
-    pub(crate) signature: Option<Signature>,
+    pub(crate) signature: Option<Pattern>,
     pub(crate) syslog: bool,
 }
 
@@ -252,20 +343,17 @@ impl Applies {
     }
 }
 
-#[derive(Debug)]
-pub(crate) struct Signature {
-    pub(crate) pattern: Pattern,
-}
-
 /// All rules, ready to run; immutable and shared by all threads.
 #[derive(Debug)]
 pub struct RuleSet {
     pub(crate) fields: FieldTable,
     pub(crate) constants: Vec<Constant>,
-    pub(crate) rules: Vec<Rule>,
-    pub(crate) packs: Vec<Pack>,
-    pub(crate) chains: Vec<RuleList>,
+    pub(crate) rules: Box<[Rule]>,
+    pub(crate) packs: Box<[Pack]>,
+    pub(crate) chains: Box<[RuleList]>,
     pub(crate) drop_reasons: Vec<String>,
+    /// Those that packs name, see [`crate::direction`].
+    pub(crate) internal_networks: Vec<Network>,
     pub(crate) header: HeaderFields,
     pub(crate) words: Words,
     /// How many patterns all rules have.
@@ -284,6 +372,10 @@ pub(crate) struct Words {
     /// By their codes.
     pub(crate) severities: Vec<u32>,
     pub(crate) facilities: Vec<u32>,
+    /// `1` of `log.syslog.version`, the only one so far.
+    pub(crate) version: u32,
+    /// By [`crate::direction::Direction`].
+    pub(crate) directions: Vec<u32>,
 }
 
 /// The fields that the syslog header fills.
@@ -300,6 +392,7 @@ pub(crate) struct HeaderFields {
     pub(crate) syslog_hostname: FieldId,
     pub(crate) syslog_program: FieldId,
     pub(crate) syslog_pid: FieldId,
+    pub(crate) version: FieldId,
     pub(crate) priority: FieldId,
     pub(crate) facility_code: FieldId,
     pub(crate) facility_name: FieldId,
@@ -331,6 +424,7 @@ impl HeaderFields {
             syslog_hostname: field("log.syslog.hostname"),
             syslog_program: field("log.syslog.appname"),
             syslog_pid: field("log.syslog.procid"),
+            version: field("log.syslog.version"),
             priority: field("log.syslog.priority"),
             facility_code: field("log.syslog.facility.code"),
             facility_name: field("log.syslog.facility.name"),
@@ -369,16 +463,29 @@ impl RuleSet {
         (file, span.line)
     }
 
-    /// Whether a rule is of a pack for any syslog line: what it matches, nothing knows.
+    /// Whether a rule is of a pack for any line of a kind: any syslog line, or a priority below
+    /// [`PRIORITY_LAST_RESORT`]. What it matches, nothing knows.
     #[must_use]
     pub fn is_last_resort(&self, rule: usize) -> bool {
-        self.packs[self.rules[rule].pack].applies.syslog
+        let pack = &self.packs[self.rules[rule].pack];
+        pack.applies.syslog || pack.priority < PRIORITY_LAST_RESORT
     }
 
     /// The dataset of a pack by its number.
     #[must_use]
     pub fn dataset(&self, pack: usize) -> &str {
         &self.packs[pack].dataset
+    }
+
+    /// The datasets of the packs for the lines of a program, in the order of the packs' names.
+    #[must_use]
+    pub fn datasets_of_program(&self, program: &str) -> Vec<&str> {
+        let fits = |pack: &&Pack| pack.applies.names_program(program.as_bytes());
+        let mut datasets: Vec<&str> =
+            self.packs.iter().filter(fits).map(|pack| pack.dataset.as_str()).collect();
+        datasets.sort_unstable();
+        datasets.dedup();
+        datasets
     }
 
     /// The name and the dataset of a pack by its number.

@@ -7,7 +7,10 @@ use crate::engine::{Disposition, LineContext, Parser, write_event};
 use crate::explain;
 use crate::rule::{Action, RuleSet, Sample};
 use crate::time::{TimeContext, Zone};
+use serde::Deserializer as _;
+use serde::de::{MapAccess, Visitor};
 use serde_json::{Map, Value};
+use std::fmt;
 use std::sync::Arc;
 
 /// When sample lines count as read: 2026-07-01T00:00:00Z, so that years that lines leave out do not
@@ -38,6 +41,39 @@ pub struct Outcome {
     pub notes: Vec<String>,
 }
 
+impl Outcome {
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.differences.is_empty()
+    }
+}
+
+/// The place, the line, each difference and each note, on lines of their own.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, line) = &self.place;
+        writeln!(f, "{file}:{line}: {}\n  line: {}", self.rule, visible(&self.line))?;
+        for Difference { field, expected, got } in &self.differences {
+            let (expected, got) = (shown(expected), shown(got));
+            writeln!(f, "  {field}\n    expected {expected}\n    got      {got}")?;
+        }
+        self.notes.iter().try_for_each(|note| writeln!(f, "  note: {}", visible(note)))
+    }
+}
+
+/// A value of a difference, for people.
+#[must_use]
+pub fn shown(value: &Option<Value>) -> String {
+    value.as_ref().map_or_else(|| "nothing".to_owned(), Value::to_string)
+}
+
+/// Control characters as escapes, so that a sample cannot steer the terminal.
+fn visible(line: &str) -> String {
+    line.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect()
+}
+
 /// Runs every sample of `rules`, in the order of the rules.
 #[must_use]
 pub fn run(rules: &Arc<RuleSet>) -> Vec<Outcome> {
@@ -56,12 +92,18 @@ fn outcome(parser: &mut Parser, number: usize, sample: &Sample) -> Outcome {
     let mut out = Vec::new();
     let parsed = write_event(parser, sample.line.as_bytes(), &context, &mut out);
     let rules = parser.rules();
-    let mut event: Map<String, Value> = serde_json::from_slice(&out).unwrap_or_default();
+    let (mut event, twice) = members(&out);
     if let Some(reason) = dropped(rules, parsed.disposition) {
         event.insert("dropped".into(), reason.into());
     }
     let mut differences: Vec<Difference> =
         sample.expect.iter().filter_map(|(field, value)| compare(&event, field, value)).collect();
+    let once = |field: &String| event.get(field).cloned();
+    differences.extend(twice.into_iter().map(|(field, got)| Difference {
+        expected: once(&field),
+        got: Some(Value::Array(vec![got, once(&field).unwrap_or_default()])),
+        field,
+    }));
     let rule = &rules.rules[number];
     // A rule that goes on with a chain is seldom the innermost one itself.
     if parsed.rule != Some(number) && rule.then.is_none() {
@@ -93,6 +135,30 @@ fn outcome(parser: &mut Parser, number: usize, sample: &Sample) -> Outcome {
         differences,
         notes,
     }
+}
+
+/// The members of an event, and those that stand there once more, as they stand first. Readers of JSON
+/// take one of two without a word.
+fn members(event: &[u8]) -> (Map<String, Value>, Vec<(String, Value)>) {
+    struct Members;
+    impl<'de> Visitor<'de> for Members {
+        type Value = (Map<String, Value>, Vec<(String, Value)>);
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an event")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+            let (mut event, mut twice) = (Map::new(), Vec::new());
+            while let Some((name, value)) = members.next_entry::<String, Value>()? {
+                if let Some(first) = event.insert(name.clone(), value) {
+                    twice.push((name, first));
+                }
+            }
+            Ok((event, twice))
+        }
+    }
+    serde_json::Deserializer::from_slice(event).deserialize_map(Members).unwrap_or_default()
 }
 
 /// Why the event is not delivered. Of a sampling rule's lines, none counts as dropped here.
@@ -181,6 +247,12 @@ mod tests {
         ] {
             assert_eq!(same(field, &expected, &got), equal, "{field}: {expected} and {got}");
         }
+    }
+
+    #[test]
+    fn a_member_that_stands_twice_is_told() {
+        let (event, twice) = members(br#"{"a":1,"b":2,"a":[3]}"#);
+        assert_eq!((event["a"].clone(), twice), (json!([3]), vec![("a".to_owned(), json!(1))]));
     }
 
     #[test]

@@ -16,6 +16,23 @@ pub(crate) fn block(text: &[u8], at: usize) -> Option<u64> {
     text.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
+/// The block at `at`, with zeros where `text` has ended.
+#[inline(always)]
+pub(crate) fn load(text: &[u8], at: usize) -> u64 {
+    match block(text, at) {
+        Some(block) => block,
+        None => last(text, at),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn last(text: &[u8], at: usize) -> u64 {
+    let mut block = [0; BYTES];
+    block.iter_mut().zip(text.iter().skip(at)).for_each(|(to, from)| *to = *from);
+    u64::from_le_bytes(block)
+}
+
 /// Which byte of the block the lowest bit stands for; 8 if there is none.
 #[inline]
 pub(crate) fn place(found: u64) -> usize {
@@ -32,12 +49,6 @@ pub(crate) fn equal(block: u64, byte: u8) -> u64 {
 #[inline]
 pub(crate) fn less(block: u64, bound: u8) -> u64 {
     block.wrapping_sub(EACH * u64::from(bound)) & !block & HIGHEST
-}
-
-/// What is not ASCII.
-#[inline]
-pub(crate) fn high(block: u64) -> u64 {
-    block & HIGHEST
 }
 
 /// What is no decimal digit.
@@ -73,7 +84,6 @@ mod tests {
             assert_eq!(place(equal(block, byte)), first(&|other| other == byte), "{bytes:x?}");
             let bound = byte.min(128);
             assert_eq!(place(less(block, bound)), first(&|other| other < bound), "{bytes:x?}");
-            assert_eq!(place(high(block)), first(&|other| !other.is_ascii()), "{bytes:x?}");
             let digits = u64::from_le_bytes(bytes.map(|byte| byte ^ 0x10));
             let none = |other: u8| !(other ^ 0x10).is_ascii_digit();
             assert_eq!(place(no_digit(digits)), first(&none), "{bytes:x?}");
@@ -82,5 +92,7 @@ mod tests {
         assert!(!same(u64::from_le_bytes(*b"abcdefgh"), u64::from_le_bytes(*b"abcdxxxx"), 5));
         assert_eq!(block(b"1234567", 0), None);
         assert_eq!(block(b"12345678", 1), None);
+        assert_eq!(load(b"12345678", 1).to_le_bytes(), *b"2345678\0");
+        assert_eq!(load(b"1", 2), 0);
     }
 }

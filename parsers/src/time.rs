@@ -1,7 +1,8 @@
 //! Times in log lines: formats compiled once, parsed by hand, zones by `jiff`.
 //!
 //! A missing year is the latest one that does not put the time more than a month ahead of the time of
-//! reading; a missing zone is the context's. In a fold or gap of daylight saving, jiff's "compatible" choice is taken.
+//! reading; a missing zone is the context's. In a fold or gap of daylight saving, jiff's "compatible" choice is
+//! taken; `engine/unsure.rs` tells of folds.
 
 use crate::out::Out;
 use jiff::civil::DateTime;
@@ -47,6 +48,18 @@ impl Zone {
             },
         };
         Ok(Self { kind })
+    }
+
+    /// Whether it has the same offset at all times.
+    pub(crate) fn is_fixed(&self) -> bool {
+        matches!(self.kind, ZoneKind::Fixed(_))
+    }
+
+    /// Whether clocks show the time of this second, since 1970, at another one, too.
+    pub(crate) fn is_ambiguous(&self, unix_seconds: i64) -> bool {
+        let ZoneKind::Named(zone) = &self.kind else { return false };
+        jiff::Timestamp::from_second(unix_seconds)
+            .is_ok_and(|time| zone.to_ambiguous_timestamp(zone.to_datetime(time)).is_ambiguous())
     }
 
     fn unix_nanos(&self, date: Date, nanos_of_day: i64) -> Option<i64> {
@@ -437,6 +450,14 @@ pub(crate) fn rfc3339_prefix<'t>(
     Some((parts.resolve(context)?, known, rest))
 }
 
+/// The zone of the first time in a syslog header that names its offset as RFC 3339 has it.
+pub(crate) fn header_zone(header: &[u8]) -> Option<Zone> {
+    header.split(|byte| *byte == b' ').find_map(|word| {
+        let text = word.rsplit(|byte| *byte == b'>').next()?;
+        Some(Zone { kind: ZoneKind::Fixed(rfc3339(text)?.0.offset?) })
+    })
+}
+
 fn rfc3339(text: &[u8]) -> Option<(Parts, &[u8])> {
     let mut parts = Parts::default();
     let two = |at: usize| {
@@ -522,9 +543,9 @@ fn take_year<'t>(text: &'t [u8], parts: &mut Parts) -> Option<&'t [u8]> {
 /// ` 2026` behind the time.
 fn take_trailing_year<'t>(text: &'t [u8], parts: &mut Parts) -> Option<&'t [u8]> {
     let (year, after) = digits(text.strip_prefix(b" ")?, 4..=4)?;
-    let fits = parts.year.is_none()
-        && (1990..2100).contains(&year)
-        && matches!(after.first(), Some(b' ' | b':'));
+    // An address of IPv6 may begin with a year, too.
+    let ends = matches!(after, [b' ', ..] | [b':'] | [b':', b' ', ..]);
+    let fits = parts.year.is_none() && (1990..2100).contains(&year) && ends;
     fits.then(|| {
         parts.year = Some(year);
         after
@@ -652,34 +673,34 @@ fn rfc3339_text(unix_nanos: i64) -> ([u8; 30], usize) {
     (text, 21 + fraction)
 }
 
-/// Writes times as [`write_rfc3339`] does; the day is remembered, because most are of one day.
+/// Writes times as [`write_rfc3339`] does; the minute is remembered, because lines of one file follow
+/// one another within it.
 #[derive(Debug, Default)]
 pub(crate) struct Stamp {
-    day: i64,
+    /// When the minute begins: nanoseconds since 1970.
+    minute: i64,
     /// The last time that was written; all zero before the first.
     text: [u8; 24],
 }
 
 impl Stamp {
     pub(crate) fn write(&mut self, unix_nanos: i64, out: &mut Out) {
-        const MILLI: i64 = 1_000_000;
-        let day = unix_nanos.div_euclid(86_400 * NANOS);
-        let nanos_of_day = unix_nanos.rem_euclid(86_400 * NANOS);
-        if nanos_of_day % MILLI != 0 || self.day != day || self.text[0] == 0 {
+        const MILLI: u64 = 1_000_000;
+        const MINUTE: i64 = 60 * NANOS;
+        let nanos = unix_nanos.wrapping_sub(self.minute).cast_unsigned();
+        let (millis, finer) = (nanos / MILLI, nanos % MILLI);
+        if millis >= 60_000 || finer != 0 || self.text[0] == 0 {
             let (text, len) = rfc3339_text(unix_nanos);
-            if let Ok(whole) = text[..len].try_into() {
-                (self.day, self.text) = (day, whole);
+            let minute = unix_nanos.checked_sub(unix_nanos.rem_euclid(MINUTE));
+            if let (Ok(whole), Some(minute)) = (text[..len].try_into(), minute) {
+                (self.minute, self.text) = (minute, whole);
             }
             out.block(&text, len);
             return;
         }
-        let millis = (nanos_of_day / MILLI) as u32;
-        let seconds = millis / 1000;
+        let (seconds, fraction) = (millis as u32 / 1000, millis as u32 % 1000);
         let text = &mut self.text;
-        [text[11], text[12]] = two_digits(seconds / 3600);
-        [text[14], text[15]] = two_digits(seconds / 60 % 60);
-        [text[17], text[18]] = two_digits(seconds % 60);
-        let fraction = millis % 1000;
+        [text[17], text[18]] = two_digits(seconds);
         text[20] = b'0' + (fraction / 100) as u8;
         [text[21], text[22]] = two_digits(fraction % 100);
         out.array(text);
@@ -741,6 +762,17 @@ mod tests {
         check("%Y%j", "2026032", Some("2026-02-01T00:00:00.000Z"));
         check("%H:%M:%S,%f", "10:00:00,123", None);
         assert!(TimeFormat::compile("%Q").is_err());
+    }
+
+    #[test]
+    fn a_header_names_its_zone_where_its_time_does() {
+        let zone = |header: &str| header_zone(header.as_bytes());
+        assert_eq!(zone("<14>1 2020-03-27T09:57:29+01:00 fw - - - - "), Zone::parse("+01:00").ok());
+        assert_eq!(zone("<14>2020-03-27T09:57:29.5-05:30 fw "), Zone::parse("-05:30").ok());
+        assert_eq!(zone("2020-03-27T09:57:29Z fw "), Zone::parse("+00:00").ok());
+        assert_eq!(zone("<14>Mar 27 09:57:29 fw "), None);
+        assert_eq!(zone("<14>1 2020-03-27T09:57:29 fw - - - - "), None);
+        assert_eq!(zone(""), None);
     }
 
     #[test]

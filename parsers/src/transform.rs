@@ -4,6 +4,7 @@ use crate::event::{write_f64, write_i64};
 use crate::fields::FieldId;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use memchr::memmem;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +45,56 @@ pub(crate) const NAMES: [(&str, Transform); 10] = [
 ];
 
 impl Transform {
+    /// Whether [`Transform::part`] may know a part.
+    pub(crate) fn may_leave_part(&self) -> bool {
+        matches!(
+            self,
+            Self::Lowercase
+                | Self::Uppercase
+                | Self::Trim
+                | Self::UrlDecode
+                | Self::First
+                | Self::Last
+                | Self::Basename
+                | Self::StripPrefix(_)
+                | Self::StripSuffix(_)
+                | Self::Replace(..)
+        )
+    }
+
+    /// The part of a single text, by its start and length, that the transform would make of it; `None`
+    /// if it would make something else or has to be run to tell.
+    pub(crate) fn part(&self, text: &[u8]) -> Option<(usize, usize)> {
+        let same = |same: bool| same.then_some((0, text.len()));
+        match self {
+            Self::Lowercase => same(!text.iter().any(u8::is_ascii_uppercase)),
+            Self::Uppercase => same(!text.iter().any(u8::is_ascii_lowercase)),
+            Self::Trim => {
+                Some((text.len() - text.trim_ascii_start().len(), text.trim_ascii().len()))
+            }
+            Self::UrlDecode => same(!text.contains(&b'%')),
+            Self::First | Self::Last => same(true),
+            Self::Basename => {
+                let start = text.iter().rposition(|byte| matches!(byte, b'/' | b'\\'));
+                let start = start.map_or(0, |at| at + 1);
+                Some((start, text.len() - start))
+            }
+            Self::StripPrefix(prefix) => {
+                let start = if text.starts_with(prefix) { prefix.len() } else { 0 };
+                Some((start, text.len() - start))
+            }
+            Self::StripSuffix(suffix) => {
+                let cut = if text.ends_with(suffix) { suffix.len() } else { 0 };
+                Some((0, text.len() - cut))
+            }
+            // What is shorter than what is looked for needs no search.
+            Self::Replace(from, _) => same(
+                !from.is_empty() && (text.len() < from.len() || memmem::find(text, from).is_none()),
+            ),
+            _ => None,
+        }
+    }
+
     /// Appends the new text to `out`; `false` if the text stays as it is, and then `out` may hold
     /// anything. `split`, `first` and `last` concern lists, `add` another field: they are the engine's.
     pub(crate) fn apply(&self, text: &[u8], out: &mut Vec<u8>) -> bool {
@@ -152,7 +203,7 @@ fn hex_decode(text: &[u8], out: &mut Vec<u8>) -> bool {
 
 fn replace(text: &[u8], from: &[u8], to: &[u8], out: &mut Vec<u8>) {
     let mut start = 0;
-    for at in memchr::memmem::find_iter(text, from) {
+    for at in memmem::find_iter(text, from) {
         out.extend_from_slice(&text[start..at]);
         out.extend_from_slice(to);
         start = at + from.len();
@@ -204,6 +255,10 @@ mod tests {
             let done = transform.apply(text.as_bytes(), &mut out);
             let got = done.then(|| String::from_utf8(out).unwrap());
             assert_eq!(got.as_deref(), expected, "{transform:?} {text}");
+            if let Some((start, len)) = transform.part(text.as_bytes()) {
+                assert_eq!(&text[start..start + len], got.as_deref().unwrap_or(text));
+                assert!(transform.may_leave_part());
+            }
         };
         check(Transform::Lowercase, "TCP", Some("tcp"));
         check(Transform::StripPrefix(b"x-".to_vec()), "y", None);
@@ -214,7 +269,10 @@ mod tests {
         check(Transform::Base64Decode, "!", None);
         check(Transform::HexDecode, "6869", Some("hi"));
         check(Transform::Basename, "/usr/bin/id", Some("id"));
+        check(Transform::Basename, "/usr/bin/", Some(""));
         check(Transform::StripPrefix(b"x-".to_vec()), "x-y", Some("y"));
+        check(Transform::StripSuffix(b"-x".to_vec()), "y-x", Some("y"));
+        check(Transform::Uppercase, "TCP", Some("TCP"));
         check(Transform::Replace(b",".to_vec(), b".".to_vec()), "1,5", Some("1.5"));
         check(Transform::Multiply(1000.0), "1.5", Some("1500"));
         check(Transform::Multiply(1e9), "0.029", Some("29000000"));

@@ -33,8 +33,12 @@ impl Event {
         let mut writer = Writer { event: self, source, rules, stamp, out };
         for id in self.fields() {
             let shape = rules.fields.shape(*id);
-            if shape.emitted {
-                writer.member(shape, self.get(*id));
+            if !shape.emitted {
+                continue;
+            }
+            match self.get(*id) {
+                Value::Text(Text::Line { start, end }) => writer.line_member(shape, start, end),
+                value => writer.member(shape, value),
             }
         }
         if !self.extras().is_empty() {
@@ -70,13 +74,14 @@ impl Writer<'_> {
                 self.content(text);
                 self.close(shape.kind.list);
             }
-            Value::Text(Text::Line { start, end })
-                if shape.kind.kind == Kind::Integer
-                    && !shape.kind.list
-                    && is_canonical(self.source.padded, start as usize, (end - start) as usize) =>
-            {
+            Value::Number(Text::Line { start, end }) if shape.is_integer() => {
                 fields.write_name(shape, self.out);
                 self.out.padded(self.source.padded, start as usize, (end - start) as usize);
+                self.out.byte(b',');
+            }
+            Value::Constant(number) => {
+                fields.write_name(shape, self.out);
+                self.out.text(&self.source.view.constants[number as usize].json);
                 self.out.byte(b',');
             }
             value => {
@@ -93,33 +98,63 @@ impl Writer<'_> {
     #[inline]
     pub(crate) fn line_member(&mut self, shape: Shape, start: u32, end: u32) {
         if self.source.plain && matches!(shape.kind.kind, Kind::Text | Kind::Date) {
-            self.rules.fields.write_opening(shape, self.out);
-            self.out.padded(self.source.padded, start as usize, (end - start) as usize);
-            self.close(shape.kind.list);
+            self.line_text(shape, start, end);
         } else {
-            self.member(shape, Value::Text(Text::Line { start, end }));
+            self.line_other(shape, start, end);
         }
+    }
+
+    #[inline(never)]
+    fn line_other(&mut self, shape: Shape, start: u32, end: u32) {
+        let (padded, at, len) = (self.source.padded, start as usize, (end - start) as usize);
+        let text = Text::Line { start, end };
+        let number = shape.is_integer() && is_canonical(padded, at, len);
+        self.member(shape, if number { Value::Number(text) } else { Value::Text(text) });
+    }
+
+    /// Appends a part of the line, which is known to be what the field is, between quotes.
+    #[inline]
+    pub(crate) fn line_text(&mut self, shape: Shape, start: u32, end: u32) {
+        let (from, len) = (start as usize, (end - start) as usize);
+        let (opening, close) = (self.rules.fields.opening(shape), closing(shape.kind.list));
+        if self.source.plain
+            && self.out.short_member(opening, (self.source.padded, from, len), close)
+        {
+            return;
+        }
+        self.rules.fields.write_opening(shape, self.out);
+        self.content(Text::Line { start, end });
+        self.close(shape.kind.list);
+    }
+
+    /// Appends a text of several pieces, which `write` writes.
+    pub(crate) fn pieces(&mut self, shape: Shape, write: impl FnOnce(&mut Self)) {
+        self.rules.fields.write_opening(shape, self.out);
+        write(self);
+        self.close(shape.kind.list);
     }
 
     #[inline]
     fn close(&mut self, list: bool) {
-        if list {
-            self.out.array(b"\"],");
-        } else {
-            self.out.array(b"\",");
-        }
+        let (end, len) = closing(list);
+        self.out.block(end, len);
     }
 
     /// A text without its quotes.
     #[inline]
-    fn content(&mut self, text: Text) {
+    pub(crate) fn content(&mut self, text: Text) {
         match text {
             Text::Line { start, end } if self.source.plain => {
                 let (start, end) = (start as usize, end as usize);
                 self.out.padded(self.source.padded, start, end - start);
             }
-            text => write_content(self.out, self.event.bytes(self.source.view.line, text)),
+            text => self.escaped(text),
         }
+    }
+
+    #[inline(never)]
+    fn escaped(&mut self, text: Text) {
+        write_content(self.out, self.event.bytes(self.source.view.line, text));
     }
 
     /// The fields that no rule names.
@@ -146,10 +181,6 @@ impl Writer<'_> {
     /// Appends the value and a comma; `false` if it cannot be written as `kind`.
     fn value(&mut self, kind: Type, value: Value) -> bool {
         let written = match value {
-            Value::Constant(number) => {
-                self.out.text(&self.source.view.constants[number as usize].json);
-                true
-            }
             Value::List { start, end } => self.list(kind.kind, start, end),
             single => {
                 if kind.list {
@@ -190,7 +221,12 @@ impl Writer<'_> {
     fn single(&mut self, kind: Kind, value: Value) -> bool {
         match value {
             Value::Text(text) => return self.typed(kind, text),
-            Value::Address(text) => self.quoted(|writer| writer.content(text)),
+            Value::Number(text) if matches!(kind, Kind::Integer | Kind::Float) => {
+                self.content(text);
+            }
+            Value::Address(text) | Value::Number(text) => {
+                self.quoted(|writer| writer.content(text));
+            }
             Value::Time(nanos) => self.quoted(|writer| writer.stamp.write(nanos, writer.out)),
             Value::Integer(number) if matches!(kind, Kind::Integer | Kind::Float) => {
                 self.out.integer(number);
@@ -268,23 +304,32 @@ impl Writer<'_> {
 
     /// Appends a list of related values, if there are any.
     pub(crate) fn relation(&mut self, relation: Relation, texts: &[Text]) {
-        let Some((first, others)) = texts.split_first() else { return };
-        self.out.text(relation.opening());
-        self.content(*first);
-        for text in others {
+        self.relations(relation, texts.iter().copied());
+    }
+
+    /// As [`Writer::relation`], of texts from anywhere.
+    #[inline]
+    pub(crate) fn relations(&mut self, relation: Relation, mut texts: impl Iterator<Item = Text>) {
+        let Some(first) = texts.next() else { return };
+        relation.write_opening(self.out);
+        self.content(first);
+        for text in texts {
             self.out.array(b"\",\"");
-            self.content(*text);
+            self.content(text);
         }
         self.out.array(b"\"],");
     }
+}
 
-    pub(crate) fn bytes(&self, text: Text) -> &[u8] {
-        self.event.bytes(self.source.view.line, text)
-    }
+/// What closes a text between quotes, and how much of it counts.
+#[inline]
+fn closing(list: bool) -> (&'static [u8; 4], usize) {
+    if list { (b"\"], ", 3) } else { (b"\",  ", 2) }
 }
 
 /// Whether the `len` bytes from `start` are a whole number as JSON has it, and a short one.
-fn is_canonical(padded: &[u8], start: usize, len: usize) -> bool {
+#[inline]
+pub(crate) fn is_canonical(padded: &[u8], start: usize, len: usize) -> bool {
     let Some(block) = swar::block(padded, start).filter(|_| (1..=swar::BYTES).contains(&len))
     else {
         return false;

@@ -128,6 +128,11 @@ fn a_line_without_a_rule_keeps_all_of_its_header() {
             "log.syslog.severity.code": 2, "log.syslog.severity.name": "Critical",
             "log.syslog.hostname": "h", "log.syslog.appname": "p", "log.syslog.procid": "7"}),
     );
+    check(
+        &rules,
+        "<34>1 2026-11-28T10:00:00Z h p 7 - - hello",
+        json!({"log.syslog.version": "1", "log.syslog.appname": "p", "message": "hello"}),
+    );
     let odd = event(&rules, b"a\xffb");
     assert_eq!(odd["event.original"], "a\u{fffd}b");
     assert_eq!(odd["logweir.original_base64"], "Yf9i");
@@ -184,6 +189,76 @@ rules:
     check(&rules, &line("9000000000 -1"), json!({"network.bytes": 8_999_999_999_i64}));
     check(&rules, &line("300"), json!({"network.bytes": null, "source.bytes": 300}));
     check(&rules, &line("300 x"), json!({"network.bytes": null}));
+}
+
+#[test]
+fn a_direction_is_told_from_two_addresses_unless_the_log_says_it() {
+    let rules = load(&[
+        r"
+pack: t
+applies: {program: [t]}
+set: {network.direction: {direction: [source, destination]}}
+rules:
+  - id: t.chain
+    pattern: '^chain (?<_rest>.*)$'
+    then: {field: _rest, chain: c}
+  - id: t.a
+    pattern: '^(?<source.address>\S+) (?<destination.ip>\S+)(?: (?<network.direction>\S+))?$'
+chains:
+  c:
+    - id: t.c
+      pattern: '^(?<source.ip>\S+) (?<destination.address>\S+)$'
+",
+        "pack: site\ninternal_networks: [203.0.113.0/24]\n",
+    ]);
+    let direction = |rest: &str, expected: Value| {
+        let line = format!("Nov 28 10:00:00 h t: {rest}");
+        check(&rules, &line, json!({ "network.direction": expected }));
+    };
+    direction("10.0.0.1 198.51.100.1", json!("outbound"));
+    direction("198.51.100.1 203.0.113.9", json!("inbound"));
+    direction("chain fd00::1 10.0.0.1", json!("internal"));
+    direction("chain 192.0.2.1 2001:db8::1", json!("external"));
+    direction("10.0.0.1 198.51.100.1 inbound", json!("inbound"));
+    direction("host.example 198.51.100.1", json!(null));
+    direction("10.0.0.1 -", json!(null));
+}
+
+#[test]
+fn what_the_agent_writes_itself_is_no_field_of_rules() {
+    for field in ["event.created", "event.original", "log.offset", "logweir.rule"] {
+        let pack = format!(
+            "pack: t\nvendor: [logweir]\nrules:\n  - id: t.a\n    pattern: '^(?<{field}>.*)$'\n"
+        );
+        let faults = RuleSet::of_text("t.yaml", &pack).unwrap_err();
+        let text = logweir_document::render_all(&faults, false);
+        assert!(text.contains(&format!("`{field}` is written by the agent itself")), "{text}");
+    }
+}
+
+#[test]
+fn a_time_is_moved_by_a_duration_that_is_there() {
+    let rules = load(&[r"
+pack: t
+applies: {program: [t]}
+rules:
+  - id: t.a
+    pattern: '^(?<event.duration>[\d:]+|-) (?<user.name>\S+)(?: from (?<event.start>\S+))?$'
+    transform: {event.duration: [duration]}
+    time:
+      - {field: event.start, into: event.start}
+      - {field: '@timestamp', subtract: event.duration, into: event.start}
+      - {field: '@timestamp', add: event.duration, into: event.end}
+"]);
+    let line = |rest: &str| format!("2026-11-28T10:00:00Z h t: {rest}");
+    check(
+        &rules,
+        &line("0:01:30 bob"),
+        json!({"event.start": "2026-11-28T09:58:30.000Z", "event.end": "2026-11-28T10:01:30.000Z",
+            "@timestamp": "2026-11-28T10:00:00.000Z"}),
+    );
+    let none = json!({"event.start": "2026-11-28T09:00:00.000Z", "event.end": null});
+    check(&rules, &line("- bob from 2026-11-28T09:00:00Z"), none);
 }
 
 #[test]
@@ -263,6 +338,22 @@ chains:
         "Nov 28 10:00:00 h t: x",
         json!({"logweir.rule": "t.b", "event.action": "new"}),
     );
+}
+
+#[test]
+fn a_rule_of_the_host_wins_over_a_published_one() {
+    let published = "pack: t\napplies: {program: [t]}\nrules:\n  - {id: t.a, pattern: x, set: {event.action: published}}\n  \
+                     - {id: t.b, pattern: y, set: {event.action: published}}\n";
+    let own = published.lines().take(4).collect::<Vec<_>>().join("\n").replace("published", "own");
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("own.yaml"), own).unwrap();
+    let between = [("t.yaml".to_owned(), published.to_owned())];
+    let loaded = RuleSet::load_between(&[directory.path().to_owned()], false, &between);
+    let rules = Arc::new(loaded.expect("both load").rules);
+    for (message, action) in [("x", "own"), ("y", "published")] {
+        let line = format!("Nov 28 10:00:00 h t: {message}");
+        check(&rules, &line, json!({"event.action": action}));
+    }
 }
 
 #[test]

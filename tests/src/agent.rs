@@ -285,6 +285,24 @@ impl Agent {
         serde_json::from_str(&output.stdout).ok()
     }
 
+    /// The same of an agent that runs: on a busy machine the first question may find no answer.
+    ///
+    /// # Panics
+    /// It does not answer.
+    #[must_use]
+    pub fn status_told(&self) -> Value {
+        wait("the agent to answer", DEADLINE, || self.status())
+    }
+
+    /// Its counts, as [`Agent::status_told`].
+    ///
+    /// # Panics
+    /// It does not answer, or its accounts do not balance.
+    #[must_use]
+    pub fn counts_told(&self) -> Counts {
+        wait("the agent to answer", DEADLINE, || self.counts())
+    }
+
     /// Its counts since its start; `None` while it does not answer.
     ///
     /// # Panics

@@ -21,10 +21,11 @@ impl Delivery {
         Self { topic: topic.clone(), agent, ingest }
     }
 
-    /// From the files that match `glob` in `directory`. Nothing runs yet.
+    /// From the files that match `glob` in `directory`, their lines as they are. Nothing runs yet.
     #[must_use]
     pub fn of_files_stopped(directory: &Path, topic: &Topic, glob: &str) -> Self {
-        Self::stopped(directory, topic, &AgentConfig::of_files(topic, directory, glob))
+        let files = AgentConfig::of_files(topic, directory, glob);
+        Self::stopped(directory, topic, &AgentConfig { without_rules: true, ..files })
     }
 
     /// From the files that match `glob` in `directory`, running.

@@ -12,6 +12,7 @@
 
 mod agent;
 mod broker;
+mod clock;
 mod cluster;
 mod delivery;
 mod flow;
@@ -29,6 +30,7 @@ mod wait;
 
 pub use agent::{Agent, AgentConfig, Counts};
 pub use broker::Broker;
+pub use clock::Clock;
 pub use cluster::{Cluster, Listener, Node, skip};
 pub use delivery::{Delivery, assert_nothing_missing};
 pub use flow::{Flow, assert_whole_beginnings};
@@ -44,7 +46,10 @@ pub use table::{Ingest, Table};
 pub use topic::Topic;
 pub use wait::{DEADLINE, wait, wait_until};
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{self as unix, UnixListener};
+use std::sync::Mutex;
 use tempfile::TempDir;
 
 /// A new directory that goes with its test, under the build's own directory: `/tmp` may be small.
@@ -58,12 +63,45 @@ pub fn directory() -> TempDir {
     TempDir::with_prefix_in("e2e-", parent).expect("the build's directory can be written")
 }
 
-/// An address of this machine with a port that is free now.
+/// Ports that tests are given: below those that the system gives to clients and to whoever binds any
+/// port, and below those of [`Cluster`].
+const PORTS: std::ops::Range<u16> = 10_000..20_000;
+
+/// An address of this machine with a port that is free, and that nobody else is given while this test
+/// program runs: a program under test lets go of it whenever it is killed, and must find it again.
 ///
 /// # Panics
 /// No port is free.
 #[must_use]
 pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
-    listener.local_addr().expect("a bound socket has an address")
+    static CLAIMS: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
+    let mut claims = CLAIMS.lock().expect("no test panics with it");
+    let count = PORTS.len();
+    let first = std::process::id() as usize * 101 + claims.len();
+    for step in 0..count {
+        let port = PORTS.start + ((first + step) % count) as u16;
+        // Such a name goes with the process that has it.
+        let name = unix::SocketAddr::from_abstract_name(format!("logweir-tests-port-{port}"));
+        let Ok(claim) = name.and_then(|name| UnixListener::bind_addr(&name)) else { continue };
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            claims.push(claim);
+            return address;
+        }
+    }
+    panic!("none of {count} ports is free");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_given_once_and_stays_out_of_what_the_system_gives() {
+        let addresses: Vec<_> = (0..50).map(|_| free_address()).collect();
+        let ports: std::collections::BTreeSet<_> =
+            addresses.iter().map(|address| address.port()).collect();
+        assert_eq!(ports.len(), addresses.len());
+        assert!(ports.iter().all(|port| PORTS.contains(port)));
+    }
 }

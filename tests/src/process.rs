@@ -128,9 +128,22 @@ impl Process {
         self.end_now();
     }
 
-    /// SIGSTOP: it stands still until [`Process::resume`].
+    /// SIGSTOP: from now on it stands still, with all its threads, until [`Process::resume`].
+    ///
+    /// # Panics
+    /// It does not run.
     pub fn pause(&self) {
         kill_process(self.pid(), Signal::STOP).expect("it runs");
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            // Its state is the letter behind its name, which is in parentheses: proc(5).
+            let stat = std::fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
+            stat.rsplit_once(") ").map(|(_, fields)| fields.starts_with('T'))
+        };
+        crate::wait_until("every thread to stand still", || {
+            std::fs::read_dir(&tasks)
+                .is_ok_and(|tasks| tasks.into_iter().all(|task| stopped(task).unwrap_or(true)))
+        });
     }
 
     /// SIGCONT.

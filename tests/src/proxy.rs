@@ -1,7 +1,7 @@
-//! A proxy in front of the embedded broker, on another address of this machine: slow, or cut.
+//! A proxy in front of a broker, on another address of this machine: slow, cut, or firewalled.
 //!
 //! The broker names itself in its answers, and a client would go past the proxy from then on. So the
-//! address is changed in what passes; both have the same length and the same port.
+//! address is changed in what passes, into another one or a name, of the same length and with the same port.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -21,10 +21,12 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Shared {
     broker: SocketAddr,
-    /// As the client sees it.
+    /// As the client sees it; of the length of [`REAL`].
     name: Vec<u8>,
     bytes_per_second: AtomicU64,
     stopped: AtomicBool,
+    /// Nothing passes.
+    held: AtomicBool,
     connections: Mutex<Vec<TcpStream>>,
 }
 
@@ -35,14 +37,25 @@ impl Proxy {
     /// The address cannot be listened at.
     #[must_use]
     pub fn start(broker: &str, last: u8) -> Self {
+        Self::named(broker, last, &format!("127.0.0.{last}"))
+    }
+
+    /// The same; the broker is called `name` in its answers, nine letters.
+    ///
+    /// # Panics
+    /// The address cannot be listened at.
+    #[must_use]
+    pub fn named(broker: &str, last: u8, name: &str) -> Self {
+        assert_eq!(name.len(), REAL.len(), "lengths of answers stay");
         let broker: SocketAddr = broker.parse().expect("an address");
         let address = SocketAddr::from(([127, 0, 0, last], broker.port()));
         let listener = TcpListener::bind(address).expect("all of 127.0.0.0/8 is this machine");
         let shared = Arc::new(Shared {
             broker,
-            name: address.ip().to_string().into_bytes(),
+            name: name.as_bytes().to_owned(),
             bytes_per_second: AtomicU64::new(u64::MAX),
             stopped: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             connections: Mutex::default(),
         });
         let accepting = shared.clone();
@@ -65,6 +78,16 @@ impl Proxy {
     /// From now on so many bytes pass to the broker per second and connection.
     pub fn limit(&self, bytes_per_second: u64) {
         self.shared.bytes_per_second.store(bytes_per_second, Ordering::Release);
+    }
+
+    /// As a firewall that drops what comes does: connections stay, and nothing passes until
+    /// [`Proxy::release`].
+    pub fn hold(&self) {
+        self.shared.held.store(true, Ordering::Release);
+    }
+
+    pub fn release(&self) {
+        self.shared.held.store(false, Ordering::Release);
     }
 
     /// Cuts all connections, wherever they are in what they say; new ones are taken.
@@ -105,6 +128,9 @@ impl Shared {
         let mut ready_at = Instant::now();
         while let Ok(length @ 1..) = from.read(&mut buffer) {
             let bytes = &mut buffer[..length];
+            while self.held.load(Ordering::Acquire) && !self.stopped.load(Ordering::Acquire) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
             if answers {
                 self.rename(bytes);
             } else {

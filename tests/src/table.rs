@@ -11,6 +11,7 @@ use std::process::ExitStatus;
 #[derive(Debug)]
 pub struct Ingest {
     directory: PathBuf,
+    table: PathBuf,
     config: PathBuf,
     process: Option<Process>,
 }
@@ -23,14 +24,26 @@ impl Ingest {
     #[must_use]
     pub fn stopped(directory: &Path, bootstrap: &str, topic: &str) -> Self {
         let config = directory.join("ingest.yaml");
+        let table = directory.join("table");
         let text = format!(
             "kafka:\n  bootstrap.servers: '{bootstrap}'\n  group.id: {topic}\n  \
              session.timeout.ms: 6000\ntopic: {topic}\nworkers: 2\nstore:\n  path: {}\n  \
              flush.interval: 200ms\n",
-            directory.join("table").display()
+            table.display()
         );
         std::fs::write(&config, text).expect("the test's directory can be written");
-        Self { directory: directory.to_owned(), config, process: None }
+        Self { directory: directory.to_owned(), table, config, process: None }
+    }
+
+    /// Writes another table, such as one in an object store.
+    ///
+    /// # Panics
+    /// The configuration cannot be written.
+    pub fn into_table(&mut self, table: &str) {
+        let text = std::fs::read_to_string(&self.config).expect("the configuration is there");
+        let text = text.replace(&self.table.display().to_string(), table);
+        std::fs::write(&self.config, text).expect("it can be written");
+        self.table = PathBuf::from(table);
     }
 
     /// Adds lines to the configuration, for the next start.
@@ -63,6 +76,16 @@ impl Ingest {
         std::fs::write(&self.config, lines.collect::<String>()).expect("it can be written");
     }
 
+    /// Writes other properties of the section `kafka` where `old` stands.
+    ///
+    /// # Panics
+    /// The configuration cannot be written, or has no such text.
+    pub fn with_kafka(&self, old: &str, new: &str) {
+        let text = std::fs::read_to_string(&self.config).expect("the configuration is there");
+        assert!(text.contains(old), "{text}");
+        std::fs::write(&self.config, text.replace(old, new)).expect("it can be written");
+    }
+
     /// All that it has said, in all its runs.
     ///
     /// # Panics
@@ -74,14 +97,14 @@ impl Ingest {
 
     pub fn start(&mut self) {
         let arguments = ["ingest", "--config", &self.config.display().to_string()];
-        let output = self.directory.join("ingest.output");
+        let output = self.config.with_extension("output");
         self.process = Some(Process::start("logweir", &arguments, &output));
     }
 
     /// Another process of the same group into the same table; not running yet.
     #[must_use]
     pub fn twin(&self) -> Self {
-        Self { directory: self.directory.clone(), config: self.config.clone(), process: None }
+        self.with_config(self.config.clone())
     }
 
     /// Another process of the same group into the same table, which can be asked how it goes; not
@@ -96,15 +119,20 @@ impl Ingest {
         let socket = self.directory.join(format!("{name}.sock"));
         text.push_str(&format!("status: {{socket: '{}'}}\n", socket.display()));
         std::fs::write(&config, text).expect("the test's directory can be written");
-        Self { directory: self.directory.clone(), config, process: None }
+        self.with_config(config)
     }
 
-    /// The partitions that its workers have; none while it does not answer.
+    fn with_config(&self, config: PathBuf) -> Self {
+        let (directory, table) = (self.directory.clone(), self.table.clone());
+        Self { directory, table, config, process: None }
+    }
+
+    /// Its workers and the partitions they have, a pair each; none while it does not answer.
     #[must_use]
-    pub fn partitions(&self) -> Vec<u64> {
+    pub fn shares(&self) -> Vec<(u64, u64)> {
         let status = self.status().unwrap_or_default();
         let list = status["partitions"].as_array().into_iter().flatten();
-        list.filter_map(|partition| partition["partition"].as_u64()).collect()
+        list.filter_map(|of| Some((of["worker"].as_u64()?, of["partition"].as_u64()?))).collect()
     }
 
     /// SIGSTOP: it stands still, and does not know it, until [`Ingest::resume`].
@@ -149,7 +177,7 @@ impl Ingest {
 
     #[must_use]
     pub fn table(&self) -> Table {
-        Table { path: self.directory.join("table") }
+        Table { path: self.table.clone() }
     }
 }
 

@@ -129,17 +129,32 @@ impl Topic {
     /// # Panics
     /// They are not all acknowledged.
     pub fn write(&self, records: &[(i32, Vec<u8>)]) {
-        let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
-            .set("bootstrap.servers", &self.bootstrap)
-            .set("enable.idempotence", "true")
-            .set("queue.buffering.max.messages", "1000000")
-            .create()
-            .expect("valid properties");
+        let producer = self.producer();
         for (partition, payload) in records {
             let record = BaseRecord::<(), [u8]>::to(&self.name).partition(*partition);
             producer.send(record.payload(payload)).map_err(|(error, _)| error).expect("has room");
         }
         producer.flush(DEADLINE).expect("the cluster acknowledges");
+    }
+
+    /// Appends a record with a key.
+    ///
+    /// # Panics
+    /// It is not acknowledged.
+    pub fn put(&self, key: &[u8], payload: &[u8]) {
+        let producer = self.producer();
+        let record = BaseRecord::<[u8], [u8]>::to(&self.name).key(key).payload(payload);
+        producer.send(record).map_err(|(error, _)| error).expect("has room");
+        producer.flush(DEADLINE).expect("the cluster acknowledges");
+    }
+
+    fn producer(&self) -> ThreadedProducer<DefaultProducerContext> {
+        ClientConfig::new()
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("enable.idempotence", "true")
+            .set("queue.buffering.max.messages", "1000000")
+            .create()
+            .expect("valid properties")
     }
 
     /// Deletes the records of a partition in front of `offset`, as retention does.

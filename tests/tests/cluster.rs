@@ -1,11 +1,20 @@
 //! Against the real Kafka of three nodes: kills of every part, in the middle of the stream.
 
-use logweir_tests::{Cluster, Delivery, Lines, Node, Random, Topic, directory, wait_until};
+use logweir_tests::{
+    AgentConfig, Clock, Cluster, DEADLINE, Delivery, Lines, Node, Proxy, Random, Topic, directory,
+    free_address, line, run_to_end, wait, wait_until,
+};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::path::Path;
 
 /// How far the writers run ahead of what is in the topic: so much is always under way, whatever is
 /// killed.
 const AHEAD: usize = 10_000;
+/// In seconds.
+const DAY: i64 = 86_400;
 /// Lines written between two looks.
 const STEP: usize = 250;
 
@@ -88,6 +97,176 @@ fn leader_failover() {
     });
     assert!(kills.is_empty(), "the kill happened");
     delivery.assert_complete(&tallies(&writers));
+}
+
+#[test]
+fn clock_jump() {
+    let Some(cluster) = Cluster::start() else { return };
+    let directory = directory();
+    let clock = Clock::at(directory.path());
+    let topic = Topic::create(cluster.bootstrap(), "clock", 4);
+    let mut writers = four_writers(directory.path());
+    let address = free_address();
+    let config = AgentConfig {
+        syslog: Some(address),
+        agent: vec!["checkpoint_interval: 100ms"],
+        ..AgentConfig::of_files(&topic, directory.path(), "logs/*")
+    };
+    let mut delivery = Delivery::stopped(directory.path(), &topic, &config);
+    delivery.agent.start_within(&clock.wrapper());
+    delivery.ingest.start();
+    wait_until("the agent to answer", || delivery.agent.status().is_some());
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut sent = 0;
+    let mut write_more = |writers: &mut [Lines]| {
+        writers.iter_mut().for_each(|writer| writer.write(500));
+        let lines: String = (sent..sent + 500).map(|number| line("sender", number)).collect();
+        stream.write_all(lines.as_bytes()).unwrap();
+        sent += 500;
+        5 * sent
+    };
+    for jump in [0, 365, -1, 3600, -2] {
+        clock.set(jump * DAY);
+        let count = write_more(&mut writers);
+        wait_until(&format!("the lines after a jump to {jump} days"), || {
+            topic.records() == Some(count)
+        });
+        delivery.agent.assert_running();
+    }
+    let years: BTreeSet<String> =
+        topic.events().iter().map(|event| event.text("event.created")[..4].to_owned()).collect();
+    assert_eq!(years.len(), 3, "the clock did jump: {years:?}");
+    // Stopped, and started with another clock: goes on where it was.
+    assert!(delivery.agent.terminate().success());
+    clock.set(30 * DAY);
+    delivery.agent.start_within(&clock.wrapper());
+    wait_until("the agent to answer", || delivery.agent.status().is_some());
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(line("sender", sent).as_bytes()).unwrap();
+    let mut written = tallies(&writers);
+    written.push(("sender", sent + 1));
+    delivery.assert_complete(&written);
+}
+
+#[test]
+fn a_clock_that_a_topic_refuses_is_told_with_a_remedy_that_helps() {
+    let Some(cluster) = Cluster::start() else { return };
+    let directory = directory();
+    let clock = Clock::at(directory.path());
+    clock.set(365 * DAY);
+    let topic = Topic::create(cluster.bootstrap(), "ahead", 1);
+    let alter = |setting: &str| {
+        let servers = cluster.bootstrap();
+        let arguments =
+            ["topics", "alter", "ahead", "--bootstrap-server", servers, "--config", setting];
+        let output = run_to_end("logweir", &arguments);
+        assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    };
+    alter("message.timestamp.type=CreateTime");
+    let mut writer = Lines::new("writer", &directory.path().join("app.log"));
+    writer.write(2_000);
+    let config = AgentConfig::of_files(&topic, directory.path(), "app.log");
+    let mut delivery = Delivery::stopped(directory.path(), &topic, &config);
+    delivery.agent.start_within(&clock.wrapper());
+    delivery.ingest.start();
+    let status = wait("the agent to say so", DEADLINE, || {
+        delivery.agent.status().filter(|status| status["kafka"] == "clock_refused")
+    });
+    let remedy = "message.timestamp.type=LogAppendTime";
+    assert!(status["kafka_reason"].as_str().unwrap().contains(remedy), "{status}");
+    assert!(status["held"].as_u64() > Some(0) && status["dropped"] == json!({}), "{status}");
+    alter(remedy);
+    delivery.assert_complete(&[writer.tally()]);
+}
+
+/// 24 writers, and an agent that reaches three brokers through a proxy each, of which it is told two.
+struct Walled {
+    topic: Topic,
+    writers: Vec<Lines>,
+    proxies: Vec<Proxy>,
+    delivery: Delivery,
+}
+
+impl Walled {
+    /// The proxies are at an address of their own, 127.0.0.`host`, and so is the topic named: tests
+    /// share the cluster.
+    fn stopped(cluster: &Cluster, directory: &Path, host: u8, agent: Vec<&'static str>) -> Self {
+        let topic = Topic::create(cluster.bootstrap(), &format!("behind-wall-{host}"), 6);
+        let logs = directory.join("logs");
+        std::fs::create_dir(&logs).unwrap();
+        let names = (0..24).map(|number| format!("writer{number}"));
+        let writers = names.map(|name| Lines::new(&name, &logs.join(&name))).collect();
+        let servers = cluster.bootstrap().split(',');
+        let proxies: Vec<Proxy> = servers.map(|server| Proxy::start(server, host)).collect();
+        let bootstrap = format!("{},{}", proxies[0].bootstrap(), proxies[1].bootstrap());
+        let config = AgentConfig {
+            agent,
+            without_rules: true,
+            ..AgentConfig::of_files(&topic, directory, "logs/*")
+        };
+        let delivery = Delivery::stopped(directory, &topic, &config.through(bootstrap, vec![]));
+        Self { topic, writers, proxies, delivery }
+    }
+
+    fn write(&mut self, lines: usize) {
+        self.writers.iter_mut().for_each(|writer| writer.write(lines));
+    }
+
+    /// Waits until sources either have all that was written in Kafka, or no more than they had
+    /// `before` the wall; some of both.
+    fn wait_for_the_others(&self, all: u64, before: u64) {
+        wait_until("what goes to the other brokers", || {
+            let status = self.delivery.agent.status_told();
+            let sources = status["sources"].as_array().unwrap().iter();
+            let delivered: Vec<u64> =
+                sources.map(|source| source["delivered"].as_u64().unwrap()).collect();
+            let flowing = delivered.iter().filter(|count| **count == all).count();
+            let waiting = delivered.iter().filter(|count| **count <= before).count();
+            flowing >= 8 && waiting > 0 && flowing + waiting == 24
+        });
+    }
+
+    fn stuck(&self) -> u64 {
+        self.delivery.agent.status_told()["kafka_partitions_stuck"].as_u64().unwrap()
+    }
+}
+
+#[test]
+fn broker_firewalled_nonseed() {
+    let Some(cluster) = Cluster::start() else { return };
+    let directory = directory();
+    let mut walled = Walled::stopped(&cluster, directory.path(), 5, vec![]);
+    walled.delivery.start();
+    walled.write(100);
+    wait_until("the first lines", || walled.topic.records() == Some(2_400));
+    // The third is not among those that the agent was given.
+    walled.proxies[2].hold();
+    // More than the producer holds at once.
+    walled.write(4_000);
+    walled.wait_for_the_others(4_100, 100);
+    wait_until("the agent to say so", || {
+        walled.delivery.agent.said().contains("kafka takes nothing for some partitions")
+    });
+    assert!(walled.stuck() > 0);
+    walled.proxies[2].release();
+    wait_until("the end of it to be told", || walled.stuck() == 0);
+    walled.delivery.assert_complete(&tallies(&walled.writers));
+}
+
+#[test]
+fn broker_firewalled_at_start() {
+    let Some(cluster) = Cluster::start() else { return };
+    let directory = directory();
+    let mut walled = Walled::stopped(&cluster, directory.path(), 6, vec!["workers: 1"]);
+    // Not one event of the third has been acknowledged when the others are to flow, on any worker.
+    walled.proxies[2].hold();
+    walled.write(1_000);
+    walled.delivery.start();
+    walled.wait_for_the_others(1_000, 0);
+    wait_until("the agent to say so", || walled.stuck() > 0);
+    walled.delivery.agent.counts_told().assert_balanced();
+    walled.proxies[2].release();
+    walled.delivery.assert_complete(&tallies(&walled.writers));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Scenarios of delivery to Kafka, on the embedded broker: outages, kills, slow and strange brokers.
 //! Those that need a cluster are in `cluster.rs`, those in which a broker answers with an error of
-//! choice are beside the agent, in `agent/tests/delivery.rs`.
+//! choice are beside the agent, in `agent/tests/kafka.rs`.
 
 use logweir_tests::{
     AgentConfig, Broker, Delivery, Lines, Proxy, Random, Topic, append, assert_exactly_once,
@@ -76,12 +76,12 @@ fn queue_full() {
     broker.pause();
     writer.write(100_000);
     wait_until("the agent to stop reading", || {
-        let status = delivery.agent.status().unwrap();
+        let status = delivery.agent.status_told();
         status["kafka_in_flight"].as_u64() >= Some(1_000)
     });
     let resident = delivery.agent.resident_bytes();
     writer.write(100_000);
-    let counts = delivery.agent.counts().unwrap();
+    let counts = delivery.agent.counts_told();
     assert!(counts.held < 20_000, "what is held is bounded: {counts:?}");
     assert!(delivery.agent.resident_bytes() < resident + (16 << 20), "memory is bounded");
     broker.resume();
@@ -165,10 +165,10 @@ fn too_large() {
     delivery.start();
     wait_until("the neighbours in the table", || delivery.ingest.table().rows() >= 999);
     wait_until("the agent to hold nothing", || {
-        let counts = delivery.agent.counts().unwrap();
+        let counts = delivery.agent.counts_told();
         (counts.read, counts.held) == (1_000, 0)
     });
-    let status = delivery.agent.status().unwrap();
+    let status = delivery.agent.status_told();
     assert_eq!(status["dropped"]["too_large"], 1, "{status}");
     assert_exactly_once(&topic.events(), &[("writer", 999)]);
     let letters = Topic::open(&broker.bootstrap(), "logweir.dead_letter", 1).read();
@@ -192,9 +192,51 @@ fn topic_missing() {
     wait_until("the agent to say so", || {
         delivery.agent.said().contains("create it with `logweir topics create`")
     });
-    let status = delivery.agent.status().unwrap();
+    let status = delivery.agent.status_told();
     assert_eq!(status["kafka"], "topic_missing");
     let _ = Topic::create(&broker.bootstrap(), "delivery", 4);
     delivery.ingest.start();
     delivery.assert_complete(&[writer.tally()]);
+}
+
+#[test]
+fn files_in_any_encoding_are_found_by_the_words_in_them() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "encodings", 1);
+    let path = |name: &str| directory.path().join(name);
+    let utf16 = |text: &str, big: bool| -> Vec<u8> {
+        let bytes = |unit: u16| if big { unit.to_be_bytes() } else { unit.to_le_bytes() };
+        format!("\u{feff}{text}").encode_utf16().flat_map(bytes).collect()
+    };
+    std::fs::write(path("little.log"), utf16("Grüße aus Köln\r\n", false)).unwrap();
+    std::fs::write(path("big.log"), utf16("Ελληνικά 😀\n", true)).unwrap();
+    std::fs::write(path("latin.txt"), b"na\xefve caf\xe9\n").unwrap();
+    std::fs::write(path("plain.log"), ["\u{feff}zażółć\nbad ".as_bytes(), b"\xff byte\n"].concat())
+        .unwrap();
+    let latin =
+        format!("{{type: file, paths: ['{}'], encoding: latin1}}", path("latin.txt").display());
+    let config = AgentConfig {
+        without_rules: true,
+        sources: vec![latin],
+        ..AgentConfig::of_files(&topic, directory.path(), "*.log")
+    };
+    let mut delivery = Delivery::stopped(directory.path(), &topic, &config);
+    delivery.start();
+    let table = delivery.ingest.table();
+    wait_until("all lines in the table", || table.rows() == 5);
+    for (word, line) in [
+        ("Köln", "Grüße aus Köln"),
+        ("Ελληνικά", "Ελληνικά 😀"),
+        ("café", "naïve café"),
+        ("zażółć", "zażółć"),
+        ("bad", "bad \u{fffd} byte"),
+    ] {
+        let found = table.search(word, 10);
+        let lines: Vec<_> = found.iter().map(|event| event.text("event.original")).collect();
+        assert_eq!(lines, [line], "{word}");
+    }
+    let bad = &table.search("bad", 1)[0];
+    assert_eq!(bad.text("logweir.original_base64"), "YmFkIP8gYnl0ZQ==");
+    delivery.agent.counts_told().assert_balanced();
 }

@@ -93,3 +93,30 @@ fn an_ingest_says_what_became_of_every_record_and_how_far_each_partition_is_behi
     assert_eq!(gone.code, Some(1));
     assert!(gone.stderr.contains("no ingest answers at"), "{}", gone.stderr);
 }
+
+#[test]
+fn kafka_is_told_where_the_table_ends_though_it_was_away_when_that_changed_and_nothing_new_comes() {
+    let directory = directory();
+    let mut broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "told", 1);
+    let mut delivery = Delivery::of_files_stopped(directory.path(), &topic, "*.log");
+    let status = directory.path().join("ingest.sock");
+    delivery.ingest.configure(&format!("status: {{socket: '{}'}}\n", status.display()));
+    delivery.ingest.with_kafka("flush.interval: 200ms", "flush.interval: 5s");
+    delivery.start();
+    let mut lines = Lines::new("a", &directory.path().join("a.log"));
+    lines.write(100);
+    wait_until("all events in the hands of the ingest", || {
+        delivery.ingest.status().is_some_and(|status| status["held"] == 100)
+    });
+    broker.kill9();
+    delivery.agent.kill9();
+    let table = delivery.ingest.table();
+    wait_until("all events in the table", || table.rows() == 100);
+    delivery.ingest.kill9();
+    broker.start();
+    assert_eq!(topic.stored("told"), 0, "it could not be told");
+    delivery.ingest.start();
+    wait_until("the group's offset", || topic.stored("told") == 100);
+    assert!(delivery.ingest.terminate().success());
+}

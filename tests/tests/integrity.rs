@@ -2,8 +2,8 @@
 //! restart of the agent is nobody.
 
 use logweir_tests::{
-    AgentConfig, Broker, Delivery, Ingest, Lines, Output, Topic, append, directory, run_to_end,
-    wait_until,
+    AgentConfig, Broker, Delivery, Event, Ingest, Lines, Output, Topic, append, directory,
+    run_to_end, wait_until,
 };
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -91,6 +91,17 @@ fn what_is_altered_removed_or_moved_behind_the_agents_back_is_named() {
     assert_eq!(found.code, Some(1), "{}", found.stderr);
     let wrongs = |word: &str| found.stdout.matches(&format!("\"wrong\":\"{word}\"")).count();
     assert_eq!((wrongs("altered"), wrongs("missing")), (1, 1), "{}", found.stdout);
+
+    // The ledger knows of what is gone altogether, host by host.
+    let host = Event::parse(&records[0].1).text("host.name").to_owned();
+    let gone =
+        run_to_end("logweir", &["table", "expire", "--before", "9999-01-01", "--store", store]);
+    assert_eq!(gone.code, Some(0), "{}", gone.stderr);
+    let found = verify(&key, &["--store", store, "--host", &host]);
+    assert_eq!(found.code, Some(1), "{}", found.stderr);
+    assert!(found.stdout.contains("missing behind it"), "{}", found.stdout);
+    let found = verify(&key, &["--store", store, "--host", "another"]);
+    assert_eq!(found.code, Some(0), "{}", found.stdout);
 }
 
 #[test]
@@ -106,4 +117,77 @@ fn a_key_for_each_agent_is_made_from_a_master_key() {
     };
     assert_eq!(key_of("a").trim().len(), 64);
     assert_ne!(key_of("a"), key_of("b"));
+}
+
+#[test]
+fn events_that_are_cut_off_behind_a_signed_head_are_missed() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let bootstrap = broker.bootstrap();
+    let topic = Topic::create(&bootstrap, "heads", 1);
+    let name = directory.path().join("heads");
+    let made = run_to_end("logweir", &["keygen", name.to_str().unwrap()]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let config = AgentConfig {
+        agent: vec!["checkpoint_interval: 100ms"],
+        ..AgentConfig::of_files(&topic, directory.path(), "*.log")
+    };
+    let mut delivery = Delivery::stopped(directory.path(), &topic, &config);
+    let integrity =
+        format!("integrity: {{signing_key: {{file: '{}.key'}}, interval: 1s}}\n", name.display());
+    append(&directory.path().join("agent.yaml"), integrity.as_bytes());
+    delivery.start();
+    let mut lines = Lines::new("a", &directory.path().join("a.log"));
+    lines.write(LINES);
+    let last = |topic: &Topic| {
+        let of_file = |(_, bytes): &(i32, Vec<u8>)| {
+            let event: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+            event.get("log.file.path").and_then(|_| event["log.offset"].as_u64())
+        };
+        topic.read().iter().filter_map(of_file).max()
+    };
+    wait_until("all events in the topic", || {
+        topic.read().iter().filter(|(_, bytes)| is_of(bytes, "of a")).count() == LINES
+    });
+    let end = format!("\\\":{}", last(&topic).unwrap());
+    wait_until("a head that tells of them", || {
+        topic.read().iter().any(|(_, bytes)| is_of(bytes, "logweir-heads") && is_of(bytes, &end))
+    });
+    let public = format!("{}.pub", name.display());
+    let verify = |topic: &str, public: &str| {
+        let of = ["verify", "--public-key", public, "--grace", "0s", "--topic", topic];
+        run_to_end("logweir", &[&of[..], &["--bootstrap-server", &bootstrap]].concat())
+    };
+    let whole = verify("heads", &public);
+    assert_eq!(whole.code, Some(0), "{}{}", whole.stdout, whole.stderr);
+    assert!(whole.stdout.contains(" signed heads, the last of "), "{}", whole.stdout);
+    let table = delivery.ingest.table();
+    wait_until("a head in the table", || {
+        !table.search("event.dataset:logweir.heads", 10).is_empty() && table.rows() > LINES
+    });
+    delivery.agent.kill9();
+
+    let other = directory.path().join("other");
+    assert_eq!(run_to_end("logweir", &["keygen", other.to_str().unwrap()]).code, Some(0));
+    let found = verify("heads", &format!("{}.pub", other.display()));
+    assert_eq!(found.code, Some(1), "another key has signed nothing");
+    assert!(found.stdout.contains("forged"), "{}", found.stdout);
+    let mut records = topic.read();
+    records.retain(|(_, bytes)| !is_of(bytes, "line 00000390 of a") && !is_late(bytes));
+    let cut = Topic::create(&bootstrap, "cut", 1);
+    cut.write(&records);
+    let found = verify("cut", &public);
+    assert_eq!(found.code, Some(1), "{}{}", found.stdout, found.stderr);
+    assert!(found.stdout.contains("a.log"), "{}", found.stdout);
+    assert!(found.stdout.contains("missing behind it"), "{}", found.stdout);
+    assert!(found.stdout.contains("; 1 findings"), "{}", found.stdout);
+}
+
+fn is_of(bytes: &[u8], text: &str) -> bool {
+    String::from_utf8_lossy(bytes).contains(text)
+}
+
+/// One of the last lines.
+fn is_late(bytes: &[u8]) -> bool {
+    (391..LINES).any(|number| is_of(bytes, &format!("line {number:08} of a")))
 }

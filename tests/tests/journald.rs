@@ -1,7 +1,7 @@
 //! The journal, read from files that systemd's own program has written, against what `journalctl`
 //! says of the same files.
 
-use logweir_tests::{Agent, AgentConfig, Broker, Topic, directory, wait_until};
+use logweir_tests::{Agent, AgentConfig, Broker, Topic, directory, run_to_end, wait_until};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -94,7 +94,7 @@ fn the_journal_is_read_as_journalctl_reads_it_over_restarts_and_rotation() {
     std::fs::rename(&active, journals.join("system@0-1.journal")).unwrap();
     agent.start();
     wait_until("what came while it was stopped", || topic.records() == Some(200));
-    agent.counts().expect("the agent answers").assert_balanced();
+    agent.counts_told().assert_balanced();
     let events = topic.events();
     assert_eq!(wanted.len(), 200);
     for (event, told) in events.iter().zip(&wanted) {
@@ -128,4 +128,58 @@ fn only_entries_that_are_asked_for_are_read() {
     for event in topic.events() {
         assert_eq!(event.text("systemd.unit"), "unit1.service");
     }
+}
+
+#[test]
+fn discover_tells_what_the_journal_has_and_makes_it_a_source() {
+    let directory = directory();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    for name in ["journal", "logs"] {
+        std::fs::create_dir(at(name)).unwrap();
+    }
+    std::fs::write(at("logs/btmp"), "no log").unwrap();
+    write(Path::new(&at("journal/system.journal")), &export(0, 64));
+    std::fs::write(at("agent.yaml"), "kafka: {bootstrap.servers: 'a:1'}\n").unwrap();
+    let (root, journal, config) = (at("logs"), at("journal"), at("agent.yaml"));
+    let discovered = run_to_end(
+        "logweir-agent",
+        &["discover", "--root", &root, "--journal", &journal, "--write", "--config", &config],
+    );
+    assert_eq!(discovered.code, Some(0), "{}{}", discovered.stdout, discovered.stderr);
+    for expected in ["journal: unit0.service", "journal: unit1.service", "the journal is in"] {
+        assert!(discovered.stdout.contains(expected), "{}", discovered.stdout);
+    }
+    assert!(!discovered.stdout.contains("btmp"), "{}", discovered.stdout);
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "journal", 1);
+    let written = std::fs::read_to_string(&config).unwrap();
+    let source = written.split_once("sources:\n  - ").expect("it has sources now").1;
+    let agent = Agent::started(directory.path(), &AgentConfig::of_source(&topic, source));
+    wait_until("the entries", || topic.records() == Some(64));
+    agent.assert_delivered(64);
+}
+
+#[test]
+fn a_journal_that_is_said_otherwise_by_a_reload_is_read_on_once() {
+    let directory = directory();
+    let journals = directory.path().join("journal");
+    std::fs::create_dir(&journals).unwrap();
+    let active = journals.join("system.journal");
+    write(&active, &export(0, 100));
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "journal", 1);
+    let source = format!("{{type: journald, directories: ['{}']}}", journals.display());
+    let agent = Agent::started(directory.path(), &AgentConfig::of_source(&topic, &source));
+    wait_until("the first hundred", || topic.records() == Some(100));
+    agent.rewrite("{type: journald,", "{type: journald, labels: {said: anew},");
+    agent.hang_up();
+    wait_until("the reload", || agent.said().contains("sources are those"));
+    write(&active, &export(100, 50));
+    wait_until("what came after the reload", || topic.records() >= Some(150));
+    let events = topic.events();
+    assert_eq!(events.len(), 150);
+    assert!(events.windows(2).all(|pair| pair[1].prev == Some(pair[0].offset)));
+    let anew: Vec<bool> = events.iter().map(|event| event.json["labels.said"] == "anew").collect();
+    assert_eq!(anew, [vec![false; 100], vec![true; 50]].concat());
+    agent.assert_delivered(150);
 }

@@ -80,9 +80,11 @@ fn assert_told(agent: &mut Agent, state: &str, words: &[&str]) {
             status["kafka"] == state && words.iter().all(|word| reason.contains(word))
         })
     });
-    let said = agent.said();
-    assert!(words.iter().all(|word| said.contains(word)), "{words:?} not all in {said}");
-    assert_eq!(agent.counts().unwrap().delivered, 0);
+    wait_until(&format!("the log to tell {words:?}"), || {
+        let said = agent.said();
+        words.iter().all(|word| said.contains(word))
+    });
+    assert_eq!(agent.counts_told().delivered, 0);
 }
 
 /// What a command says and that it fails.
@@ -160,10 +162,63 @@ fn an_agent_without_the_right_to_write_says_which_and_goes_on_once_it_has_it() {
     // To see the topic is not enough.
     allow(&cluster, "User:CN=web2", &["--operation", "Describe", "--topic", "rights"]);
     assert_told(&mut agent, "forbidden", &words);
+    // Only the agent knows, which is on its way to try again now and then.
+    wait_until("the doctor to tell what the agent knows", || {
+        let doctor = agent.command("doctor");
+        doctor.code == Some(1) && words.iter().all(|word| doctor.stdout.contains(word))
+    });
     allow_writing(&cluster, "User:CN=web2", &topic);
     assert_arrived(&topic);
     agent.assert_delivered(LINES);
-    assert_eq!(agent.status().unwrap()["kafka_reason"], "");
+    assert_eq!(agent.status_told()["kafka_reason"], "");
+}
+
+#[test]
+fn an_agent_that_may_not_read_the_topic_of_rules_says_so_and_takes_them_once_it_may() {
+    let Some(cluster) = Cluster::start_secured() else { return };
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    cluster.issue(directory.path(), "web5", 1);
+    let topic = Topic::create(cluster.bootstrap(), "ruled", 1);
+    allow_writing(&cluster, "User:CN=web5", &topic);
+    let key = path("rules");
+    assert_eq!(run_to_end("logweir", &["keygen", &key]).code, Some(0));
+    let kafka = mutual_tls(&cluster, directory.path(), "web5");
+    let config = AgentConfig::of_files(&topic, directory.path(), "app.log");
+    let config = AgentConfig { without_rules: true, ..config };
+    let config = config.through(cluster.bootstrap_of(Listener::MutualTls), kafka);
+    let mut agent = Agent::stopped(directory.path(), &config);
+    let published = format!("shipped: false\n  published: {{public_key: '{key}.pub'}}");
+    agent.rewrite("shipped: false", &published);
+    agent.start();
+    let reason = |agent: &Agent| {
+        let status = agent.status();
+        status.map_or_else(String::new, |status| status["published"]["topic_reason"].to_string())
+    };
+    wait_until("the right that is missing", || {
+        let words = ["`User:CN=web5` read the topic logweir.rules", "--operation Read"];
+        words.iter().all(|word| reason(&agent).contains(word))
+    });
+    let mut lines = Lines::new("writer", &directory.path().join("app.log"));
+    lines.write(LINES);
+    assert_arrived(&topic);
+
+    let pack = "pack: numbered\napplies: {contains: [line]}\nrules:\n  - id: numbered.line\n    \
+                pattern: '^line (?<labels.number:int>\\d+) of'\n    samples:\n      - line: line 5 of a\n        \
+                expect: {labels.number: 5}\n";
+    std::fs::create_dir(path("packs")).unwrap();
+    std::fs::write(directory.path().join("packs/numbered.yaml"), pack).unwrap();
+    let (packs, key) = (path("packs"), format!("{key}.key"));
+    let words = ["rules", "publish", &packs, "--no-shipped", "--key", &key];
+    let words = [&words[..], &["--bootstrap-server", cluster.bootstrap()]].concat();
+    let output = run_to_end("logweir", &words);
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    allow(&cluster, "User:CN=web5", &["--operation", "Read", "--topic", "logweir.rules"]);
+    wait_until("the published rules", || {
+        agent.assert_running();
+        agent.status().is_some_and(|status| status["published"]["version"] == 1)
+    });
+    assert_eq!(reason(&agent), "\"\"");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 
 const LINES: usize = 5_000;
 
@@ -29,6 +30,18 @@ impl Ear {
     }
 }
 
+/// An agent whose Kafka is away. It does not run yet.
+fn without_kafka(directory: &Path) -> Agent {
+    let config = AgentConfig {
+        bootstrap: free_address().to_string(),
+        topic: "events".into(),
+        files: vec![directory.join("*.log").display().to_string()],
+        without_rules: true,
+        ..AgentConfig::default()
+    };
+    Agent::stopped(directory, &config)
+}
+
 #[test]
 fn a_supervisor_hears_of_start_progress_reload_and_stop() {
     let directory = directory();
@@ -36,14 +49,7 @@ fn a_supervisor_hears_of_start_progress_reload_and_stop() {
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_nonblocking(true).unwrap();
     let mut ear = Ear { socket, heard: Vec::new() };
-    let config = AgentConfig {
-        bootstrap: free_address().to_string(),
-        topic: "events".into(),
-        files: vec![directory.path().join("*.log").display().to_string()],
-        without_rules: true,
-        ..AgentConfig::default()
-    };
-    let mut agent = Agent::stopped(directory.path(), &config);
+    let mut agent = without_kafka(directory.path());
     let environment =
         ["env", &format!("NOTIFY_SOCKET={}", path.display()), "WATCHDOG_USEC=2000000"];
     agent.start_within(&environment.map(str::to_owned));
@@ -57,7 +63,7 @@ fn a_supervisor_hears_of_start_progress_reload_and_stop() {
     agent.hang_up();
     ear.hears("RELOADING", |text| text.starts_with("RELOADING=1\n"));
     ear.hears("READY again", |text| text.starts_with("READY=1\n"));
-    wait_until("the reload in the log", || agent.said().contains("nothing to restart"));
+    wait_until("the reload in the log", || agent.said().contains("sources are those"));
 
     agent.rewrite("topic: events", "topic: others");
     agent.hang_up();
@@ -73,6 +79,25 @@ fn a_supervisor_hears_of_start_progress_reload_and_stop() {
 
     agent.terminate();
     ear.hears("STOPPING", |text| text.starts_with("STOPPING=1\n"));
+}
+
+#[test]
+fn each_line_of_the_log_has_its_priority_where_the_journal_listens() {
+    let directory = directory();
+    let mut agent = without_kafka(directory.path());
+    // As systemd names the journal's socket to a service: by device and inode of standard error.
+    let named = r#"JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec "$0" "$@""#;
+    agent.start_within(&["sh", "-c", named].map(str::to_owned));
+    wait_until("a warning and a remark", || {
+        let said = agent.said();
+        said.contains("\n<4>kafka cannot be reached") && said.contains("<6>")
+    });
+    // The journal has the time.
+    let said = agent.said();
+    assert!(
+        said.lines().all(|line| line.starts_with('<') && line.get(2..3) == Some(">")),
+        "{said}"
+    );
 }
 
 /// One scrape, strictly: every sample belongs to the family before it, no series is there twice.

@@ -99,4 +99,5 @@ fn a_busy_server_gets_each_event_once_what_it_refuses_is_a_dead_letter_and_a_mut
     assert!(letter.contains("opensearch: refused by `logs-logweir-default`"), "{letter}");
     assert!(letter.contains("mapper_parsing_exception"), "{letter}");
     assert!(letter.contains("this one makes a conflict of mappings"), "{letter}");
+    assert!(delivery.ingest.terminate().success(), "whatever the mute one is waited for");
 }

@@ -5,7 +5,9 @@ use logweir_tests::{
     wait, wait_until,
 };
 use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslStream, SslVerifyMode};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -20,6 +22,11 @@ struct Receiver {
     _broker: Broker,
 }
 
+/// Of the source alone: what is tested here is what comes in, not what rules make of it.
+fn without_rules(topic: &Topic, source: &str) -> AgentConfig {
+    AgentConfig { without_rules: true, ..AgentConfig::of_source(topic, source) }
+}
+
 impl Receiver {
     fn start(extra: &str) -> Self {
         let address = free_address();
@@ -30,7 +37,7 @@ impl Receiver {
         let broker = Broker::started(directory.path());
         let topic = Topic::create(&broker.bootstrap(), "syslog", 1);
         let source = format!("{{type: syslog, {settings}}}");
-        let agent = Agent::started(directory.path(), &AgentConfig::of_source(&topic, &source));
+        let agent = Agent::started(directory.path(), &without_rules(&topic, &source));
         let receiver = Self { agent, topic, address, directory, _broker: broker };
         wait_until("the agent to answer", || receiver.agent.status().is_some());
         receiver
@@ -52,7 +59,7 @@ impl Receiver {
     /// The events, once there are so many.
     fn events(&self, count: usize) -> Vec<Event> {
         wait_until(&format!("{count} events"), || self.topic.records() == Some(count));
-        self.agent.counts().expect("the agent answers").assert_balanced();
+        self.agent.counts_told().assert_balanced();
         self.topic.events()
     }
 
@@ -116,6 +123,18 @@ fn incomplete_frame_at_close() {
     assert_eq!(event.text("event.original"), "<13>cut short");
     assert_eq!(event.json["logweir.original_bytes"], 20);
     assert!(event.json["tags"].as_array().unwrap().contains(&Value::from("truncated")));
+    assert_eq!(event.json["logweir.unterminated"], true);
+}
+
+#[test]
+fn a_line_that_its_connection_ended_within_is_marked() {
+    let receiver = Receiver::start("");
+    receiver.connect().write_all(b"<13>whole\n<13>in the mid").unwrap();
+    let events = receiver.events(2);
+    let mark = |event: &Event| event.json.get("logweir.unterminated").cloned();
+    assert_eq!((events[0].text("event.original"), mark(&events[0])), ("<13>whole", None));
+    assert_eq!(events[1].text("event.original"), "<13>in the mid");
+    assert_eq!(mark(&events[1]), Some(true.into()));
 }
 
 #[test]
@@ -154,24 +173,118 @@ fn slowloris_maxsessions() {
     assert!(originals.contains(&"<13>there is room again".to_owned()), "{originals:?}");
 }
 
+/// Lets this process open as many files as it may; returns how many that are.
+fn open_files_allowed() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let allowed = Rlimit { current: limit.maximum, ..limit };
+    setrlimit(Resource::Nofile, allowed).expect("a process may raise its own limit that far");
+    limit.maximum.map_or(usize::MAX, |maximum| maximum as usize)
+}
+
+#[test]
+fn ten_thousand_connections() {
+    const WANTED: usize = 10_000;
+    // The agent has a file open for each, and so has this test; both have a few besides.
+    let count = WANTED.min(open_files_allowed().saturating_sub(500));
+    assert!(count > 100, "a limit of open files of {count} + 500 is too low for this test");
+    let receiver = Receiver::start(&format!(", connections_max: {count}"));
+    let before = receiver.agent.resident_bytes();
+    let connected: Vec<TcpStream> = (0..count).map(|_| receiver.connect()).collect();
+    wait_until("all to be let in", || receiver.listener("connections_open") == count as u64);
+    // One more finds no room, and costs the others nothing.
+    assert_eq!(receiver.connect().read(&mut [0; 1]).unwrap_or(0), 0);
+    assert_eq!(receiver.listener("connections_refused"), 1);
+    let send = |round: usize| {
+        for (number, mut stream) in connected.iter().enumerate() {
+            writeln!(stream, "<13>connection {number} round {round}").unwrap();
+        }
+    };
+    send(0);
+    // Each has half a message open while all the others send.
+    connected.iter().for_each(|mut stream| stream.write_all(b"<13>half").unwrap());
+    send(1);
+    let events = receiver.events(2 * count);
+    let grown = receiver.agent.resident_bytes().saturating_sub(before);
+    println!("{count} connections: {} KiB each", grown / 1024 / count as u64);
+    assert!(grown < 100 << 20, "{grown} bytes for {count} connections");
+    let wanted = (0..count).flat_map(|number| {
+        let line = move |start, round| format!("<13>{start}connection {number} round {round}");
+        [line("", 0), line("half<13>", 1)]
+    });
+    let arrived = events.iter().map(|event| event.text("event.original").to_owned());
+    assert_eq!(arrived.collect::<BTreeSet<_>>(), wanted.collect());
+    drop(connected);
+    wait_until("all connections to end", || receiver.listener("connections_open") == 0);
+}
+
+#[test]
+fn socket_activation() {
+    // What starts the agent is the first that it takes.
+    for (setting, kind) in [("tcp", None), ("udp", Some("--datagram"))] {
+        let directory = directory();
+        let broker = Broker::started(directory.path());
+        let topic = Topic::create(&broker.bootstrap(), "syslog", 1);
+        let source = format!("{{type: syslog, {setting}: 'systemd:syslog'}}");
+        let mut agent = Agent::stopped(directory.path(), &without_rules(&topic, &source));
+        let address = free_address();
+        let listen = format!("--listen={address}");
+        let systemd = ["systemd-socket-activate", "--fdname=syslog", &listen];
+        agent.start_within(&systemd.into_iter().chain(kind).map(str::to_owned).collect::<Vec<_>>());
+        wait_until("systemd's program to listen", || agent.said().contains("Listening on"));
+        let send = |text: &str| {
+            if kind.is_none() {
+                TcpStream::connect(address).unwrap().write_all(text.as_bytes()).unwrap();
+            } else {
+                let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+                socket.send_to(text.as_bytes(), address).unwrap();
+            }
+        };
+        send("<13>wake up\n");
+        wait_until("the first message", || topic.records() == Some(1));
+        send("<13>and go on\n");
+        wait_until("the second message", || topic.records() == Some(2));
+        let events = topic.events();
+        let texts: Vec<&str> = events.iter().map(|event| event.text("event.original")).collect();
+        assert_eq!(texts, ["<13>wake up", "<13>and go on"], "{setting}");
+        assert!(agent.terminate().success());
+    }
+}
+
 #[test]
 fn starvation() {
     let receiver = Receiver::start("");
     let address = receiver.address;
+    let (flowing, flows) = std::sync::mpsc::sync_channel(1);
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    // Sends for as long as the slow ones are not through, however long that takes.
     let firehose = std::thread::spawn(move || {
         let mut stream = TcpStream::connect(address).unwrap();
         let chunk = "<13>from the firehose\n".repeat(1000);
-        (0..20).for_each(|_| stream.write_all(chunk.as_bytes()).unwrap());
+        let mut chunks = 0;
+        while ended.try_recv().is_err() {
+            stream.write_all(chunk.as_bytes()).unwrap();
+            chunks += 1;
+            let _ = flowing.try_send(());
+        }
+        stream.write_all(b"<13>the end of the firehose\n").unwrap();
+        chunks * 1000 + 1
     });
-    let mut slow: Vec<TcpStream> = (0..100).map(|_| receiver.connect()).collect();
-    for (number, stream) in slow.iter_mut().enumerate() {
+    flows.recv().unwrap();
+    let slow: Vec<TcpStream> = (0..100).map(|_| receiver.connect()).collect();
+    for (number, mut stream) in slow.iter().enumerate() {
         writeln!(stream, "<13>slow {number}").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
     }
-    firehose.join().unwrap();
-    let originals = receiver.originals(20_100);
-    let last_slow = originals.iter().rposition(|text| text.starts_with("<13>slow")).unwrap();
-    let last_fast = originals.iter().rposition(|text| text.starts_with("<13>from")).unwrap();
-    assert!(last_slow < last_fast, "the slow ones waited for the firehose to end");
+    for mut stream in slow {
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let closed = stream.read(&mut [0; 1]);
+        assert_eq!(closed.expect("the agent takes what the slow ones sent"), 0);
+    }
+    end.send(()).unwrap();
+    let sent = firehose.join().unwrap();
+    let originals = receiver.originals(sent + 100);
+    assert_eq!(originals.iter().filter(|text| text.starts_with("<13>slow")).count(), 100);
+    assert_eq!(originals.last().unwrap(), "<13>the end of the firehose");
 }
 
 #[test]
@@ -309,13 +422,15 @@ fn ratelimit_per_source() {
         receiver.dropped("rate_limit") > before
     });
     receiver.agent.edit("events_per_second: none,", "events_per_second: 1000000,");
-    wait_until("the new limits", || receiver.agent.said().contains("limits are in use"));
+    wait_until("the new limits", || receiver.agent.said().contains("changed limits are in use"));
     wait_until("datagrams that all get through", || {
-        let before = receiver.dropped("rate_limit");
+        let (before, read) = (receiver.dropped("rate_limit"), receiver.agent.counts_told().read);
         for _ in 0..20 {
             send();
         }
-        wait_until("them to be taken", || receiver.agent.counts().is_some_and(|c| c.held == 0));
+        wait_until("them to be taken", || {
+            receiver.agent.counts().is_some_and(|c| c.read >= read + 20 && c.held == 0)
+        });
         receiver.dropped("rate_limit") == before
     });
 }

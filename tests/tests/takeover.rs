@@ -1,7 +1,11 @@
 //! Several ingests in one group: what one leaves, another takes up, and none writes what is not its.
 
-use logweir_tests::{AgentConfig, Broker, Delivery, Lines, Topic, directory, wait_until};
+use logweir_tests::{
+    AgentConfig, Broker, DEADLINE, Delivery, Ingest, Lines, Topic, directory, wait_until,
+};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::Instant;
 
 /// Writers enough that every partition has a source.
 const WRITERS: usize = 12;
@@ -43,6 +47,25 @@ fn an_ingest_that_joins_and_one_that_is_killed_change_nothing_in_the_table() {
     delivery.assert_complete(&tallies(&writers));
 }
 
+/// Another ingest takes up what one that stands still had: all of the first 1,000 lines of each writer
+/// are in the table then. Returns the one that stands still.
+fn take_over(delivery: &mut Delivery, other: Ingest) -> Ingest {
+    let sleeper = std::mem::replace(&mut delivery.ingest, other);
+    delivery.ingest.start();
+    let table = delivery.ingest.table();
+    wait_until("the other ingest to take over", || table.rows() >= WRITERS * 1_000);
+    sleeper
+}
+
+/// 500 lines more of each writer, beside the one that woke up; then it has to go, and all has to be right.
+fn finish(mut sleeper: Ingest, delivery: Delivery, mut writers: Vec<Lines>) {
+    let table = delivery.ingest.table();
+    write(&mut writers, 500);
+    wait_until("all events", || table.rows() >= WRITERS * 1_500);
+    sleeper.kill9();
+    delivery.assert_complete(&tallies(&writers));
+}
+
 #[test]
 fn an_ingest_that_wakes_up_after_it_lost_its_partitions_writes_nothing_twice() {
     let directory = directory();
@@ -54,12 +77,55 @@ fn an_ingest_that_wakes_up_after_it_lost_its_partitions_writes_nothing_twice() {
     // It may have read some of these and not yet written them.
     delivery.ingest.pause();
     let twin = delivery.ingest.twin();
-    let mut sleeper = std::mem::replace(&mut delivery.ingest, twin);
-    delivery.ingest.start();
-    wait_until("the other ingest to take over", || table.rows() >= WRITERS * 1_000);
+    let sleeper = take_over(&mut delivery, twin);
     sleeper.resume();
+    finish(sleeper, delivery, writers);
+}
+
+/// Stops the ingest between the writing of a commit and its becoming one: the entry of the table's log is
+/// there, under the name that it has until it gets its own.
+fn stop_within_a_commit(ingest: &Ingest) {
+    let unnamed = ingest.table().path.join("_logweir/tmp");
+    // Once it has its own name as well, it is one.
+    let is_unnamed = |path: &Path| path.metadata().is_ok_and(|file| file.nlink() == 1);
+    let is_entry = |path: &Path| {
+        std::fs::read_to_string(path)
+            .is_ok_and(|text| text.contains("WRITE") && text.ends_with('\n'))
+            && is_unnamed(path)
+    };
+    let entries = || {
+        let files = std::fs::read_dir(&unnamed).into_iter().flatten().flatten();
+        files.filter(|file| is_entry(&file.path())).count()
+    };
+    let began = Instant::now();
+    // It is there for as long as a disk needs to sync it, which no pause between two looks may miss.
+    loop {
+        assert!(began.elapsed() < DEADLINE, "the ingest commits");
+        if entries() == 0 {
+            continue;
+        }
+        ingest.pause();
+        if entries() > 0 {
+            return;
+        }
+        ingest.resume();
+    }
+}
+
+#[test]
+fn an_ingest_that_is_stopped_within_its_commit_and_wakes_up_without_its_partitions_is_refused() {
+    let directory = directory();
+    let (_broker, mut delivery, mut writers) = pipeline(directory.path());
+    let table = delivery.ingest.table();
     write(&mut writers, 500);
-    wait_until("all events", || table.rows() >= WRITERS * 1_500);
-    sleeper.kill9();
-    delivery.assert_complete(&tallies(&writers));
+    wait_until("all events so far", || table.rows() >= WRITERS * 500);
+    write(&mut writers, 500);
+    stop_within_a_commit(&delivery.ingest);
+    let twin = delivery.ingest.member("twin");
+    let sleeper = take_over(&mut delivery, twin);
+    let refused = "another worker has written this partition";
+    assert!(!sleeper.said().contains(refused), "nobody was refused yet");
+    sleeper.resume();
+    wait_until("the commit to be refused", || sleeper.said().contains(refused));
+    finish(sleeper, delivery, writers);
 }

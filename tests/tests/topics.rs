@@ -1,6 +1,8 @@
 //! `logweir topics` against the real cluster: planning, creating again, changing, enlarging.
 
-use logweir_tests::{Cluster, Delivery, Lines, Output, Topic, directory, run_to_end, wait_until};
+use logweir_tests::{
+    AgentConfig, Cluster, Delivery, Lines, Output, Topic, directory, run_to_end, wait_until,
+};
 
 fn topics(bootstrap: &str, command: &str, arguments: &[&str]) -> Output {
     let mut words = vec!["topics", command, "--bootstrap-server", bootstrap];
@@ -52,7 +54,11 @@ fn partitions_that_are_added_under_load_move_no_source_and_repeat_nothing() {
     let writer = |n: usize| Lines::new(&format!("writer{n}"), &logs.join(format!("writer{n}")));
     let topic = Topic::create(cluster.bootstrap(), "enlarged", 2);
     let mut writers: Vec<Lines> = (0..6).map(writer).collect();
-    let mut delivery = Delivery::of_files(directory.path(), &topic, "logs/*");
+    let mut config = AgentConfig::of_files(&topic, directory.path(), "logs/*");
+    // So that the agent dies before it has written where each source was acknowledged.
+    config.agent.push("checkpoint_interval: 1h");
+    let mut delivery = Delivery::stopped(directory.path(), &topic, &config);
+    delivery.start();
     let table = delivery.ingest.table();
     writers.iter_mut().for_each(|writer| writer.write(500));
     wait_until("the first lines in the table", || table.rows() == 6 * 500);

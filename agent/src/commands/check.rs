@@ -1,12 +1,11 @@
 //! `logweir-agent check`: would it run? The configuration and the rules with every fault at once, the
 //! files that it could not read, and whether Kafka is there and has the topic.
 
-use super::access::Reader;
+use super::access::{Found, Reader};
 use super::load_config;
 use crate::Config;
 use crate::config::SourceConfig;
 use logweir_kafka::topics::{TopicError, Topics};
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -31,11 +30,11 @@ impl Check {
             Err(code) => return code,
         };
         let (rules, _) = config.rules.describe();
-        println!(
-            "{}: no fault; {} sources, {rules} rules",
-            self.config.display(),
-            config.sources.len()
-        );
+        let sources = match config.sources.len() {
+            1 => "1 source".to_owned(),
+            count => format!("{count} sources"),
+        };
+        println!("{}: no fault; {sources}, {rules} rules", self.config.display());
         check_files(&config);
         if !self.offline && !check_kafka(&config) {
             return ExitCode::FAILURE;
@@ -49,18 +48,11 @@ fn check_files(config: &Config) {
     let reader = Reader::of_agent();
     for source in &config.sources {
         let SourceConfig::File(source) = source else { continue };
-        let mut files = BTreeSet::new();
-        for glob in &source.paths {
-            glob.expand(&mut |path| files.extend([path]), &mut |_| {});
-        }
-        files.retain(|path| !source.exclude.iter().any(|glob| glob.matches(path)));
+        let Found { files, closed, hidden } = reader.look(source);
         let globs: Vec<&str> = source.paths.iter().map(|glob| glob.as_str()).collect();
         println!("files {}: {} there", globs.join(" "), files.len());
-        let closed: Vec<_> = files.iter().filter_map(|path| reader.obstacle(path)).collect();
-        let mut told = BTreeSet::new();
-        for obstacle in
-            closed.iter().filter(|obstacle| told.insert(&obstacle.path)).take(CLOSED_SHOWN_MAX)
-        {
+        let obstacles = closed.len() + hidden.len();
+        for obstacle in closed.iter().chain(&hidden).take(CLOSED_SHOWN_MAX) {
             println!(
                 "  warning: {} cannot be {} by {}\n    help: {}",
                 obstacle.path.display(),
@@ -69,8 +61,8 @@ fn check_files(config: &Config) {
                 obstacle.remedy
             );
         }
-        if told.len() > CLOSED_SHOWN_MAX {
-            println!("  and {} more", told.len() - CLOSED_SHOWN_MAX);
+        if obstacles > CLOSED_SHOWN_MAX {
+            println!("  and {} more", obstacles - CLOSED_SHOWN_MAX);
         }
     }
 }

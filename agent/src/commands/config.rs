@@ -105,11 +105,16 @@ mod tests {
     use logweir_document::reference::{disagreements, uncommented};
     use logweir_document::{Faults, parse, render_all};
 
+    /// A key that is there: its private half is nowhere.
+    const PUBLIC_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rules.pub");
+
     /// Every setting in use, but for the shipped rules: they take long to load in a test.
     fn uncommented_sample() -> String {
         let all = uncommented(&AGENT.sample());
         assert!(all.contains("\nagent:") && all.contains("  - type: syslog"), "{all}");
-        all.replace("  shipped: true", "  shipped: false").replace("dataset: sshd", "")
+        all.replace("  shipped: true", "  shipped: false")
+            .replace("dataset: sshd", "")
+            .replace("/etc/logweir/rules.pub", PUBLIC_KEY)
     }
 
     fn loads(text: &str) {
@@ -128,7 +133,7 @@ mod tests {
     fn every_setting_that_is_read_is_described_as_what_it_is_and_none_else() {
         // The two that are a text in the sample may be sections, too; a secret is only in a remark.
         let all = uncommented_sample()
-            .replace("\nintegrity:\n", "\nintegrity: {key: {file: /nowhere}}\n")
+            .replace("\nintegrity:\n", "\nintegrity:\n  key: {file: /nowhere}\n")
             .replace("unix_datagram: /run", "unix_datagram: {path: /run/x}\n#")
             .replace("unix_stream: /run", "unix_stream: {path: /run/y}\n#");
         let document = parse("sample.yaml", &all).unwrap();
@@ -140,8 +145,14 @@ mod tests {
     #[test]
     fn every_default_that_is_described_is_the_one_in_use() {
         let all = uncommented_sample();
+        // What a source says is another text without a default, and means the same.
+        let without_said =
+            |part: &str| part.split_once("\", dataset: ").map_or(part, |(_, rest)| rest).to_owned();
         let read = |text: &str| match Config::from_yaml("sample.yaml", text) {
-            Ok((config, _)) => format!("{config:?}"),
+            Ok((config, _)) => {
+                let shown = format!("{config:?}");
+                shown.split("Common { said: ").map(without_said).collect::<String>()
+            }
             Err(faults) => panic!("{}", render_all(&faults, false)),
         };
         let whole = read(&all);
@@ -157,6 +168,15 @@ mod tests {
             }
         }
         assert!(compared > 25, "{compared} defaults are in the sample");
+    }
+
+    #[test]
+    fn what_is_shown_is_a_configuration_of_the_same_meaning() {
+        let shown_of =
+            |text: &str| show(&parse("sample.yaml", text).unwrap(), AGENT.reference, Shown::Values);
+        let shown = shown_of(&uncommented_sample());
+        loads(&shown);
+        assert_eq!(shown_of(&shown), shown);
     }
 
     #[test]

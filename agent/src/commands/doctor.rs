@@ -1,20 +1,21 @@
 //! `logweir-agent doctor`: what on this host and on the way to Kafka would keep the agent from its
 //! work, each with what to do about it.
 //!
-//! It only looks: nothing is written, not even to Kafka, so whether the brokers let it write shows
-//! only when the agent runs.
+//! It only looks: nothing is written, not even to Kafka. Whether the brokers let the agent write, the
+//! running agent knows, and is asked.
 
-use super::access::Reader;
+use super::access::{Obstacle, Reader};
 use super::load_config;
 use crate::Config;
 use crate::config::SourceConfig;
 use crate::status::ask;
 use logweir_kafka::certificate::Certificate;
+use logweir_kafka::follow::{FollowError, Follower};
 use logweir_kafka::topics::{TopicError, Topics};
-use logweir_record::TOPIC_DEAD_LETTER;
+use logweir_record::{TOPIC_DEAD_LETTER, TOPIC_RULES};
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
@@ -83,6 +84,7 @@ impl Doctor {
         certificates(&config, &mut findings);
         brokers(&config, &mut findings);
         topics(&config, &mut findings);
+        published_rules(&config, &mut findings);
         println!("{} errors, {} warnings", findings.errors, findings.warnings);
         if findings.errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
@@ -93,11 +95,18 @@ fn running(config: &Config, findings: &mut Findings) {
     match asked {
         Ok(status) => {
             let count = |name: &str| status[name].as_u64().unwrap_or(0);
-            findings.well(&format!(
-                "the agent runs; kafka is {}, {} events held",
-                status["kafka"].as_str().unwrap_or("unknown"),
-                count("held")
-            ));
+            let state = status["kafka"].as_str().unwrap_or("unknown");
+            let what = format!("the agent runs; kafka is {state}, {} events held", count("held"));
+            // What only a writer comes to know, such as that it may not write.
+            match status["kafka_reason"].as_str().unwrap_or_default() {
+                "" => findings.well(&what),
+                reason => {
+                    let (reason, remedy) = reason.split_once("; help: ").unwrap_or((reason, ""));
+                    let remedy =
+                        if remedy.is_empty() { "see the log of the agent" } else { remedy };
+                    findings.error(&format!("{what}: {reason}"), remedy);
+                }
+            }
             if count("checkpoint_errors") > 0 {
                 findings.error(
                     "the checkpoint could not be written",
@@ -141,25 +150,26 @@ fn state(directory: &Path, findings: &mut Findings) {
 fn files(config: &Config, findings: &mut Findings) {
     let reader = Reader::of_agent();
     let mut files = BTreeSet::new();
+    let (mut closed, mut hidden) = (BTreeMap::new(), BTreeMap::new());
     for source in &config.sources {
         let SourceConfig::File(source) = source else { continue };
-        let mut found = BTreeSet::new();
-        source.paths.iter().for_each(|glob| {
-            glob.expand(&mut |path| found.extend([path]), &mut |_| {});
-        });
-        found.retain(|path| !source.exclude.iter().any(|glob| glob.matches(path)));
-        files.extend(found);
+        let found = reader.look(source);
+        files.extend(found.files);
+        closed.extend(found.closed.into_iter().map(|obstacle| (obstacle.path.clone(), obstacle)));
+        hidden.extend(found.hidden.into_iter().map(|obstacle| (obstacle.path.clone(), obstacle)));
     }
-    let mut told = BTreeSet::new();
-    for obstacle in files.iter().filter_map(|path| reader.obstacle(path)) {
-        if !told.insert(obstacle.path.clone()) || told.len() > CLOSED_SHOWN_MAX {
-            continue;
-        }
-        let what =
-            format!("`{}` cannot be {} by {}", obstacle.path.display(), obstacle.what, reader.name);
-        findings.error(&what, &obstacle.remedy);
+    hidden.retain(|path, _| !closed.contains_key(path));
+    let what = |obstacle: &Obstacle| {
+        format!("`{}` cannot be {} by {}", obstacle.path.display(), obstacle.what, reader.name)
+    };
+    for obstacle in closed.values().take(CLOSED_SHOWN_MAX) {
+        findings.error(&what(obstacle), &obstacle.remedy);
     }
-    match told.len() {
+    // Whether anything is in there is not known.
+    for obstacle in hidden.values().take(CLOSED_SHOWN_MAX.saturating_sub(closed.len())) {
+        findings.warning(&what(obstacle), &obstacle.remedy);
+    }
+    match closed.len() + hidden.len() {
         0 => findings.well(&format!("{} files, all readable by {}", files.len(), reader.name)),
         n if n > CLOSED_SHOWN_MAX => println!("         and {} more", n - CLOSED_SHOWN_MAX),
         _ => {}
@@ -330,5 +340,31 @@ fn topics(config: &Config, findings: &mut Findings) {
         }
         Err(TopicError::Forbidden(why)) => findings.error(&why.reason, &why.remedy),
         Err(error) => findings.error(&error.to_string(), "see the lines above"),
+    }
+}
+
+/// Whether rules can be read from their topic, if they are to be.
+fn published_rules(config: &Config, findings: &mut Findings) {
+    if config.published.is_none() {
+        return;
+    }
+    let read = Follower::start(&config.kafka, TOPIC_RULES)
+        .and_then(|mut follower| follower.next(CONNECT_TIMEOUT));
+    match read {
+        Ok(_) => findings.well(&format!("the topic {TOPIC_RULES} can be read")),
+        Err(error) => {
+            let servers = config.kafka.get("bootstrap.servers").unwrap_or_default();
+            let remedy = match error {
+                FollowError::NoTopic => {
+                    format!("logweir topics create --bootstrap-server {servers}")
+                }
+                FollowError::Forbidden => format!(
+                    "kafka-acls.sh --bootstrap-server {servers} --add --allow-principal \
+                     'User:…' --operation Read --topic {TOPIC_RULES}"
+                ),
+                _ => "see the lines above".to_owned(),
+            };
+            findings.error(&format!("the topic {TOPIC_RULES}: {error}"), &remedy);
+        }
     }
 }

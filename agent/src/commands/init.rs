@@ -16,16 +16,18 @@ const USUAL: [&str; 7] = [
     "/var/log/cron",
     "/var/log/audit/audit.log",
 ];
+/// What the service reads.
+const CONFIG: &str = "/etc/logweir/agent.yaml";
 const RULES: &str = "/etc/logweir/rules.d";
 
 /// Write a first configuration; asks what is not told, on a terminal
 #[derive(Debug, clap::Args)]
 pub struct Init {
     /// Brokers to begin with, HOST:PORT separated by commas
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, alias = "bootstrap-server", value_name = "HOST:PORT")]
     bootstrap_servers: Option<String>,
     /// Where to write it
-    #[arg(long, value_name = "FILE", default_value = "/etc/logweir/agent.yaml")]
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
     /// Write over a configuration that is there
     #[arg(long)]
@@ -61,14 +63,36 @@ impl Init {
             return super::report_faults(&faults);
         }
         if let Err(error) = write_config(&self.config, &text) {
-            return refuse(&format!("cannot write {}: {error}", self.config.display()));
+            let remedy = match error.kind() {
+                std::io::ErrorKind::PermissionDenied => {
+                    "; run it as root, or name another file with --config"
+                }
+                _ => "",
+            };
+            return refuse(&format!("cannot write {}: {error}{remedy}", self.config.display()));
         }
         println!("{} is written", self.config.display());
-        println!("next: logweir-agent discover --write   finds the logs of this machine");
-        println!("      logweir-agent check              tries all of it, and Kafka");
-        println!("      systemctl enable --now logweir-agent");
+        print!("{}", next(&self.config));
         ExitCode::SUCCESS
     }
+}
+
+/// What to do with a configuration that is written now.
+fn next(config: &Path) -> String {
+    let (told, run) = match config == Path::new(CONFIG) {
+        true => (String::new(), "systemctl enable --now logweir-agent".to_owned()),
+        false => {
+            let told = format!(" --config {}", config.display());
+            (told.clone(), format!("logweir-agent run{told}"))
+        }
+    };
+    format!(
+        "\
+next: logweir-agent discover --write{told}   finds the logs of this machine
+      logweir-agent check{told}              tries all of it, and Kafka
+      {run}
+"
+    )
 }
 
 fn asked() -> Option<String> {
@@ -108,6 +132,14 @@ kafka:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_next_is_told_for_the_file_that_was_written() {
+        assert!(next(Path::new(CONFIG)).contains("\n      systemctl enable"));
+        let own = next(Path::new("a.yaml"));
+        assert!(own.contains("discover --write --config a.yaml "), "{own}");
+        assert!(own.ends_with("logweir-agent run --config a.yaml\n"), "{own}");
+    }
 
     #[test]
     fn what_is_written_is_a_configuration() {

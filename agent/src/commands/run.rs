@@ -3,6 +3,8 @@
 use super::supervision::Supervision;
 use super::{report_faults, show};
 use crate::config::Loaded;
+use crate::confine::confine;
+use crate::state_dir::prepare;
 use crate::{Agent, STOP_GRACE};
 use crossbeam_channel::{Receiver, bounded};
 use logweir_service::{start_log, tell_repeats};
@@ -41,6 +43,12 @@ impl Run {
 
 fn run(path: PathBuf, loaded: Loaded) -> ExitCode {
     start_log("logweir-agent", &loaded.config.log);
+    if let Err(error) = prepare(&loaded.config.state_dir) {
+        eprintln!("logweir-agent: {error}");
+        return ExitCode::FAILURE;
+    }
+    // Before there are threads: those that are there keep their rights.
+    confine(&loaded);
     let requests = match requests() {
         Ok(requests) => requests,
         Err(error) => {

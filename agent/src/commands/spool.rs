@@ -261,6 +261,9 @@ fn record(spool: &str, offset: u64, message: &Message<'_>) -> serde_json::Value 
     if let Some(length) = message.original_bytes {
         record["original_bytes"] = length.into();
     }
+    if message.unterminated {
+        record["unterminated"] = true.into();
+    }
     match std::str::from_utf8(message.bytes) {
         Ok(text) => record["message"] = text.into(),
         Err(_) => {

@@ -65,10 +65,11 @@ fn table(status: &Value) -> String {
         if list.is_empty() { "0".to_owned() } else { list.join(", ") }
     };
     let mut out = format!(
-        "agent {} ({})  kafka {}\nread {}  delivered {}  held {}  parsed {}  unparsed {}  dropped {}\n",
+        "agent {} ({})  kafka {}  landlock {}\nread {}  delivered {}  held {}  parsed {}  unparsed {}  dropped {}\n",
         text(&status["agent_name"]),
         text(&status["agent_id"]),
         text(&status["kafka"]),
+        text(&status["landlock"]),
         count(status, "read"),
         count(status, "delivered"),
         count(status, "held"),
@@ -80,6 +81,7 @@ fn table(status: &Value) -> String {
     if !reason.is_empty() {
         out.push_str(&format!("kafka: {reason}\n"));
     }
+    out.push_str(&published(&status["published"]));
     for source in status["sources"].as_array().into_iter().flatten() {
         let spool = &source["spool"];
         let behind = match spool.is_object() {
@@ -105,6 +107,33 @@ fn table(status: &Value) -> String {
                 if spool["failed"] == true { "  THE DISK FAILS: nothing is taken" } else { "" },
             ));
         }
+    }
+    out
+}
+
+/// What is said of published rules, if any are taken.
+fn published(of: &Value) -> String {
+    let Some(group) = of["group"].as_str() else { return String::new() };
+    let group = group.to_owned();
+    let mut out = match of["version"].as_u64() {
+        Some(version) => format!("rules: version {version} of the group {group}"),
+        None => format!("rules: nothing of the group {group} is in use"),
+    };
+    if of["on_trial"] == true {
+        out.push_str(", on trial");
+    }
+    if let Some(version) = of["not_for_this_host"].as_u64() {
+        out.push_str(&format!("; version {version} is for other hosts so far"));
+    }
+    out.push('\n');
+    if of["refused"].is_object() {
+        let version = of["refused"]["version"].as_u64();
+        let version = version.map_or_else(String::new, |version| format!(" version {version}"));
+        out.push_str(&format!("rules: refused{version}: {}\n", text(&of["refused"]["reason"])));
+    }
+    let topic = text(&of["topic_reason"]);
+    if !topic.is_empty() {
+        out.push_str(&format!("rules: the topic logweir.rules cannot be read: {topic}\n"));
     }
     out
 }

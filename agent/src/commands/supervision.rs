@@ -2,6 +2,7 @@
 //! comes round, and reloads when asked.
 
 use crate::config::{Loaded, changed_sections};
+use crate::confine::out_of_reach;
 use crate::{Agent, Snapshot};
 use logweir_document::{Document, render_all};
 use logweir_service::Notifier;
@@ -76,8 +77,8 @@ impl Supervision {
         line(&snapshot, snapshot.counts.read.saturating_sub(read) as f64 / seconds)
     }
 
-    /// Rules are looked at now; the rest of the configuration is checked, and what differs in it is
-    /// said to wait for a restart. A faulty one changes nothing. No source is interrupted.
+    /// Rules are looked at now, and sources go over to what is configured; what differs in the rest of
+    /// the configuration is said to wait for a restart. A faulty one changes nothing.
     pub(super) fn reload(&mut self, agent: &Agent) {
         self.notifier.reloading();
         agent.reload_rules();
@@ -86,13 +87,30 @@ impl Supervision {
                 "the configuration has faults; the one in use stays\n{}",
                 render_all(&faults, false)
             ),
-            Ok((loaded, _)) => match changed_sections(&self.in_use.root, &loaded.document.root) {
-                changed if changed.is_empty() => tracing::info!("reloaded: nothing to restart"),
-                changed => tracing::warn!(
-                    sections = changed.join(", "),
-                    "reloaded the rules; what changed in these sections waits for a restart"
-                ),
-            },
+            Ok((loaded, _)) => {
+                let mut changed = changed_sections(&self.in_use.root, &loaded.document.root);
+                changed.retain(|section| section != "sources");
+                let sources = loaded.config.sources.len();
+                for path in out_of_reach(&loaded) {
+                    tracing::warn!(
+                        path = %path.display(),
+                        "Landlock lets the agent open this after a restart only: it was not \
+                         configured when the agent started"
+                    );
+                }
+                let refused = agent.reload_sources(loaded.config.sources);
+                tracing::info!(
+                    sources,
+                    "reloaded: rules and sources are those of the configuration"
+                );
+                for refused in refused {
+                    tracing::warn!("reloaded, but not {refused}");
+                }
+                if !changed.is_empty() {
+                    let sections = changed.join(", ");
+                    tracing::warn!(sections, "what changed in these sections waits for a restart");
+                }
+            }
         }
         let status = self.status(agent);
         self.notifier.ready(&status);

@@ -1,4 +1,4 @@
-//! `logweir-agent top`: a live table of the running agent's sources.
+//! `logweir-agent top`: a live table of the running agent's sources, and of the rules at work.
 
 use super::status::text;
 use super::{no_agent, report_faults};
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
-/// Watch the sources of the running agent: rates, lag, drops
+/// Watch the sources of the running agent: rates, lag, drops, rule hits
 #[derive(Debug, clap::Args)]
 pub struct Top {
     /// The configuration of the agent; only its state directory is used
@@ -110,11 +110,18 @@ impl Drop for Screen {
     }
 }
 
-/// What had been read and delivered at a moment, in all and by source.
+/// As many rules are shown at most.
+const RULES_SHOWN_MAX: usize = 8;
+/// On a lower screen, sources have all the room.
+const ROWS_WITH_RULES_MIN: usize = 16;
+
+/// What had been read and delivered at a moment, in all and by source, and what the rules had tried
+/// and matched.
 #[derive(Default)]
 struct Look {
     at: Option<Instant>,
     counts: HashMap<String, (u64, u64)>,
+    rules: HashMap<String, (u64, u64)>,
 }
 
 impl Look {
@@ -125,19 +132,38 @@ impl Look {
         let sources =
             sources.map(|source| entry(source, source["id"].as_str().unwrap_or_default()));
         let counts = sources.chain(std::iter::once(entry(status, ""))).collect();
-        Self { at: Some(Instant::now()), counts }
+        let rules = status["rules"].as_array().into_iter().flatten();
+        let hits = |rule: &Value| (number(rule, "matched"), number(rule, "tried"));
+        let rules = rules.map(|rule| (text(&rule["id"]), hits(rule))).collect();
+        Self { at: Some(Instant::now()), counts, rules }
     }
 
     /// Events read and delivered per second since an earlier look.
     fn rates(&self, before: &Self, id: &str) -> (f64, f64) {
-        let (Some(at), Some(now), Some(earlier), Some(then)) =
-            (self.at, self.counts.get(id), before.counts.get(id), before.at)
-        else {
-            return (0.0, 0.0);
-        };
-        let seconds = (at - then).as_secs_f64().max(0.001);
+        match (self.counts.get(id), before.counts.get(id)) {
+            (Some(now), Some(then)) => self.per_second(before, *now, *then),
+            _ => (0.0, 0.0),
+        }
+    }
+
+    /// Rules with what they matched and tried per second since an earlier look, the most first.
+    fn rules_at_work(&self, before: &Self) -> Vec<(&str, (f64, f64))> {
+        let rates = self.rules.iter().map(|(id, now)| {
+            let then = before.rules.get(id).copied().unwrap_or_default();
+            (id.as_str(), self.per_second(before, *now, then))
+        });
+        let mut rates: Vec<_> = rates.filter(|(_, (_, tried))| *tried > 0.0).collect();
+        rates.sort_by(|(a, (_, tried_a)), (b, (_, tried_b))| {
+            tried_b.total_cmp(tried_a).then_with(|| a.cmp(b))
+        });
+        rates
+    }
+
+    fn per_second(&self, before: &Self, now: (u64, u64), then: (u64, u64)) -> (f64, f64) {
+        let (Some(at), Some(earlier)) = (self.at, before.at) else { return (0.0, 0.0) };
+        let seconds = (at - earlier).as_secs_f64().max(0.001);
         let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
-        (rate(now.0, earlier.0), rate(now.1, earlier.1))
+        (rate(now.0, then.0), rate(now.1, then.1))
     }
 }
 
@@ -192,7 +218,8 @@ fn table(status: &Value, before: &Look, now: &Look, rows: usize) -> String {
     sources.sort_by(|(a, rate_a), (b, rate_b)| {
         rate_b.0.total_cmp(&rate_a.0).then_with(|| behind(b).cmp(&behind(a)))
     });
-    let room = rows.saturating_sub(lines.len() + 1);
+    let rules = if rows < ROWS_WITH_RULES_MIN { Vec::new() } else { rules(before, now) };
+    let room = rows.saturating_sub(lines.len() + 1 + rules.len());
     let hidden = sources.len().saturating_sub(room);
     for (source, (read, delivered)) in sources.iter().take(room) {
         lines.push(format!(
@@ -208,7 +235,19 @@ fn table(status: &Value, before: &Look, now: &Look, rows: usize) -> String {
     if hidden > 0 {
         lines.push(format!("… and {hidden} more; `logweir-agent status` has all"));
     }
+    lines.extend(rules);
     lines.join("\n")
+}
+
+/// The rules that are tried most: what is tried and does not match costs for nothing.
+fn rules(before: &Look, now: &Look) -> Vec<String> {
+    let at_work = now.rules_at_work(before);
+    if at_work.is_empty() {
+        return Vec::new();
+    }
+    let shown = at_work.iter().take(RULES_SHOWN_MAX);
+    let lines = shown.map(|(id, (matched, tried))| format!("{tried:>10.0} {matched:>10.0}  {id}"));
+    std::iter::once(format!("{:>10} {:>10}  rule", "tried/s", "matched/s")).chain(lines).collect()
 }
 
 #[cfg(test)]
@@ -228,5 +267,22 @@ mod tests {
         assert!(lines[4].ends_with("/busy\u{fffd}[2J") && !table.contains('\x1b'), "{table}");
         assert!(lines[5].ends_with("/quiet"), "{table}");
         assert!(lines[6].contains("1 more"), "{table}");
+    }
+
+    #[test]
+    fn rules_at_work_stand_below_the_sources_where_there_is_room() {
+        let at = |n: u64| {
+            json!({"read": 0, "sources": [{"id": "1"}], "rules": [
+                {"id": "idle", "tried": 7, "matched": 7},
+                {"id": "a.hit", "tried": 2 * n, "matched": n},
+                {"id": "b.most", "tried": 9 * n, "matched": 0},
+            ]})
+        };
+        let (before, after) = (Look::of(&at(1)), Look::of(&at(1_001)));
+        let shown = table(&at(1_001), &before, &after, 24);
+        let lines: Vec<&str> = shown.lines().rev().collect();
+        assert!(lines[0].ends_with("  a.hit") && lines[1].ends_with("  b.most"), "{shown}");
+        assert!(lines[2].ends_with("matched/s  rule") && !shown.contains("idle"), "{shown}");
+        assert!(!table(&at(1_001), &before, &after, 15).contains("a.hit"));
     }
 }

@@ -32,10 +32,19 @@ impl SourceLimits {
         Pace::new(self.source.clone(), self.overall.clone())
     }
 
-    /// Takes over what `other` says at the moment; returns whether anything differs.
-    pub(crate) fn set(&self, other: &Self) -> bool {
-        let own = self.source.set(&other.source) | self.per_sender.set(&other.per_sender);
-        own | self.overall.set(&other.overall)
+    /// Takes over what `other` says at the moment; returns what differs: whose limits, and the limits.
+    /// `place` is the source's.
+    pub(crate) fn set(&self, other: &Self, place: &str) -> Vec<(String, Limits)> {
+        let each = |limits: &LiveLimits, new: &LiveLimits, of: &str| {
+            limits.set(new).then(|| (of.to_owned(), new.now()))
+        };
+        let sender = format!("each sender of {place}");
+        let changed = [
+            each(&self.overall, &other.overall, "the agent"),
+            each(&self.source, &other.source, place),
+            each(&self.per_sender, &other.per_sender, &sender),
+        ];
+        changed.into_iter().flatten().collect()
     }
 }
 

@@ -5,19 +5,23 @@
 //! and of the disk only what the configuration names.
 
 mod changes;
+mod integrity;
 mod limits;
 mod log;
 mod multiline;
+mod published;
 mod reference;
 mod sources;
 mod syslog;
 
 pub(crate) use changes::changed_sections;
+pub(crate) use integrity::HeadsConfig;
 pub(crate) use limits::SourceLimits;
 pub use log::log_config;
 use log::{LOG_FORMATS, LOG_LEVELS};
 use multiline::PRESET_NAMES;
 pub(crate) use multiline::{Grouping, Multiline};
+pub(crate) use published::PublishedConfig;
 pub use reference::LOG;
 pub(crate) use reference::REFERENCE;
 pub(crate) use sources::{
@@ -27,11 +31,9 @@ pub(crate) use syslog::{Address, Listen, Network, SyslogConfig, TlsConfig, UnixC
 
 use crate::limits::LiveLimits;
 use crate::parsing::Rules;
-use logweir_document::{
-    DURATION_MAX, Diagnostic, Document, Faults, Layers, Table, parse, secret_of_file, secret_path,
-};
+use logweir_document::{DURATION_MAX, Diagnostic, Document, Faults, Layers, Table, parse};
 use logweir_kafka::properties::{Properties, Role};
-use logweir_record::{SealKey, SealKeyError, TOPIC_EVENTS};
+use logweir_record::{SealKey, TOPIC_EVENTS};
 use logweir_service::{Listen as MetricsListen, LogConfig};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -65,6 +67,8 @@ pub struct Config {
     pub(crate) rules: Rules,
     /// Where the rules come from, for when they change.
     pub(crate) rules_from: RulesConfig,
+    /// Whose rules are taken from Kafka, if anyone's.
+    pub(crate) published: Option<PublishedConfig>,
     pub(crate) sources: Vec<SourceConfig>,
     /// The file that it was read from, for when it changes.
     pub(crate) path: Option<PathBuf>,
@@ -72,8 +76,12 @@ pub struct Config {
     pub(crate) metrics: Option<MetricsListen>,
     /// What it says about itself.
     pub(crate) log: LogConfig,
+    /// Whether the process gives up all other rights, see [`crate::confine`].
+    pub(crate) landlock: bool,
     /// For the seals of events.
     pub(crate) seal_key: Option<SealKey>,
+    /// Signed heads, if any.
+    pub(crate) heads: Option<HeadsConfig>,
 }
 
 /// Where rule packs come from.
@@ -165,14 +173,14 @@ impl Config {
         let mut root = Table::open(&document.root, "", faults)?;
         let agent = AgentSection::read(&mut root, faults);
         let kafka = kafka(&mut root, faults);
-        let rules_from = rules(&mut root, faults);
+        let (rules_from, published) = rules(&mut root, faults);
         let mut sources = sources(&mut root, faults);
         for source in sources.iter_mut().flatten() {
             source.common_mut().limits.overall = agent.limits.clone();
         }
         let metrics = metrics(&mut root, faults);
         let log = log_config(&mut root, faults);
-        let seal_key = integrity(&mut root, faults);
+        let (seal_key, heads) = integrity::read(&mut root, faults);
         root.finish(faults);
         let rules = load_rules(&rules_from, sources.as_deref().unwrap_or_default(), faults);
         let (kafka, topic) = kafka?;
@@ -187,11 +195,14 @@ impl Config {
             topic,
             rules: rules?,
             rules_from,
+            published,
             sources: sources?,
             path: None,
             metrics,
             log,
+            landlock: agent.landlock,
             seal_key,
+            heads,
         })
     }
 }
@@ -226,6 +237,7 @@ struct AgentSection {
     workers: usize,
     checkpoint_interval: Duration,
     open_files_max: usize,
+    landlock: bool,
     limits: LiveLimits,
 }
 
@@ -239,6 +251,7 @@ impl AgentSection {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             checkpoint_interval: CHECKPOINT_INTERVAL_DEFAULT,
             open_files_max: OPEN_FILES_MAX_DEFAULT,
+            landlock: true,
             limits: LiveLimits::default(),
         };
         let Some(mut table) = root.table("agent", faults) else { return section };
@@ -261,6 +274,14 @@ impl AgentSection {
         }
         if let Some(max) = table.integer("open_files_max", 16..=1_000_000, faults) {
             section.open_files_max = max as usize;
+        }
+        section.landlock = table.boolean("landlock", faults).unwrap_or(true);
+        for (path, span) in table.strings("landlock_read", faults).unwrap_or_default() {
+            if !Path::new(path).is_absolute() {
+                faults
+                    .error(span, format!("`{path}` in `agent.landlock_read` is no absolute path"))
+                    .remedy = Some("write the directory from the root on".into());
+            }
         }
         section.limits = limits::overall(&mut table, faults);
         table.finish(faults);
@@ -304,9 +325,9 @@ fn topic_name(node: &logweir_document::Node, faults: &mut Faults) -> Option<Stri
     }
 }
 
-fn rules(root: &mut Table<'_>, faults: &mut Faults) -> RulesConfig {
+fn rules(root: &mut Table<'_>, faults: &mut Faults) -> (RulesConfig, Option<PublishedConfig>) {
     let mut rules = RulesConfig { directories: Vec::new(), shipped: true };
-    let Some(mut table) = root.table("rules", faults) else { return rules };
+    let Some(mut table) = root.table("rules", faults) else { return (rules, None) };
     for (path, span) in table.strings("directories", faults).unwrap_or_default() {
         if !Path::new(path).is_dir() {
             faults.error(span, format!("`{path}` is no directory")).remedy =
@@ -315,22 +336,9 @@ fn rules(root: &mut Table<'_>, faults: &mut Faults) -> RulesConfig {
         rules.directories.push(path.into());
     }
     rules.shipped = table.boolean("shipped", faults).unwrap_or(true);
+    let published = published::read(&mut table, faults);
     table.finish(faults);
-    rules
-}
-
-/// The key for the seals of events.
-fn integrity(root: &mut Table<'_>, faults: &mut Faults) -> Option<SealKey> {
-    let mut table = root.table("integrity", faults)?;
-    let node = table.node("key");
-    table.finish(faults);
-    let node = node?;
-    let path = secret_path(node, "integrity.key", faults)?;
-    let text = secret_of_file(&path, node.span, faults)?;
-    let fault = |error: SealKeyError| {
-        faults.error(node.span, "`integrity.key` holds no key").remedy = Some(error.to_string());
-    };
-    text.parse().map_err(fault).ok()
+    (rules, published)
 }
 
 /// Reads the section `metrics` of a program's configuration: where metrics are answered, if anywhere.
@@ -362,7 +370,7 @@ fn sources(root: &mut Table<'_>, faults: &mut Faults) -> Option<Vec<SourceConfig
     for (index, item) in items.iter().enumerate() {
         let path = format!("sources[{index}]");
         if let Some(table) = Table::open(item, path, faults) {
-            list.extend(reader.source(table, faults));
+            list.extend(reader.source(item, table, faults));
         }
     }
     Some(list)
@@ -421,7 +429,7 @@ sources:
         let text = "\
 agent: {nam: web1, workers: 0}
 kafka: {lingr.ms: 5, topic: 'a b'}
-rules: {directories: [/nowhere/at/all]}
+rules: {directories: [/nowhere/at/all], published: {public_key: /nowhere/rules.pub, group: a/b}}
 sources:
   - {type: file, path: /x}
   - {type: file, paths: ['/var/log/[a']}
@@ -443,6 +451,8 @@ topic: x
             "missing `bootstrap.servers` in `kafka`",
             "`kafka.topic` is `a b`",
             "agent.yaml:3:23: error: `/nowhere/at/all` is no directory",
+            "`/nowhere/rules.pub` cannot be read",
+            "`rules.published.group` is `a/b`",
             "missing `paths` in `sources[0]`",
             "unknown key `path` in `sources[0]`",
             "it is called `paths` here",

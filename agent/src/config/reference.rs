@@ -1,6 +1,8 @@
 //! The settings of the agent, described: what docs/config.md, the sample and the schema are made of.
 //! A test compares it with what the reader asks for; see [`logweir_document::reference`].
 
+use super::integrity::INTERVAL_MIN as HEADS_INTERVAL_MIN;
+use super::published::TRIAL_MIN;
 use super::sources::{LINE_BYTES_MAX, LINE_BYTES_MIN, SPOOL_BYTES_MIN};
 use super::{CHECKPOINT_INTERVAL_MIN, LOG_FORMATS, LOG_LEVELS, PRESET_NAMES};
 use logweir_document::DURATION_MAX;
@@ -92,6 +94,19 @@ many. A file that is read to its end is closed to make room, and opened again wh
 changes; it is then known again by device, inode, birth time and content",
         ),
         Key::new(
+            "landlock",
+            Kind::Boolean,
+            Value::Default("true"),
+            "the process can open nothing but what the configuration names, see \
+[hardening.md](hardening.md)",
+        ),
+        Key::new(
+            "landlock_read",
+            Kind::Texts,
+            Value::Apart("[/data/logs]"),
+            "directories that may be read besides: where links among the log files lead to",
+        ),
+        Key::new(
             "limits",
             Kind::Section(&OVERALL_LIMITS),
             Value::Inner,
@@ -145,6 +160,39 @@ of the same id. Changed packs are in use within seconds",
             Value::Default("true"),
             "whether the packs inside the program are used",
         ),
+        Key::new(
+            "published",
+            Kind::Section(&PUBLISHED),
+            Value::Inner,
+            "Rules that come through Kafka, signed, see [rules-publish.md](rules-publish.md). None \
+are taken without this section.",
+        ),
+    ],
+);
+
+static PUBLISHED: Section = Section::of(
+    "",
+    &[
+        Key::new(
+            "public_key",
+            Kind::Text,
+            Value::Required("/etc/logweir/rules.pub"),
+            "a file with the keys whose signatures are trusted, in PEM, as `logweir rules keygen` \
+makes one",
+        ),
+        Key::new(
+            "group",
+            Kind::Text,
+            Value::Default("default"),
+            "the group of hosts whose rules are taken",
+        ),
+        Key::new(
+            "trial",
+            Kind::Duration(TRIAL_MIN, DURATION_MAX),
+            Value::Default("10m"),
+            "how long a new set is watched; one that does harm meanwhile is given up for the last good \
+one",
+        ),
     ],
 );
 
@@ -180,13 +228,32 @@ static METRICS: Section = Section::of(
 
 static INTEGRITY: Section = Section::of(
     "",
-    &[Key::new(
-        "key",
-        Kind::Secret,
-        Value::Apart("{file: /etc/logweir/seal.key}"),
-        "where the agent's key is, 64 hexadecimal digits, see [Secrets](#secrets)",
-    )],
+    &[
+        Key::new(
+            "key",
+            Kind::Secret,
+            Value::Apart("{file: /etc/logweir/seal.key}"),
+            "where the agent's key for seals is, 64 hexadecimal digits, see [Secrets](#secrets)",
+        ),
+        Key::new(
+            "signing_key",
+            Kind::Secret,
+            Value::Apart("{file: /etc/logweir/heads.key}"),
+            "where the key is that signs how far each source has come, as `logweir keygen` makes one",
+        ),
+        Key::new(
+            "interval",
+            Kind::Duration(HEADS_INTERVAL_MIN, DURATION_MAX),
+            Value::Default("1m"),
+            "the time between two signed heads: what is removed sooner behind the last one leaves no trace",
+        ),
+    ],
 );
+
+/// What is said of a source, which a reload puts into use.
+const fn of_source(name: &'static str, kind: Kind, value: Value, about: &'static str) -> Key {
+    Key::new(name, kind, value, about).applied(Applied::Reload)
+}
 
 static SOURCES: List = List {
     common: &COMMON,
@@ -201,19 +268,19 @@ static SOURCES: List = List {
 static COMMON: Section = Section::of(
     "Every source can have:",
     &[
-        Key::new(
+        of_source(
             "type",
             Kind::Choice(&["file", "syslog", "stdin", "journald"]),
             Value::Required("file"),
             "what kind of source it is",
         ),
-        Key::new(
+        of_source(
             "dataset",
             Kind::Text,
             Value::Optional("sshd"),
             "the rules to try first, by the name of their pack, dataset or alias",
         ),
-        Key::new(
+        of_source(
             "labels",
             Kind::Labels,
             Value::Optional("{env: prod}"),
@@ -221,14 +288,14 @@ static COMMON: Section = Section::of(
 `_` and `-`",
         )
         .formerly(&["fields", "tags", "add_fields"]),
-        Key::new(
+        of_source(
             "zone",
             Kind::Text,
             Value::Default("local"),
             "the zone of times that name none: `Europe/Berlin`, `UTC`, `local`, `+02:00`",
         )
         .formerly(&["timezone", "time_zone", "tz"]),
-        Key::new(
+        of_source(
             "line_bytes_max",
             Kind::Size(LINE_BYTES_MIN, LINE_BYTES_MAX),
             Value::Default("64KiB"),
@@ -236,7 +303,7 @@ static COMMON: Section = Section::of(
 `logweir.original_bytes`",
         )
         .formerly(&["max_bytes", "max_line_size", "line_max_bytes"]),
-        Key::new(
+        of_source(
             "limits",
             Kind::Section(&LIMITS),
             Value::Inner,
@@ -245,7 +312,7 @@ static COMMON: Section = Section::of(
     ],
 );
 
-const EVENTS_PER_SECOND: Key = Key::new(
+const EVENTS_PER_SECOND: Key = of_source(
     "events_per_second",
     Kind::Integer(1, 1_000_000_000),
     Value::Optional("10000"),
@@ -253,14 +320,14 @@ const EVENTS_PER_SECOND: Key = Key::new(
 the limit are dropped and counted as `rate_limit`",
 )
 .applied(Applied::Live);
-const BYTES_PER_SECOND: Key = Key::new(
+const BYTES_PER_SECOND: Key = of_source(
     "bytes_per_second",
     Kind::Size(1, u64::MAX),
     Value::Optional("10MiB"),
     "the same, by bytes",
 )
 .applied(Applied::Live);
-const BURST: Key = Key::new(
+const BURST: Key = of_source(
     "burst",
     ANY_DURATION,
     Value::Default("1s"),
@@ -300,7 +367,7 @@ ever, only what is new is read",
 static FILE: Section = Section::of(
     "Files, see [agent.md](agent.md).",
     &[
-        Key::new(
+        of_source(
             "paths",
             Kind::Texts,
             Value::Required("['/var/log/*.log']"),
@@ -308,7 +375,7 @@ static FILE: Section = Section::of(
 directories",
         )
         .formerly(&["path", "include", "files"]),
-        Key::new(
+        of_source(
             "exclude",
             Kind::Texts,
             Value::Optional("['*.gz']"),
@@ -316,21 +383,21 @@ directories",
         )
         .formerly(&["exclude_files", "exclude_paths", "exclude_filename"]),
         READ_FROM,
-        Key::new(
+        of_source(
             "follow_links",
             Kind::Boolean,
             Value::Default("true"),
             "`false`: a file is not read if any part of its path is a symbolic link, for directories \
 that others may write to; what Kubernetes has in `/var/log/containers` are links",
         ),
-        Key::new(
+        of_source(
             "rotate_wait",
             ANY_DURATION,
             Value::Default("5s"),
             "how long a file that is at its path no more must be quiet until its last \
 line counts without a line end, and the file is let go",
         ),
-        Key::new(
+        of_source(
             "ignore_older",
             ANY_DURATION,
             Value::Optional("7d"),
@@ -338,7 +405,7 @@ line counts without a line end, and the file is let go",
 is read from its beginning",
         )
         .formerly(&["ignore_older_secs", "ignore_older_than"]),
-        Key::new(
+        of_source(
             "encoding",
             Kind::Text,
             Value::Default("utf-8"),
@@ -346,7 +413,7 @@ is read from its beginning",
 `latin1`, `windows-1252`, `gbk`, … (the names that the web uses)",
         )
         .formerly(&["charset"]),
-        Key::new(
+        of_source(
             "multiline",
             Kind::Section(&MULTILINE),
             Value::Inner,
@@ -359,50 +426,50 @@ is read from its beginning",
 static MULTILINE: Section = Section::of(
     "One of `start`, `continue`, `end` and `preset` is given.",
     &[
-        Key::new(
+        of_source(
             "start",
             Kind::Text,
             Value::Apart("'^\\d{4}-\\d\\d-\\d\\d '"),
             "a pattern of the lines that begin a record",
         ),
-        Key::new(
+        of_source(
             "continue",
             Kind::Text,
             Value::Apart("'^[ \\t]'"),
             "a pattern of the lines that belong to the one before",
         ),
-        Key::new(
+        of_source(
             "end",
             Kind::Text,
             Value::Apart("';$'"),
             "a pattern of the lines that end a record",
         ),
-        Key::new(
+        of_source(
             "preset",
             Kind::Choice(&PRESET_NAMES),
             Value::Optional("java"),
             "a pattern by its name, of lines that belong to the one before",
         ),
-        Key::new(
+        of_source(
             "negate",
             Kind::Boolean,
             Value::Default("false"),
             "the pattern says so where it does not match",
         ),
-        Key::new(
+        of_source(
             "timeout",
             ANY_DURATION,
             Value::Default("1s"),
             "a record to which so long no line came is whole",
         ),
-        Key::new(
+        of_source(
             "lines_max",
             Kind::Integer(1, 100_000),
             Value::Default("500"),
             "a record of more lines is divided",
         )
         .formerly(&["max_lines"]),
-        Key::new(
+        of_source(
             "bytes_max",
             ANY_SIZE,
             Value::Computed("`line_bytes_max`", "64KiB"),
@@ -470,48 +537,48 @@ static SYSLOG: Section = Section::of(
 `tls`, `unix_datagram`, `unix_stream` is given. Addresses are `127.0.0.1:5514`, `[::]:514`, \
 or `systemd:NAME`.",
     &[
-        Key::new("udp", Kind::Text, Value::Optional("'127.0.0.1:5514'"), "address for datagrams"),
-        Key::new("tcp", Kind::Text, Value::Optional("'127.0.0.1:5514'"), "address for streams"),
-        Key::new("tls", Kind::Section(&TLS), Value::Inner, "Streams over TLS."),
-        Key::new(
+        of_source("udp", Kind::Text, Value::Optional("'127.0.0.1:5514'"), "address for datagrams"),
+        of_source("tcp", Kind::Text, Value::Optional("'127.0.0.1:5514'"), "address for streams"),
+        of_source("tls", Kind::Section(&TLS), Value::Inner, "Streams over TLS."),
+        of_source(
             "unix_datagram",
             Kind::TextOr(&UNIX),
             Value::Optional("/run/logweir-agent/dev-log"),
             "the path of a socket, or `systemd:NAME`, or a section",
         ),
-        Key::new(
+        of_source(
             "unix_stream",
             Kind::TextOr(&UNIX),
             Value::Optional("/run/logweir-agent/syslog.sock"),
             "the same, for streams",
         ),
-        Key::new(
+        of_source(
             "sockets",
             Kind::Integer(1, 64),
             Value::Default("1"),
             "UDP sockets, each with a thread; the kernel spreads senders over them",
         ),
-        Key::new(
+        of_source(
             "allow",
             Kind::Texts,
             Value::Optional("[10.0.0.0/8, 127.0.0.1]"),
             "who may send, everyone if left out; datagrams of others are dropped as \
 `not_allowed`, connections closed and counted as `senders_refused`",
         ),
-        Key::new(
+        of_source(
             "connections_max",
             Kind::Integer(1, 100_000),
             Value::Default("1000"),
             "streams over it are closed at once and counted as `connections_refused`",
         )
         .formerly(&["max_connections", "connection_limit"]),
-        Key::new(
+        of_source(
             "connections_per_sender_max",
             Kind::Integer(1, 100_000),
             Value::Computed("`connections_max`", "100"),
             "the same for one address",
         ),
-        Key::new(
+        of_source(
             "idle_timeout",
             ANY_DURATION,
             Value::Default("10m"),
@@ -524,39 +591,39 @@ or `systemd:NAME`.",
 static TLS: Section = Section::of(
     "",
     &[
-        Key::new("listen", Kind::Text, Value::Required("'0.0.0.0:6514'"), "address"),
-        Key::new(
+        of_source("listen", Kind::Text, Value::Required("'0.0.0.0:6514'"), "address"),
+        of_source(
             "certificate",
             Kind::Text,
             Value::Required("/etc/logweir/tls/server.pem"),
             "the chain, PEM, own certificate first; a changed file is in use within seconds",
         ),
-        Key::new(
+        of_source(
             "key",
             Kind::Text,
             Value::Required("/etc/logweir/tls/server.key"),
             "its key; not everybody may be able to read the file",
         ),
-        Key::new(
+        of_source(
             "client_ca",
             Kind::Text,
             Value::Optional("/etc/logweir/tls/clients.pem"),
             "clients must show a certificate of these",
         ),
-        Key::new(
+        of_source(
             "client_crl",
             Kind::Text,
             Value::Optional("/etc/logweir/tls/clients.crl"),
             "lists of revoked certificates, PEM, one of each authority in `client_ca`; a list whose time \
 is over lets no client in",
         ),
-        Key::new(
+        of_source(
             "client_names",
             Kind::Texts,
             Value::Optional("['*.example.net', fw1]"),
             "one of which must be a name in it; any will do if left out",
         ),
-        Key::new(
+        of_source(
             "handshake_timeout",
             ANY_DURATION,
             Value::Default("10s"),
@@ -568,47 +635,47 @@ is over lets no client in",
 static UNIX: Section = Section::of(
     "",
     &[
-        Key::new(
+        of_source(
             "path",
             Kind::Text,
             Value::Required("/run/logweir-agent/dev-log"),
             "absolute, at most 107 bytes; or `systemd:NAME`",
         ),
-        Key::new("mode", Kind::Text, Value::Default("'0660'"), "octal"),
-        Key::new("owner", Kind::Text, Value::Optional("root"), "name or number"),
-        Key::new("group", Kind::Text, Value::Optional("adm"), "name or number"),
+        of_source("mode", Kind::Text, Value::Default("'0660'"), "octal"),
+        of_source("owner", Kind::Text, Value::Optional("root"), "name or number"),
+        of_source("group", Kind::Text, Value::Optional("adm"), "name or number"),
     ],
 );
 
 static JOURNALD: Section = Section::of(
     "The systemd journal, see [journald.md](journald.md).",
     &[
-        Key::new(
+        of_source(
             "directories",
             Kind::Texts,
             Value::Computed("where journald keeps it", "[/var/log/journal]"),
             "where the journal is",
         ),
         READ_FROM,
-        Key::new(
+        of_source(
             "units",
             Kind::Texts,
             Value::Optional("[ssh.service]"),
             "only entries of these units",
         ),
-        Key::new(
+        of_source(
             "identifiers",
             Kind::Texts,
             Value::Optional("[sudo]"),
             "only entries of these programs",
         ),
-        Key::new(
+        of_source(
             "priority",
             Kind::Choice(&["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"]),
             Value::Optional("info"),
             "the least urgent that is read",
         ),
-        Key::new(
+        of_source(
             "boot",
             Kind::Choice(&["all", "current"]),
             Value::Default("all"),

@@ -1,5 +1,6 @@
 //! The entries of `sources:`.
 
+use super::changes::said;
 use super::{Multiline, SourceLimits, SyslogConfig};
 use crate::source::file::{Encoding, Glob};
 use crate::spool::{Settings, WhenFull};
@@ -37,15 +38,24 @@ pub(crate) enum SourceConfig {
 impl SourceConfig {
     /// What is read, by which a source is found again in a changed configuration.
     pub(crate) fn place(&self) -> String {
-        match self {
-            Self::File(file) => format!("file {:?}", file.paths),
-            Self::Syslog(syslog) => format!("syslog {:?}", syslog.listen.places()),
-            Self::Stdin(_) => "stdin".to_owned(),
-            Self::Journald(journald) => format!("journald {:?}", journald.directories),
-        }
+        let (kind, places): (_, Vec<String>) = match self {
+            Self::File(file) => {
+                ("file", file.paths.iter().map(|glob| glob.as_str().to_owned()).collect())
+            }
+            Self::Syslog(syslog) => {
+                let places = syslog.listen.places().into_iter();
+                ("syslog", places.map(|(protocol, place)| format!("{protocol} {place}")).collect())
+            }
+            Self::Stdin(_) => return "stdin".to_owned(),
+            Self::Journald(journald) => {
+                let directories = journald.directories.iter();
+                ("journald", directories.map(|path| path.display().to_string()).collect())
+            }
+        };
+        format!("{kind} {}", places.join(", "))
     }
 
-    pub(super) fn common_mut(&mut self) -> &mut Common {
+    pub(crate) fn common_mut(&mut self) -> &mut Common {
         match self {
             Self::File(file) => &mut file.common,
             Self::Syslog(syslog) => &mut syslog.common,
@@ -83,6 +93,9 @@ pub(crate) struct Dataset {
 /// What every kind of source can be told.
 #[derive(Debug, Clone)]
 pub(crate) struct Common {
+    /// All that is said of the source but its limits, by which a source that is the same in a
+    /// changed configuration is known. Empty if no configuration says it.
+    pub(crate) said: String,
     /// Only rules of this dataset are tried, and `event.dataset` is this where none matches.
     pub(crate) dataset: Option<Dataset>,
     /// Constant fields of every event, named `labels.…`.
@@ -97,6 +110,7 @@ pub(crate) struct Common {
 impl Default for Common {
     fn default() -> Self {
         Self {
+            said: String::new(),
             dataset: None,
             labels: Vec::new(),
             zone: local_zone(),
@@ -203,13 +217,14 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn source(
         &mut self,
+        node: &Node,
         mut table: Table<'_>,
         faults: &mut Faults,
     ) -> Option<SourceConfig> {
         let kinds = ["file", "syslog", "stdin", "journald"];
         table.required("type", faults)?;
         let kind = table.choice("type", &kinds, faults)?;
-        let source = match kind {
+        let mut source = match kind {
             0 => file(&mut table, faults).map(SourceConfig::File),
             1 => {
                 let syslog = super::syslog::read(&mut table, &mut self.listeners, faults);
@@ -219,6 +234,9 @@ impl Reader {
             _ => Some(SourceConfig::Journald(Box::new(journald(&mut table, faults)))),
         };
         table.finish(faults);
+        if let Some(source) = &mut source {
+            source.common_mut().said = said(node, "limits");
+        }
         source
     }
 
@@ -268,7 +286,8 @@ pub(super) fn common(table: &mut Table<'_>, faults: &mut Faults) -> Common {
     let lengths = LINE_BYTES_MIN..=LINE_BYTES_MAX;
     let line_bytes_max =
         table.byte_size_within("line_bytes_max", lengths, faults).unwrap_or(LINE_BYTES_MAX_DEFAULT);
-    Common { dataset, labels, zone, limits, line_bytes_max: line_bytes_max as usize }
+    let said = String::new();
+    Common { said, dataset, labels, zone, limits, line_bytes_max: line_bytes_max as usize }
 }
 
 fn labels(table: &mut Table<'_>, faults: &mut Faults) -> Vec<(String, String)> {

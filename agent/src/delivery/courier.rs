@@ -2,36 +2,40 @@
 
 use super::keeper::Keeper;
 use super::lane::Lane;
-use super::open::{Entry, OpenPartitions};
+use super::open::OpenPartitions;
 use super::shared::{KafkaState, Shared};
+use super::shares::{Load, Shares};
 use crate::pipeline::Batch;
 use crate::sync::{lock, write};
 use crate::tap::Tap;
 use logweir_kafka::producer::{Producer, ProducerError, SendError};
 use logweir_kafka::properties::Properties;
-use logweir_record::{TOPIC_DEAD_LETTER, partition_of};
+use logweir_record::TOPIC_DEAD_LETTER;
 use logweir_service::beat;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long a worker waits when the producer's queue is full before it tries again.
 const QUEUE_FULL_PAUSE: (Duration, Duration) =
     (Duration::from_micros(500), Duration::from_millis(20));
+/// How long a source waits for the checkpoint to hold its partition until it asks again.
+const RECORD_PAUSE: Duration = Duration::from_millis(20);
 /// Marks the tag of a dead letter.
 pub(super) const TAG_DEAD_LETTER: usize = 1 << 63;
-/// Marks the tag of a message that opens a partition.
-const TAG_OPENS: usize = 1 << 62;
 /// Marks the tag of the last message of a chunk.
-pub(super) const TAG_LAST: usize = 1 << 61;
-pub(super) const TAG_MARKS: usize = TAG_DEAD_LETTER | TAG_OPENS | TAG_LAST;
+pub(super) const TAG_LAST: usize = 1 << 62;
+pub(super) const TAG_MARKS: usize = TAG_DEAD_LETTER | TAG_LAST;
 
-/// The link could not take the whole chunk; the lane will start over.
+/// The link did not take the whole chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ShipError {
+    /// The lane starts over, with another producer.
     Broken,
     Stopped,
+    /// Nothing of it was sent, and the lane does not have it: see [`Courier::pause_of`].
+    NotYet,
 }
 
 /// A chunk that is to be shipped: its events and what the lane must know about it.
@@ -49,6 +53,7 @@ pub(super) struct Link {
     pub(super) generation: u64,
     pub(super) partitions: u32,
     pub(super) open: Arc<OpenPartitions>,
+    pub(super) shares: Arc<Shares>,
 }
 
 /// See the module's description.
@@ -68,23 +73,7 @@ impl Courier {
     /// Properties that do not go together.
     pub(crate) fn start(properties: Properties, topic: String) -> Result<Self, ProducerError> {
         let batch_bytes = properties.effective("batch.size").and_then(|text| text.parse().ok());
-        let shared = Arc::new(Shared {
-            lanes: RwLock::default(),
-            next_slot: Mutex::new(1),
-            link: Mutex::new(None),
-            changed: Condvar::new(),
-            stop: AtomicBool::new(false),
-            state: AtomicU8::new(KafkaState::Connecting as u8),
-            generation: AtomicU64::new(0),
-            properties: properties.clone(),
-            restarts: AtomicU64::new(0),
-            acknowledged: AtomicU64::new(0),
-            batch_bytes: AtomicUsize::new(batch_bytes.unwrap_or(1_000_000)),
-            last_trouble: Mutex::new(None),
-            last_error: Mutex::default(),
-            reason: Mutex::default(),
-            write_refused: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared::new(properties.clone(), batch_bytes));
         let mut keeper = Keeper::new(shared.clone(), properties, topic.clone());
         // The first one is made here, so that properties that do not go together end the start.
         let first = keeper.create()?;
@@ -124,6 +113,35 @@ impl Courier {
         self.shared.generation.load(Ordering::Acquire)
     }
 
+    /// How long a lane has to wait before it sends more; `None` if it need not.
+    #[must_use]
+    pub(crate) fn pause_of(&self, lane: &Lane) -> Option<Duration> {
+        let link = lock(&self.shared.link).clone()?;
+        match lane.partition(link.partitions) {
+            Some(partition) => link.open.pause(partition).or_else(|| link.shares.pause(partition)),
+            None => {
+                self.shared.chosen.ring();
+                Some(RECORD_PAUSE)
+            }
+        }
+    }
+
+    /// Whether the lane's next chunk must be of one event, which opens its partition.
+    #[must_use]
+    pub(crate) fn is_one_wanted(&self, lane: &Lane) -> bool {
+        let link = lock(&self.shared.link).clone();
+        link.is_some_and(|link| {
+            let partition = lane.partition(link.partitions);
+            partition.is_some_and(|partition| !link.open.is_open(partition))
+        })
+    }
+
+    /// Waits, at most for `patience`, until a source has a partition that the checkpoint does not
+    /// hold; returns whether one has.
+    pub(crate) fn await_choice(&self, patience: Duration) -> bool {
+        self.shared.chosen.wait(patience)
+    }
+
     /// Where events can be watched.
     pub(crate) fn tap(&self) -> &Arc<Tap> {
         &self.tap
@@ -156,10 +174,10 @@ impl Courier {
     }
 
     /// Ships a chunk: hands it over to its lane, then every message to the producer. Waits while
-    /// the producer's queue is full.
+    /// there is no link or the producer's queue is full.
     ///
     /// # Errors
-    /// The link broke, or the courier was stopped while it waited.
+    /// See [`ShipError`].
     pub(crate) fn ship(&self, slot: u32, shipment: &Shipment<'_>) -> Result<(), ShipError> {
         let Shipment { lane, end, batch } = shipment;
         let dead_letters = batch.dead_letters();
@@ -172,44 +190,36 @@ impl Courier {
             return Err(ShipError::Broken);
         }
         let link = &*link;
-        let partition =
-            lane.partition(link.partitions, || partition_of(&lane.id(), link.partitions));
+        let events = batch.events();
+        let partition = if events.len() == 0 {
+            None
+        } else if let Some(partition) = Self::entered(link, lane, events.len() == 1) {
+            Some(partition)
+        } else {
+            lane.hand_back(sequence);
+            return Err(ShipError::NotYet);
+        };
         let tag = (slot as usize) << 32 | sequence as usize;
         for payload in dead_letters {
             self.send(link, TOPIC_DEAD_LETTER, None, payload, tag | TAG_DEAD_LETTER)?;
         }
         self.tap.offer(batch.events());
-        let events = batch.events();
+        if let Some(partition) = partition {
+            let bytes = batch.events().map(<[u8]>::len).sum();
+            link.shares.queue(partition, Load { bytes, messages: events.len() });
+        }
         let last = events.len().saturating_sub(1);
         for (index, payload) in events.enumerate() {
-            let mut tag = if index == last { tag | TAG_LAST } else { 0 };
-            let opens = index == 0 && self.begins(link, partition)?;
-            if opens {
-                tag |= TAG_OPENS | (slot as usize) << 32;
-            }
-            self.send(link, &self.topic, Some(partition), payload, tag)?;
-            if opens {
-                self.begins(link, partition)?;
-            }
+            let tag = if index == last { tag | TAG_LAST } else { 0 };
+            self.send(link, &self.topic, partition, payload, tag)?;
         }
         Ok(())
     }
 
-    /// Waits until the partition is open; returns `true` to the one who has to open it, with a
-    /// message that goes alone.
-    fn begins(&self, link: &Link, partition: i32) -> Result<bool, ShipError> {
-        loop {
-            beat();
-            match link.open.enter(partition) {
-                Entry::Open => return Ok(false),
-                Entry::Yours => return Ok(true),
-                Entry::Wait if self.shared.stop.load(Ordering::Acquire) => {
-                    return Err(ShipError::Stopped);
-                }
-                Entry::Wait if link.producer.is_broken() => return Err(ShipError::Broken),
-                Entry::Wait => {}
-            }
-        }
+    /// The lane's partition, if a chunk may be sent to it now; `one` if it is of one event only. Not
+    /// before the checkpoint holds it and it is open, or this chunk can open it.
+    fn entered(link: &Link, lane: &Lane, one: bool) -> Option<i32> {
+        lane.partition(link.partitions).filter(|partition| link.open.enter(*partition, one))
     }
 
     fn send(
@@ -242,15 +252,11 @@ impl Courier {
         }
     }
 
+    /// What is known about Kafka, and why nothing is delivered and what to do; the latter is empty
+    /// while all is well.
     #[must_use]
-    pub(crate) fn state(&self) -> KafkaState {
-        self.shared.state()
-    }
-
-    /// Why nothing is delivered, and what to do; empty while all is well.
-    #[must_use]
-    pub(crate) fn reason(&self) -> String {
-        lock(&self.shared.reason).clone()
+    pub(crate) fn standing(&self) -> (KafkaState, String) {
+        self.shared.standing()
     }
 
     /// How often a producer had to be made anew.
@@ -263,6 +269,12 @@ impl Courier {
     #[must_use]
     pub(crate) fn in_flight(&self) -> usize {
         lock(&self.shared.link).as_ref().map_or(0, |link| link.producer.in_flight())
+    }
+
+    /// How many partitions have acknowledged nothing for ten seconds, though there was something to.
+    #[must_use]
+    pub(crate) fn partitions_stuck(&self) -> usize {
+        lock(&self.shared.link).as_ref().map_or(0, |link| link.shares.stuck().len())
     }
 
     /// Wakes workers that wait for Kafka: they give up their chunks.

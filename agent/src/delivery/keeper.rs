@@ -3,6 +3,7 @@
 use super::courier::Link;
 use super::listener::Listener;
 use super::shared::{KafkaState, Shared};
+use super::shares::Shares;
 use crate::sync::{lock, read};
 use logweir_kafka::producer::{Producer, ProducerError};
 use logweir_kafka::properties::{FileStamps, Properties};
@@ -45,6 +46,7 @@ impl Keeper {
         let batch_bytes = self.shared.batch_bytes.load(Ordering::Relaxed);
         let listener = Arc::new(Listener {
             open: Arc::default(),
+            shares: Arc::new(Shares::new(&self.properties)),
             shared: self.shared.clone(),
             topic: self.topic.clone(),
             generation,
@@ -117,8 +119,8 @@ impl Keeper {
     fn serve(&mut self, producer: Producer, listener: &Listener) {
         let Some(partitions) = self.partitions(&producer) else { return };
         let generation = listener.generation;
-        let open = listener.open.clone();
-        let link = Arc::new(Link { producer, generation, partitions, open });
+        let (open, shares) = (listener.open.clone(), listener.shares.clone());
+        let link = Arc::new(Link { producer, generation, partitions, open, shares });
         for lane in read(&self.shared.lanes).values() {
             lane.settle(generation);
         }
@@ -170,6 +172,7 @@ impl Keeper {
     fn watch(&mut self, link: &Link) {
         let mut checked = Instant::now();
         let mut told = link.partitions;
+        let mut stuck = false;
         while !self.stopped() && !link.producer.is_broken() {
             {
                 let guard = lock(&self.shared.link);
@@ -178,6 +181,7 @@ impl Keeper {
             if self.files_seen_changed() {
                 return;
             }
+            stuck = self.tell_stuck(link, stuck);
             if checked.elapsed() < PARTITIONS_RECHECK {
                 continue;
             }
@@ -195,5 +199,24 @@ impl Keeper {
                 );
             }
         }
+    }
+
+    /// Tells once that some partitions take nothing while others do, and the end of that; returns
+    /// whether it is so.
+    fn tell_stuck(&self, link: &Link, told: bool) -> bool {
+        let stuck = link.shares.stuck();
+        if told && stuck.is_empty() {
+            tracing::info!("kafka takes events for all partitions again");
+        } else if !told && !stuck.is_empty() && self.shared.state() == KafkaState::Up {
+            tracing::warn!(
+                topic = self.topic,
+                partitions = ?stuck,
+                help = "see whether this host reaches the brokers that lead them: logweir topics \
+                        describe names those",
+                "kafka takes nothing for some partitions; their sources wait, the others go on"
+            );
+            return true;
+        }
+        told && !stuck.is_empty()
     }
 }

@@ -1,14 +1,16 @@
 //! A lane: what of one source is on its way to Kafka, and up to where Kafka has acknowledged.
 //!
 //! Owns ACK-1: the acknowledged position moves only over a contiguous prefix of chunks whose every
-//! message, dead letters included, is in its topic. Owns ACC-1 per source. Knows nothing of Kafka's
-//! client; the courier tells it outcomes, and tells it to start over when a producer failed.
+//! message, dead letters included, is in its topic. Owns ACK-3: nothing is sent before the
+//! checkpoint holds the source's partition. Owns ACC-1 per source. Knows nothing of Kafka's client;
+//! the courier tells it outcomes, and tells it to start over when a producer failed.
 
 use crate::accounting::{Counts, DropReason, Tally};
-use crate::sync::lock;
-use logweir_record::SourceId;
+use crate::sync::{Changes, lock};
+use logweir_record::{SourceId, partition_of};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many bytes before a position are remembered (as a hash), to know the content again.
 pub(crate) const GUARD_BYTES: u64 = 256;
@@ -55,6 +57,9 @@ pub(crate) struct Position {
 pub(crate) struct Lane {
     id: SourceId,
     state: Mutex<State>,
+    /// Of what the checkpoint keeps of it; `version` counts those of this lane alone.
+    changes: Changes,
+    version: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -67,6 +72,8 @@ struct State {
     acked: Position,
     /// The partition of all events of the source, once chosen.
     partition: Option<i32>,
+    /// The checkpoint holds the choice.
+    recorded: bool,
     /// Up to where the source has been handed over.
     read_offset: u64,
     /// Events that the broker refused by themselves, and why; they become dead letters.
@@ -110,9 +117,15 @@ pub(crate) enum Resume {
 }
 
 impl Lane {
-    /// A lane whose source has been delivered up to `acked`.
+    /// A lane whose source has been delivered up to `acked`. It notes what changes for the
+    /// checkpoint in `changes`.
     #[must_use]
-    pub(crate) fn new(id: SourceId, acked: Position, partition: Option<i32>) -> Self {
+    pub(crate) fn new(
+        id: SourceId,
+        acked: Position,
+        partition: Option<i32>,
+        changes: Changes,
+    ) -> Self {
         let state = State {
             generation: 0,
             interrupted: false,
@@ -120,6 +133,7 @@ impl Lane {
             next_sequence: 0,
             acked,
             partition,
+            recorded: partition.is_some(),
             read_offset: acked.offset,
             refused: BTreeMap::new(),
             gone: false,
@@ -128,7 +142,7 @@ impl Lane {
             held: 0,
             taken: Tally::default(),
         };
-        Self { id, state: Mutex::new(state) }
+        Self { id, state: Mutex::new(state), changes, version: AtomicU64::new(0) }
     }
 
     #[must_use]
@@ -175,8 +189,23 @@ impl Lane {
         let events_acked = tally.sent == 0;
         let chunk = Chunk { sequence, end, tally, events_acked, dead_letters_open: dead_letters };
         state.pending.push_back(chunk);
-        state.advance();
+        self.advance(&mut state);
         sequence
+    }
+
+    /// Takes the last chunk back, of which nothing was sent.
+    pub(crate) fn hand_back(&self, sequence: u32) {
+        let state = &mut *lock(&self.state);
+        // Nothing else hands over to this lane meanwhile, but all may have been taken back.
+        let Some(chunk) = state.pending.pop_back_if(|chunk| chunk.sequence == sequence) else {
+            return;
+        };
+        state.next_sequence = sequence;
+        state.read -= chunk.tally.read;
+        state.held -= chunk.tally.sent;
+        state.taken.subtract(&chunk.tally);
+        let end = state.pending.back().map_or(state.acked, |chunk| chunk.end);
+        state.read_offset = end.offset;
     }
 
     /// All events of a chunk are in the topic.
@@ -200,8 +229,27 @@ impl Lane {
         let index = sequence.wrapping_sub(first) as usize;
         if let Some(chunk) = state.pending.get_mut(index) {
             apply(chunk);
-            state.advance();
+            self.advance(&mut state);
         }
+    }
+
+    fn advance(&self, state: &mut State) {
+        if state.advance() {
+            self.note_change();
+        }
+    }
+
+    /// Something that the checkpoint keeps of the source has changed; to be called after the change,
+    /// or under the lock that it is seen through.
+    pub(crate) fn note_change(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+        self.changes.note();
+    }
+
+    /// Counts the changes of what the checkpoint keeps of the source; to be asked before a look at
+    /// that: what changes later has another number.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// The broker refuses the event at `offset`, alone as it was.
@@ -224,13 +272,31 @@ impl Lane {
         !lock(&self.state).refused.is_empty()
     }
 
-    /// The partition of the source, chosen by `choose` from the count of partitions the first time.
-    pub(crate) fn partition(&self, partitions: u32, choose: impl FnOnce() -> i32) -> i32 {
+    /// The partition of the source, chosen the first time by the count of partitions; `None` while
+    /// the checkpoint does not hold the choice. An event that went out before could go out again to
+    /// another partition, if the agent dies and the topic is enlarged, and the ledger of that one
+    /// does not know it.
+    pub(crate) fn partition(&self, partitions: u32) -> Option<i32> {
         let mut state = lock(&self.state);
-        match state.partition {
-            Some(partition) if (partition as u32) < partitions => partition,
-            _ => *state.partition.insert(choose()),
+        if state.partition.is_none_or(|partition| partition as u32 >= partitions) {
+            state.partition = Some(partition_of(&self.id, partitions));
+            state.recorded = false;
+            self.note_change();
         }
+        state.partition.filter(|_| state.recorded)
+    }
+
+    /// The partition that the checkpoint does not hold yet.
+    #[must_use]
+    pub(crate) fn unrecorded(&self) -> Option<i32> {
+        let state = lock(&self.state);
+        state.partition.filter(|_| !state.recorded)
+    }
+
+    /// The checkpoint holds that `partition` was chosen.
+    pub(crate) fn record(&self, partition: i32) {
+        let mut state = lock(&self.state);
+        state.recorded |= state.partition == Some(partition);
     }
 
     /// The source cannot be read again from its acknowledged position. What a producer that failed
@@ -291,11 +357,12 @@ impl Lane {
 }
 
 impl State {
-    /// Moves the acknowledged position over the chunks that are through.
-    fn advance(&mut self) {
+    /// Moves the acknowledged position over the chunks that are through; returns whether it moved.
+    fn advance(&mut self) -> bool {
+        let mut moved = false;
         while let Some(chunk) = self.pending.front() {
             if !chunk.events_acked || chunk.dead_letters_open > 0 {
-                return;
+                break;
             }
             debug_assert!(chunk.end.offset >= self.acked.offset, "a chunk ends behind its start");
             self.acked = chunk.end;
@@ -305,7 +372,9 @@ impl State {
             if !self.refused.is_empty() {
                 self.refused = self.refused.split_off(&self.acked.offset);
             }
+            moved = true;
         }
+        moved
     }
 
     /// Undoes the counting of what is pending: it is read again, or lost if the source is gone.
@@ -343,7 +412,7 @@ mod tests {
     }
 
     fn lane() -> Lane {
-        Lane::new(SourceId::derive(&[b"lane"]), Position::default(), None)
+        Lane::new(SourceId::derive(&[b"lane"]), Position::default(), None, Changes::default())
     }
 
     #[test]
@@ -385,7 +454,7 @@ mod tests {
             let mut acked = 0;
             assert_eq!(lane.resume(generation), Resume::Onward);
             for _ in 0..200 {
-                match next(10) {
+                match next(11) {
                     0..=3 => {
                         end += 1 + next(100);
                         let (sent, dead) = (next(3), next(2) as u32);
@@ -421,6 +490,12 @@ mod tests {
                         model.clear();
                         lane.events_acked(generation - 1, 0);
                     }
+                    10 => {
+                        let before = lane.counts();
+                        let sequence = lane.hand_over(at(end + 7), tally(1), next(2) as u32);
+                        lane.hand_back(sequence);
+                        assert_eq!(lane.counts(), before, "seed {seed}");
+                    }
                     _ => {}
                 }
                 while model.first().is_some_and(|chunk| chunk.2 && chunk.3 == 0) {
@@ -430,6 +505,20 @@ mod tests {
                 assert!(lane.counts().2.balanced(), "seed {seed}: {:?}", lane.counts());
             }
         }
+    }
+
+    #[test]
+    fn a_partition_counts_once_it_is_recorded() {
+        let lane = lane();
+        assert_eq!((lane.partition(1), lane.unrecorded()), (None, Some(0)));
+        lane.record(7);
+        assert_eq!(lane.partition(1), None, "another choice was recorded");
+        lane.record(0);
+        assert_eq!((lane.partition(1), lane.unrecorded()), (Some(0), None));
+        assert_eq!(lane.partition(1000), Some(0), "a source stays where it is");
+        let moved = Lane::new(lane.id(), Position::default(), Some(7), Changes::default());
+        assert_eq!(moved.partition(8), Some(7));
+        assert_eq!((moved.partition(1), moved.unrecorded()), (None, Some(0)), "there is no 7 now");
     }
 
     #[test]

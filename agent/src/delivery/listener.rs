@@ -3,6 +3,7 @@
 use super::courier::{TAG_DEAD_LETTER, TAG_LAST, TAG_MARKS};
 use super::open::OpenPartitions;
 use super::shared::{KafkaState, Shared};
+use super::shares::Shares;
 use crate::sync::{lock, read};
 use logweir_kafka::producer::{DeliveryListener, Failure, FailureKind, Trouble};
 use logweir_kafka::trouble::{Explanation, is_forbidden};
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) open: Arc<OpenPartitions>,
+    pub(super) shares: Arc<Shares>,
     pub(super) shared: Arc<Shared>,
     pub(super) topic: String,
     pub(super) generation: u64,
@@ -33,17 +35,21 @@ impl DeliveryListener for Listener {
         let slot = ((tag & !TAG_MARKS) >> 32) as u32;
         let sequence = tag as u32;
         let Some(lane) = read(&self.shared.lanes).get(&slot).cloned() else { return };
+        // First, so that whoever sees the event delivered does not see Kafka refuse it still.
+        self.shared.acknowledged.fetch_add(1, Ordering::Relaxed);
+        self.shared.write_refused.store(false, Ordering::Relaxed);
+        self.shared.enter_up(&self.topic);
         if tag & TAG_LAST != 0 {
             lane.events_acked(self.generation, sequence);
+            if let (_, Some(partition)) = lane.progress() {
+                self.shares.leave(partition);
+            }
         }
         if tag & TAG_DEAD_LETTER != 0 {
             lane.dead_letter_acked(self.generation, sequence);
         } else if let (_, Some(partition)) = lane.progress() {
             self.open.acknowledge(partition);
         }
-        self.shared.acknowledged.fetch_add(1, Ordering::Relaxed);
-        self.shared.write_refused.store(false, Ordering::Relaxed);
-        self.shared.enter_up(&self.topic);
     }
 
     fn failed(&self, failure: &Failure<'_>) {
@@ -55,6 +61,10 @@ impl DeliveryListener for Listener {
             FailureKind::Forbidden => {
                 self.shared.write_refused.store(true, Ordering::Relaxed);
                 self.shared.enter_forbidden(failure.topic);
+            }
+            FailureKind::Clock => {
+                self.shared.write_refused.store(true, Ordering::Relaxed);
+                self.shared.enter_clock_refused(failure.topic);
             }
             FailureKind::Other => {
                 self.shared.tell(&format!("{}: {}", failure.topic, failure.reason))

@@ -6,7 +6,8 @@
 //! overtakes what failed. Owns ACK-2: acknowledged means in the topic.
 //!
 //! Survives: no broker at the start, brokers that go away and come back, a topic that is missing or
-//! created anew, batches and messages that the broker finds too large.
+//! created anew, batches and messages that the broker finds too large; and of several brokers one
+//! that cannot be reached costs the partitions of the others nothing.
 
 mod courier;
 mod keeper;
@@ -14,6 +15,7 @@ mod lane;
 mod listener;
 mod open;
 mod shared;
+mod shares;
 
 pub(crate) use courier::{Courier, ShipError, Shipment};
 pub(crate) use lane::{GUARD_BYTES, Guard, Lane, Position, Resume, content_hash};

@@ -4,60 +4,69 @@
 //! If that batch is refused and another one is on its way behind it, the other one is taken, and what
 //! was refused comes too late. So the first message of a producer to a partition goes alone; once it
 //! is acknowledged, the broker knows the sequence, and itself refuses what follows a hole.
+//!
+//! Nobody waits in here: a partition whose broker cannot be reached holds up its own sources only.
 
+use super::shares::pause_after;
 use crate::sync::lock;
 use std::collections::HashMap;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Brokers forget producers that are silent for a day (`producer.id.expiration.ms`).
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
-/// How long one call of [`OpenPartitions::enter`] waits.
-const NAP: Duration = Duration::from_millis(50);
 
-/// What a sender has to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Entry {
-    Open,
-    /// Send one message alone; the others wait for its acknowledgement.
-    Yours,
-    /// Ask again.
-    Wait,
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// A message is on its way alone, since then.
+    Opening(Instant),
+    /// Last acknowledged then.
+    Open(Instant),
 }
 
-/// The partitions of one producer.
+/// The partitions of one producer; one that is not among them was sent nothing.
 #[derive(Debug, Default)]
-pub(crate) struct OpenPartitions {
-    /// When each was last acknowledged; `None` while one opens it.
-    acknowledged: Mutex<HashMap<i32, Option<Instant>>>,
-    changed: Condvar,
-}
+pub(crate) struct OpenPartitions(Mutex<HashMap<i32, State>>);
 
 impl OpenPartitions {
-    /// Looks whether `partition` is open, and waits a moment if another one is opening it.
-    pub(crate) fn enter(&self, partition: i32) -> Entry {
-        let mut acknowledged = lock(&self.acknowledged);
-        match acknowledged.get(&partition) {
-            Some(Some(at)) if at.elapsed() < FORGOTTEN_AFTER => Entry::Open,
-            Some(None) => {
-                let waited = self.changed.wait_timeout(acknowledged, NAP);
-                drop(waited.unwrap_or_else(PoisonError::into_inner));
-                Entry::Wait
-            }
+    /// Whether `partition` takes chunks of any size.
+    pub(crate) fn is_open(&self, partition: i32) -> bool {
+        lock(&self.0).get(&partition).is_some_and(State::is_open)
+    }
+
+    /// How long to wait for the one message that opens `partition`; `None` if none is on its way.
+    pub(crate) fn pause(&self, partition: i32) -> Option<Duration> {
+        match lock(&self.0).get(&partition) {
+            Some(State::Opening(since)) => Some(pause_after(since.elapsed())),
+            _ => None,
+        }
+    }
+
+    /// Whether a chunk may be sent to `partition` now; `one` if it is of one message only, which may
+    /// open the partition.
+    pub(crate) fn enter(&self, partition: i32, one: bool) -> bool {
+        let states = &mut *lock(&self.0);
+        match states.get(&partition) {
+            Some(state) if state.is_open() => true,
+            Some(State::Opening(_)) => false,
             _ => {
-                acknowledged.insert(partition, None);
-                Entry::Yours
+                if one {
+                    states.insert(partition, State::Opening(Instant::now()));
+                }
+                one
             }
         }
     }
 
     /// A message was acknowledged by `partition`.
     pub(crate) fn acknowledge(&self, partition: i32) {
-        let before = lock(&self.acknowledged).insert(partition, Some(Instant::now()));
-        if before != Some(None) {
-            return;
-        }
-        self.changed.notify_all();
+        lock(&self.0).insert(partition, State::Open(Instant::now()));
+    }
+}
+
+impl State {
+    fn is_open(&self) -> bool {
+        matches!(self, Self::Open(at) if at.elapsed() < FORGOTTEN_AFTER)
     }
 }
 
@@ -66,13 +75,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_opens_a_partition_and_the_others_wait_for_its_acknowledgement() {
+    fn one_message_opens_a_partition_and_the_others_wait_for_its_acknowledgement() {
         let open = OpenPartitions::default();
-        assert_eq!(open.enter(1), Entry::Yours);
-        assert_eq!(open.enter(1), Entry::Wait);
-        assert_eq!(open.enter(2), Entry::Yours);
+        assert!(!open.enter(1, false) && open.pause(1).is_none(), "many open nothing");
+        assert!(open.enter(1, true));
+        assert!(!open.enter(1, true) && open.pause(1).is_some() && !open.is_open(1));
+        assert!(open.enter(2, true));
         open.acknowledge(1);
-        assert_eq!(open.enter(1), Entry::Open);
-        assert_eq!(open.enter(2), Entry::Wait);
+        assert!(open.enter(1, false) && open.pause(1).is_none() && open.is_open(1));
+        assert!(!open.enter(2, false));
     }
 }

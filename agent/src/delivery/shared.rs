@@ -2,7 +2,7 @@
 
 use super::courier::Link;
 use super::lane::Lane;
-use crate::sync::lock;
+use crate::sync::{Bell, lock};
 use logweir_kafka::properties::Properties;
 use logweir_kafka::trouble::{Explanation, Operation};
 use std::collections::HashMap;
@@ -22,6 +22,7 @@ pub(crate) enum KafkaState {
     Unreachable,
     TopicMissing,
     Forbidden,
+    ClockRefused,
 }
 
 impl KafkaState {
@@ -33,6 +34,7 @@ impl KafkaState {
             Self::Unreachable => "unreachable",
             Self::TopicMissing => "topic_missing",
             Self::Forbidden => "forbidden",
+            Self::ClockRefused => "clock_refused",
         }
     }
 }
@@ -43,6 +45,8 @@ pub(super) struct Shared {
     pub(super) next_slot: Mutex<u32>,
     pub(super) link: Mutex<Option<Arc<Link>>>,
     pub(super) changed: Condvar,
+    /// Rings when a source has a partition that the checkpoint does not hold yet.
+    pub(super) chosen: Bell,
     pub(super) stop: AtomicBool,
     pub(super) state: AtomicU8,
     pub(super) generation: AtomicU64,
@@ -54,30 +58,65 @@ pub(super) struct Shared {
     pub(super) last_trouble: Mutex<Option<Instant>>,
     /// What a broker that could not be reached was last said to be up to.
     pub(super) last_error: Mutex<String>,
-    /// Why nothing is delivered, while that is so.
+    /// Why nothing is delivered, while that is so. Held while `state` changes, so that the two agree.
     pub(super) reason: Mutex<String>,
     /// The brokers refused a write: what they answer to questions does not count until they take one.
     pub(super) write_refused: AtomicBool,
 }
 
 impl Shared {
+    pub(super) fn new(properties: Properties, batch_bytes: Option<usize>) -> Self {
+        Self {
+            lanes: RwLock::default(),
+            next_slot: Mutex::new(1),
+            link: Mutex::new(None),
+            changed: Condvar::new(),
+            chosen: Bell::default(),
+            stop: AtomicBool::new(false),
+            state: AtomicU8::new(KafkaState::Connecting as u8),
+            generation: AtomicU64::new(0),
+            properties,
+            restarts: AtomicU64::new(0),
+            acknowledged: AtomicU64::new(0),
+            batch_bytes: AtomicUsize::new(batch_bytes.unwrap_or(1_000_000)),
+            last_trouble: Mutex::new(None),
+            last_error: Mutex::default(),
+            reason: Mutex::default(),
+            write_refused: AtomicBool::new(false),
+        }
+    }
+
     pub(super) fn state(&self) -> KafkaState {
         match self.state.load(Ordering::Relaxed) {
             0 => KafkaState::Connecting,
             1 => KafkaState::Up,
             2 => KafkaState::Unreachable,
             3 => KafkaState::TopicMissing,
-            _ => KafkaState::Forbidden,
+            4 => KafkaState::Forbidden,
+            _ => KafkaState::ClockRefused,
         }
+    }
+
+    /// The state with its reason: both of the same moment.
+    pub(super) fn standing(&self) -> (KafkaState, String) {
+        let reason = lock(&self.reason);
+        (self.state(), reason.clone())
     }
 
     /// Kafka takes events; said once.
     pub(super) fn enter_up(&self, topic: &str) {
-        let before = self.state.swap(KafkaState::Up as u8, Ordering::Relaxed);
+        // Asked for each acknowledgement: the lock is for what changes.
+        if self.state() == KafkaState::Up {
+            return;
+        }
+        let before = {
+            let mut reason = lock(&self.reason);
+            reason.clear();
+            self.state.swap(KafkaState::Up as u8, Ordering::Relaxed)
+        };
         if before == KafkaState::Up as u8 {
             return;
         }
-        lock(&self.reason).clear();
         if before == KafkaState::Connecting as u8 {
             tracing::info!(topic, "kafka is reached");
         } else {
@@ -87,10 +126,10 @@ impl Shared {
 
     /// Kafka takes nothing; said once for each reason that is another one.
     pub(super) fn enter_down(&self, state: KafkaState, topic: &str, why: &Explanation) {
-        let before = self.state.swap(state as u8, Ordering::Relaxed);
         let text = why.to_string();
         {
             let mut reason = lock(&self.reason);
+            let before = self.state.swap(state as u8, Ordering::Relaxed);
             if before == state as u8 && *reason == text {
                 return;
             }
@@ -130,6 +169,23 @@ impl Shared {
         self.enter_down(KafkaState::Forbidden, topic, &why);
     }
 
+    /// The brokers refuse records of the time that this host's clock shows. That is no fault of the
+    /// events: they wait, and are sent again with a later time.
+    pub(super) fn enter_clock_refused(&self, topic: &str) {
+        let why = Explanation {
+            reason: format!(
+                "the brokers refuse the time of records for the topic {topic}; by this host's clock \
+                 it is {:.0}",
+                jiff::Timestamp::now()
+            ),
+            remedy: format!(
+                "set the clock, or let the brokers date records: logweir topics alter {topic} \
+                 --config message.timestamp.type=LogAppendTime"
+            ),
+        };
+        self.enter_down(KafkaState::ClockRefused, topic, &why);
+    }
+
     /// Says what is wrong, but not more often than every [`TROUBLE_INTERVAL`].
     pub(super) fn tell(&self, reason: &str) {
         if self.may_tell() {
@@ -154,5 +210,36 @@ impl Shared {
         while !self.stop.load(Ordering::Acquire) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20).min(duration));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logweir_document::{Faults, parse};
+    use logweir_kafka::properties::Role;
+
+    fn properties() -> Properties {
+        let document = parse("a.yaml", "bootstrap.servers: k:1\n").unwrap();
+        let mut faults = Faults::new(document.source.clone());
+        Properties::read(&document.root, "kafka", Role::Producer, &mut faults).unwrap()
+    }
+
+    #[test]
+    fn a_state_and_its_reason_are_of_the_same_moment() {
+        let shared = Shared::new(properties(), None);
+        shared.enter_up("topic");
+        std::thread::scope(|scope| {
+            let turns = scope.spawn(|| {
+                for _ in 0..20_000 {
+                    shared.enter_clock_refused("topic");
+                    shared.enter_up("topic");
+                }
+            });
+            while !turns.is_finished() {
+                let (state, reason) = shared.standing();
+                assert_eq!(state == KafkaState::Up, reason.is_empty(), "{state:?}: {reason}");
+            }
+        });
     }
 }

@@ -4,6 +4,7 @@
 //! or a pipe goes into a spool first, and flows from there like a file.
 
 pub(crate) mod file;
+pub(crate) mod heads;
 pub(crate) mod journald;
 pub(crate) mod spooled;
 pub(crate) mod stdin;
@@ -12,14 +13,14 @@ pub(crate) mod syslog;
 use crate::accounting::{Counts, SourceSnapshot};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Common, SpoolConfig};
-use crate::delivery::{Courier, Lane};
+use crate::delivery::{Courier, Lane, Position};
 use crate::parsing::Selection;
 use crate::pipeline::Route;
 use crate::source::spooled::SpoolTail;
 use crate::spool::{AppendError, Settings};
 use crate::sync::lock;
 use crate::workers::{Queue, Work};
-use logweir_record::{Agent, Envelope, SealKey};
+use logweir_record::{Agent, Envelope, SealKey, SourceId};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -68,11 +69,35 @@ impl Context {
         Self { agent, seal_key, salt, checkpoint, courier, queue, retired: Mutex::default() }
     }
 
+    /// The lane of a new source, which the checkpoint is to follow.
+    #[must_use]
+    pub(crate) fn lane(&self, id: SourceId, acked: Position, partition: Option<i32>) -> Lane {
+        Lane::new(id, acked, partition, self.checkpoint.changes())
+    }
+
     /// The way of a new source. `kind` is its `input.type`, `members` are further constant fields.
     #[must_use]
     pub(crate) fn route(
         &self,
         lane: Arc<Lane>,
+        kind: &str,
+        members: &[(&str, &[u8])],
+        common: &Common,
+    ) -> Route {
+        let slot = self.courier.register(&lane);
+        self.routed(lane, slot, kind, members, common)
+    }
+
+    /// The way of a source that is told something else than before.
+    #[must_use]
+    pub(crate) fn reroute(&self, route: &Route, kind: &str, common: &Common) -> Route {
+        self.routed(route.lane.clone(), route.slot, kind, &[], common)
+    }
+
+    fn routed(
+        &self,
+        lane: Arc<Lane>,
+        slot: u32,
         kind: &str,
         members: &[(&str, &[u8])],
         common: &Common,
@@ -84,7 +109,6 @@ impl Context {
             .collect();
         let envelope =
             Envelope::new(&self.agent, lane.id(), &members).sealed(self.seal_key.clone());
-        let slot = self.courier.register(&lane);
         Route { lane, slot, envelope, selection: Selection::of(common) }
     }
 
@@ -158,6 +182,8 @@ pub(crate) fn lane_snapshot(
 /// The spools of one input, one per shard, each a source of its own.
 #[derive(Debug)]
 pub(crate) struct SpoolSet {
+    name: String,
+    config: SpoolConfig,
     tails: Vec<Arc<SpoolTail>>,
     queue: Queue,
 }
@@ -179,10 +205,20 @@ impl SpoolSet {
             SpoolTail::open(context, directory, (kind, &name), common, settings)
         };
         let tails: Vec<_> = (0..config.shards).map(open).collect::<io::Result<_>>()?;
-        let set = Self { tails, queue: context.queue.clone() };
+        let (name, config) = (name.to_owned(), config.clone());
+        let set = Self { name, config, tails, queue: context.queue.clone() };
         // What an earlier run left.
         (0..set.tails.len()).for_each(|shard| set.wake(shard));
         Ok(set)
+    }
+
+    /// By this the spools are found again.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn config(&self) -> &SpoolConfig {
+        &self.config
     }
 
     pub(crate) fn tails(&self) -> &[Arc<SpoolTail>] {

@@ -1,20 +1,20 @@
 //! A spool being read: messages flow from it as lines do from a file.
 
 use crate::accounting::{DropReason, SourceSnapshot};
-use crate::checkpoint::{Content, Entry, Tracked, stamp_of};
+use crate::checkpoint::{Content, Entry, Tracked};
 use crate::config::Common;
 use crate::delivery::{Guard, Lane, Position};
 use crate::dormant::Among;
 use crate::parsing::Line;
-use crate::pipeline::Route;
+use crate::pipeline::{Route, unterminated};
 use crate::source::Context;
 use crate::spool::{Found, Piece, Settings, Spool, decode};
-use crate::sync::lock;
+use crate::sync::{lock, read, write};
 use crate::workers::{Readiness, Rewind, Turn, Work, Worker};
 use logweir_record::SourceId;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 /// How much is read at once; a record that is larger is read with a larger buffer.
@@ -27,7 +27,9 @@ const REST_AFTER_ERROR: Duration = Duration::from_secs(5);
 pub(crate) struct SpoolTail {
     kind: &'static str,
     spool: Arc<Spool>,
-    route: Route,
+    lane: Arc<Lane>,
+    /// Held only for a moment: a reload may put another in its place.
+    route: RwLock<Arc<Route>>,
     position: Mutex<Position>,
     readiness: Readiness,
 }
@@ -57,17 +59,28 @@ impl SpoolTail {
         let spool = Arc::new(Spool::open(&directory, name, position.offset, settings)?);
         position.offset = spool.first_from(position.offset);
         let partition = entry.and_then(|entry| entry.partition);
-        let lane = Arc::new(Lane::new(id, position, partition));
-        let route = context.route(lane, kind, &[], common);
+        let lane = Arc::new(context.lane(id, position, partition));
+        let route = context.route(lane.clone(), kind, &[], common);
         let tail = Arc::new(Self {
             kind,
             spool,
-            route,
+            lane,
+            route: RwLock::new(Arc::new(route)),
             position: Mutex::new(position),
             readiness: Readiness::default(),
         });
         context.checkpoint.track(id, tail.clone());
         Ok(tail)
+    }
+
+    /// From the next chunk on, the source is what `common` says.
+    pub(crate) fn set_common(&self, context: &Context, common: &Common) {
+        let route = &mut *write(&self.route);
+        *route = Arc::new(context.reroute(route, self.kind, common));
+    }
+
+    fn route(&self) -> Arc<Route> {
+        read(&self.route).clone()
     }
 
     pub(crate) fn spool(&self) -> &Arc<Spool> {
@@ -76,7 +89,7 @@ impl SpoolTail {
 
     /// Up to where Kafka has acknowledged.
     pub(crate) fn acked_offset(&self) -> u64 {
-        self.route.lane.acked().offset
+        self.lane.acked().offset
     }
 
     /// Whether everything in the spool is acknowledged.
@@ -89,7 +102,7 @@ impl SpoolTail {
         let drops = self.spool.drops();
         let name = self.spool.name().to_owned();
         let end = Some(self.spool.end());
-        let mut snapshot = super::lane_snapshot(&self.route.lane, self.kind, name, end);
+        let mut snapshot = super::lane_snapshot(&self.lane, self.kind, name, end);
         // Asked after the lane, so that it is never behind what the lane has read.
         let waiting = self.spool.appended().saturating_sub(snapshot.counts.read);
         snapshot.counts.read += waiting + drops.total();
@@ -103,24 +116,23 @@ impl SpoolTail {
 }
 
 impl Tracked for SpoolTail {
-    fn stamp(&self) -> u64 {
-        let (position, partition) = self.route.lane.progress();
-        stamp_of(self.route.lane.id(), &(position.offset, position.prev, partition))
+    fn lane(&self) -> &Lane {
+        &self.lane
     }
 
     fn entry(&self) -> Entry {
         let content = Content::Spool { name: self.spool.name().to_owned() };
-        Entry::new(self.route.lane.id(), self.route.lane.progress(), content)
+        Entry::new(self.lane.id(), self.lane.progress(), content)
     }
 }
 
 impl Work for SpoolTail {
     fn turn(&self, worker: &mut Worker<'_>) -> Turn {
         let position = &mut *lock(&self.position);
-        match worker.rewind(&self.route.lane) {
+        match worker.rewind(&self.lane) {
             Rewind::Onward => {}
             Rewind::To(acked) => *position = acked,
-            Rewind::NotYet => return Turn::Later(Duration::from_millis(50)),
+            Rewind::NotYet(pause) => return Turn::Later(pause),
         }
         self.chunk(position, worker).unwrap_or_else(|error| {
             tracing::warn!(spool = self.spool.name(), %error, "the spool cannot be read; it is tried again");
@@ -137,18 +149,19 @@ impl SpoolTail {
     fn chunk(&self, position: &mut Position, worker: &mut Worker<'_>) -> io::Result<Turn> {
         let mut buffer = std::mem::take(worker.buffer);
         buffer.resize(CHUNK_BYTES.max(buffer.len()), 0);
+        let route = &*self.route();
         let turn = loop {
             match self.spool.read(position.offset, &mut buffer) {
                 Ok(None) => break Ok(Turn::Idle),
                 Err(error) => break Err(error),
                 Ok(Some(piece)) => {
-                    let taken = match self.encode(position, worker, &buffer, &piece) {
+                    let taken = match self.encode(route, position, worker, &buffer, &piece) {
                         Ok(taken) => taken,
                         Err(error) => break Err(error),
                     };
                     if taken > 0 {
                         let offset = piece.offset + taken as u64;
-                        break Ok(self.ship(position, worker, offset));
+                        break Ok(self.ship(route, position, worker, offset));
                     }
                     if piece.length < buffer.len() {
                         // Cannot be: records are appended whole. Rest, rather than spin.
@@ -166,13 +179,14 @@ impl SpoolTail {
     /// Encodes the messages of `piece`, which is in `buffer`; returns how much of it was taken.
     fn encode(
         &self,
+        route: &Route,
         position: &Position,
         worker: &mut Worker<'_>,
         buffer: &[u8],
         piece: &Piece,
     ) -> io::Result<usize> {
         let data = &buffer[..piece.length];
-        worker.begin(&self.route, position.prev);
+        worker.begin(route, position.prev);
         if piece.lost > 0 {
             tracing::error!(
                 spool = self.spool.name(),
@@ -183,6 +197,7 @@ impl SpoolTail {
             );
             worker.batch.lose(DropReason::SpoolDamaged, piece.lost);
         }
+        let unterminated = [unterminated()];
         let mut at = 0;
         while at < data.len() && !worker.batch.is_full() {
             let offset = piece.offset + at as u64;
@@ -208,7 +223,8 @@ impl SpoolTail {
                         sender: Some(message.sender).filter(|sender| !sender.is_empty()),
                         received_at: message.received_at,
                     };
-                    worker.push(&self.route, &line);
+                    let marks: &[_] = if message.unterminated { &unterminated } else { &[] };
+                    worker.push_with(route, &line, marks);
                     at = end;
                 }
             }
@@ -217,9 +233,15 @@ impl SpoolTail {
         Ok(at)
     }
 
-    fn ship(&self, position: &mut Position, worker: &mut Worker<'_>, offset: u64) -> Turn {
+    fn ship(
+        &self,
+        route: &Route,
+        position: &mut Position,
+        worker: &mut Worker<'_>,
+        offset: u64,
+    ) -> Turn {
         let end = Position { offset, prev: worker.batch.prev(), guard: Guard::default() };
-        if worker.ship(&self.route, end).is_err() {
+        if worker.ship(route, end).is_err() {
             return Turn::Later(Duration::from_millis(50));
         }
         *position = end;

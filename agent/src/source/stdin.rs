@@ -107,6 +107,7 @@ impl Reader {
                 let message = Message {
                     received_at: Timestamp::now(),
                     original_bytes: framed.original_bytes,
+                    unterminated: framed.unterminated,
                     sender: b"",
                     bytes: framed.bytes,
                 };

@@ -3,11 +3,14 @@
 //! Header, 16 bytes, little-endian: magic, body length, CRC-32C of the body, CRC-32C of the twelve
 //! bytes before. The header has a CRC of its own so that a damaged body costs one record only: the
 //! length that leads to the next one can be trusted. Behind a damaged header the next whole record is
-//! searched. Body: received at (i64, nanoseconds since 1970), full length of the message (u32; 0 if it
-//! is whole), length of the sender's address (u8), the address, the message.
+//! searched. Body: received at (i64, nanoseconds since 1970), full length of the message (31 bits; 0 if
+//! it is whole) below one bit for a message that its stream ended within, length of the sender's address
+//! (u8), the address, the message.
 
 use jiff::Timestamp;
 
+/// Beside the full length.
+const UNTERMINATED: u32 = 1 << 31;
 const MAGIC: [u8; 4] = *b"LWm1";
 const HEADER_BYTES: usize = 16;
 const FIXED_BODY_BYTES: usize = 13;
@@ -20,6 +23,8 @@ pub(crate) struct Message<'m> {
     pub(crate) received_at: Timestamp,
     /// The length of the message before it was cut, if it was.
     pub(crate) original_bytes: Option<u32>,
+    /// Its stream ended within it.
+    pub(crate) unterminated: bool,
     /// The address, and behind a tab the subject of the sender's certificate; empty if there is
     /// none; at most 255 bytes.
     pub(crate) sender: &'m [u8],
@@ -47,7 +52,9 @@ pub(crate) fn encode(message: &Message<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&[0; 8]);
     let nanos = message.received_at.as_nanosecond() as i64;
     out.extend_from_slice(&nanos.to_le_bytes());
-    out.extend_from_slice(&message.original_bytes.unwrap_or(0).to_le_bytes());
+    let length = message.original_bytes.unwrap_or(0).min(UNTERMINATED - 1);
+    let length = length | if message.unterminated { UNTERMINATED } else { 0 };
+    out.extend_from_slice(&length.to_le_bytes());
     out.push(sender.len() as u8);
     out.extend_from_slice(sender);
     out.extend_from_slice(message.bytes);
@@ -96,10 +103,12 @@ fn body_of<'d>(record: &[u8], body: &'d [u8]) -> Option<Message<'d>> {
     let mut nanos = [0; 8];
     nanos.copy_from_slice(&body[..8]);
     let received_at = Timestamp::from_nanosecond(i64::from_le_bytes(nanos).into()).ok()?;
-    let original_bytes = Some(word(body, 8)).filter(|length| *length > 0);
+    let length = word(body, 8);
+    let original_bytes = Some(length & !UNTERMINATED).filter(|length| *length > 0);
+    let unterminated = length & UNTERMINATED != 0;
     let sender_end = FIXED_BODY_BYTES + usize::from(body[12]);
     let sender = body.get(FIXED_BODY_BYTES..sender_end)?;
-    Some(Message { received_at, original_bytes, sender, bytes: &body[sender_end..] })
+    Some(Message { received_at, original_bytes, unterminated, sender, bytes: &body[sender_end..] })
 }
 
 /// Where the next header stands behind `at`; if there is none, the end of what can hold none.
@@ -128,7 +137,13 @@ mod tests {
 
     fn message(bytes: &[u8]) -> Message<'_> {
         let received_at = Timestamp::from_second(1_700_000_000).unwrap();
-        Message { received_at, original_bytes: None, sender: b"192.0.2.1", bytes }
+        Message {
+            received_at,
+            original_bytes: None,
+            unterminated: false,
+            sender: b"192.0.2.1",
+            bytes,
+        }
     }
 
     fn encoded(texts: &[&str]) -> Vec<u8> {
@@ -162,10 +177,12 @@ mod tests {
         for (sender, original_bytes, bytes) in
             [(&b"::1"[..], None, &b"hello"[..]), (b"", Some(9), b""), (&[7; 255], None, &[0; 9000])]
         {
-            let message = Message { original_bytes, sender, ..message(bytes) };
-            let mut out = Vec::new();
-            encode(&message, &mut out);
-            assert_eq!(decode(&out, 0, true), Found::Message { message, end: out.len() });
+            for unterminated in [false, true] {
+                let message = Message { original_bytes, unterminated, sender, ..message(bytes) };
+                let mut out = Vec::new();
+                encode(&message, &mut out);
+                assert_eq!(decode(&out, 0, true), Found::Message { message, end: out.len() });
+            }
         }
     }
 

@@ -27,7 +27,9 @@ fn append(spool: &Spool, texts: &[&str]) -> Result<(), AppendError> {
     for text in texts {
         let received_at = Timestamp::from_second(1).unwrap();
         let bytes = text.as_bytes();
-        encode(&Message { received_at, original_bytes: None, sender: b"", bytes }, &mut records);
+        let message =
+            Message { received_at, original_bytes: None, unterminated: false, sender: b"", bytes };
+        encode(&message, &mut records);
     }
     spool.append(&records, texts.len() as u64)
 }

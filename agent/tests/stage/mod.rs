@@ -88,6 +88,22 @@ impl Stage {
         Agent::start(config).unwrap()
     }
 
+    /// What the agent that was started as a process says of itself; on a busy machine the first
+    /// question may find no answer.
+    pub(crate) fn status(&self) -> Value {
+        let config = self.path("agent.yaml").display().to_string();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_logweir-agent"));
+        command.args(["status", "--format", "json", "--config", &config]);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let output = command.output().unwrap();
+            if let Ok(status) = serde_json::from_slice(&output.stdout) {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "no status: {output:?}");
+        }
+    }
+
     /// All records of a topic.
     pub(crate) fn records(&self, topic: &str, partitions: i32) -> Vec<Value> {
         let consumer: BaseConsumer = ClientConfig::new()

@@ -6,6 +6,9 @@
 //! long lines, and of the plain way that a program without an index would take: the program's rules
 //! one after the other, each a regex, the event a JSON tree. `-- sshd`, `-- samples`, `-- syslog` and
 //! `-- long` run these parts alone; `-- packs` prints what the lines of each pack cost.
+//! `-- count`, for a profiler that counts instructions, goes a few times through the lines of the
+//! other parts that are named, without a clock (`valgrind --tool=callgrind
+//! --toggle-collect='*counted_passes*' …/engine-… count sshd`).
 
 mod mix;
 mod packs;
@@ -74,6 +77,10 @@ fn main() {
         packs::table(&shipped);
         return;
     }
+    if wanted.first().is_some_and(|part| part == "count") {
+        wanted[1..].iter().for_each(|part| count(&shipped, part));
+        return;
+    }
     let run = |part: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == part);
     if run("sshd") {
         sshd(&shipped);
@@ -89,14 +96,52 @@ fn main() {
     }
 }
 
+fn sshd_lines() -> Vec<Vec<u8>> {
+    let lines = SSHD.iter().enumerate().map(|(n, (_, message))| {
+        format!("Nov 28 10:15:{:02} web{n} sshd[{}]: {message}", n * 5, 8_000 + n).into_bytes()
+    });
+    lines.collect()
+}
+
+/// Goes through the lines of one part after one pass that warms everything up.
+fn count(shipped: &Arc<RuleSet>, part: &str) {
+    let lines_of = |known: Vec<mix::Known>| known.into_iter().map(|(_, line)| line).collect();
+    let (lines, passes): (Vec<Vec<u8>>, usize) = match part {
+        "sshd" => (sshd_lines(), 100),
+        "syslog" => (lines_of(mix::syslog(shipped)), 1),
+        "samples" => (lines_of(mix::samples(shipped)), 1),
+        pack => {
+            let number = shipped.pack_named(pack).unwrap_or_else(|| panic!("no pack `{pack}`"));
+            let mut known = mix::samples(shipped);
+            known.retain(|(pack, _)| *pack == number);
+            (lines_of(known), 10)
+        }
+    };
+    let mut parser = Parser::new(shipped.clone());
+    let mut out = Vec::with_capacity(1 << 24);
+    passes_over(&mut parser, &lines, 1, &mut out);
+    println!("{part}: {} lines, {} bytes", lines.len() * passes, out.len());
+    counted_passes(&mut parser, &lines, passes, &mut out);
+}
+
+#[inline(never)]
+fn counted_passes(parser: &mut Parser, lines: &[Vec<u8>], passes: usize, out: &mut Vec<u8>) {
+    passes_over(parser, lines, passes, out);
+}
+
+fn passes_over(parser: &mut Parser, lines: &[Vec<u8>], passes: usize, out: &mut Vec<u8>) {
+    let zone = Zone::utc();
+    let context = context(&zone);
+    for _ in 0..passes {
+        out.clear();
+        for line in lines {
+            black_box(parser.parse(line, &context, out));
+        }
+    }
+}
+
 fn sshd(shipped: &Arc<RuleSet>) {
-    let lines: Vec<Vec<u8>> = SSHD
-        .iter()
-        .enumerate()
-        .map(|(n, (_, message))| {
-            format!("Nov 28 10:15:{:02} web{n} sshd[{}]: {message}", n * 5, 8_000 + n).into_bytes()
-        })
-        .collect();
+    let lines = sshd_lines();
     let mut nanos_at: HashMap<usize, f64> = HashMap::new();
     for rules in [10, 100, 1_000] {
         let nanos = engine(&load(&pack(rules)), &lines);

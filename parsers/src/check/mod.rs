@@ -158,7 +158,7 @@ fn class(rule: &Rule) -> CostClass {
         return CostClass::NoPattern;
     }
     let indexed = rule.need().tells();
-    let program = rule.patterns.iter().all(|(pattern, _)| pattern.program.is_some());
+    let program = rule.patterns.iter().all(|(pattern, _)| pattern.machine().program.is_some());
     match (indexed, program) {
         (true, true) => CostClass::Indexed,
         (true, false) => CostClass::IndexedRegex,

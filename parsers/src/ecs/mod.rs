@@ -1,10 +1,14 @@
 //! The fields of the Elastic Common Schema: which names there are and how their values are written.
 //!
-//! The table is data (`fields.tsv`), parsed once. What a pack may name beyond it is decided in
+//! The table is data (`fields.tsv`, packed by the build script), parsed once. What a pack may name beyond it is decided in
 //! [`crate::fields`].
 
+use flate2::read::DeflateDecoder;
 use rustc_hash::FxHashMap;
+use std::io::Read as _;
 use std::sync::OnceLock;
+
+const PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/fields.deflate"));
 
 /// How a value is written, and what it has to look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +52,13 @@ impl Type {
 
 fn table() -> &'static FxHashMap<&'static str, Type> {
     static TABLE: OnceLock<FxHashMap<&'static str, Type>> = OnceLock::new();
-    TABLE.get_or_init(|| include_str!("fields.tsv").lines().filter_map(row).collect())
+    TABLE.get_or_init(|| {
+        let mut text = String::new();
+        let read = DeflateDecoder::new(PACKED).read_to_string(&mut text);
+        read.expect("the build packed it");
+        // The table stays as long as the process.
+        text.leak().lines().filter_map(row).collect()
+    })
 }
 
 fn row(line: &'static str) -> Option<(&'static str, Type)> {

@@ -2,10 +2,11 @@
 
 use super::Disposition;
 use super::run::Run;
+use crate::direction::direction;
 use crate::event::{Event, Origin, Value, View};
 use crate::fields::FieldId;
-use crate::rule::{Action, Part, Rule, SetValue, TimeRule, ValueMap};
-use crate::time::{TimeContext, TimeFormat};
+use crate::rule::{Action, End, Part, Rule, SetValue, Shift, TimeRule, ValueMap};
+use crate::time::{TimeContext, TimeFormat, Zone, header_zone};
 use crate::transform::{Transform, add};
 use std::sync::OnceLock;
 
@@ -25,6 +26,7 @@ impl Run<'_, '_, '_> {
             let value = match value {
                 SetValue::Constant(number) => Some(Value::Constant(*number)),
                 SetValue::Template(parts) => self.template(parts),
+                SetValue::Direction(ends) => self.direction(*ends),
             };
             if let Some(value) = value {
                 self.state.event.set(*field, value, Origin::Rule);
@@ -77,15 +79,7 @@ impl Run<'_, '_, '_> {
     fn map(&mut self, map: &ValueMap) {
         let view = View { line: self.line, constants: &self.rules.constants };
         let value = self.state.event.text(view, map.from, &mut self.state.scratch);
-        let Some(value) = value else {
-            if let Some(default) = map.default.filter(|_| map.from != map.into) {
-                self.fill(map.into, default);
-            }
-            return;
-        };
-        let among = || map.others.iter().find(|(matcher, _)| matcher.matches(value));
-        let found = map.exact.get(value).copied().or_else(|| among().map(|(_, number)| *number));
-        let Some(number) = found.or(map.default) else { return };
+        let Some(number) = map.constant(value) else { return };
         if map.from == map.into {
             self.state.event.set(map.into, Value::Constant(number), Origin::Rule);
         } else {
@@ -110,6 +104,20 @@ impl Run<'_, '_, '_> {
         let view = View { line: self.line, constants: &self.rules.constants };
         self.state.event.render(view, parts, &mut self.state.scratch)?;
         Some(Value::Text(self.state.event.store(&self.state.scratch)))
+    }
+
+    /// Which way traffic goes between two ends, if both are addresses.
+    fn direction(&mut self, ends: [End; 2]) -> Option<Value> {
+        let view = View { line: self.line, constants: &self.rules.constants };
+        let event = &self.state.event;
+        let text = |end: End, scratch| {
+            let set = event.get(end.ip) != Value::Absent;
+            event.text(view, if set { end.ip } else { end.address }, scratch)
+        };
+        let source = text(ends[0], &mut self.state.scratch)?;
+        let destination = text(ends[1], &mut self.state.other_scratch)?;
+        let found = direction(source, destination, &self.rules.internal_networks)?;
+        Some(Value::Constant(self.rules.words.directions[found as usize]))
     }
 
     fn transform(&mut self, field: FieldId, step: &Transform) {
@@ -161,16 +169,35 @@ impl Run<'_, '_, '_> {
         if self.state.event.render(view, &time.from, &mut self.state.scratch).is_none() {
             return;
         }
-        let context = TimeContext {
-            received_unix_nanos: self.time.received_unix_nanos,
-            zone: time.zone.as_ref().unwrap_or(self.time.zone),
-        };
-        let text = self.state.scratch.trim_ascii();
-        let found = time.formats.iter().find_map(|format| format.parse(text, &context));
+        let of_header = if time.header_zone { self.header_zone() } else { None };
+        let zone = of_header.as_ref().or(time.zone.as_ref()).unwrap_or(self.time.zone);
+        let context = TimeContext { zone, ..self.time };
+        let found = time.read(&self.state.scratch, &context);
+        let found = found.and_then(|nanos| match time.shift {
+            Some(shift) => self.moved(nanos, shift),
+            None => Some(nanos),
+        });
         match found {
             Some(nanos) => self.state.event.set(time.into, Value::Time(nanos), Origin::Rule),
             None if time.into == self.rules.header.timestamp => self.forget_text_as_time(),
             None => {}
+        }
+    }
+
+    /// The zone that the time in front of the message has, if that is one with a zone.
+    fn header_zone(&self) -> Option<Zone> {
+        let length = self.line.len().checked_sub(self.header.message.len())?;
+        header_zone(&self.line[..length])
+    }
+
+    /// A time, so much later or earlier as a field of whole nanoseconds says.
+    fn moved(&mut self, nanos: i64, shift: Shift) -> Option<i64> {
+        let view = View { line: self.line, constants: &self.rules.constants };
+        let text = self.state.event.text(view, shift.by(), &mut self.state.scratch)?;
+        let by: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+        match shift {
+            Shift::Later(_) => nanos.checked_add(by),
+            Shift::Earlier(_) => nanos.checked_sub(by),
         }
     }
 

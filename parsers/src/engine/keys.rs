@@ -9,78 +9,96 @@ use crate::sub::{FieldSink, SubValue};
 const KEYS_MAX: usize = 1024;
 
 pub(super) struct Keys<'k, 'r, 'p, 'l> {
-    pub(super) run: &'k mut Run<'r, 'p, 'l>,
-    pub(super) rule: &'k Rule,
-    pub(super) parse: &'k SubParse,
-    pub(super) count: usize,
+    run: &'k mut Run<'r, 'p, 'l>,
+    rule: &'k Rule,
+    parse: &'k SubParse,
+    count: usize,
+    /// Where the items of the next list begin.
+    items: u32,
 }
 
 impl FieldSink for Keys<'_, '_, '_, '_> {
     fn field(&mut self, key: &[u8], value: SubValue<'_>) {
-        let target = self.parse.fields.get(key);
-        if target == Some(&None) || (target.is_none() && self.parse.rest.is_none()) {
-            return;
-        }
+        let (from, list) = (self.items, matches!(value, SubValue::List));
+        let target = match self.parse.fields.get(key) {
+            Some(None) => return self.forget_items(),
+            Some(Some(field)) => Some(*field),
+            None if self.parse.rest.is_none() => return self.forget_items(),
+            None => None,
+        };
         self.count += 1;
         if self.count > KEYS_MAX {
-            return;
+            return self.forget_items();
         }
-        let Some(value) = self.value(&value) else { return };
+        let value = if list { self.list(from) } else { self.value(&value) };
+        self.items = self.run.state.event.list_start();
+        let Some(value) = value else { return };
         match (target, &self.parse.rest) {
-            (Some(Some(field)), _) => self.run.state.event.set(*field, value, Origin::Rule),
-            (_, Some(prefix)) => self.run.state.event.keep(key, prefix, value),
-            _ => {}
+            (Some(field), _) => self.run.state.event.set(field, value, Origin::Rule),
+            (None, Some(prefix)) => self.run.state.event.keep(key, prefix, value),
+            (None, None) => {}
+        }
+    }
+
+    fn wants(&self, key: &[u8]) -> bool {
+        match self.parse.fields.get(key) {
+            Some(target) => target.is_some(),
+            None => self.parse.rest.is_some(),
+        }
+    }
+
+    fn item(&mut self, item: SubValue<'_>) {
+        let text = match item {
+            SubValue::Text(text) => self.text(text),
+            SubValue::List | SubValue::Null => None,
+            number => {
+                let mut scratch = std::mem::take(&mut self.run.state.scratch);
+                scratch.clear();
+                match number {
+                    SubValue::Integer(number) => write_i64(&mut scratch, number),
+                    SubValue::Float(number) => write_f64(&mut scratch, number),
+                    SubValue::Boolean(true) => scratch.extend_from_slice(b"true"),
+                    _ => scratch.extend_from_slice(b"false"),
+                }
+                let text = self.run.state.event.store(&scratch);
+                self.run.state.scratch = scratch;
+                Some(text)
+            }
+        };
+        if let Some(text) = text {
+            self.run.state.event.push_item(text);
         }
     }
 }
 
-impl Keys<'_, '_, '_, '_> {
+impl<'k, 'r, 'p, 'l> Keys<'k, 'r, 'p, 'l> {
+    pub(super) fn new(run: &'k mut Run<'r, 'p, 'l>, rule: &'k Rule, parse: &'k SubParse) -> Self {
+        let items = run.state.event.list_start();
+        Self { run, rule, parse, count: 0, items }
+    }
+
     fn value(&mut self, value: &SubValue<'_>) -> Option<Value> {
         match value {
-            SubValue::Null => None,
+            SubValue::Null | SubValue::List => None,
             SubValue::Integer(number) => Some(Value::Integer(*number)),
             SubValue::Float(number) => Some(Value::Float(*number)),
             SubValue::Boolean(truth) => Some(Value::Boolean(*truth)),
             SubValue::Text(text) => self.text(text).map(Value::Text),
-            SubValue::Owned(text) => self.text(text).map(Value::Text),
-            SubValue::List(items) => {
-                let start = self.run.state.event.list_start();
-                for item in items {
-                    if let Some(text) = self.item(item) {
-                        self.run.state.event.push_item(text);
-                    }
-                }
-                let list = self.run.state.event.list_since(start);
-                (self.run.state.event.list_start() > start).then_some(list)
-            }
         }
+    }
+
+    fn list(&self, from: u32) -> Option<Value> {
+        let event = &self.run.state.event;
+        (event.list_start() > from).then(|| event.list_since(from))
+    }
+
+    /// The items of a list that has no use.
+    fn forget_items(&mut self) {
+        self.run.state.event.truncate_items(self.items);
     }
 
     fn text(&mut self, text: &[u8]) -> Option<Text> {
         let null = text.is_empty() || self.rule.null_values.iter().any(|null| null == text);
         (!null).then(|| self.run.place(text))
-    }
-
-    fn item(&mut self, item: &SubValue<'_>) -> Option<Text> {
-        let mut scratch = std::mem::take(&mut self.run.state.scratch);
-        scratch.clear();
-        match item {
-            SubValue::Integer(number) => write_i64(&mut scratch, *number),
-            SubValue::Float(number) => write_f64(&mut scratch, *number),
-            SubValue::Boolean(truth) => {
-                scratch.extend_from_slice(if *truth { b"true" } else { b"false" });
-            }
-            SubValue::Text(_) | SubValue::Owned(_) | SubValue::List(_) | SubValue::Null => {}
-        }
-        let text = match item {
-            SubValue::Text(text) => self.text(text),
-            SubValue::Owned(text) => self.text(text),
-            SubValue::List(_) | SubValue::Null => None,
-            SubValue::Integer(_) | SubValue::Float(_) | SubValue::Boolean(_) => {
-                Some(self.run.state.event.store(&scratch))
-            }
-        };
-        self.run.state.scratch = scratch;
-        text
     }
 }

@@ -11,15 +11,17 @@ mod counts;
 mod keys;
 mod run;
 mod trace;
+mod unsure;
 
 use crate::event::{Event, Value, View};
 use crate::header;
 use crate::json::{is_plain, write_content};
 use crate::out::{Out, PAD};
 use crate::pattern::Pattern;
-use crate::plan::Derived;
+use crate::plan::{Captured, Derived};
 use crate::rule::{ORIGINAL, Rule, RuleSet};
 use crate::span::{Outcome, Scratch};
+use crate::sub::Space;
 use crate::time::{Stamp, TimeContext, Zone, write_rfc3339};
 use crate::write::{Source, Writer};
 use base64::Engine as _;
@@ -31,9 +33,10 @@ use run::Run;
 use std::sync::Arc;
 use trace::Trace;
 pub use trace::{Attempt, Step};
+use unsure::Unsure;
 
 /// How deep chains may lead to chains.
-const CHAIN_DEPTH_MAX: usize = 4;
+const CHAIN_DEPTH_MAX: usize = 8;
 
 /// What is known of a line beside its text.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +93,9 @@ struct State {
     planned: Option<Planned>,
     derived: Derived,
     header_memo: header::Memo,
+    unsure: Unsure,
+    /// The header's time, if it may be another one, too.
+    unsure_time: Option<i64>,
     span_scratch: Scratch,
     /// By the patterns' numbers, made when a regex is first needed.
     locations: Vec<Option<CaptureLocations>>,
@@ -104,6 +110,9 @@ struct State {
     tried: Vec<usize>,
     scratch: Vec<u8>,
     other_scratch: Vec<u8>,
+    space: Space,
+    /// Space for texts that rules look at and that stand nowhere in the line.
+    copies: Vec<Vec<u8>>,
     /// Where masked texts stand in the line.
     masked: Vec<(usize, usize)>,
     /// Which transforms of the rule have run, by bit.
@@ -158,7 +167,8 @@ impl Parser {
         let mut padded = std::mem::take(&mut self.state.padded);
         padded.clear();
         padded.extend_from_slice(line);
-        padded.extend_from_slice(&[0; PAD]);
+        // Blanks are written as they are, see `is_plain`.
+        padded.extend_from_slice(&[b' '; PAD]);
         let parsed = self.parse_padded(&padded, context, out);
         self.state.padded = padded;
         parsed
@@ -187,8 +197,9 @@ impl Parser {
         }
         let header = run.header;
         let view = View { line, constants: &rules.constants };
-        let source = Source { view, padded, plain: is_plain(line) };
+        let source = Source { view, padded, plain: is_plain(padded, line.len()) };
         state.out.clear();
+        state.unsure_time = state.unsure.time(&header, context.zone);
         match state.planned {
             Some(planned) => state.write_planned(rules, source, context, &header, planned),
             None => state.write(rules, source, context, header.message, rule),
@@ -238,7 +249,8 @@ impl State {
         }
     }
 
-    /// Whether a rule that has plans may take them: what is traced shows in the table.
+    /// Whether rules may be tried without the table and take their plans: what is traced shows in the
+    /// table.
     fn may_plan(&self) -> bool {
         self.trace.is_none()
     }
@@ -246,10 +258,11 @@ impl State {
     /// Whether the pattern matches; where its captures stand is then in `spans`. `padded` is the text
     /// and what stands behind it.
     fn search(&mut self, number: usize, pattern: &Pattern, text: &[u8], padded: &[u8]) -> bool {
-        if !pattern.may_match(text) {
+        let machine = pattern.machine();
+        if !machine.may_match(text) {
             return false;
         }
-        let outcome = match &pattern.program {
+        let outcome = match &machine.program {
             Some(program) => program.search_padded(padded, text.len(), &mut self.span_scratch),
             None => Outcome::OutOfFuel,
         };
@@ -262,7 +275,7 @@ impl State {
                 true
             }
             Outcome::OutOfFuel => {
-                self.over_budget |= pattern.program.is_some();
+                self.over_budget |= machine.program.is_some();
                 self.search_by_regex(number, pattern, text)
             }
         }
@@ -287,9 +300,11 @@ impl State {
         message: &[u8],
         rule: Option<usize>,
     ) {
-        if self.event.get(rules.header.timestamp) == Value::Absent {
+        let time = self.event.get(rules.header.timestamp);
+        if time == Value::Absent {
             self.write_timestamp(context.received_unix_nanos);
         }
+        self.unsure_time = self.unsure_time.filter(|unsure| time == Value::Time(*unsure));
         self.event.write(source, rules, &mut self.stamp, &mut self.out);
         let with_message = self.event.get(rules.header.message) == Value::Absent;
         self.write_end(
@@ -311,13 +326,25 @@ impl State {
         planned: Planned,
     ) {
         let rule = &rules.rules[planned.rule];
-        let time = header.timestamp.map_or(context.received_unix_nanos, |time| time.unix_nanos);
-        self.write_timestamp(time);
+        let plan = rule.plan(planned.pattern, rules).expect("a line was planned by a plan");
+        let line = source.view.line;
+        let captured = Captured { line, spans: &self.spans, offset: planned.offset };
+        let received_unix_nanos = context.received_unix_nanos;
+        let time_context = TimeContext { received_unix_nanos, zone: context.zone };
+        let time = plan.time(rule, captured, &time_context, &mut self.scratch);
+        let of_header = header.timestamp.map(|time| time.unix_nanos);
+        self.unsure_time = self.unsure_time.filter(|_| time.is_none());
+        // A time that the header does not have stands behind what the rule fills in before it.
+        let late = time.filter(|_| of_header.is_none());
+        if late.is_none() {
+            self.write_timestamp(time.or(of_header).unwrap_or(received_unix_nanos));
+        }
         let Self { event, stamp, out, derived, spans, .. } = self;
         let mut writer = Writer { event, source, rules, stamp, out };
-        let captures = (spans.as_slice(), planned.offset);
-        rule.plans[planned.pattern].write(rule, header, captures, derived, &mut writer);
-        self.write_end(source, context, header.message, Some(rule), true);
+        let captured = Captured { line, spans, offset: planned.offset };
+        plan.write(rule, header, captured, late, derived, &mut writer);
+        let with_message = !plan.has_message(captured);
+        self.write_end(source, context, header.message, Some(rule), with_message);
     }
 
     fn write_timestamp(&mut self, unix_nanos: i64) {
@@ -350,6 +377,9 @@ impl State {
         if let Some(bytes) = context.original_bytes {
             out.text(b",\"logweir.original_bytes\":");
             out.integer(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+        if self.unsure_time.is_some() {
+            out.text(b",\"logweir.time_ambiguous\":true");
         }
         self.write_created(context.received_unix_nanos);
     }
@@ -431,7 +461,7 @@ mod tests {
         let (mut matches, mut programs) = (0, 0);
         for rule in &rules.rules {
             for (at, (pattern, _)) in rule.patterns.iter().enumerate() {
-                let Some(program) = &pattern.program else { continue };
+                let Some(program) = &pattern.machine().program else { continue };
                 programs += 1;
                 for line in &lines {
                     let starts = memchr::memmem::find_iter(line, b": ").map(|at| at + 2).take(2);
@@ -462,19 +492,41 @@ mod tests {
     }
 
     /// A traced line never takes the short way, so the two are compared.
+    struct Both {
+        short: Parser,
+        by_table: Parser,
+        planned: usize,
+        lines: usize,
+    }
+
+    impl Both {
+        fn new(rules: &Arc<RuleSet>) -> Self {
+            let (short, by_table) = (Parser::new(rules.clone()), Parser::new(rules.clone()));
+            Self { short, by_table, planned: 0, lines: 0 }
+        }
+
+        fn check(&mut self, line: &str) {
+            let zone = Zone::utc();
+            let context = LineContext {
+                pack: None,
+                received_unix_nanos: 1_795_867_200_123_456_789,
+                zone: &zone,
+                original_bytes: None,
+            };
+            let (mut short, mut long) = (Vec::new(), Vec::new());
+            let parsed = self.short.parse(line.as_bytes(), &context, &mut short);
+            let (expected, ..) = self.by_table.trace(line.as_bytes(), &context, &mut long);
+            assert_eq!(parsed, expected, "{line}");
+            assert_eq!(String::from_utf8_lossy(&short), String::from_utf8_lossy(&long), "{line}");
+            self.planned += usize::from(self.short.state.planned.is_some());
+            self.lines += 1;
+        }
+    }
+
     #[test]
     fn what_a_plan_writes_is_what_the_table_is_written_as() {
         let rules = Arc::new(RuleSet::shipped());
-        let zone = Zone::utc();
-        let context = LineContext {
-            pack: None,
-            received_unix_nanos: 1_795_867_200_123_456_789,
-            zone: &zone,
-            original_bytes: None,
-        };
-        let mut parser = Parser::new(rules.clone());
-        let mut by_table = Parser::new(rules.clone());
-        let (mut planned, mut lines) = (0, 0);
+        let mut both = Both::new(&rules);
         for (_, sample) in rules.samples() {
             let line = sample.line.as_str();
             let half =
@@ -487,19 +539,88 @@ mod tests {
                 line.replace(|c: char| c.is_ascii_digit(), "7"),
                 line.replace('.', "-"),
             ] {
-                let (mut short, mut long) = (Vec::new(), Vec::new());
-                let parsed = parser.parse(variant.as_bytes(), &context, &mut short);
-                let (expected, ..) = by_table.trace(variant.as_bytes(), &context, &mut long);
-                assert_eq!(parsed, expected, "{variant}");
-                assert_eq!(
-                    String::from_utf8_lossy(&short),
-                    String::from_utf8_lossy(&long),
-                    "{variant}"
-                );
-                planned += usize::from(parser.state.planned.is_some());
-                lines += 1;
+                both.check(&variant);
             }
         }
-        assert!(planned > lines / 8, "{planned} of {lines}");
+        assert!(both.planned > both.lines * 2 / 5, "{} of {}", both.planned, both.lines);
+    }
+
+    /// Everything that a plan knows, with each text there and not.
+    #[test]
+    fn a_plan_and_the_table_agree_on_every_mix_of_captures() {
+        const PACK: &str = r#"
+pack: mixed
+applies: {contains: [mixed]}
+null_values: ['-', none]
+time: {formats: ['%d/%b/%Y:%H:%M:%S']}
+rules:
+  - id: mixed.ends
+    pattern: '^mixed ends(?: a=(?<source.address>\S*))?(?: i=(?<source.ip>\S*))?(?: d=(?<source.domain>\S*))?(?: c=(?<client.ip>\S*))?(?: u=(?<user.name>\S*))?(?: v=(?<_v>\S*))?(?: u=(?<user.name>\S*))?$'
+    set: {event.action: 'is-{_v} of {user.name}', event.outcome: unknown, network.direction: {direction: [source, client]}}
+    map: {event.outcome: {from: user.name, values: {root: success, alice: failure}}}
+  - id: mixed.header
+    pattern: '^mixed header(?: h=(?<host.hostname>\S*))?(?: p=(?<process.pid>\S*))?(?: n=(?<process.name>\S*))?(?: t=(?<@timestamp>\S*))?(?: m=(?<message>.*))?$'
+    set: {log.syslog.appname: '{process.name}', labels.host: '{host.hostname}', user.target.name: '{process.name}', labels.both: '{process.name}/{host.hostname}'}
+    transform: {message: [trim, {strip_prefix: 'x'}]}
+  - id: mixed.own
+    pattern: '^mixed own(?: c=(?<server.ip>\S*))?(?: f=(?<file.path>\S*))?(?: f=(?<file.path>\S*))?(?: k=(?<labels.k>.*))?$'
+    set: {process.name: own, server.address: '{file.path}', file.name: '{file.path}', labels.path: '"{file.path}"'}
+    transform: {file.path: [{strip_prefix: '/x'}, basename, lowercase], labels.k: [{replace: ['++', ' ']}, uppercase]}
+"#;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mixed.yaml");
+        std::fs::write(&path, PACK).unwrap();
+        let rules = match RuleSet::load(&[path], false) {
+            Ok(loaded) => Arc::new(loaded.rules),
+            Err(faults) => panic!("{}", logweir_document::render_all(&faults, false)),
+        };
+        for rule in &rules.rules {
+            assert!(rule.plan(0, &rules).is_some(), "{}", rule.id);
+        }
+        let mut both = Both::new(&rules);
+        let headers = [
+            "",
+            "<38>",
+            "Nov 28 10:15:02 web1 app[47]: ",
+            "<38>Nov 28 10:15:02 web1 app: ",
+            "<38>1 2026-11-28T10:15:02.25Z - app x7 ID7 - ",
+            "<38>1 2026-11-28T10:15:02.25Z web1 - - - - ",
+        ];
+        let rules: [(&str, &[&str]); 3] = [
+            ("ends", &["a", "i", "d", "c", "u", "v", "u"]),
+            ("header", &["h", "p", "n", "t", "m"]),
+            ("own", &["c", "f", "f", "k"]),
+        ];
+        let values = [
+            None,
+            Some(""),
+            Some("-"),
+            Some("192.0.2.7"),
+            Some("10.1.2.3"),
+            Some("host.example"),
+            Some("root"),
+            Some("47"),
+            Some("/x/Y/z"),
+            Some("\u{e9}\"\\++"),
+            Some("28/Nov/2026:10:15:03"),
+        ];
+        let mut random = 1_u64;
+        let mut draw = |limit: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random % limit as u64) as usize
+        };
+        for _ in 0..6_000 {
+            let (rule, keys) = rules[draw(rules.len())];
+            let mut line = format!("{}mixed {rule}", headers[draw(headers.len())]);
+            for key in keys {
+                if let Some(value) = values[draw(values.len())] {
+                    line.push_str(&format!(" {key}={value}"));
+                }
+            }
+            both.check(&line);
+        }
+        assert!(both.planned > both.lines / 4, "{} of {}", both.planned, both.lines);
     }
 }

@@ -5,10 +5,10 @@ use super::{CHAIN_DEPTH_MAX, Planned, State};
 use crate::event::{Origin, Text, Value, View};
 use crate::fields::FieldId;
 use crate::header::Header;
-use crate::rule::{Form, On, Rule, RuleList, RuleSet, SubParse, Test};
+use crate::rule::{Condition, Form, On, Rule, RuleList, RuleSet, SubParse, Test};
 use crate::sub;
 use crate::time::TimeContext;
-use crate::write::integer;
+use crate::write::{integer, is_canonical};
 
 /// What rules see of a message at most; regex time is line length times pattern size.
 const RULE_BYTES_MAX: usize = 16 << 10;
@@ -79,36 +79,46 @@ impl<'l> Run<'_, '_, 'l> {
     /// Whether what was read as a header may be the beginning of an application's own line.
     fn header_is_doubtful(&self) -> bool {
         let header = &self.header;
-        let of_syslog =
-            header.program.is_some() && self.line.first().is_some_and(u8::is_ascii_alphabetic);
+        let of_syslog = header.program.is_some()
+            && header.timestamp.is_some()
+            && self.line.first().is_some_and(u8::is_ascii_alphabetic);
         header.priority.is_none() && header.message.len() < self.line.len() && !of_syslog
     }
 
     /// As [`Run::find`], without the packs for any syslog line.
     fn find_specific(&mut self, wanted: Option<usize>) -> (Option<usize>, Option<usize>) {
-        let rules = self.rules;
-        let (program, message) = (self.header.program, self.header.message);
-        let mut matched = None;
         self.state.tried.clear();
+        if let Some(matched) = wanted.and_then(|pack| self.try_pack(pack)) {
+            return matched;
+        }
+        let rules = self.rules;
+        let program = self.header.program;
+        for pack in program.map_or(&[][..], |program| rules.dispatch.named(program)) {
+            if let Some(matched) = self.try_pack(*pack as usize) {
+                return matched;
+            }
+        }
+        let mut matched = None;
         let mut probes = std::mem::take(&mut self.state.probes);
         let mut scratch = std::mem::take(&mut self.state.probe_scratch);
-        let mut visit = |pack: usize| {
-            if self.state.tried.contains(&pack) {
-                return false;
-            }
-            self.state.tried.push(pack);
-            matched = self.try_list(&rules.packs[pack].list, message).map(|rule| (pack, rule));
+        let (message, space) = (self.header.message, (&mut probes, &mut scratch));
+        rules.dispatch.visit_others(&rules.packs, program, message, space, |pack| {
+            matched = self.try_pack(pack);
             matched.is_some()
-        };
-        if !wanted.is_some_and(&mut visit) {
-            let space = (&mut probes, &mut scratch);
-            rules.dispatch.visit(&rules.packs, program, message, space, visit);
-        }
+        });
         (self.state.probes, self.state.probe_scratch) = (probes, scratch);
-        match matched {
-            Some((pack, rule)) => (Some(pack), Some(rule)),
-            None => (wanted.or_else(|| self.pack_of_program()), None),
+        matched.unwrap_or_else(|| (wanted.or_else(|| self.pack_of_program()), None))
+    }
+
+    /// The pack and its first rule that matches, unless the pack was tried before.
+    fn try_pack(&mut self, pack: usize) -> Option<(Option<usize>, Option<usize>)> {
+        if self.state.tried.contains(&pack) {
+            return None;
         }
+        self.state.tried.push(pack);
+        let rules = self.rules;
+        let rule = self.try_list(&rules.packs[pack].list, self.header.message)?;
+        Some((Some(pack), Some(rule)))
     }
 
     /// The pack of a line that no rule matched: only a program's name is proof enough; a literal or
@@ -140,8 +150,8 @@ impl<'l> Run<'_, '_, 'l> {
                 self.set_header(field, value);
             }
         }
-        if let Some(pid) = self.header.pid.and_then(integer) {
-            self.set_header(fields.pid, Value::Integer(pid));
+        if let Some(pid) = self.header.pid.and_then(|pid| self.number(pid)) {
+            self.set_header(fields.pid, pid);
         }
         // Lines of files have no priority; for them the names would only stand there twice.
         let protocol = self.header.priority.is_some();
@@ -158,6 +168,9 @@ impl<'l> Run<'_, '_, 'l> {
         }
         if let Some(priority) = self.header.priority {
             let words = &self.rules.words;
+            if self.header.version == 1 {
+                self.set_header(fields.version, Value::Constant(words.version));
+            }
             let (facility, severity) = (usize::from(priority >> 3), usize::from(priority & 7));
             self.set_header(fields.priority, Value::Integer(i64::from(priority)));
             self.set_header(fields.facility_code, Value::Integer(facility as i64));
@@ -166,6 +179,18 @@ impl<'l> Run<'_, '_, 'l> {
             if let Some(name) = words.facilities.get(facility) {
                 self.set_header(fields.facility_name, Value::Constant(*name));
             }
+        }
+    }
+
+    /// A part of the line as a number; `None` if it is none.
+    fn number(&self, text: &[u8]) -> Option<Value> {
+        match Text::in_line(self.line, text) {
+            Some(place @ Text::Line { start, .. })
+                if is_canonical(self.padded, start as usize, text.len()) =>
+            {
+                Some(Value::Number(place))
+            }
+            _ => integer(text).map(Value::Integer),
         }
     }
 
@@ -188,10 +213,21 @@ impl<'l> Run<'_, '_, 'l> {
     /// The innermost rule that matches, from `list` or the chains that it leads to.
     fn try_list(&mut self, list: &RuleList, text: &[u8]) -> Option<usize> {
         let text = &text[..text.len().min(RULE_BYTES_MAX)];
+        let index = list.index(&self.rules.rules);
+        let mut candidates = index.candidates(text);
+        while let Some(position) = candidates.next_sure() {
+            let innermost = self.try_rule(list.number(position), text);
+            if innermost.is_some() {
+                return innermost;
+            }
+        }
+        if candidates.is_done() {
+            return None;
+        }
         let mut found = std::mem::take(&mut self.state.found[self.depth]);
         let mut innermost = None;
-        list.visit(text, &mut found, |number| {
-            innermost = self.try_rule(number, text);
+        index.visit_others(text, &candidates, &mut found, |position| {
+            innermost = self.try_rule(list.number(position), text);
             innermost.is_some()
         });
         self.state.found[self.depth] = found;
@@ -201,17 +237,19 @@ impl<'l> Run<'_, '_, 'l> {
     fn try_rule(&mut self, number: usize, text: &[u8]) -> Option<usize> {
         self.state.over_budget = false;
         let rule = &self.rules.rules[number];
-        if !rule.plans.is_empty()
-            && self.depth == 0
-            && self.state.may_plan()
-            && let Some(matched) = self.try_plans(rule, number, text)
-        {
-            self.state.counts.count(number, matched, self.state.over_budget);
-            return matched.then_some(number);
+        let mut found = None;
+        if self.depth == 0 && self.state.may_plan() && rule.begins_with_pattern() {
+            // Most rules that are tried end here, before anything is filled in.
+            found = self.find_pattern(rule, text);
+            let planned = found.is_some_and(|pattern| self.take_plan(rule, number, pattern, text));
+            if planned || found.is_none() {
+                self.state.counts.count(number, planned, self.state.over_budget);
+                return planned.then_some(number);
+            }
         }
         self.fill_header();
         let mark = self.state.event.mark();
-        let reason = self.mismatch(rule, text);
+        let reason = self.mismatch(rule, found, text);
         self.state.counts.count(number, reason.is_none(), self.state.over_budget);
         self.note_attempt(number, reason, text);
         if reason.is_some() {
@@ -229,20 +267,32 @@ impl<'l> Run<'_, '_, 'l> {
         Some(innermost)
     }
 
-    /// Whether a rule with plans matches; `None` if it does, but a transform would change a text.
-    fn try_plans(&mut self, rule: &Rule, number: usize, text: &[u8]) -> Option<bool> {
+    /// What a rule that [begins with its pattern](Rule::begins_with_pattern) searches.
+    fn searched<'t>(&self, rule: &Rule, text: &'t [u8]) -> &'t [u8]
+    where
+        'l: 't,
+    {
         let on = if rule.on == On::Line { self.line } else { text };
-        let on = &on[..on.len().min(RULE_BYTES_MAX)];
-        let offset = self.offset(on)?;
-        let padded = &self.padded[offset..];
-        for (at, (pattern, _)) in rule.patterns.iter().enumerate() {
-            if self.state.search(rule.first_pattern + at, pattern, on, padded) {
-                let fits = rule.plans[at].fits(on, &self.state.spans);
-                self.state.planned = fits.then_some(Planned { rule: number, pattern: at, offset });
-                return fits.then_some(true);
-            }
+        &on[..on.len().min(RULE_BYTES_MAX)]
+    }
+
+    /// The first pattern of such a rule that matches; the captures stand in [`State::spans`].
+    fn find_pattern(&mut self, rule: &Rule, text: &[u8]) -> Option<usize> {
+        self.search_patterns(rule, self.searched(rule, text))
+    }
+
+    /// Whether the line can be written as the plan of the pattern that has just been found says; if
+    /// not, its captures still stand in [`State::spans`].
+    fn take_plan(&mut self, rule: &Rule, number: usize, pattern: usize, text: &[u8]) -> bool {
+        let Some(plan) = rule.plan(pattern, self.rules) else { return false };
+        let on = self.searched(rule, text);
+        let Some(offset) = self.offset(on) else { return false };
+        if !plan.prepare(rule, on, &mut self.state.spans) {
+            self.find_pattern(rule, text);
+            return false;
         }
-        Some(false)
+        self.state.planned = Some(Planned { rule: number, pattern, offset });
+        true
     }
 
     /// The innermost rule that matches in the chain that `rule` leads to.
@@ -254,12 +304,21 @@ impl<'l> Run<'_, '_, 'l> {
         self.depth += 1;
         let found = self.try_list(list, input.bytes());
         self.depth -= 1;
+        self.give_back(input);
         found
     }
 
-    /// Why the rule does not match; `None` if it does. Fields are set on the way.
-    fn mismatch(&mut self, rule: &Rule, text: &[u8]) -> Option<&'static str> {
-        if !rule.patterns.is_empty() && !self.match_patterns(rule, text) {
+    /// Why the rule does not match; `None` if it does. Fields are set on the way. `found` is the pattern
+    /// that matches, if that is known.
+    fn mismatch(&mut self, rule: &Rule, found: Option<usize>, text: &[u8]) -> Option<&'static str> {
+        const CONDITION: &str = "a condition of `when` fails";
+        let (known, own) = rule.when.split_at(rule.known_before);
+        if !self.holds(known) {
+            return Some(CONDITION);
+        }
+        if let Some(pattern) = found {
+            self.capture(rule, pattern, self.searched(rule, text));
+        } else if !rule.patterns.is_empty() && !self.match_patterns(rule, text) {
             return Some("the pattern does not match");
         }
         self.note_step(rule, "pattern");
@@ -269,58 +328,76 @@ impl<'l> Run<'_, '_, 'l> {
             }
             self.note_step(rule, "parse");
         }
-        for condition in &rule.when {
-            let view = View { line: self.line, constants: &self.rules.constants };
+        (!self.holds(own)).then_some(CONDITION)
+    }
+
+    fn holds(&mut self, conditions: &[Condition]) -> bool {
+        let view = View { line: self.line, constants: &self.rules.constants };
+        conditions.iter().all(|condition| {
             let value = self.state.event.text(view, condition.field, &mut self.state.scratch);
-            let fits = match &condition.test {
+            match &condition.test {
                 Test::Exists => value.is_some(),
                 Test::Absent => value.is_none(),
                 Test::AnyOf(matchers) => {
                     value.is_some_and(|value| matchers.iter().any(|matcher| matcher.matches(value)))
                 }
-            };
-            if !fits {
-                return Some("a condition of `when` fails");
             }
-        }
-        None
+        })
     }
 
     fn match_patterns(&mut self, rule: &Rule, text: &[u8]) -> bool {
         let Some(input) = self.input(rule.on, text) else { return false };
-        let on = &input.bytes()[..input.bytes().len().min(RULE_BYTES_MAX)];
+        let on = input.bytes();
+        let on = &on[..on.len().min(RULE_BYTES_MAX)];
+        let found = self.search_patterns(rule, on);
+        if let Some(pattern) = found {
+            self.capture(rule, pattern, on);
+        }
+        self.give_back(input);
+        found.is_some()
+    }
+
+    fn search_patterns(&mut self, rule: &Rule, on: &[u8]) -> Option<usize> {
         let padded = self.offset(on).map_or(on, |start| &self.padded[start..]);
-        for (at, (pattern, fields)) in rule.patterns.iter().enumerate() {
-            if !self.state.search(rule.first_pattern + at, pattern, on, padded) {
+        rule.patterns.iter().enumerate().position(|(at, (pattern, _))| {
+            self.state.search(rule.first_pattern + at, pattern, on, padded)
+        })
+    }
+
+    /// Takes the captures of a pattern, which was searched in `on`, into the table.
+    fn capture(&mut self, rule: &Rule, pattern: usize, on: &[u8]) {
+        for (at, field) in rule.patterns[pattern].1.iter().enumerate() {
+            let Some((start, end)) = self.state.spans[at] else { continue };
+            let value = &on[start..end];
+            if value.is_empty() || rule.null_values.iter().any(|null| null == value) {
                 continue;
             }
-            for (at, field) in fields.iter().enumerate() {
-                let Some((start, end)) = self.state.spans[at] else { continue };
-                let value = &on[start..end];
-                if value.is_empty() || rule.null_values.iter().any(|null| null == value) {
-                    continue;
-                }
-                let text = self.place(value);
-                self.state.event.set(*field, Value::Text(text), Origin::Rule);
-            }
-            return true;
+            let text = self.place(value);
+            self.state.event.set(*field, Value::Text(text), Origin::Rule);
         }
-        false
     }
 
     fn sub_parse(&mut self, rule: &Rule, parse: &SubParse, text: &[u8]) -> bool {
         let Some(input) = self.input(parse.on, text) else { return false };
-        let input = input.bytes();
-        let mut keys = Keys { run: self, rule, parse, count: 0 };
-        match &parse.form {
-            Form::Json => sub::json::parse(input, &mut keys),
-            Form::Kv(options) => sub::kv::parse(input, options, &mut keys),
-            Form::Csv(options) => sub::csv::parse(input, options, &mut keys),
-            Form::Cef => sub::cef::parse(input, &mut keys),
+        let parsed = self.sub_parse_on(rule, parse, input.bytes());
+        self.give_back(input);
+        parsed
+    }
+
+    fn sub_parse_on(&mut self, rule: &Rule, parse: &SubParse, input: &[u8]) -> bool {
+        let mut space = std::mem::take(&mut self.state.space);
+        let mut keys = Keys::new(self, rule, parse);
+        let parsed = match &parse.form {
+            Form::Json => sub::json::parse(input, &mut space, &mut keys),
+            Form::Kv(options) => sub::kv::parse(input, options, &mut space, &mut keys),
+            Form::Csv(options) => sub::csv::parse(input, options, &mut space, &mut keys),
+            Form::Cef => sub::cef::parse(input, &mut space, &mut keys),
             Form::Leef => sub::leef::parse(input, &mut keys),
-            Form::Xml => sub::xml::parse(input, &mut keys),
-            Form::Auditd => sub::auditd::parse(input, &mut keys),
-        }
+            Form::Xml => sub::xml::parse(input, &mut space, &mut keys),
+            Form::Auditd => sub::auditd::parse(input, &mut space, &mut keys),
+        };
+        self.state.space = space;
+        parsed
     }
 
     /// The text that a rule names; no copy if it stands in the line.
@@ -338,9 +415,19 @@ impl<'l> Run<'_, '_, 'l> {
                 _ => {
                     let view = View { line: self.line, constants: &self.rules.constants };
                     let value = self.state.event.text(view, field, &mut self.state.scratch)?;
-                    Some(Input::Copy(value.to_vec()))
+                    let mut copy = self.state.copies.pop().unwrap_or_default();
+                    copy.extend_from_slice(value);
+                    Some(Input::Copy(copy))
                 }
             },
+        }
+    }
+
+    /// Lets the space of a copy be used again.
+    fn give_back(&mut self, input: Input<'_>) {
+        if let Input::Copy(mut copy) = input {
+            copy.clear();
+            self.state.copies.push(copy);
         }
     }
 }

@@ -80,10 +80,15 @@ impl Run<'_, '_, '_> {
     }
 
     /// Notes what has changed since the last step.
+    #[inline]
     pub(super) fn note_step(&mut self, rule: &Rule, stage: &'static str) {
-        if self.state.trace.is_none() {
-            return;
+        if self.state.trace.is_some() {
+            self.note_changes(rule, stage);
         }
+    }
+
+    #[cold]
+    fn note_changes(&mut self, rule: &Rule, stage: &'static str) {
         let now = self.snapshot();
         let depth = self.depth;
         let Some(trace) = &mut self.state.trace else { return };

@@ -130,9 +130,15 @@ fn look(rule: &Rule, out: &mut FxHashSet<FieldId>) {
     if let Some(Action::Mask { fields, .. }) = &rule.action {
         out.extend(fields);
     }
+    for (_, value) in &rule.sets {
+        if let SetValue::Direction(ends) = value {
+            out.extend(ends.iter().flat_map(|end| [end.ip, end.address]));
+        }
+    }
+    out.extend(rule.times.iter().filter_map(|time| Some(time.shift?.by())));
     let templates = rule.sets.iter().filter_map(|(_, value)| match value {
         SetValue::Template(parts) => Some(parts),
-        SetValue::Constant(_) => None,
+        SetValue::Constant(_) | SetValue::Direction(_) => None,
     });
     for part in templates.chain(rule.times.iter().map(|time| &time.from)).flatten() {
         if let Part::Field(field) = part {

@@ -1,14 +1,37 @@
 //! What grows while the files are read, and the rule set that it becomes.
 
 use super::{blocks, pack};
+use crate::direction::{self, Network};
 use crate::dispatch::Dispatch;
 use crate::ecs::Type;
 use crate::event::Constant;
 use crate::fields::{FieldId, FieldTable};
-use crate::plan::Plan;
-use crate::rule::{HeaderFields, Pack, Rule, RuleList, RuleSet, SetValue, Words};
+use crate::rule::{ByText, HeaderFields, Pack, Rule, RuleList, RuleSet, SetValue, Words};
 use logweir_document::{Diagnostic, Document, Faults, Span};
 use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+/// Tables of which equal ones are kept once.
+#[derive(Debug)]
+pub(super) struct Shared<V>(Vec<ByText<V>>);
+
+impl<V> Default for Shared<V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<V: PartialEq> Shared<V> {
+    pub(super) fn share(&mut self, mut table: FxHashMap<Box<[u8]>, V>) -> ByText<V> {
+        if let Some(known) = self.0.iter().find(|known| ***known == table) {
+            return known.clone();
+        }
+        table.shrink_to_fit();
+        let table = Arc::new(table);
+        self.0.push(table.clone());
+        table
+    }
+}
 
 /// A rule set in the making.
 #[derive(Debug)]
@@ -17,6 +40,12 @@ pub(super) struct Builder {
     pub(super) header: HeaderFields,
     pub(super) rules: Vec<Rule>,
     pub(super) drop_reasons: Vec<String>,
+    pub(super) internal_networks: Vec<Network>,
+    /// Whether the samples of the rules go into the set.
+    pub(super) keeps_samples: bool,
+    /// What sub-parsers make fields of, and what value maps stand for.
+    pub(super) parsed_fields: Shared<Option<FieldId>>,
+    pub(super) mapped_values: Shared<u32>,
     constants: Vec<Constant>,
     constant_numbers: FxHashMap<Vec<u8>, u32>,
     packs: Vec<Pack>,
@@ -40,6 +69,10 @@ impl Default for Builder {
             header,
             rules: Vec::new(),
             drop_reasons: Vec::new(),
+            internal_networks: Vec::new(),
+            keeps_samples: true,
+            parsed_fields: Shared::default(),
+            mapped_values: Shared::default(),
             constants: Vec::new(),
             constant_numbers: FxHashMap::default(),
             packs: Vec::new(),
@@ -138,11 +171,11 @@ impl Builder {
         (id, self.constant(&serde_json::Value::String(text.to_owned()), kind))
     }
 
-    /// Adds the pack's constants to those of a rule, for fields that the rule does not set.
-    pub(super) fn merge_sets(own: &mut Vec<(FieldId, SetValue)>, pack: &[(FieldId, u32)]) {
-        for (field, constant) in pack {
+    /// Adds what the pack sets to what a rule does, for fields that the rule does not set.
+    pub(super) fn merge_sets(own: &mut Vec<(FieldId, SetValue)>, pack: &[(FieldId, SetValue)]) {
+        for (field, value) in pack {
             if !own.iter().any(|(known, _)| known == field) {
-                own.push((*field, SetValue::Constant(*constant)));
+                own.push((*field, value.clone()));
             }
         }
     }
@@ -166,23 +199,20 @@ impl Builder {
             &words,
         );
         self.rules.iter_mut().for_each(Rule::seal);
-        for rule in &mut self.rules {
-            rule.plans = Plan::all_of(rule, &self.fields, &self.header);
-        }
         let mut packs = self.packs;
         for (pack, numbers) in packs.iter_mut().zip(self.pack_rules) {
-            pack.list = RuleList::new(numbers, &self.rules);
+            pack.list = RuleList::new(numbers);
         }
-        let chains =
-            self.chains.into_iter().map(|numbers| RuleList::new(numbers, &self.rules)).collect();
+        let chains = self.chains.into_iter().map(RuleList::new).collect();
         let dispatch = Dispatch::new(&packs);
         let rules = RuleSet {
             fields: self.fields,
             constants: self.constants,
-            rules: self.rules,
-            packs,
+            rules: self.rules.into(),
+            packs: packs.into(),
             chains,
             drop_reasons: self.drop_reasons,
+            internal_networks: self.internal_networks,
             header: self.header,
             words,
             pattern_count,
@@ -202,6 +232,8 @@ impl Builder {
             unparsed: word("unparsed"),
             severities: SEVERITIES.iter().map(|name| word(name)).collect(),
             facilities: FACILITIES.iter().map(|name| word(name)).collect(),
+            version: word("1"),
+            directions: direction::WORDS.iter().map(|name| word(name)).collect(),
         }
     }
 }

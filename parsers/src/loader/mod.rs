@@ -6,16 +6,17 @@ mod blocks;
 mod builder;
 mod pack;
 mod rule;
+mod shipped;
 
 use crate::rule::RuleSet;
 use builder::Builder;
 use logweir_document::{Diagnostic, Severity, parse};
 use std::path::{Path, PathBuf};
 
-include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
-
 /// The most that one rule file may hold.
 const FILE_BYTES_MAX: u64 = 16 << 20;
+/// In front of the names of packs that were published to this host.
+const PUBLISHED: &str = "published:";
 
 /// Rules and the warnings that came with them.
 #[derive(Debug)]
@@ -31,18 +32,34 @@ impl RuleSet {
     /// # Errors
     /// Every fault of every file; a directory that cannot be read.
     pub fn load(directories: &[PathBuf], shipped: bool) -> Result<Loaded, Vec<Diagnostic>> {
-        let mut faults = Vec::new();
-        let mut texts: Vec<(String, String)> = Vec::new();
-        if shipped {
-            texts.extend(SHIPPED.iter().map(|(name, text)| ((*name).into(), (*text).into())));
-        }
-        for directory in directories {
-            match files(directory) {
-                Ok(paths) => paths.iter().for_each(|path| read(path, &mut texts, &mut faults)),
-                Err(fault) => faults.push(*fault),
-            }
-        }
-        compile(&texts, faults)
+        Self::load_between(directories, shipped, &[])
+    }
+
+    /// As [`RuleSet::load`], with the packs `between`, by name and text, behind those inside the
+    /// program and in front of those of the directories. They come from elsewhere, and name no file.
+    ///
+    /// # Errors
+    /// Those of [`RuleSet::load`].
+    pub fn load_between(
+        directories: &[PathBuf],
+        shipped: bool,
+        between: &[(String, String)],
+    ) -> Result<Loaded, Vec<Diagnostic>> {
+        Loading::default().all(directories, shipped, between)
+    }
+
+    /// As [`RuleSet::load_between`], for lines only: the samples are checked and then left out.
+    ///
+    /// # Errors
+    /// Those of [`RuleSet::load`].
+    pub fn load_without_samples(
+        directories: &[PathBuf],
+        shipped: bool,
+        between: &[(String, String)],
+    ) -> Result<Loaded, Vec<Diagnostic>> {
+        let mut loading = Loading::default();
+        loading.builder.keeps_samples = false;
+        loading.all(directories, shipped, between)
     }
 
     /// Loads one pack from its text.
@@ -50,7 +67,9 @@ impl RuleSet {
     /// # Errors
     /// Every fault of it.
     pub fn of_text(name: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
-        compile(&[(name.to_owned(), text.to_owned())], Vec::new()).map(|loaded| loaded.rules)
+        let mut loading = Loading::default();
+        loading.add(name, text);
+        loading.finish().map(|loaded| loaded.rules)
     }
 
     /// The packs inside the program.
@@ -66,32 +85,93 @@ impl RuleSet {
     }
 }
 
-/// Compiles files by name and text; `faults` are those found before.
-fn compile(
-    texts: &[(String, String)],
-    mut faults: Vec<Diagnostic>,
-) -> Result<Loaded, Vec<Diagnostic>> {
-    let mut builder = Builder::default();
-    // One tree at a time: all of them together are as large as the rules that come of them, and what
-    // they leave between those is lost to the process.
-    for (name, text) in texts {
-        match parse(name, text) {
-            Ok(document) => builder.add(&document),
+/// The rule files of a directory, or the one file that `path` is: name and text of each, by name.
+///
+/// # Errors
+/// Every file that cannot be read, or the directory.
+pub fn pack_texts(path: &Path) -> Result<Vec<(String, String)>, Vec<Diagnostic>> {
+    let (mut texts, mut faults) = (Vec::new(), Vec::new());
+    for path in files(path).map_err(|fault| vec![*fault])? {
+        match read_named(&path) {
+            Ok(text) => texts.push(text),
             Err(fault) => faults.push(*fault),
         }
     }
-    let (rules, found) = builder.finish();
-    faults.extend(found);
-    let (errors, warnings): (Vec<_>, Vec<_>) =
-        faults.into_iter().partition(|fault| fault.severity == Severity::Error);
-    if errors.is_empty() { Ok(Loaded { rules, warnings }) } else { Err(errors) }
+    if faults.is_empty() { Ok(texts) } else { Err(faults) }
+}
+
+/// A rule file: its name as diagnostics give it, and its text.
+fn read_named(path: &Path) -> Result<(String, String), Box<Diagnostic>> {
+    let name = path.display().to_string();
+    match read_text(path) {
+        Ok(text) => Ok((name, text)),
+        Err(message) => Err(Box::new(
+            Diagnostic::of_file(name, message)
+                .with_remedy("make it readable for this user, in UTF-8, and not larger"),
+        )),
+    }
+}
+
+/// Rule files on their way into a set, one at a time: the trees of all of them together are as large as
+/// the rules that come of them, and what they leave between those is lost to the process.
+#[derive(Default)]
+struct Loading {
+    builder: Builder,
+    /// Of files that could not be read or are no YAML.
+    faults: Vec<Diagnostic>,
+}
+
+impl Loading {
+    fn all(
+        mut self,
+        directories: &[PathBuf],
+        shipped: bool,
+        between: &[(String, String)],
+    ) -> Result<Loaded, Vec<Diagnostic>> {
+        if shipped {
+            shipped::packs().for_each(|(name, text)| self.add(name, &text));
+        }
+        for (name, text) in between {
+            self.add(&format!("{PUBLISHED}{name}"), text);
+        }
+        for directory in directories {
+            match files(directory) {
+                Ok(paths) => paths.iter().for_each(|path| self.read(path)),
+                Err(fault) => self.faults.push(*fault),
+            }
+        }
+        self.finish()
+    }
+
+    fn read(&mut self, path: &Path) {
+        match read_named(path) {
+            Ok((name, text)) => self.add(&name, &text),
+            Err(fault) => self.faults.push(*fault),
+        }
+    }
+
+    fn add(&mut self, name: &str, text: &str) {
+        match parse(name, text) {
+            Ok(document) => self.builder.add(&document),
+            Err(fault) => self.faults.push(*fault),
+        }
+    }
+
+    fn finish(self) -> Result<Loaded, Vec<Diagnostic>> {
+        let (rules, found) = self.builder.finish();
+        let (errors, warnings): (Vec<_>, Vec<_>) = self
+            .faults
+            .into_iter()
+            .chain(found)
+            .partition(|fault| fault.severity == Severity::Error);
+        if errors.is_empty() { Ok(Loaded { rules, warnings }) } else { Err(errors) }
+    }
 }
 
 /// The text of a rule file by the name that diagnostics give it.
 pub(crate) fn text_of(name: &str) -> Option<String> {
-    let shipped =
-        SHIPPED.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
-    shipped.or_else(|| std::fs::read_to_string(name).ok())
+    let shipped = shipped::packs().find(|(known, _)| *known == name);
+    shipped.map(|(_, text)| text).or_else(|| std::fs::read_to_string(name).ok())
 }
 
 /// The rule files of a directory, by name.
@@ -112,17 +192,6 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Box<Diagnostic>> {
         .collect();
     files.sort();
     Ok(files)
-}
-
-fn read(path: &Path, texts: &mut Vec<(String, String)>, faults: &mut Vec<Diagnostic>) {
-    let name = path.display().to_string();
-    match read_text(path) {
-        Ok(text) => texts.push((name, text)),
-        Err(message) => faults.push(
-            Diagnostic::of_file(name, message)
-                .with_remedy("make it readable for this user, in UTF-8, and not larger"),
-        ),
-    }
 }
 
 /// The text of a file of rules or patterns.

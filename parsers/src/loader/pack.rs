@@ -3,7 +3,7 @@
 use super::builder::Builder;
 use super::rule::{self, PackContext};
 use crate::pattern;
-use crate::rule::{Applies, Pack, RuleList, Signature};
+use crate::rule::{Applies, Pack, RuleList};
 use logweir_document::{Faults, Node, Table, Value};
 use memchr::memmem::Finder;
 use std::collections::BTreeMap;
@@ -33,6 +33,7 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
     let mut patterns = pattern_files(builder, &mut table, faults);
     patterns.extend(fragments(&mut table, faults));
     let applies = applies(&mut table, &patterns, faults);
+    let networks = internal_networks(builder, &mut table, faults);
     let chain_names = chain_names(root);
     let chains = chain_names
         .into_iter()
@@ -47,16 +48,17 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
         file: faults.source().name.as_str().into(),
         vendor,
         patterns,
-        null_values,
+        null_values: null_values.into(),
         chains,
         sets: Vec::new(),
         times: None,
         in_chain: false,
     };
-    context.sets = rule::constants(builder, &context, &mut table, faults);
+    context.sets = rule::pack_sets(builder, &context, &mut table, faults);
     context.times = table.node("time");
     let numbers = match table.sequence("rules", faults) {
         Some(nodes) => rule::read_list(builder, &context, nodes, faults),
+        None if networks => Vec::new(),
         None => {
             faults.error(root.span, "a pack without `rules`").remedy =
                 Some("add `rules:` with at least one rule".into());
@@ -87,6 +89,22 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
     builder.add_pack(Pack { name, dataset, names, priority, applies, list, constants }, numbers);
 }
 
+/// Takes in the networks that count as internal; whether there are any.
+fn internal_networks(builder: &mut Builder, table: &mut Table<'_>, faults: &mut Faults) -> bool {
+    let Some(texts) = table.strings("internal_networks", faults) else { return false };
+    for (text, span) in texts {
+        match text.parse() {
+            Ok(network) => builder.internal_networks.push(network),
+            Err(()) => {
+                faults.error(span, format!("`{text}` is no network")).remedy = Some(
+                    "write an address and its prefix: `203.0.113.0/24`, `2001:db8::/32`".into(),
+                );
+            }
+        }
+    }
+    true
+}
+
 fn chain_names(root: &Node) -> Vec<String> {
     match root.get("chains").map(|node| &node.value) {
         Some(Value::Mapping(entries)) => entries.iter().map(|(key, _)| key.name.clone()).collect(),
@@ -102,6 +120,11 @@ fn pattern_files(
 ) -> BTreeMap<String, String> {
     let mut fragments = BTreeMap::new();
     for (name, span) in table.strings("pattern_files", faults).unwrap_or_default() {
+        if faults.source().name.starts_with(super::PUBLISHED) {
+            faults.error(span, "a published pack names a file").remedy =
+                Some("write its fragments under `patterns`".into());
+            continue;
+        }
         let directory = Path::new(&faults.source().name).parent().unwrap_or(Path::new(""));
         let text = match super::read_text(&directory.join(name)) {
             Ok(text) => text,
@@ -171,7 +194,7 @@ fn applies(
             .and_then(|expanded| pattern::compile(&expanded, false))
             .map_err(|fault| rule::pattern_fault(node, &fault, faults))
             .ok()?;
-        Some(Signature { pattern: compiled })
+        Some(compiled)
     });
     let syslog = table.boolean("syslog", faults).unwrap_or(false);
     table.finish(faults);

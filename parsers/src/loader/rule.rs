@@ -7,8 +7,8 @@ use crate::fields::{FieldId, check_name};
 use crate::matcher::Matcher;
 use crate::pattern::{self, PatternFault};
 use crate::rule::{
-    Action, Block, Condition, DROP_REASONS_MAX, Form, On, Part, Rule, Sample, SetValue, SubParse,
-    Test, Then, TimeRule, ValueMap,
+    Action, Block, ByText, Condition, DROP_REASONS_MAX, End, Form, On, Part, Rule, Sample,
+    SetValue, Shift, SubParse, Test, Then, TimeRule, ValueMap,
 };
 use crate::sub::{CsvOptions, KvOptions};
 use crate::time::{TimeFormat, Zone};
@@ -17,7 +17,7 @@ use logweir_document::{Faults, Node, Span, Style, Table, Value, nearest};
 use rustc_hash::FxHashMap;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The longest reason for drops.
 const DROP_REASON_BYTES_MAX: usize = 48;
@@ -30,9 +30,9 @@ pub(super) struct PackContext<'n> {
     pub(super) file: Arc<str>,
     pub(super) vendor: Vec<String>,
     pub(super) patterns: BTreeMap<String, String>,
-    pub(super) null_values: Vec<Vec<u8>>,
+    pub(super) null_values: Arc<[Vec<u8>]>,
     pub(super) chains: BTreeMap<String, usize>,
-    pub(super) sets: Vec<(FieldId, u32)>,
+    pub(super) sets: Vec<(FieldId, SetValue)>,
     pub(super) times: Option<&'n Node>,
     /// Whether the rules that are read stand in a chain: what the pack says of all its rules then
     /// comes with the outermost one.
@@ -58,24 +58,20 @@ pub(super) fn read_list(
     numbers
 }
 
-/// The pack's `set`, constants only.
-pub(super) fn constants(
+/// The pack's `set`, without templates.
+pub(super) fn pack_sets(
     builder: &mut Builder,
     context: &PackContext<'_>,
     table: &mut Table<'_>,
     faults: &mut Faults,
-) -> Vec<(FieldId, u32)> {
-    let sets = Reader { builder, context, faults }.sets(table);
-    sets.into_iter()
-        .filter_map(|(field, value)| match value {
-            SetValue::Constant(number) => Some((field, number)),
-            SetValue::Template(_) => {
-                faults.error(table.span(), "a template in the pack's `set`").remedy =
-                    Some("templates belong to rules".into());
-                None
-            }
-        })
-        .collect()
+) -> Vec<(FieldId, SetValue)> {
+    let mut sets = Reader { builder, context, faults }.sets(table);
+    if sets.iter().any(|(_, value)| matches!(value, SetValue::Template(_))) {
+        faults.error(table.span(), "a template in the pack's `set`").remedy =
+            Some("templates belong to rules".into());
+        sets.clear();
+    }
+    sets
 }
 
 /// Notes a fault of a pattern at its place inside the scalar.
@@ -100,6 +96,16 @@ fn pattern_span(node: &Node, at: usize) -> Span {
     span
 }
 
+/// Whether a rule's patterns or sub-parsers fill `field`.
+fn takes(
+    patterns: &[(pattern::Pattern, Box<[FieldId]>)],
+    parses: &[SubParse],
+    field: FieldId,
+) -> bool {
+    patterns.iter().any(|(_, fields)| fields.contains(&field))
+        || parses.iter().any(|parse| parse.fields.values().any(|known| *known == Some(field)))
+}
+
 struct Reader<'b, 'c, 'f, 'n> {
     builder: &'b mut Builder,
     context: &'c PackContext<'n>,
@@ -115,7 +121,12 @@ impl Reader<'_, '_, '_, '_> {
         let has_pattern = table.node("pattern").or(table.node("patterns")).is_some();
         let patterns = self.patterns(&mut table, unicode);
         let parse = self.parses(&mut table);
-        let when = self.conditions(&mut table);
+        let (mut when, own): (Vec<_>, Vec<_>) = self
+            .conditions(&mut table)
+            .into_iter()
+            .partition(|condition| !takes(&patterns, &parse, condition.field));
+        let known_before = when.len();
+        when.extend(own);
         let then = self.then(&mut table);
         let maps = self.maps(&mut table);
         let mut sets = self.sets(&mut table);
@@ -135,7 +146,7 @@ impl Reader<'_, '_, '_, '_> {
                 Some("give it a `pattern`, `parse` or `when`".into());
         }
         table.finish(self.faults);
-        Some(Rule {
+        let mut rule = Rule {
             id,
             place: (self.context.file.clone(), span),
             pack: self.context.number,
@@ -144,18 +155,21 @@ impl Reader<'_, '_, '_, '_> {
             on,
             parse,
             when,
+            known_before,
             then,
             maps,
             block: Block::default(),
-            plans: Vec::new(),
+            plans: OnceLock::new(),
             sets,
             transforms,
             times,
             action,
             null_values: self.context.null_values.clone(),
-            tail: Vec::new(),
+            tail: Box::default(),
             samples,
-        })
+        };
+        rule.shrink();
+        Some(rule)
     }
 
     /// The number of a field, after checking its name.
@@ -178,13 +192,17 @@ impl Reader<'_, '_, '_, '_> {
         &mut self,
         table: &mut Table<'_>,
         unicode: bool,
-    ) -> Vec<(pattern::Pattern, Vec<FieldId>)> {
+    ) -> Box<[(pattern::Pattern, Box<[FieldId]>)]> {
         let mut nodes: Vec<&Node> = table.node("pattern").into_iter().collect();
         nodes.extend(table.sequence("patterns", self.faults).unwrap_or_default());
         nodes.into_iter().filter_map(|node| self.pattern(node, unicode)).collect()
     }
 
-    fn pattern(&mut self, node: &Node, unicode: bool) -> Option<(pattern::Pattern, Vec<FieldId>)> {
+    fn pattern(
+        &mut self,
+        node: &Node,
+        unicode: bool,
+    ) -> Option<(pattern::Pattern, Box<[FieldId]>)> {
         let Some(text) = node.text() else {
             self.faults.error(node.span, format!("a pattern is {}", node.kind())).remedy =
                 Some("write a regex in single quotes".into());
@@ -220,7 +238,7 @@ impl Reader<'_, '_, '_, '_> {
             fields.push(self.builder.fields.intern(&capture.name, capture.kind));
         }
         match pattern::compile(&expanded, unicode) {
-            Ok(pattern) => Some((pattern, fields)),
+            Ok(pattern) => Some((pattern, fields.into())),
             Err(fault) => {
                 pattern_fault(node, &fault, self.faults);
                 None
@@ -272,12 +290,13 @@ impl Reader<'_, '_, '_, '_> {
         if let Some(map) = table.table("fields", self.faults) {
             for (key, node) in map.entries() {
                 let field = node.text().map(|name| self.field(name, None, node.span));
-                fields.insert(key.name.as_bytes().to_vec(), field);
+                fields.insert(key.name.as_bytes().into(), field);
             }
         }
         if let Form::Csv(options) = &form {
             self.columns_as_fields(&options.columns, &mut fields);
         }
+        let fields = self.builder.parsed_fields.share(fields);
         table.finish(self.faults);
         Some(SubParse { form, on, fields, rest, optional })
     }
@@ -286,12 +305,12 @@ impl Reader<'_, '_, '_, '_> {
     fn columns_as_fields(
         &mut self,
         columns: &[String],
-        fields: &mut FxHashMap<Vec<u8>, Option<FieldId>>,
+        fields: &mut FxHashMap<Box<[u8]>, Option<FieldId>>,
     ) {
         for name in columns.iter().filter(|name| *name != "_") {
             if check_name(name, &self.context.vendor).is_ok() {
                 let id = self.builder.fields.intern(name, None);
-                fields.entry(name.as_bytes().to_vec()).or_insert(Some(id));
+                fields.entry(name.as_bytes().into()).or_insert(Some(id));
             }
         }
     }
@@ -408,13 +427,10 @@ impl Reader<'_, '_, '_, '_> {
         let from = from.map_or(into, |(name, span)| self.field(name, None, span));
         let mut map = match table.node("values") {
             Some(values) => self.value_map(from, into, values),
-            None => ValueMap {
-                from,
-                into,
-                exact: FxHashMap::default(),
-                others: Vec::new(),
-                default: None,
-            },
+            None => {
+                let exact = ByText::default();
+                ValueMap { from, into, exact, others: Vec::new(), default: None }
+            }
         };
         let kind = self.builder.fields.get(into).kind;
         map.default = table.node("default").map(|node| self.builder.constant(&json(node), kind));
@@ -423,8 +439,8 @@ impl Reader<'_, '_, '_, '_> {
     }
 
     fn value_map(&mut self, from: FieldId, into: FieldId, node: &Node) -> ValueMap {
-        let mut map =
-            ValueMap { from, into, exact: FxHashMap::default(), others: Vec::new(), default: None };
+        let mut exact = FxHashMap::default();
+        let mut others = Vec::new();
         let kind = self.builder.fields.get(into).kind;
         if let Value::Mapping(entries) = &node.value {
             for (key, value) in entries {
@@ -432,13 +448,14 @@ impl Reader<'_, '_, '_, '_> {
                 let constant = self.builder.constant(&json(value), kind);
                 match Matcher::new(&key.name) {
                     Matcher::Exact(text) => {
-                        map.exact.insert(text, constant);
+                        exact.insert(text.into(), constant);
                     }
-                    matcher => map.others.push((matcher, constant)),
+                    matcher => others.push((matcher, constant)),
                 }
             }
         }
-        map
+        let exact = self.builder.mapped_values.share(exact);
+        ValueMap { from, into, exact, others, default: None }
     }
 
     fn sets(&mut self, table: &mut Table<'_>) -> Vec<(FieldId, SetValue)> {
@@ -446,6 +463,11 @@ impl Reader<'_, '_, '_, '_> {
         let mut sets = Vec::new();
         for (key, node) in table.entries() {
             let field = self.field(&key.name, None, key.span);
+            if let Value::Mapping(_) = &node.value {
+                let ends = self.direction(&key.name, node);
+                sets.extend(ends.map(|ends| (field, SetValue::Direction(ends))));
+                continue;
+            }
             self.check_allowed(&key.name, node);
             self.check_type(field, node);
             let value = match node.text() {
@@ -474,6 +496,25 @@ impl Reader<'_, '_, '_, '_> {
             sets.push((field, value));
         }
         sets
+    }
+
+    /// `{direction: [source, destination]}`.
+    fn direction(&mut self, name: &str, node: &Node) -> Option<[End; 2]> {
+        let mut table = Table::open(node, format!("set.{name}"), self.faults)?;
+        let ends = table.strings("direction", self.faults);
+        table.finish(self.faults);
+        let known = |name: &str| matches!(name, "source" | "destination" | "client" | "server");
+        let ends = match ends.as_deref() {
+            Some([one, other]) if known(one.0) && known(other.0) => [one.0, other.0],
+            _ => {
+                self.faults.error(node.span, "a direction without two ends").remedy =
+                    Some("write `{direction: [source, destination]}`".into());
+                return None;
+            }
+        };
+        let mut field =
+            |end: &str, what: &str| self.builder.fields.intern(&format!("{end}.{what}"), None);
+        Some(ends.map(|end| End { ip: field(end, "ip"), address: field(end, "address") }))
     }
 
     /// A constant has to look like what the field's type says.
@@ -705,19 +746,31 @@ impl Reader<'_, '_, '_, '_> {
         if formats.is_empty() {
             formats.extend(TimeFormat::compile("rfc3339"));
         }
+        let mut header_zone = false;
         let zone = table.node("zone").and_then(|node| match Zone::parse(node.text()?) {
             Ok(zone) => Some(zone),
+            Err(_) if node.text() == Some("header") => {
+                header_zone = true;
+                None
+            }
             Err(error) => {
-                self.faults.error(node.span, error).remedy =
-                    Some("write an IANA name such as Europe/Berlin, `+02:00` or UTC".into());
+                self.faults.error(node.span, error).remedy = Some(
+                    "write an IANA name such as Europe/Berlin, `+02:00`, UTC or header".into(),
+                );
                 None
             }
         });
         let into = table.node("into").and_then(|node| Some((node.text()?, node.span)));
         let into =
             into.map_or(self.builder.header.timestamp, |(name, span)| self.field(name, None, span));
+        let mut duration = |key: &str| {
+            let (name, span) = table.node(key).and_then(|node| Some((node.text()?, node.span)))?;
+            Some(self.field(name, None, span))
+        };
+        let later = duration("add").map(Shift::Later);
+        let shift = later.or(duration("subtract").map(Shift::Earlier));
         table.finish(self.faults);
-        Some(TimeRule { from, formats, zone, into })
+        Some(TimeRule { from, formats, zone, header_zone, shift, into })
     }
 
     fn action(&mut self, table: &mut Table<'_>) -> Option<Action> {
@@ -764,24 +817,30 @@ impl Reader<'_, '_, '_, '_> {
         Some(Action::Drop(number))
     }
 
-    fn samples(&mut self, table: &mut Table<'_>) -> Vec<Sample> {
+    /// The samples, if they are kept; they are read in any case, for their faults.
+    fn samples(&mut self, table: &mut Table<'_>) -> Box<[Sample]> {
         let nodes = table.sequence("samples", self.faults).unwrap_or_default();
         let mut samples = Vec::new();
         for node in nodes {
             let Some(mut sample) = Table::open(node, "samples", self.faults) else { continue };
-            let line = sample.required_string("line", self.faults).unwrap_or_default().to_owned();
+            let line = sample.required_string("line", self.faults).unwrap_or_default();
+            let expected = sample.table("expect", self.faults);
+            sample.finish(self.faults);
+            if !self.builder.keeps_samples {
+                continue;
+            }
             let mut expect = Vec::new();
-            if let Some(expected) = sample.table("expect", self.faults) {
+            if let Some(expected) = expected {
                 for (key, node) in expected.entries() {
                     let value = (!node.is_null()).then(|| json(node));
                     expect.push((key.name.clone(), value));
                 }
             }
-            sample.finish(self.faults);
+            let line = line.to_owned();
             let place = (self.faults.source().name.clone(), node.span.line);
             samples.push(Sample { line, expect, place });
         }
-        samples
+        samples.into()
     }
 }
 

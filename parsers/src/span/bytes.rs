@@ -30,6 +30,13 @@ impl ByteSet {
         self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 != 0
     }
 
+    /// Those that are not in the other.
+    pub(super) fn without(&self, other: &Self) -> Self {
+        let mut set = *self;
+        set.0.iter_mut().zip(other.0).for_each(|(mine, theirs)| *mine &= !theirs);
+        set
+    }
+
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         self.0.iter().zip(other.0).any(|(mine, theirs)| mine & theirs != 0)
     }
@@ -37,6 +44,18 @@ impl ByteSet {
     /// All of them, if they are up to three; else the first four.
     pub(super) fn few(&self) -> Vec<u8> {
         (0..=u8::MAX).filter(|byte| self.contains(*byte)).take(4).collect()
+    }
+
+    /// Its bytes, ascending.
+    pub(crate) fn bytes(&self) -> impl Iterator<Item = u8> {
+        let words = self.0.into_iter().zip([0_u8, 64, 128, 192]);
+        words.flat_map(|(mut word, base)| {
+            std::iter::from_fn(move || {
+                let bit = (word != 0).then(|| word.trailing_zeros() as u8)?;
+                word &= word - 1;
+                Some(base + bit)
+            })
+        })
     }
 
     /// How many bytes are in it.
@@ -60,6 +79,8 @@ enum Stop {
     Two(u8, u8),
     /// A blank: the set is `\S`.
     Space,
+    /// So, or this byte.
+    SpaceOr(u8),
     /// No digit: the set is `\d`.
     NoDigit,
     Many,
@@ -69,16 +90,22 @@ const fn is_space(byte: u8) -> bool {
     matches!(byte, b'\t' | b'\n' | 0x0b | 0x0c | b'\r' | b' ')
 }
 
+/// How many bytes [`is_space`] says that of.
+const SPACES: usize = 6;
+
 impl Class {
     pub(super) fn new(set: ByteSet) -> Self {
         let absent: Vec<u8> = (0..=u8::MAX).filter(|byte| !set.contains(*byte)).collect();
         let is =
             |holds: fn(u8) -> bool| (0..=u8::MAX).all(|byte| set.contains(byte) == holds(byte));
+        let others: Vec<u8> = absent.iter().copied().filter(|byte| !is_space(*byte)).collect();
+        let blanks = absent.len() - others.len() == SPACES;
         let stop = match *absent {
             [] => Stop::End,
             [one] => Stop::One(one),
             [one, two] => Stop::Two(one, two),
             _ if is(|byte| !is_space(byte)) => Stop::Space,
+            _ if blanks && others.len() == 1 => Stop::SpaceOr(others[0]),
             _ if is(|byte| byte.is_ascii_digit()) => Stop::NoDigit,
             _ => Stop::Many,
         };
@@ -92,38 +119,34 @@ impl Class {
 
     /// Where the run of the set's bytes that begins at `at` ends, `end` at the latest. `text` may go
     /// on behind `end`, which is of use.
-    #[inline]
+    #[inline(always)]
     pub(super) fn run(&self, text: &[u8], at: usize, end: usize) -> usize {
         match self.stop {
             Stop::End => end,
-            Stop::One(one) => self.blocks(text, at, end, |block| swar::equal(block, one)),
-            Stop::Two(one, two) => self
-                .blocks(text, at, end, |block| swar::equal(block, one) | swar::equal(block, two)),
-            // With the other control characters, which are seldom.
-            Stop::Space => self.blocks(text, at, end, |block| {
-                swar::less(block, b'\r' + 1) | swar::equal(block, b' ')
-            }),
-            Stop::NoDigit => self.blocks(text, at, end, swar::no_digit),
+            Stop::One(one) => first(text, at, end, |block| swar::equal(block, one)),
+            Stop::Two(one, two) => {
+                first(text, at, end, |block| swar::equal(block, one) | swar::equal(block, two))
+            }
+            Stop::Space => self.blanks(text, at, end, |_| 0),
+            Stop::SpaceOr(one) => self.blanks(text, at, end, |block| swar::equal(block, one)),
+            Stop::NoDigit => first(text, at, end, swar::no_digit),
             Stop::Many => self.bytes(text, at, end),
         }
     }
 
-    /// `stops` tells what ends the run, and possibly more.
-    #[inline]
-    fn blocks(&self, text: &[u8], mut at: usize, end: usize, stops: impl Fn(u64) -> u64) -> usize {
-        while at < end {
-            let Some(block) = swar::block(text, at) else { return self.bytes(text, at, end) };
-            let found = stops(block);
-            at += swar::place(found);
-            if found == 0 {
-                continue;
-            }
+    /// As [`Class::run`] where blanks end it, and what `other` tells.
+    #[inline(always)]
+    fn blanks(&self, text: &[u8], mut at: usize, end: usize, other: impl Fn(u64) -> u64) -> usize {
+        loop {
+            // With the other control characters, which are seldom.
+            at = first(text, at, end, |block| {
+                swar::less(block, b'\r' + 1) | swar::equal(block, b' ') | other(block)
+            });
             if at >= end || !self.set.contains(text[at]) {
-                break;
+                return at;
             }
             at += 1;
         }
-        at.min(end)
     }
 
     #[inline]
@@ -131,4 +154,17 @@ impl Class {
         let rest = &text[at..end];
         at + rest.iter().position(|byte| !self.set.contains(*byte)).unwrap_or(rest.len())
     }
+}
+
+/// The first place from `at` on that `found` tells of a block, `end` at the latest.
+#[inline(always)]
+pub(super) fn first(text: &[u8], mut at: usize, end: usize, found: impl Fn(u64) -> u64) -> usize {
+    while at < end {
+        let found = found(swar::load(text, at));
+        at += swar::place(found);
+        if found != 0 {
+            break;
+        }
+    }
+    at.min(end)
 }

@@ -2,7 +2,8 @@
 
 use super::bytes::{ByteSet, Class};
 use super::first::First;
-use super::{Literals, NO_MAX, NO_SLOT, Op, Program, Span, Split, Start, Take};
+use super::lower::{Parts, lower};
+use super::{Literals, NO_MAX, NO_SLOT, Op, Program, Skip, Span, Split, Start, Take, Until};
 use regex_syntax::hir::{self, Hir, HirKind, Look, Repetition};
 
 /// The rules that people write take 10 to 40; what is larger is better served by an automaton.
@@ -10,7 +11,7 @@ const OPS_MAX: usize = 1024;
 
 /// `None` if the pattern has no place here.
 pub(super) fn program(hir: &Hir) -> Option<Program> {
-    let mut compiler = Compiler::default();
+    let mut compiler = Compiler { opened: 1, looped: 1, ..Compiler::default() };
     compiler.hir(hir)?;
     compiler.push(Op::Match)?;
     let groups = hir.properties().explicit_captures_len() + 1;
@@ -24,10 +25,11 @@ struct Compiler {
     literals: Vec<u8>,
     /// In how many loops the operations that are pushed stand.
     loops: usize,
+    /// The first group that was not yet begun.
+    opened: u32,
+    /// The first group behind the last loop.
+    looped: u32,
 }
-
-/// The slots that only a part of the pattern sets: from here, so many.
-type Slots = (u16, u16);
 
 impl Compiler {
     fn here(&self) -> u16 {
@@ -44,25 +46,21 @@ impl Compiler {
 
     /// A split whose branches are not known yet.
     fn push_split(&mut self) -> Option<usize> {
-        self.push(Op::Split(Split::default()))
+        let later = self.later()?;
+        self.push(Op::Split(Split { later, ..Split::default() }))
     }
 
-    fn set_split(&mut self, at: usize, greedy: bool, inside: u16, behind: u16, slots: Slots) {
-        let (one, other) = if greedy { (inside, behind) } else { (behind, inside) };
-        let (cleared, cleared_len) = slots;
-        self.ops[at] = Op::Split(Split { one, other, cleared, cleared_len, ..Split::default() });
-    }
-
-    /// What the branches of a split have to begin without. In a loop that is nothing, for there a
-    /// group keeps what it was in the turn before; it is set back when a turn fails.
-    fn slots_of(&self, branches: &[Hir]) -> Option<Slots> {
-        let groups: usize =
-            branches.iter().map(|branch| branch.properties().explicit_captures_len()).sum();
-        if self.loops > 0 || groups == 0 {
-            return Some((0, 0));
+    fn set_split(&mut self, at: usize, greedy: bool, inside: u16, behind: u16) {
+        if let Op::Split(split) = &mut self.ops[at] {
+            let (one, other) = if greedy { (inside, behind) } else { (behind, inside) };
+            (split.one, split.other) = (one, other);
         }
-        let first = branches.iter().find_map(first_group)?;
-        Some((u16::try_from(first).ok()?.checked_mul(2)?, u16::try_from(groups * 2).ok()?))
+    }
+
+    /// The first slot that only later operations set. In a loop, what stands in it is none of them, for
+    /// there a group keeps what it was in the turn before; it is set back when a turn fails.
+    fn later(&self) -> Option<u16> {
+        u16::try_from(self.opened.max(self.looped).checked_mul(2)?).ok()
     }
 
     fn set(&mut self, set: ByteSet) -> u16 {
@@ -103,6 +101,7 @@ impl Compiler {
             HirKind::Repetition(repetition) => self.repetition(repetition)?,
             HirKind::Capture(capture) => {
                 let slot = u16::try_from(capture.index.checked_mul(2)?).ok()?;
+                self.opened = self.opened.max(capture.index + 1);
                 let behind = slot.checked_add(1).filter(|slot| *slot < NO_SLOT)?;
                 if let HirKind::Repetition(repetition) = capture.sub.kind()
                     && let Some(set) = set_of(&repetition.sub)
@@ -128,14 +127,13 @@ impl Compiler {
     fn alternation(&mut self, branches: &[Hir]) -> Option<()> {
         let mut jumps = Vec::new();
         let (last, others) = branches.split_last()?;
-        for (number, branch) in others.iter().enumerate() {
-            let slots = self.slots_of(&branches[number..])?;
+        for branch in others {
             let split = self.push_split()?;
             let inside = self.here();
             self.hir(branch)?;
             jumps.push(self.push(Op::Jump { to: 0 })?);
             let behind = self.here();
-            self.set_split(split, true, inside, behind, slots);
+            self.set_split(split, true, inside, behind);
         }
         self.hir(last)?;
         let to = self.here();
@@ -158,6 +156,7 @@ impl Compiler {
         if max == Some(1) && min == 0 {
             return self.optional(repetition, 1);
         }
+        self.looped = self.looped.max(last_group(&repetition.sub) + 1);
         self.loops += 1;
         for _ in 0..min {
             self.hir(&repetition.sub)?;
@@ -178,7 +177,21 @@ impl Compiler {
             None => NO_MAX,
         };
         let take = if repetition.greedy { Take::Greedy } else { Take::Lazy };
-        self.push(Op::Span(Span { set, next: 0, min, max, take, slot }))?;
+        let to = self.here() + 1;
+        let until = Until::Literal;
+        let later = self.later()?;
+        self.push(Op::Span(Span {
+            set,
+            next: 0,
+            min,
+            max,
+            take,
+            slot,
+            to,
+            until,
+            behind: 0,
+            later,
+        }))?;
         Some(())
     }
 
@@ -189,13 +202,12 @@ impl Compiler {
         self.hir(&repetition.sub)?;
         self.push(Op::Jump { to: split as u16 })?;
         let behind = self.here();
-        self.set_split(split, repetition.greedy, inside, behind, (0, 0));
+        self.set_split(split, repetition.greedy, inside, behind);
         Some(())
     }
 
     /// `count` times `split(in, out); in: x` with one `out` for all.
     fn optional(&mut self, repetition: &Repetition, count: u32) -> Option<()> {
-        let slots = self.slots_of(std::slice::from_ref(&repetition.sub))?;
         let mut splits = Vec::new();
         for _ in 0..count {
             let split = self.push_split()?;
@@ -204,14 +216,14 @@ impl Compiler {
         }
         let behind = self.here();
         for (split, inside) in splits {
-            self.set_split(split, repetition.greedy, inside, behind, slots);
+            self.set_split(split, repetition.greedy, inside, behind);
         }
         Some(())
     }
 
     /// Resolves what depends on what follows.
     fn finish(mut self, hir: &Hir, slots: usize) -> Option<Program> {
-        let literals = Literals::new(self.literals);
+        let literals = Literals::new(std::mem::take(&mut self.literals));
         let mut firsts = vec![First::of(&self.ops, &literals, &self.sets, 0)];
         for at in 0..self.ops.len() {
             match self.ops[at] {
@@ -221,7 +233,15 @@ impl Compiler {
                     span.take = settled(&self.ops, set, &first, at + 1, span.take);
                     // The others never ask what follows.
                     if matches!(span.take, Take::Greedy | Take::Lazy) {
+                        let sought = first.open || first.literal.is_some_and(|(_, len)| len > 1);
+                        if span.take == Take::Lazy && !sought {
+                            let set = self.sets[usize::from(span.set)].without(&first.bytes);
+                            span.until = Until::Class(self.set(set));
+                        }
                         span.next = number(&mut firsts, first);
+                        if let Some(skip) = skip(&self.ops, at + 1) {
+                            (span.to, span.behind) = (skip.to, skip.len);
+                        }
                     }
                     self.ops[at] = Op::Span(span);
                 }
@@ -231,14 +251,24 @@ impl Compiler {
                         number(&mut firsts, First::of(&self.ops, &literals, &self.sets, at))
                     };
                     (split.one_first, split.other_first) = (first(split.one), first(split.other));
+                    split.literal = skip(&self.ops, usize::from(split.one));
+                    split.exclusive = split.literal.is_some_and(|skip| {
+                        let literal = literals.bytes(skip.at, skip.len);
+                        excludes(&self.ops, &literals, &self.sets, split.other, literal)
+                    });
                     self.ops[at] = Op::Split(split);
                 }
                 _ => {}
             }
         }
         let start = start(&self.ops, hir);
+        let known = start == Start::Text && self.ops[0] == Op::Look(Look::Start);
+        let Parts { steps, spans, splits } = lower(&self.ops, &literals);
         Some(Program {
-            ops: self.ops.into(),
+            begin: u16::from(known),
+            steps,
+            spans,
+            splits,
             classes: self.sets.into_iter().map(Class::new).collect(),
             firsts: firsts.into(),
             literals,
@@ -259,6 +289,68 @@ fn settled(ops: &[Op], set: &ByteSet, next: &First, at: usize, take: Take) -> Ta
         (true, Take::Lazy) => Take::Shortest,
         (_, take) => take,
     }
+}
+
+/// The literal at an operation, if it is compared there and nothing else is done before.
+fn skip(ops: &[Op], mut at: usize) -> Option<Skip> {
+    loop {
+        match ops[at] {
+            Op::Literal { at: place, len } => {
+                return Some(Skip { at: place, len, to: at as u16 + 1 });
+            }
+            Op::Jump { to } if usize::from(to) > at => at = usize::from(to),
+            _ => return None,
+        }
+    }
+}
+
+/// Whether the program cannot go on from the operation `from` where `literal` stands: it is followed
+/// along the literal's bytes, and ends before them.
+fn excludes(ops: &[Op], literals: &Literals, sets: &[ByteSet], from: u16, literal: &[u8]) -> bool {
+    // Places in the program: an operation, and how many bytes of its literal are behind.
+    let mut places = vec![(usize::from(from), 0_usize)];
+    for byte in literal {
+        let mut next = Vec::new();
+        let mut seen = vec![false; ops.len()];
+        while let Some((at, done)) = places.pop() {
+            if done == 0 && std::mem::replace(&mut seen[at], true) {
+                continue;
+            }
+            match ops[at] {
+                Op::Literal { at: place, len } => {
+                    let bytes = literals.bytes(place, len);
+                    if bytes[done] == *byte {
+                        let whole = done + 1 == bytes.len();
+                        next.push(if whole { (at + 1, 0) } else { (at, done + 1) });
+                    }
+                }
+                Op::One { set } => {
+                    if sets[usize::from(set)].contains(*byte) {
+                        next.push((at + 1, 0));
+                    }
+                }
+                // How long a run may be is not counted: it ends or goes on everywhere.
+                Op::Span(Span { set, min, .. }) => {
+                    if sets[usize::from(set)].contains(*byte) {
+                        next.extend([(at, 0), (at + 1, 0)]);
+                    }
+                    if min == 0 {
+                        places.push((at + 1, 0));
+                    }
+                }
+                Op::Split(Split { one, other, .. }) => {
+                    places.extend([(usize::from(one), 0), (usize::from(other), 0)]);
+                }
+                Op::Jump { to } => places.push((usize::from(to), 0)),
+                // The text goes on.
+                Op::Look(Look::End) => {}
+                Op::Look(_) | Op::Save { .. } => places.push((at + 1, 0)),
+                Op::Match => return false,
+            }
+        }
+        places = next;
+    }
+    places.is_empty()
 }
 
 fn matches_at_once(ops: &[Op], at: usize) -> bool {
@@ -285,13 +377,15 @@ fn start(ops: &[Op], hir: &Hir) -> Start {
     }
 }
 
-/// The number of the first group in `hir`; those in one part of a pattern follow each other.
-fn first_group(hir: &Hir) -> Option<u32> {
+/// The number of the last group in `hir`; 0 if there is none.
+fn last_group(hir: &Hir) -> u32 {
     match hir.kind() {
-        HirKind::Capture(capture) => Some(capture.index),
-        HirKind::Repetition(repetition) => first_group(&repetition.sub),
-        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().find_map(first_group),
-        _ => None,
+        HirKind::Capture(capture) => capture.index.max(last_group(&capture.sub)),
+        HirKind::Repetition(repetition) => last_group(&repetition.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => {
+            parts.iter().map(last_group).max().unwrap_or(0)
+        }
+        _ => 0,
     }
 }
 

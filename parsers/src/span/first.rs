@@ -79,6 +79,12 @@ impl First {
         self.literal.is_none_or(|(place, len)| literals.stands(place, len, text, at, end))
     }
 
+    /// Whether a text that goes on with `byte` does not match, whatever follows it.
+    #[inline(always)]
+    pub(super) fn forbids(&self, byte: u8) -> bool {
+        !self.open && !self.bytes.contains(byte)
+    }
+
     /// Whether `text`, which ends at `end`, can go on at `at`.
     #[inline(always)]
     pub(super) fn allows(&self, literals: &Literals, text: &[u8], at: usize, end: usize) -> bool {
@@ -141,11 +147,9 @@ impl First {
         found: impl Fn(u64, u64) -> u64,
     ) -> Option<usize> {
         while at < until {
-            let (Some(block), Some(next)) = (swar::block(text, at), text.get(at + swar::BYTES))
-            else {
-                return self.bytes(text, at, until);
-            };
-            let found = found(block, u64::from(*next));
+            // Behind the text, no pair stands.
+            let next = text.get(at + swar::BYTES).copied().unwrap_or_default();
+            let found = found(swar::load(text, at), u64::from(next));
             at += swar::place(found);
             if found == 0 {
                 continue;

@@ -17,6 +17,7 @@
 mod bytes;
 mod compile;
 mod first;
+mod lower;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -30,13 +31,19 @@ use regex_syntax::hir::{Hir, Look};
 /// A compiled pattern.
 #[derive(Debug, Clone)]
 pub struct Program {
-    ops: Box<[Op]>,
+    steps: Box<[Step]>,
+    /// The runs that may have to be given back or taken further.
+    spans: Box<[Span]>,
+    /// The choices that more than a short literal decides.
+    splits: Box<[Split]>,
     classes: Box<[Class]>,
     /// What can begin at the places where a choice is made.
     firsts: Box<[First]>,
     literals: Literals,
     slots: usize,
     start: Start,
+    /// The first step of an attempt; that the text starts there is known.
+    begin: u16,
 }
 
 /// What became of a search.
@@ -58,8 +65,9 @@ pub struct Scratch {
 impl Scratch {
     /// Where a group of the last match stands; `None` if it took no part.
     #[must_use]
+    #[inline]
     pub fn group(&self, number: usize) -> Option<(usize, usize)> {
-        let (start, end) = (*self.slots.get(2 * number)?, *self.slots.get(2 * number + 1)?);
+        let [start, end] = *self.slots.as_chunks().0.get(number)?;
         (start != UNSET && end != UNSET).then_some((start as usize, end as usize))
     }
 }
@@ -95,7 +103,9 @@ impl Program {
     #[must_use]
     pub fn bytes(&self) -> usize {
         size_of::<Self>()
-            + size_of_val(&*self.ops)
+            + size_of_val(&*self.steps)
+            + size_of_val(&*self.spans)
+            + size_of_val(&*self.splits)
             + size_of_val(&*self.classes)
             + size_of_val(&*self.firsts)
             + self.literals.0.len()
@@ -151,23 +161,19 @@ impl Literals {
         &self.0[at as usize..][..usize::from(len)]
     }
 
+    /// The first block of a literal; what is not its own has no meaning.
+    fn block(&self, place: u32) -> u64 {
+        swar::load(&self.0, place as usize)
+    }
+
     /// Whether a literal, which is not empty, stands at `at` in `text`, which ends at `end`.
-    #[inline]
-    fn stands(&self, place: u32, len: u16, text: &[u8], mut at: usize, end: usize) -> bool {
-        let (mut place, mut len) = (place as usize, usize::from(len));
-        if end.saturating_sub(at) < len {
-            return false;
-        }
-        while let (Some(one), Some(other)) = (swar::block(&self.0, place), swar::block(text, at)) {
-            if len <= swar::BYTES {
-                return swar::same(one, other, len);
-            }
-            if one != other {
-                return false;
-            }
-            (place, at, len) = (place + swar::BYTES, at + swar::BYTES, len - swar::BYTES);
-        }
-        text[at..at + len] == self.0[place..place + len]
+    #[inline(always)]
+    fn stands(&self, place: u32, len: u16, text: &[u8], at: usize, end: usize) -> bool {
+        let size = usize::from(len);
+        let begins = swar::same(self.block(place), swar::load(text, at), size.min(swar::BYTES));
+        begins
+            && at + size <= end
+            && (size <= swar::BYTES || text[at..at + size] == *self.bytes(place, len))
     }
 }
 
@@ -183,7 +189,7 @@ enum Start {
     Run(u16),
 }
 
-/// One operation; the next one follows, unless another is named.
+/// One operation of a pattern; the next one follows, unless another is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Op {
     /// These bytes of the program's literals.
@@ -218,8 +224,16 @@ struct Span {
     /// [`NO_MAX`]: any number.
     max: u16,
     take: Take,
+    /// How the end of the shortest is found.
+    until: Until,
     /// Where the span stands goes to this slot and the one behind it, unless it is [`NO_SLOT`].
     slot: u16,
+    /// Where it goes on, and how many bytes behind its end: the literal that was looked for stands
+    /// there, if it is one.
+    to: u16,
+    behind: u16,
+    /// The first slot of those that only what follows can have set: they are set back when it failed.
+    later: u16,
 }
 
 /// First one, then the other, each if it can begin here (places among the program's firsts).
@@ -229,13 +243,115 @@ struct Split {
     other: u16,
     one_first: u16,
     other_first: u16,
-    /// The slots that only the branches set: from here, so many.
-    cleared: u16,
-    cleared_len: u16,
+    /// As in [`Span`].
+    later: u16,
+    /// The literal that `one` begins with, if it is all that can stand there.
+    literal: Option<Skip>,
+    /// Whether the other branch cannot begin where that literal stands.
+    exclusive: bool,
+}
+
+/// A literal that is compared before its operation is reached, which is then passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Skip {
+    at: u32,
+    len: u16,
+    /// What follows it.
+    to: u16,
+}
+
+/// What is run of an operation; `to` is the step that follows.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// A literal of up to eight bytes.
+    Word {
+        word: Word,
+        to: u16,
+    },
+    Literal {
+        at: u32,
+        len: u16,
+        to: u16,
+    },
+    One {
+        set: u16,
+        to: u16,
+    },
+    /// The longest run of the class, and never less; where it stands goes to `slot` and the one
+    /// behind it, unless that is [`NO_SLOT`].
+    Run {
+        class: u16,
+        slot: u16,
+        min: u16,
+        to: u16,
+        max: u32,
+    },
+    /// One of the program's spans that may be given back.
+    Greedy {
+        span: u16,
+    },
+    /// One of the program's spans that may be taken further.
+    Lazy {
+        span: u16,
+    },
+    Save {
+        slot: u16,
+        restored: bool,
+        to: u16,
+    },
+    /// A split whose first branch begins with these bytes: where they do not stand, it is the other
+    /// one. Where they do, it is what follows them if nothing else can be, else the split decides.
+    Either {
+        word: Word,
+        split: u16,
+        to: u16,
+        other: u16,
+        /// What the other one leads to where the text has ended.
+        ended: u16,
+    },
+    /// One of the program's splits. Where none of the bytes of `one`, a place among the firsts, stands,
+    /// it is the other branch.
+    Split {
+        split: u16,
+        one: u16,
+        other: u16,
+    },
+    /// Back to the begin of a loop.
+    Again {
+        to: u16,
+    },
+    End {
+        to: u16,
+    },
+    Look {
+        look: Look,
+        to: u16,
+    },
+    Match,
+}
+
+/// A literal of up to eight bytes.
+#[derive(Debug, Clone, Copy)]
+struct Word {
+    block: u64,
+    len: u8,
+    /// By how many bits a block is shifted so that only the literal's bytes are left.
+    shift: u8,
+    /// Whether it is all that has to be compared where two branches part.
+    whole: bool,
 }
 
 const NO_MAX: u16 = u16::MAX;
 const NO_SLOT: u16 = u16::MAX;
+
+/// How the end of a lazy run is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// By the literal that follows.
+    Literal,
+    /// As the end of a run of this class: what of the set cannot follow.
+    Class(u16),
+}
 
 /// How much of a run is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,9 @@
 //! The executor: follows the operations, keeps what is left to try in frames, and counts its steps.
 
-use super::{NO_MAX, NO_SLOT, Op, Outcome, Program, Scratch, Span, Split, Start, Take, UNSET};
+use super::{
+    NO_MAX, NO_SLOT, Outcome, Program, Scratch, Skip, Span, Start, Step, UNSET, Until, Word,
+};
+use crate::swar;
 use regex_syntax::hir::Look;
 
 /// Steps that a search may take: the base, and so many for each byte. Rules as they are written take
@@ -12,20 +15,17 @@ const BYTES_PER_STEP: usize = 8;
 /// What is left to try at most; 12 bytes each.
 const FRAMES_MAX: usize = 1 << 14;
 
-/// In place of where a span ends: it does not stand there.
-const NOWHERE: usize = usize::MAX;
-
 /// Something to go back to; texts are shorter than 4 GiB.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Frame {
     /// The other branch of a split.
-    Branch { op: u16, at: u32 },
+    Branch { split: u16, at: u32 },
     /// A slot as it was.
     Slot { slot: u16, old: u32 },
     /// A run that may be given back, down to `low` and below `high`.
-    Longer { op: u16, low: u32, high: u32 },
+    Longer { span: u16, low: u32, high: u32 },
     /// A run that may be taken beyond `at`, up to `high`.
-    Shorter { op: u16, at: u32, high: u32 },
+    Shorter { span: u16, at: u32, high: u32 },
 }
 
 /// Searches the first `end` bytes of `text`.
@@ -36,22 +36,19 @@ pub(super) fn search(program: &Program, text: &[u8], end: usize, scratch: &mut S
     if scratch.slots.len() < program.slots {
         scratch.slots.resize(program.slots, UNSET);
     }
-    let fuel = FUEL_BASE + FUEL_PER_BYTE * end;
+    let fuel = (FUEL_BASE + FUEL_PER_BYTE * end) as isize;
     let Scratch { slots, frames } = scratch;
     let mut run = Run { program, text, end, slots, frames, fuel };
     if program.start == Start::Text {
-        return outcome(run.attempt(0)).unwrap_or(Outcome::NoMatch);
+        return run.attempt(0);
     }
     let first = &program.firsts[0];
     let mut from = 0;
     while from <= end {
         let Some(start) = first.next(&program.literals, text, from, (end, end)) else { break };
-        // An attempt costs a step, even one that ends at once.
-        if run.spend(1).is_none() {
-            return Outcome::OutOfFuel;
-        }
-        if let Some(outcome) = outcome(run.attempt(start)) {
-            return outcome;
+        match run.attempt(start) {
+            Outcome::NoMatch => {}
+            outcome => return outcome,
         }
         from = match program.start {
             Start::Run(set) => program.classes[usize::from(set)].run(text, start, end) + 1,
@@ -61,15 +58,6 @@ pub(super) fn search(program: &Program, text: &[u8], end: usize, scratch: &mut S
     Outcome::NoMatch
 }
 
-/// What an attempt says of the whole search, if it says something.
-fn outcome(attempt: Option<bool>) -> Option<Outcome> {
-    match attempt {
-        Some(true) => Some(Outcome::Match),
-        Some(false) => None,
-        None => Some(Outcome::OutOfFuel),
-    }
-}
-
 struct Run<'r> {
     program: &'r Program,
     text: &'r [u8],
@@ -77,230 +65,326 @@ struct Run<'r> {
     end: usize,
     slots: &'r mut [u32],
     frames: &'r mut Vec<Frame>,
-    fuel: usize,
+    /// Below zero: used up, and nothing that was left to try is tried.
+    fuel: isize,
 }
 
 impl<'r> Run<'r> {
-    /// Whether there is a match that begins at `start`; `None` when the fuel is used up.
+    /// Whether there is a match that begins at `start`.
     ///
-    /// What costs fuel is what can be repeated: spans, branches, and what is tried again.
-    fn attempt(&mut self, start: usize) -> Option<bool> {
+    /// What costs fuel is what can be repeated: going back and what was read since then, the turns of
+    /// a loop, and runs of which only a part is taken.
+    fn attempt(&mut self, start: usize) -> Outcome {
         self.frames.clear();
         self.slots[..self.program.slots].fill(UNSET);
         let (program, text, end) = (self.program, self.text, self.end);
-        let (mut op, mut at) = (0_u16, start);
+        // Stores to the slots do not make it be loaded again.
+        let steps: &[Step] = &program.steps;
+        let (mut step, mut at, mut since) = (program.begin, start, start);
         loop {
             // Whatever goes on does so from within; what fails goes back.
-            match &program.ops[usize::from(op)] {
-                Op::Literal { at: place, len } => {
+            match &steps[usize::from(step)] {
+                Step::Word { word, to } => {
+                    if let Some(behind) = word.stands(text, at, end) {
+                        (step, at) = (*to, behind);
+                        continue;
+                    }
+                }
+                Step::Literal { at: place, len, to } => {
                     if program.literals.stands(*place, *len, text, at, end) {
-                        (op, at) = (op + 1, at + usize::from(*len));
+                        (step, at) = (*to, at + usize::from(*len));
                         continue;
                     }
                 }
-                Op::One { set } => {
+                Step::One { set, to } => {
                     if at < end && program.classes[usize::from(*set)].contains(text[at]) {
-                        (op, at) = (op + 1, at + 1);
+                        (step, at) = (*to, at + 1);
                         continue;
                     }
                 }
-                Op::Span(span) => {
-                    let reached = self.span(span, op, at)?;
-                    if reached != NOWHERE {
-                        (op, at) = (op + 1, reached);
+                Step::Run { class, slot, min, to, max } => {
+                    let limit = end.min(at + *max as usize);
+                    let reached = program.classes[usize::from(*class)].run(text, at, limit);
+                    if reached >= at + usize::from(*min) {
+                        self.save(*slot, at, reached);
+                        (step, at) = (*to, reached);
                         continue;
                     }
                 }
-                Op::Save { slot, restored } => {
+                Step::Greedy { span } => {
+                    if let Some(reached) = self.greedy(*span, at) {
+                        (step, at) = (program.spans[usize::from(*span)].to, reached);
+                        continue;
+                    }
+                }
+                Step::Lazy { span } => {
+                    if let Some(reached) = self.lazy(*span, at) {
+                        (step, at) = (program.spans[usize::from(*span)].to, reached);
+                        continue;
+                    }
+                }
+                Step::Save { slot, restored, to } => {
                     let old = std::mem::replace(&mut self.slots[usize::from(*slot)], at as u32);
                     if *restored && !self.frames.is_empty() {
-                        self.keep(Frame::Slot { slot: *slot, old })?;
+                        self.keep(Frame::Slot { slot: *slot, old });
                     }
-                    op += 1;
+                    step = *to;
                     continue;
                 }
-                Op::Split(split) => {
-                    if let Some(to) = self.split(split, op, at)? {
-                        op = to;
+                Step::Either { word, split, to, other, ended } => {
+                    if at >= end {
+                        step = *ended;
+                        continue;
+                    }
+                    (step, at) = match word.stands(text, at, end) {
+                        Some(behind) if word.whole => (*to, behind),
+                        Some(_) => self.split(*split, at),
+                        None => (*other, at),
+                    };
+                    continue;
+                }
+                Step::Split { split, one, other } => {
+                    if at < end && program.firsts[usize::from(*one)].forbids(text[at]) {
+                        step = *other;
+                    } else {
+                        (step, at) = self.split(*split, at);
+                    }
+                    continue;
+                }
+                Step::Again { to } => {
+                    self.fuel -= 1;
+                    step = *to;
+                    continue;
+                }
+                Step::End { to } => {
+                    if at == end {
+                        step = *to;
                         continue;
                     }
                 }
-                Op::Jump { to } => {
-                    op = *to;
-                    continue;
-                }
-                Op::Look(look) => {
+                Step::Look { look, to } => {
                     if look_at(*look, &text[..end], at) {
-                        op += 1;
+                        step = *to;
                         continue;
                     }
                 }
-                Op::Match => {
+                Step::Match => {
                     (self.slots[0], self.slots[1]) = (start as u32, at as u32);
-                    return Some(true);
+                    return Outcome::Match;
                 }
             }
-            match self.back()? {
-                Some(next) => (op, at) = next,
-                None => return Some(false),
+            self.fuel -= steps_of(at - since) + 1;
+            match self.back() {
+                Some(next) => (step, at) = next,
+                None if self.fuel < 0 => return Outcome::OutOfFuel,
+                None => return Outcome::NoMatch,
             }
+            since = at;
         }
     }
 
-    #[inline]
-    fn spend(&mut self, steps: usize) -> Option<()> {
-        self.fuel = self.fuel.checked_sub(steps)?;
-        Some(())
+    /// Notes where a run stands.
+    #[inline(always)]
+    fn save(&mut self, slot: u16, from: usize, to: usize) {
+        if slot != NO_SLOT
+            && let Some([start, end]) = self.slots.get_mut(usize::from(slot)..usize::from(slot) + 2)
+        {
+            (*start, *end) = (from as u32, to as u32);
+        }
     }
 
-    /// Which branch is taken, if one can be.
-    #[inline]
-    fn split(&mut self, split: &Split, op: u16, at: usize) -> Option<Option<u16>> {
-        self.spend(1)?;
-        self.clear(split);
+    /// What is left to try does not fit: then there is no going back, either.
+    fn keep(&mut self, frame: Frame) {
+        if self.frames.len() < FRAMES_MAX {
+            self.fuel -= 1;
+            self.frames.push(frame);
+        } else {
+            self.fuel = -1;
+        }
+    }
+
+    /// Which branch is taken, and from where it goes on.
+    #[inline(never)]
+    fn split(&mut self, number: u16, at: usize) -> (u16, usize) {
+        let program = self.program;
+        let split = &program.splits[usize::from(number)];
         let allows = |first: u16| {
-            let first = &self.program.firsts[usize::from(first)];
-            first.allows(&self.program.literals, self.text, at, self.end)
+            let first = &program.firsts[usize::from(first)];
+            first.allows(&program.literals, self.text, at, self.end)
         };
-        if !allows(split.one_first) {
+        let (allowed, to, reached) = match &split.literal {
+            Some(Skip { at: place, len, to }) => {
+                let stands = program.literals.stands(*place, *len, self.text, at, self.end);
+                (stands, *to, at + usize::from(*len))
+            }
+            None => (allows(split.one_first), split.one, at),
+        };
+        if !allowed {
             // What begins there finds out whether it can.
-            return Some(Some(split.other));
+            return (split.other, at);
         }
-        if allows(split.other_first) {
-            self.keep(Frame::Branch { op, at: at as u32 })?;
+        if !split.exclusive && allows(split.other_first) {
+            self.keep(Frame::Branch { split: number, at: at as u32 });
         }
-        Some(Some(split.one))
+        (to, reached)
     }
 
-    /// What a branch that failed has set is nothing that the other one has found.
-    #[inline]
-    fn clear(&mut self, split: &Split) {
-        let from = usize::from(split.cleared);
-        for slot in from..from + usize::from(split.cleared_len) {
-            self.slots[slot] = UNSET;
-        }
+    /// What failed has set nothing that another way has found.
+    fn forget(&mut self, later: u16) {
+        self.slots[usize::from(later)..self.program.slots].fill(UNSET);
     }
 
-    /// Where a span that begins at `at` ends, or [`NOWHERE`].
-    #[inline]
-    fn span(&mut self, span: &Span, op: u16, at: usize) -> Option<usize> {
-        let max = usize::from(span.max);
-        let limit = if span.max == NO_MAX { self.end } else { self.end.min(at + max) };
-        let low = at + usize::from(span.min);
-        if low > limit {
-            return Some(NOWHERE);
-        }
-        // Only as much is read as is needed: a lazy run ends early as a rule.
-        let lazy = matches!(span.take, Take::Shortest | Take::Lazy);
-        let until = if lazy { low } else { limit };
-        let reached = self.program.classes[usize::from(span.set)].run(self.text, at, until);
-        self.spend(1 + (reached - at) / BYTES_PER_STEP)?;
-        if reached < low {
-            return Some(NOWHERE);
-        }
-        if span.slot != NO_SLOT {
-            self.slots[usize::from(span.slot)] = at as u32;
-        }
-        match span.take {
-            Take::Longest | Take::Shortest => Some(self.taken(span, reached)),
-            Take::Greedy => self.shrink(span, op, low, reached),
-            Take::Lazy => self.grow(span, op, low, limit),
-        }
-    }
-
-    /// Notes the end of a span.
+    /// Notes the end of a span; where the text goes on.
     #[inline]
     fn taken(&mut self, span: &Span, at: usize) -> usize {
         if span.slot != NO_SLOT {
             self.slots[usize::from(span.slot) + 1] = at as u32;
         }
-        at
+        at + usize::from(span.behind)
     }
 
+    /// Notes the begin of a span; how long it is at least and at most.
     #[inline]
-    fn keep(&mut self, frame: Frame) -> Option<()> {
-        if self.frames.len() >= FRAMES_MAX {
-            return None;
+    fn begun(&mut self, span: &Span, at: usize) -> (usize, usize) {
+        if span.slot != NO_SLOT {
+            self.slots[usize::from(span.slot)] = at as u32;
         }
-        self.frames.push(frame);
-        Some(())
+        let max = usize::from(span.max);
+        let limit = if span.max == NO_MAX { self.end } else { self.end.min(at + max) };
+        (at + usize::from(span.min), limit)
+    }
+
+    #[inline(never)]
+    fn greedy(&mut self, number: u16, at: usize) -> Option<usize> {
+        let span = &self.program.spans[usize::from(number)];
+        let (low, limit) = self.begun(span, at);
+        let reached = self.program.classes[usize::from(span.set)].run(self.text, at, limit);
+        self.shrink(number, low, reached)
     }
 
     /// The longest of the runs that end from `low` to `high` with which the text can go on.
-    fn shrink(&mut self, span: &Span, op: u16, low: usize, high: usize) -> Option<usize> {
+    fn shrink(&mut self, number: u16, low: usize, high: usize) -> Option<usize> {
+        let span = &self.program.spans[usize::from(number)];
         let first = &self.program.firsts[usize::from(span.next)];
-        let Some(at) = first.last(&self.program.literals, self.text, low, (high, self.end)) else {
-            self.spend((high - low) / BYTES_PER_STEP)?;
-            return Some(NOWHERE);
-        };
-        self.spend((high - at) / BYTES_PER_STEP)?;
+        let found = first.last(&self.program.literals, self.text, low, (high, self.end));
+        self.fuel -= steps_of(high.saturating_sub(found.unwrap_or(low)));
+        let at = found?;
         if at > low {
-            self.keep(Frame::Longer { op, low: low as u32, high: at as u32 })?;
+            self.keep(Frame::Longer { span: number, low: low as u32, high: at as u32 });
         }
         Some(self.taken(span, at))
     }
 
-    /// The shortest of the runs that end from `at` to `high` with which the text can go on.
-    fn grow(&mut self, span: &Span, op: u16, at: usize, high: usize) -> Option<usize> {
-        let first = &self.program.firsts[usize::from(span.next)];
-        let Some(found) = first.next(&self.program.literals, self.text, at, (high, self.end))
-        else {
-            self.spend((high - at) / BYTES_PER_STEP)?;
-            return Some(NOWHERE);
-        };
-        self.spend((found - at) / BYTES_PER_STEP)?;
-        if self.program.classes[usize::from(span.set)].run(self.text, at, found) < found {
-            return Some(NOWHERE);
+    #[inline(never)]
+    fn lazy(&mut self, number: u16, at: usize) -> Option<usize> {
+        let span = &self.program.spans[usize::from(number)];
+        let (low, limit) = self.begun(span, at);
+        if low > limit {
+            return None;
         }
+        // No more is read than is needed.
+        if low > at && self.program.classes[usize::from(span.set)].run(self.text, at, low) < low {
+            return None;
+        }
+        self.grow(number, low, limit)
+    }
+
+    /// The shortest of the runs that end from `at` to `high` with which the text can go on.
+    fn grow(&mut self, number: u16, at: usize, high: usize) -> Option<usize> {
+        let span = &self.program.spans[usize::from(number)];
+        let found = match span.until {
+            Until::Literal => self.found(span, at, high),
+            Until::Class(class) => self.stopped(span, class, at, high),
+        };
+        let Some(found) = found else {
+            self.fuel -= steps_of(high - at);
+            return None;
+        };
         if found < high {
-            self.keep(Frame::Shorter { op, at: found as u32, high: high as u32 })?;
+            self.keep(Frame::Shorter { span: number, at: found as u32, high: high as u32 });
         }
         Some(self.taken(span, found))
     }
 
-    /// Goes back to what was left to try last.
-    fn back(&mut self) -> Option<Option<(u16, usize)>> {
-        while let Some(frame) = self.frames.pop() {
-            let (op, reached) = match frame {
+    /// By looking for what follows, then whether all before it is of the set.
+    #[inline]
+    fn found(&self, span: &Span, at: usize, high: usize) -> Option<usize> {
+        let first = &self.program.firsts[usize::from(span.next)];
+        let found = first.next(&self.program.literals, self.text, at, (high, self.end))?;
+        let class = &self.program.classes[usize::from(span.set)];
+        (class.run(self.text, at, found) >= found).then_some(found)
+    }
+
+    /// By `class`, which is what of the set cannot follow.
+    #[inline]
+    fn stopped(&self, span: &Span, class: u16, mut at: usize, high: usize) -> Option<usize> {
+        let first = &self.program.firsts[usize::from(span.next)];
+        loop {
+            at = self.program.classes[usize::from(class)].run(self.text, at, high);
+            if first.allows(&self.program.literals, self.text, at, self.end) {
+                return Some(at);
+            }
+            let set = &self.program.classes[usize::from(span.set)];
+            if at >= high || !set.contains(self.text[at]) {
+                return None;
+            }
+            at += 1;
+        }
+    }
+
+    /// Goes back to what was left to try last: the step, and where; `None` if nothing is left, or no
+    /// fuel.
+    #[inline(never)]
+    fn back(&mut self) -> Option<(u16, usize)> {
+        while self.fuel >= 0 {
+            let program = self.program;
+            let (to, reached) = match self.frames.pop()? {
                 Frame::Slot { slot, old } => {
                     self.slots[usize::from(slot)] = old;
                     continue;
                 }
-                Frame::Branch { op, at } => {
-                    let Op::Split(split) = &self.program.ops[usize::from(op)] else {
-                        unreachable!("only splits have branches")
-                    };
-                    self.clear(split);
-                    return Some(Some((split.other, at as usize)));
+                Frame::Branch { split, at } => {
+                    let split = &program.splits[usize::from(split)];
+                    self.forget(split.later);
+                    return Some((split.other, at as usize));
                 }
-                Frame::Longer { op, low, high } => {
-                    self.spend(1)?;
-                    let span = self.span_at(op);
-                    (op, self.shrink(span, op, low as usize, high as usize - 1)?)
+                Frame::Longer { span, low, high } => {
+                    self.forget(program.spans[usize::from(span)].later);
+                    self.fuel -= 1;
+                    (span, self.shrink(span, low as usize, high as usize - 1))
                 }
-                Frame::Shorter { op, at, high } => {
-                    self.spend(1)?;
+                Frame::Shorter { span, at, high } => {
+                    self.forget(program.spans[usize::from(span)].later);
+                    self.fuel -= 1;
                     let (at, high) = (at as usize, high as usize);
-                    let span = self.span_at(op);
-                    let set = &self.program.classes[usize::from(span.set)];
+                    let set = &program.classes[usize::from(program.spans[usize::from(span)].set)];
                     if at >= self.end || !set.contains(self.text[at]) {
                         continue;
                     }
-                    (op, self.grow(span, op, at + 1, high)?)
+                    (span, self.grow(span, at + 1, high))
                 }
             };
-            if reached != NOWHERE {
-                return Some(Some((op + 1, reached)));
+            if let Some(reached) = reached {
+                return Some((program.spans[usize::from(to)].to, reached));
             }
         }
-        Some(None)
+        None
     }
+}
 
-    fn span_at(&self, op: u16) -> &'r Span {
-        match &self.program.ops[usize::from(op)] {
-            Op::Span(span) => span,
-            _ => unreachable!("only spans are given back or taken further"),
-        }
+/// What reading so many bytes costs.
+#[inline]
+fn steps_of(bytes: usize) -> isize {
+    (bytes / BYTES_PER_STEP) as isize
+}
+
+impl Word {
+    /// Where it ends if it stands at `at` in `text`, which ends at `end`.
+    #[inline(always)]
+    fn stands(self, text: &[u8], at: usize, end: usize) -> Option<usize> {
+        let behind = at + usize::from(self.len);
+        let same = (self.block ^ swar::load(text, at)) << self.shift == 0;
+        (same && behind <= end).then_some(behind)
     }
 }
 

@@ -4,7 +4,7 @@
 //! hexadecimal, which is decoded for the fields that the audit tools encode so. `msg='…'` holds pairs of
 //! its own; `saddr` is followed by what it says. Behind a group separator (0x1d) stand the pairs of the enriched format, in upper case.
 
-use super::{FieldSink, SubValue, saddr};
+use super::{FieldSink, Space, SubValue, saddr};
 
 /// Fields whose unquoted values are hexadecimal (audit-userspace's `lib/fieldtab` names most).
 const ENCODED: [&[u8]; 16] = [
@@ -27,7 +27,7 @@ const ENCODED: [&[u8]; 16] = [
 ];
 
 /// The keys are `type`, `timestamp`, `sequence`, `node`, and each field's own name.
-pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
+pub fn parse(input: &[u8], space: &mut Space, sink: &mut dyn FieldSink) -> bool {
     let mut rest = input.trim_ascii();
     if let Some(after) = rest.strip_prefix(b"node=") {
         let end = after.iter().position(|b| *b == b' ').unwrap_or(after.len());
@@ -55,11 +55,11 @@ pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
     let body = body.strip_prefix(b":").unwrap_or(body);
     // Arguments are text in EXECVE only; in SYSCALL they are numbers in hexadecimal.
     let arguments = kind.is_some_and(|(kind, _)| kind == b"EXECVE");
-    pairs(body, arguments, sink);
+    pairs(body, arguments, &mut space.text, sink);
     true
 }
 
-fn pairs(text: &[u8], arguments: bool, sink: &mut dyn FieldSink) {
+fn pairs(text: &[u8], arguments: bool, space: &mut Vec<u8>, sink: &mut dyn FieldSink) {
     // The enriched format says behind the separator what addresses are.
     let enriched = memchr::memchr(b'\x1d', text).is_some();
     let mut rest = text;
@@ -78,16 +78,21 @@ fn pairs(text: &[u8], arguments: bool, sink: &mut dyn FieldSink) {
         let (value, length) = value(after);
         rest = &after[length..];
         match value {
-            Quoted::Single(inner) if key == b"msg" => pairs(inner, arguments, sink),
+            Quoted::Single(inner) if key == b"msg" => pairs(inner, arguments, space, sink),
             Quoted::Single(inner) | Quoted::Double(inner) => sink.field(key, SubValue::Text(inner)),
             Quoted::Bare(inner) if key == b"saddr" => {
                 sink.field(key, SubValue::Text(inner));
                 if !enriched {
-                    saddr::decode(inner, sink);
+                    saddr::decode(inner, space, sink);
                 }
             }
-            Quoted::Bare(inner) if key == b"key" => sink.field(key, keys(inner)),
-            Quoted::Bare(inner) if is_encoded(key, arguments) => sink.field(key, decode(inner)),
+            Quoted::Bare(inner) if key == b"key" => {
+                let keys = keys(inner, space, sink);
+                sink.field(key, keys);
+            }
+            Quoted::Bare(inner) if is_encoded(key, arguments) => {
+                sink.field(key, decode(inner, space))
+            }
             Quoted::Bare(inner) => sink.field(key, SubValue::Text(inner)),
         }
     }
@@ -129,41 +134,45 @@ fn is_encoded(key: &[u8], arguments: bool) -> bool {
 }
 
 /// Hexadecimal as text; NULs, which separate arguments, as spaces. What is none stays.
-fn decode(text: &[u8]) -> SubValue<'_> {
+fn decode<'t>(text: &'t [u8], space: &'t mut Vec<u8>) -> SubValue<'t> {
     let readable = |b: &u8| matches!(b, 0 | b'\t' | b'\n' | 0x20..=0x7e | 0x80..);
-    let Some(mut bytes) = bytes_of(text).filter(|bytes| bytes.iter().all(readable)) else {
+    if !bytes_of(text, space) || !space.iter().all(readable) {
         return SubValue::Text(text);
-    };
-    for byte in &mut bytes {
-        if *byte == 0 {
-            *byte = b' ';
-        }
     }
-    bytes.truncate(bytes.trim_ascii_end().len());
-    SubValue::Owned(bytes)
+    for byte in space.iter_mut().filter(|byte| **byte == 0) {
+        *byte = b' ';
+    }
+    SubValue::Text(space.trim_ascii_end())
 }
 
 /// The keys of a rule that has several are separated by 0x01, which makes them hexadecimal.
-fn keys(text: &[u8]) -> SubValue<'_> {
-    match bytes_of(text) {
-        Some(bytes) if bytes.contains(&1) => {
-            let keys = bytes.split(|b| *b == 1).filter(|key| !key.is_empty());
-            SubValue::List(keys.map(|key| SubValue::Owned(key.to_vec())).collect())
-        }
-        _ => decode(text),
+fn keys<'t>(text: &'t [u8], space: &'t mut Vec<u8>, sink: &mut dyn FieldSink) -> SubValue<'t> {
+    if !bytes_of(text, space) || !space.contains(&1) {
+        return decode(text, space);
     }
+    let keys = space.split(|b| *b == 1).filter(|key| !key.is_empty());
+    keys.for_each(|key| sink.item(SubValue::Text(key)));
+    SubValue::List
 }
 
-fn bytes_of(hex: &[u8]) -> Option<Vec<u8>> {
+/// Whether `hex` is hexadecimal; its bytes are then in `space`.
+fn bytes_of(hex: &[u8], space: &mut Vec<u8>) -> bool {
     if hex.len() < 4 || !hex.len().is_multiple_of(2) {
-        return None;
+        return false;
     }
     let nibble = |b: u8| match b {
         b'0'..=b'9' => Some(b - b'0'),
         b'A'..=b'F' => Some(b - b'A' + 10),
         _ => None,
     };
-    hex.chunks_exact(2).map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect()
+    space.clear();
+    hex.chunks_exact(2).all(|pair| match (nibble(pair[0]), nibble(pair[1])) {
+        (Some(high), Some(low)) => {
+            space.push(high << 4 | low);
+            true
+        }
+        _ => false,
+    })
 }
 
 #[cfg(test)]

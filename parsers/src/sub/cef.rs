@@ -3,7 +3,8 @@
 //! In the header `\|` and `\\` are escapes, in the extension `\=`, `\\`, `\n` and `\r`. Values of the
 //! extension hold spaces; a value ends before the next ` key=`.
 
-use super::{FieldSink, SubValue};
+use super::{FieldSink, Space, SubValue};
+use std::ops::Range;
 
 const HEADER: [&[u8]; 7] = [
     b"cef.version",
@@ -15,25 +16,28 @@ const HEADER: [&[u8]; 7] = [
     b"cef.severity",
 ];
 
+const LABEL: &[u8] = b"Label";
 /// The format has some twenty fields with a label.
 const LABELS_MAX: usize = 64;
 
 /// `CEF:` may stand behind other text.
-pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
+pub fn parse(input: &[u8], space: &mut Space, sink: &mut dyn FieldSink) -> bool {
     let Some(start) = memchr::memmem::find(input, b"CEF:") else { return false };
     let mut rest = &input[start + 4..];
     for (at, key) in HEADER.iter().enumerate() {
         let last = at + 1 == HEADER.len();
-        let Some(end) = unescaped(rest, b'|').or(last.then_some(rest.len())) else { return false };
-        sink.field(key, unescape(rest[..end].trim_ascii()));
+        let Some(end) = find_unescaped(rest, b'|').or(last.then_some(rest.len())) else {
+            return false;
+        };
+        sink.field(key, unescape(rest[..end].trim_ascii(), &mut space.text));
         rest = rest.get(end + 1..).unwrap_or_default();
     }
-    extension(rest, sink);
+    extension(rest, space, sink);
     true
 }
 
 /// Where `byte` stands without a backslash in front.
-fn unescaped(text: &[u8], byte: u8) -> Option<usize> {
+fn find_unescaped(text: &[u8], byte: u8) -> Option<usize> {
     let mut at = 0;
     loop {
         match text.get(at)? {
@@ -44,49 +48,59 @@ fn unescaped(text: &[u8], byte: u8) -> Option<usize> {
     }
 }
 
-fn extension(text: &[u8], sink: &mut dyn FieldSink) {
+/// Where in the extension a key and its value stand.
+#[derive(Debug, Clone)]
+pub(super) struct Pair {
+    key: Range<usize>,
+    value: Range<usize>,
+}
+
+fn extension(text: &[u8], space: &mut Space, sink: &mut dyn FieldSink) {
     let text = text.trim_ascii();
-    let mut labels: Vec<(&[u8], Vec<u8>)> = Vec::new();
-    let mut values: Vec<(&[u8], SubValue<'_>)> = Vec::new();
-    let Some(mut equals) = unescaped(text, b'=') else { return };
+    let Space { path, text: unescaped, pairs, .. } = space;
+    pairs.clear();
+    let mut labels = 0;
+    let Some(mut equals) = find_unescaped(text, b'=') else { return };
     let mut key_start = 0;
     loop {
-        let key = text[key_start..equals].trim_ascii();
+        let key = trimmed(text, key_start..equals);
         let value_start = equals + 1;
         let next = next_key(text, value_start);
-        let end = next.map_or(text.len(), |(start, _)| start);
-        let value = unescape(text[value_start..end].trim_ascii());
-        if let Some(of) = key.strip_suffix(b"Label") {
-            if labels.len() < LABELS_MAX {
-                labels.push((of, bytes_of(&value).to_vec()));
-            }
-        } else {
-            values.push((key, value.clone()));
+        let value = trimmed(text, value_start..next.map_or(text.len(), |(start, _)| start));
+        sink.field(&text[key.clone()], unescape(&text[value.clone()], unescaped));
+        let is_label = text[key.clone()].ends_with(LABEL);
+        labels += usize::from(is_label);
+        if !is_label || labels <= LABELS_MAX {
+            pairs.push(Pair { key, value });
         }
-        sink.field(key, value);
         let Some((start, at)) = next else { break };
         (key_start, equals) = (start, at);
     }
-    for (key, value) in values {
-        if let Some((_, label)) = labels.iter().find(|(of, _)| *of == key) {
-            sink.field(&[b"label.", label.as_slice()].concat(), value);
+    if labels == 0 {
+        return;
+    }
+    for pair in pairs.iter().filter(|pair| !text[pair.key.clone()].ends_with(LABEL)) {
+        let key = &text[pair.key.clone()];
+        let of = |label: &&Pair| text[label.key.clone()].strip_suffix(LABEL) == Some(key);
+        if let Some(label) = pairs.iter().find(of) {
+            path.clear();
+            path.extend_from_slice(b"label.");
+            path.extend_from_slice(unescaped_bytes(&text[label.value.clone()], unescaped));
+            sink.field(path, unescape(&text[pair.value.clone()], unescaped));
         }
     }
 }
 
-fn bytes_of<'v>(value: &'v SubValue<'_>) -> &'v [u8] {
-    match value {
-        SubValue::Text(text) => text,
-        SubValue::Owned(text) => text,
-        _ => b"",
-    }
+fn trimmed(text: &[u8], range: Range<usize>) -> Range<usize> {
+    let end = range.start + text[range.clone()].trim_ascii_end().len();
+    end - text[range.start..end].trim_ascii_start().len()..end
 }
 
 /// The next ` key=` from `from` on: where the key begins, and its equals sign.
 fn next_key(text: &[u8], from: usize) -> Option<(usize, usize)> {
     let mut at = from;
     loop {
-        let equals = at + unescaped(&text[at..], b'=')?;
+        let equals = at + find_unescaped(&text[at..], b'=')?;
         let before = &text[from..equals];
         let word = before
             .iter()
@@ -103,26 +117,34 @@ fn next_key(text: &[u8], from: usize) -> Option<(usize, usize)> {
     }
 }
 
-fn unescape(text: &[u8]) -> SubValue<'_> {
+fn unescape<'t>(text: &'t [u8], space: &'t mut Vec<u8>) -> SubValue<'t> {
+    SubValue::Text(unescaped_bytes(text, space))
+}
+
+fn unescaped_bytes<'t>(text: &'t [u8], space: &'t mut Vec<u8>) -> &'t [u8] {
     if !text.contains(&b'\\') {
-        return SubValue::Text(text);
+        return text;
     }
-    let mut out = Vec::with_capacity(text.len());
+    space.clear();
+    // Of a path that was not escaped, `\n` is the beginning of a name.
+    let path = matches!(text, [drive, b':', b'\\', name, ..]
+        if drive.is_ascii_alphabetic() && *name != b'\\');
     let mut bytes = text.iter();
     while let Some(byte) = bytes.next() {
         if *byte != b'\\' {
-            out.push(*byte);
+            space.push(*byte);
             continue;
         }
         match bytes.next() {
-            Some(b'n') => out.push(b'\n'),
-            Some(b'r') => out.push(b'\r'),
-            Some(escaped @ (b'\\' | b'|' | b'=')) => out.push(*escaped),
-            Some(other) => out.extend_from_slice(&[b'\\', *other]),
-            None => out.push(b'\\'),
+            Some(other @ (b'n' | b'r')) if path => space.extend_from_slice(&[b'\\', *other]),
+            Some(b'n') => space.push(b'\n'),
+            Some(b'r') => space.push(b'\r'),
+            Some(escaped @ (b'\\' | b'|' | b'=')) => space.push(*escaped),
+            Some(other) => space.extend_from_slice(&[b'\\', *other]),
+            None => space.push(b'\\'),
         }
     }
-    SubValue::Owned(out)
+    space
 }
 
 #[cfg(test)]
@@ -149,6 +171,23 @@ mod tests {
                 "cs1Label=Rule Name",
                 "cs1=my rule",
                 "label.Rule Name=my rule",
+            ],
+        );
+        check(
+            r"CEF:0|a|b|1|2|c|3|filePath=C:\new\x sproc=C:\new\read.exe msg=a\nb",
+            parse,
+            true,
+            &[
+                "cef.version=0",
+                "cef.device.vendor=a",
+                "cef.device.product=b",
+                "cef.device.version=1",
+                "cef.device.event_class_id=2",
+                "cef.name=c",
+                "cef.severity=3",
+                r"filePath=C:\new\x",
+                r"sproc=C:\new\read.exe",
+                "msg=a\nb",
             ],
         );
         check("CEF:0|a|b", parse, false, &[]);

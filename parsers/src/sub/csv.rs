@@ -1,6 +1,6 @@
 //! Columns separated by one byte: comma (RFC 4180), tab, space.
 
-use super::{FieldSink, SubValue};
+use super::{FieldSink, Space, SubValue};
 
 /// How the columns are written and called.
 #[derive(Debug, Clone)]
@@ -15,12 +15,17 @@ pub struct CsvOptions {
 }
 
 /// `true` if there are at least two columns. Columns beyond the named ones are passed over.
-pub fn parse(input: &[u8], options: &CsvOptions, sink: &mut dyn FieldSink) -> bool {
+pub fn parse(
+    input: &[u8],
+    options: &CsvOptions,
+    space: &mut Space,
+    sink: &mut dyn FieldSink,
+) -> bool {
     let mut rest = Some(input);
     let mut found = 0;
     for name in &options.columns {
         let Some(text) = rest else { break };
-        let (value, after) = column(text, options);
+        let (value, after) = column(text, options, &mut space.text);
         rest = after;
         found += 1;
         if !name.is_empty() && name != "_" {
@@ -30,12 +35,18 @@ pub fn parse(input: &[u8], options: &CsvOptions, sink: &mut dyn FieldSink) -> bo
     found > 1
 }
 
-fn column<'t>(text: &'t [u8], options: &CsvOptions) -> (SubValue<'t>, Option<&'t [u8]>) {
+fn column<'t: 's, 's>(
+    text: &'t [u8],
+    options: &CsvOptions,
+    space: &'s mut Vec<u8>,
+) -> (SubValue<'s>, Option<&'t [u8]>) {
     if let Some(quote) = options.quote
         && text.first() == Some(&quote)
-        && let Some((value, length)) = quoted(&text[1..], quote)
+        && let Some((inner, doubled)) = quoted(&text[1..], quote)
     {
-        return (value, after(&text[1 + length..], options));
+        let length = inner.len() + 1;
+        let value = if doubled { halved(inner, quote, space) } else { inner };
+        return (SubValue::Text(value), after(&text[1 + length..], options));
     }
     match memchr::memchr(options.separator, text) {
         Some(end) => (SubValue::Text(&text[..end]), after(&text[end..], options)),
@@ -53,36 +64,31 @@ fn after<'t>(text: &'t [u8], options: &CsvOptions) -> Option<&'t [u8]> {
     Some(rest)
 }
 
-/// Up to the closing quote; the length includes it.
-fn quoted(text: &[u8], quote: u8) -> Option<(SubValue<'_>, usize)> {
+/// What stands in front of the closing quote, and whether there are doubled ones in it.
+fn quoted(text: &[u8], quote: u8) -> Option<(&[u8], bool)> {
     let mut at = 0;
     let mut doubled = false;
     loop {
         at += memchr::memchr(quote, &text[at..])?;
         if text.get(at + 1) != Some(&quote) {
-            break;
+            return Some((&text[..at], doubled));
         }
         doubled = true;
         at += 2;
     }
-    let inner = &text[..at];
-    if !doubled {
-        return Some((SubValue::Text(inner), at + 1));
+}
+
+/// The text with one quote for two.
+fn halved<'s>(text: &[u8], quote: u8, space: &'s mut Vec<u8>) -> &'s [u8] {
+    space.clear();
+    let mut second = false;
+    for byte in text {
+        second = *byte == quote && !second;
+        if *byte != quote || second {
+            space.push(*byte);
+        }
     }
-    let mut out = Vec::with_capacity(inner.len());
-    let mut skip = false;
-    for byte in inner {
-        skip = *byte == quote && !skip && {
-            out.push(*byte);
-            true
-        } || {
-            if *byte != quote {
-                out.push(*byte);
-            }
-            false
-        };
-    }
-    Some((SubValue::Owned(out), at + 1))
+    space
 }
 
 #[cfg(test)]
@@ -101,13 +107,13 @@ mod tests {
         };
         check(
             r#"1,x,"two, ""2""",,end"#,
-            |i, s| parse(i, &comma, s),
+            |i, p, s| parse(i, &comma, p, s),
             true,
             &["a=1", "b=two, \"2\"", "c="],
         );
-        check("only", |i, s| parse(i, &comma, s), false, &[]);
+        check("only", |i, p, s| parse(i, &comma, p, s), false, &[]);
         let space =
             CsvOptions { separator: b' ', quote: None, columns: columns("a,b"), collapse: true };
-        check("1   2", |i, s| parse(i, &space, s), true, &["a=1", "b=2"]);
+        check("1   2", |i, p, s| parse(i, &space, p, s), true, &["a=1", "b=2"]);
     }
 }

@@ -1,7 +1,8 @@
 //! JSON objects (RFC 8259), flattened: the keys of nested objects are joined by dots. A list of
 //! plain values is a list, one with objects is a list of their JSON texts.
 
-use super::{FieldSink, SubValue};
+use super::{FieldSink, Space, SubValue};
+use crate::swar;
 
 const DEPTH_MAX: usize = 32;
 const ITEMS_MAX: usize = 256;
@@ -9,8 +10,10 @@ const ITEMS_MAX: usize = 256;
 const PATH_BYTES_MAX: usize = 512;
 
 /// `input` has to be one object, with nothing but white space around it.
-pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
-    let mut reader = Reader { text: input, at: 0, path: Vec::new() };
+pub fn parse(input: &[u8], space: &mut Space, sink: &mut dyn FieldSink) -> bool {
+    let Space { path, text: unescaped, .. } = space;
+    path.clear();
+    let mut reader = Reader { text: input, at: 0, path, root: 0, unescaped };
     reader.space();
     if reader.peek() != Some(b'{') || reader.object(0, sink).is_none() {
         return false;
@@ -19,23 +22,38 @@ pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
     reader.at == input.len()
 }
 
-struct Reader<'t> {
+struct Reader<'t, 's> {
     text: &'t [u8],
     at: usize,
-    path: Vec<u8>,
+    path: &'s mut Vec<u8>,
+    /// Where in `path` that of the innermost object begins that does not continue an outer one's.
+    root: usize,
+    /// The last text that had escapes.
+    unescaped: &'s mut Vec<u8>,
 }
 
-impl<'t> Reader<'t> {
+/// A value; an unescaped text stands in [`Reader::unescaped`].
+enum Found<'t> {
+    Value(SubValue<'t>),
+    Unescaped,
+    /// Its items have been told.
+    List,
+}
+
+impl<'t> Reader<'t, '_> {
+    #[inline]
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
 
+    #[inline]
     fn space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
         }
     }
 
+    #[inline]
     fn expect(&mut self, byte: u8) -> Option<()> {
         self.space();
         (self.peek()? == byte).then(|| self.at += 1)
@@ -51,18 +69,13 @@ impl<'t> Reader<'t> {
             self.at += 1;
             return Some(());
         }
+        let parent = self.path.len();
         loop {
-            self.space();
-            let parent = self.path.len();
-            if parent > 0 {
+            if parent > self.root {
                 self.path.push(b'.');
             }
-            match self.string()? {
-                SubValue::Text(key) => self.path.extend_from_slice(key),
-                SubValue::Owned(key) => self.path.extend_from_slice(&key),
-                _ => return None,
-            }
-            if self.path.len() > PATH_BYTES_MAX {
+            self.key()?;
+            if self.path.len() - self.root > PATH_BYTES_MAX {
                 return None;
             }
             self.expect(b':')?;
@@ -70,8 +83,8 @@ impl<'t> Reader<'t> {
             if self.peek()? == b'{' {
                 self.object(depth + 1, sink)?;
             } else {
-                let value = self.value(depth + 1)?;
-                sink.field(&self.path, value);
+                let found = self.value(depth + 1, sink)?;
+                sink.field(&self.path[self.root..], found.of(self.unescaped));
             }
             self.path.truncate(parent);
             self.space();
@@ -86,10 +99,29 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn value(&mut self, depth: usize) -> Option<SubValue<'t>> {
+    /// Appends a key to the path.
+    fn key(&mut self) -> Option<()> {
+        self.expect(b'"')?;
+        let (text, closed) = self.plain()?;
+        self.path.extend_from_slice(text);
+        if closed {
+            return Some(());
+        }
+        self.unescaped.clear();
+        self.escaped()?;
+        self.path.extend_from_slice(self.unescaped);
+        Some(())
+    }
+
+    fn value(&mut self, depth: usize, sink: &mut dyn FieldSink) -> Option<Found<'t>> {
         match self.peek()? {
             b'"' => self.string(),
-            b'[' => self.list(depth),
+            b'[' => {
+                let wanted = sink.wants(&self.path[self.root..]);
+                let sink: &mut dyn FieldSink = if wanted { sink } else { &mut Nowhere };
+                self.list(depth, sink)?;
+                Some(Found::List)
+            }
             b't' => self.word(b"true", SubValue::Boolean(true)),
             b'f' => self.word(b"false", SubValue::Boolean(false)),
             b'n' => self.word(b"null", SubValue::Null),
@@ -97,69 +129,98 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn word(&mut self, word: &[u8], value: SubValue<'t>) -> Option<SubValue<'t>> {
+    fn word(&mut self, word: &[u8], value: SubValue<'t>) -> Option<Found<'t>> {
         self.text[self.at..].starts_with(word).then(|| {
             self.at += word.len();
-            value
+            Found::Value(value)
         })
     }
 
-    fn number(&mut self) -> Option<SubValue<'t>> {
+    fn number(&mut self) -> Option<Found<'t>> {
+        const DIGITS: usize = 18;
         let start = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')) {
+        let mut number = 0;
+        while let Some(digit @ b'0'..=b'9') = self.peek()
+            && self.at - start < DIGITS
+        {
+            number = number * 10 + i64::from(digit - b'0');
+            self.at += 1;
+        }
+        let more = |byte: u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+        if self.at > start && !self.peek().is_some_and(more) {
+            return Some(Found::Value(SubValue::Integer(number)));
+        }
+        while self.peek().is_some_and(more) {
             self.at += 1;
         }
         let text = std::str::from_utf8(&self.text[start..self.at]).ok()?;
         if let Ok(number) = text.parse() {
-            return Some(SubValue::Integer(number));
+            return Some(Found::Value(SubValue::Integer(number)));
         }
         let number: f64 = text.parse().ok()?;
         let whole = !text.contains(['.', 'e', 'E']);
         // What a number cannot hold stays as it was written.
-        Some(if whole || !number.is_finite() {
+        Some(Found::Value(if whole || !number.is_finite() {
             SubValue::Text(&self.text[start..self.at])
         } else {
             SubValue::Float(number)
-        })
+        }))
     }
 
-    fn string(&mut self) -> Option<SubValue<'t>> {
-        self.expect(b'"')?;
+    /// What stands up to the next quote or backslash, and whether it is a quote, which is passed over.
+    #[inline]
+    fn plain(&mut self) -> Option<(&'t [u8], bool)> {
         let start = self.at;
-        let length = memchr::memchr2(b'"', b'\\', &self.text[start..])?;
-        self.at += length;
-        if self.text[self.at] == b'"' {
-            self.at += 1;
-            return Some(SubValue::Text(&self.text[start..start + length]));
+        let end = loop {
+            let Some(block) = swar::block(self.text, self.at) else {
+                let rest = &self.text[self.at..];
+                break self.at + rest.iter().position(|b| matches!(b, b'"' | b'\\'))?;
+            };
+            let found = swar::equal(block, b'"') | swar::equal(block, b'\\');
+            if found != 0 {
+                break self.at + swar::place(found);
+            }
+            self.at += swar::BYTES;
+        };
+        let closed = self.text[end] == b'"';
+        self.at = end + usize::from(closed);
+        Some((&self.text[start..end], closed))
+    }
+
+    fn string(&mut self) -> Option<Found<'t>> {
+        self.expect(b'"')?;
+        let (text, closed) = self.plain()?;
+        if closed {
+            return Some(Found::Value(SubValue::Text(text)));
         }
-        let mut out = self.text[start..self.at].to_vec();
+        self.unescaped.clear();
+        self.unescaped.extend_from_slice(text);
+        self.escaped()?;
+        Some(Found::Unescaped)
+    }
+
+    /// Appends the text from a backslash to the closing quote to the unescaped one.
+    fn escaped(&mut self) -> Option<()> {
         loop {
-            match self.peek()? {
-                b'"' => {
-                    self.at += 1;
-                    return Some(SubValue::Owned(out));
-                }
-                b'\\' => {
-                    self.at += 1;
-                    self.escape(&mut out)?;
-                }
-                other => {
-                    out.push(other);
-                    self.at += 1;
-                }
+            self.at += 1;
+            self.escape()?;
+            let (text, closed) = self.plain()?;
+            self.unescaped.extend_from_slice(text);
+            if closed {
+                return Some(());
             }
         }
     }
 
-    fn escape(&mut self, out: &mut Vec<u8>) -> Option<()> {
+    fn escape(&mut self) -> Option<()> {
         let byte = self.peek()?;
         self.at += 1;
         match byte {
-            b'n' => out.push(b'\n'),
-            b't' => out.push(b'\t'),
-            b'r' => out.push(b'\r'),
-            b'b' => out.push(8),
-            b'f' => out.push(12),
+            b'n' => self.unescaped.push(b'\n'),
+            b't' => self.unescaped.push(b'\t'),
+            b'r' => self.unescaped.push(b'\r'),
+            b'b' => self.unescaped.push(8),
+            b'f' => self.unescaped.push(12),
             b'u' => {
                 let mut code = self.hex4()?;
                 if (0xd800..0xdc00).contains(&code) && self.text[self.at..].starts_with(b"\\u") {
@@ -170,10 +231,10 @@ impl<'t> Reader<'t> {
                         + low.checked_sub(0xdc00).filter(|n| *n < 0x400)?;
                 }
                 let c = char::from_u32(code).unwrap_or('\u{fffd}');
-                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                self.unescaped.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
             }
             // `\"`, `\\`, `\/`; others are no JSON but are found, and kept.
-            other => out.push(other),
+            other => self.unescaped.push(other),
         }
         Some(())
     }
@@ -184,46 +245,60 @@ impl<'t> Reader<'t> {
         digits.iter().try_fold(0, |code, b| Some(code << 4 | (*b as char).to_digit(16)?))
     }
 
-    fn list(&mut self, depth: usize) -> Option<SubValue<'t>> {
+    fn list(&mut self, depth: usize, sink: &mut dyn FieldSink) -> Option<()> {
         if depth >= DEPTH_MAX {
             return None;
         }
         self.expect(b'[')?;
-        let mut items = Vec::new();
         self.space();
         if self.peek()? == b']' {
             self.at += 1;
-            return Some(SubValue::List(items));
+            return Some(());
         }
-        loop {
+        for number in 0.. {
             self.space();
             let start = self.at;
-            let item = match self.peek()? {
+            let found = match self.peek()? {
                 b'{' => {
-                    let path = std::mem::take(&mut self.path);
-                    let fine = self.object(depth + 1, &mut Nowhere);
-                    self.path = path;
-                    fine?;
-                    SubValue::Text(&self.text[start..self.at])
+                    let outer = std::mem::replace(&mut self.root, self.path.len());
+                    let inner = self.root;
+                    self.object(depth + 1, &mut Nowhere)?;
+                    self.path.truncate(inner);
+                    self.root = outer;
+                    Found::Value(SubValue::Text(&self.text[start..self.at]))
                 }
                 b'[' => {
-                    self.list(depth + 1)?;
-                    SubValue::Text(&self.text[start..self.at])
+                    self.list(depth + 1, &mut Nowhere)?;
+                    Found::Value(SubValue::Text(&self.text[start..self.at]))
                 }
-                _ => self.value(depth + 1)?,
+                _ => self.value(depth + 1, sink)?,
             };
-            if items.len() < ITEMS_MAX {
-                items.push(item);
+            if number < ITEMS_MAX {
+                sink.item(found.of(self.unescaped));
             }
             self.space();
             match self.peek()? {
                 b',' => self.at += 1,
                 b']' => {
                     self.at += 1;
-                    return Some(SubValue::List(items));
+                    return Some(());
                 }
                 _ => return None,
             }
+        }
+        None
+    }
+}
+
+impl<'t> Found<'t> {
+    fn of<'v>(self, unescaped: &'v [u8]) -> SubValue<'v>
+    where
+        't: 'v,
+    {
+        match self {
+            Self::Value(value) => value,
+            Self::Unescaped => SubValue::Text(unescaped),
+            Self::List => SubValue::List,
         }
     }
 }
@@ -233,12 +308,18 @@ struct Nowhere;
 
 impl FieldSink for Nowhere {
     fn field(&mut self, _: &[u8], _: SubValue<'_>) {}
+
+    fn wants(&self, _: &[u8]) -> bool {
+        false
+    }
+
+    fn item(&mut self, _: SubValue<'_>) {}
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::check;
-    use super::parse;
+    use super::{Nowhere, Space, parse};
 
     #[test]
     fn objects_are_flattened() {
@@ -248,6 +329,12 @@ mod tests {
             true,
             &["a=#1", "b.c=x\ny", "b.d=[#1,z]", "e=null", "f=?true", "g=#1.5", "h=[{\"i\":2}]"],
         );
+        check(
+            r#"{"a\"b":{"c":[{"d":{"e":[1]}},[2,"x"],"\u0041\n",null]},"f":[],"a long key":"a long value"}"#,
+            parse,
+            true,
+            &["a\"b.c=[{\"d\":{\"e\":[1]}},[2,\"x\"],A\n,null]", "f=[]", "a long key=a long value"],
+        );
         check(r#"{"k":"\u00e9\ud83d\ude00"}"#, parse, true, &["k=é😀"]);
         check(
             r#"{"a":18446744073709551615,"b":1e999,"c":-1}"#,
@@ -256,10 +343,11 @@ mod tests {
             &["a=18446744073709551615", "b=1e999", "c=#-1"],
         );
         let long = format!("{{\"{}\":1}}", "k".repeat(600));
-        assert!(!parse(long.as_bytes(), &mut super::Nowhere));
+        let mut space = Space::default();
+        assert!(!parse(long.as_bytes(), &mut space, &mut Nowhere));
         for broken in ["", "{", "[1]", "{\"a\":}", "{\"a\":1}x", "{a:1}", "{\"a\":tru}"] {
             check(broken, parse, false, &[]);
         }
-        assert!(!parse("{\"a\":".repeat(100).as_bytes(), &mut super::Nowhere));
+        assert!(!parse("{\"a\":".repeat(100).as_bytes(), &mut space, &mut Nowhere));
     }
 }

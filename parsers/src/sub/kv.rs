@@ -1,6 +1,6 @@
 //! `key=value` pairs, as FortiGate, netfilter, logfmt and many others write them.
 
-use super::{FieldSink, SubValue};
+use super::{FieldSink, Space, SubValue};
 
 /// How pairs are written.
 #[derive(Debug, Clone)]
@@ -28,7 +28,12 @@ impl Default for KvOptions {
 const KEY_BYTES_MAX: usize = 128;
 
 /// `true` if there is at least one pair. Words without a separator between pairs are passed over.
-pub fn parse(input: &[u8], options: &KvOptions, sink: &mut dyn FieldSink) -> bool {
+pub fn parse(
+    input: &[u8],
+    options: &KvOptions,
+    space: &mut Space,
+    sink: &mut dyn FieldSink,
+) -> bool {
     let separates = |b: u8| options.pair_separators.contains(&b);
     let mut any = false;
     let mut at = 0;
@@ -42,7 +47,7 @@ pub fn parse(input: &[u8], options: &KvOptions, sink: &mut dyn FieldSink) -> boo
             continue;
         };
         let key = trim(&input[at..key_end], &options.trim);
-        let (value, next) = value(input, key_end + 1, options);
+        let (value, next) = value(input, key_end + 1, options, &mut space.text);
         if !key.is_empty() {
             sink.field(key, value);
             any = true;
@@ -61,12 +66,17 @@ fn key_end(input: &[u8], at: usize, options: &KvOptions) -> Option<usize> {
     (window[stop] == options.key_value_separator && stop > 0).then_some(at + stop)
 }
 
-fn value<'t>(input: &'t [u8], start: usize, options: &KvOptions) -> (SubValue<'t>, usize) {
+fn value<'t>(
+    input: &'t [u8],
+    start: usize,
+    options: &KvOptions,
+    space: &'t mut Vec<u8>,
+) -> (SubValue<'t>, usize) {
     let rest = &input[start..];
     if let Some(quote @ (b'"' | b'\'')) = rest.first().copied()
         && let Some((value, length)) = quoted(rest, quote)
     {
-        return (value, start + length);
+        return (value.unescaped(quote, space), start + length);
     }
     let end = if options.spaces_in_values {
         spaced_end(input, start, options)
@@ -77,8 +87,13 @@ fn value<'t>(input: &'t [u8], start: usize, options: &KvOptions) -> (SubValue<'t
     (SubValue::Text(trim(&input[start..end], &options.trim)), end)
 }
 
-/// The value between quotes, in which a backslash escapes.
-fn quoted(text: &[u8], quote: u8) -> Option<(SubValue<'_>, usize)> {
+/// What stands between quotes, in which a backslash escapes.
+struct Quoted<'t> {
+    inner: &'t [u8],
+    escaped: bool,
+}
+
+fn quoted(text: &[u8], quote: u8) -> Option<(Quoted<'_>, usize)> {
     let mut at = 1;
     let mut escaped = false;
     loop {
@@ -91,23 +106,28 @@ fn quoted(text: &[u8], quote: u8) -> Option<(SubValue<'_>, usize)> {
             _ => at += 1,
         }
     }
-    let inner = &text[1..at];
-    if !escaped {
-        return Some((SubValue::Text(inner), at + 1));
-    }
-    let mut out = Vec::with_capacity(inner.len());
-    let mut bytes = inner.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' => match bytes.next() {
-                Some(next) if *next == quote || *next == b'\\' => out.push(*next),
-                Some(next) => out.extend_from_slice(&[b'\\', *next]),
-                None => out.push(b'\\'),
-            },
-            other => out.push(*other),
+    Some((Quoted { inner: &text[1..at], escaped }, at + 1))
+}
+
+impl<'t> Quoted<'t> {
+    fn unescaped(&self, quote: u8, space: &'t mut Vec<u8>) -> SubValue<'t> {
+        if !self.escaped {
+            return SubValue::Text(self.inner);
         }
+        space.clear();
+        let mut bytes = self.inner.iter();
+        while let Some(byte) = bytes.next() {
+            match byte {
+                b'\\' => match bytes.next() {
+                    Some(next) if *next == quote || *next == b'\\' => space.push(*next),
+                    Some(next) => space.extend_from_slice(&[b'\\', *next]),
+                    None => space.push(b'\\'),
+                },
+                other => space.push(*other),
+            }
+        }
+        SubValue::Text(space)
     }
-    Some((SubValue::Owned(out), at + 1))
 }
 
 /// The end of a value that may hold separators: before the last word in front of the next `=`.
@@ -158,14 +178,14 @@ mod tests {
         let plain = KvOptions::default();
         check(
             r#"IN=eth0 OUT= a="x \"y\" z" junk b='q' c=1=2"#,
-            |i, s| parse(i, &plain, s),
+            |i, p, s| parse(i, &plain, p, s),
             true,
             &["IN=eth0", "OUT=", "a=x \"y\" z", "b=q", "c=1=2"],
         );
         let spaced = KvOptions { spaces_in_values: true, ..KvOptions::default() };
         check(
             "act=blocked msg=a b = c src=1.2.3.4 last=x y ",
-            |i, s| parse(i, &spaced, s),
+            |i, p, s| parse(i, &spaced, p, s),
             true,
             &["act=blocked", "msg=a b = c", "src=1.2.3.4", "last=x y"],
         );
@@ -175,8 +195,13 @@ mod tests {
             trim: b"<>".to_vec(),
             ..plain.clone()
         };
-        check("to:<a@b>, relay:none", |i, s| parse(i, &comma, s), true, &["to=a@b", "relay=none"]);
-        check("no pairs here", |i, s| parse(i, &plain, s), false, &[]);
-        check("a=\"open", |i, s| parse(i, &plain, s), true, &["a=\"open"]);
+        check(
+            "to:<a@b>, relay:none",
+            |i, p, s| parse(i, &comma, p, s),
+            true,
+            &["to=a@b", "relay=none"],
+        );
+        check("no pairs here", |i, p, s| parse(i, &plain, p, s), false, &[]);
+        check("a=\"open", |i, p, s| parse(i, &plain, p, s), true, &["a=\"open"]);
     }
 }

@@ -60,22 +60,22 @@ mod tests {
         };
         check(
             "LEEF:1.0|V|P|1|E|src=1.1.1.1\tmsg=a b",
-            parse,
+            |i, _, s| parse(i, s),
             true,
             &with("leef.version=1.0", &["src=1.1.1.1", "msg=a b"]),
         );
         check(
             "LEEF:2.0|V|P|1|E|^|src=1.1.1.1^x=y",
-            parse,
+            |i, _, s| parse(i, s),
             true,
             &with("leef.version=2.0", &["src=1.1.1.1", "x=y"]),
         );
         check(
             "LEEF:2.0|V|P|1|E|x09|src=a\tx=y",
-            parse,
+            |i, _, s| parse(i, s),
             true,
             &with("leef.version=2.0", &["src=a", "x=y"]),
         );
-        check("LEEF:1.0|V", parse, false, &[]);
+        check("LEEF:1.0|V", |i, _, s| parse(i, s), false, &[]);
     }
 }

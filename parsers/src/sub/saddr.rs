@@ -3,7 +3,9 @@
 //! The fields are called as in the enriched format: `saddr_fam`, `laddr`, `lport`, `path`.
 
 use super::{FieldSink, SubValue};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::fmt::Display;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The family's number has the byte order of the machine; all in use are below 256.
 const LOCAL: u16 = 1;
@@ -11,7 +13,7 @@ const INET: u16 = 2;
 const INET6: u16 = 10;
 
 /// Hands over what is in `hex`; nothing if it is no address of a known family.
-pub(super) fn decode(hex: &[u8], sink: &mut dyn FieldSink) {
+pub(super) fn decode(hex: &[u8], space: &mut Vec<u8>, sink: &mut dyn FieldSink) {
     /// `struct sockaddr_storage` has 128 bytes.
     const BYTES_MAX: usize = 128;
     if hex.len() > 2 * BYTES_MAX || !hex.len().is_multiple_of(2) {
@@ -36,28 +38,43 @@ pub(super) fn decode(hex: &[u8], sink: &mut dyn FieldSink) {
             let end = memchr::memchr(0, name).unwrap_or(name.len());
             sink.field(b"saddr_fam", SubValue::Text(b"local"));
             if end > 0 {
-                sink.field(b"path", SubValue::Owned([mark, &name[..end]].concat()));
+                space.clear();
+                space.extend_from_slice(mark);
+                space.extend_from_slice(&name[..end]);
+                sink.field(b"path", SubValue::Text(space));
             }
         }
         INET => {
             let Some((port, rest)) = rest.split_first_chunk::<2>() else { return };
             let Some(ip) = rest.first_chunk::<4>() else { return };
-            internet(b"inet", &Ipv4Addr::from(*ip).to_string(), *port, sink);
+            internet("inet", Ipv4Addr::from(*ip).into(), *port, space, sink);
         }
         INET6 => {
             // The flow's label stands between port and address.
             let Some((port, rest)) = rest.split_first_chunk::<2>() else { return };
             let Some(ip) = rest.get(4..).and_then(|rest| rest.first_chunk::<16>()) else { return };
-            internet(b"inet6", &Ipv6Addr::from(*ip).to_string(), *port, sink);
+            internet("inet6", Ipv6Addr::from(*ip).into(), *port, space, sink);
         }
         _ => {}
     }
 }
 
-fn internet(family: &'static [u8], ip: &str, port: [u8; 2], sink: &mut dyn FieldSink) {
-    sink.field(b"saddr_fam", SubValue::Text(family));
-    sink.field(b"laddr", SubValue::Owned(ip.as_bytes().to_vec()));
-    sink.field(b"lport", SubValue::Owned(u16::from_be_bytes(port).to_string().into_bytes()));
+fn internet(
+    family: &'static str,
+    ip: IpAddr,
+    port: [u8; 2],
+    space: &mut Vec<u8>,
+    sink: &mut dyn FieldSink,
+) {
+    let mut field = |key: &[u8], value: &dyn Display| {
+        space.clear();
+        // Writing to a vector cannot fail.
+        let _ = write!(space, "{value}");
+        sink.field(key, SubValue::Text(space));
+    };
+    field(b"saddr_fam", &family);
+    field(b"laddr", &ip);
+    field(b"lport", &u16::from_be_bytes(port));
 }
 
 #[cfg(test)]
@@ -85,9 +102,9 @@ mod tests {
             ("", &[]),
         ] {
             let mut collected = Collected::default();
-            decode(hex.as_bytes(), &mut collected);
-            assert_eq!(collected.0, expected, "{hex}");
+            decode(hex.as_bytes(), &mut Vec::new(), &mut collected);
+            assert_eq!(collected.fields, expected, "{hex}");
         }
-        decode("0100".repeat(500).as_bytes(), &mut Collected::default());
+        decode("0100".repeat(500).as_bytes(), &mut Vec::new(), &mut Collected::default());
     }
 }

@@ -1,16 +1,20 @@
 //! XML events, flattened: elements are joined by dots, attributes follow their element, and
 //! `<Data Name="X">v</Data>` of Windows events is `EventData.X=v`. The outermost element is left out.
 
-use super::{FieldSink, SubValue};
+use super::{FieldSink, Space, SubValue};
 
 const DEPTH_MAX: usize = 32;
 /// Longer names are none; each field carries all of its path, so names have to be short.
 const NAME_BYTES_MAX: usize = 128;
 
 /// `input` begins with `<` and is well-formed enough to be followed to its end.
-pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
-    let mut rest = input.trim_ascii();
-    let mut path = Path::default();
+pub fn parse(input: &[u8], space: &mut Space, sink: &mut dyn FieldSink) -> bool {
+    let input = input.trim_ascii();
+    let mut rest = input;
+    let Space { path: key, text: unescaped, open: elements, .. } = space;
+    key.clear();
+    elements.clear();
+    let mut path = Path { open: elements, key };
     let mut opened = false;
     while let Some(start) = memchr::memchr(b'<', rest) {
         let text = rest[..start].trim_ascii();
@@ -30,20 +34,22 @@ pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
         }
         let Some(end) = tag_end(rest) else { return false };
         let tag = &rest[1..end];
+        let start = input.len() - rest.len() + 1;
         rest = &rest[end + 1..];
         if let Some(name) = tag.strip_prefix(b"/") {
-            if path.open.last().is_none_or(|open| open.name != name.trim_ascii()) {
+            let named = |open: &Open| &input[open.start..open.end] == name.trim_ascii();
+            if !path.open.last().is_some_and(named) {
                 return false;
             }
             if !text.is_empty() {
-                path.emit(unescape(text), sink);
+                path.emit(unescape(text, unescaped), sink);
             }
             path.close();
             continue;
         }
         let empty = tag.last() == Some(&b'/');
         let tag = tag.strip_suffix(b"/").unwrap_or(tag);
-        if path.open.len() >= DEPTH_MAX || !open(tag, &mut path, sink) {
+        if path.open.len() >= DEPTH_MAX || !open((tag, start), &mut path, unescaped, sink) {
             return false;
         }
         opened = true;
@@ -55,22 +61,23 @@ pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
 }
 
 /// The elements that are open, and their names joined to a key, without the outermost.
-#[derive(Default)]
-struct Path<'t> {
-    open: Vec<Open<'t>>,
-    key: Vec<u8>,
+struct Path<'s> {
+    open: &'s mut Vec<Open>,
+    key: &'s mut Vec<u8>,
 }
 
-struct Open<'t> {
-    name: &'t [u8],
-    /// The length of the key in front of it.
+/// An open element: where its name stands in the input, and the length of the key in front of it.
+#[derive(Debug)]
+pub(super) struct Open {
+    start: usize,
+    end: usize,
     before: usize,
 }
 
-impl<'t> Path<'t> {
-    fn open(&mut self, name: &'t [u8]) {
+impl Path<'_> {
+    fn open(&mut self, name: &[u8], start: usize) {
         let outermost = self.open.is_empty();
-        self.open.push(Open { name, before: self.key.len() });
+        self.open.push(Open { start, end: start + name.len(), before: self.key.len() });
         if !outermost {
             self.join(name);
         }
@@ -98,7 +105,7 @@ impl<'t> Path<'t> {
     }
 
     fn emit(&self, value: SubValue<'_>, sink: &mut dyn FieldSink) {
-        sink.field(if self.key.is_empty() { b"text" } else { &self.key }, value);
+        sink.field(if self.key.is_empty() { b"text" } else { self.key }, value);
     }
 
     fn emit_attribute(&mut self, name: &[u8], value: SubValue<'_>, sink: &mut dyn FieldSink) {
@@ -138,15 +145,20 @@ fn tag_end(text: &[u8]) -> Option<usize> {
     None
 }
 
-/// Opens an element: its name goes onto the path, its attributes to the sink.
-fn open<'t>(tag: &'t [u8], path: &mut Path<'t>, sink: &mut dyn FieldSink) -> bool {
+/// Opens the element whose tag starts there in the input: its name goes onto the path, its attributes to the sink.
+fn open(
+    (tag, start): (&[u8], usize),
+    path: &mut Path<'_>,
+    unescaped: &mut Vec<u8>,
+    sink: &mut dyn FieldSink,
+) -> bool {
     let end = tag.iter().position(u8::is_ascii_whitespace).unwrap_or(tag.len());
     let name = &tag[..end];
     let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':');
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.iter().all(plain) {
         return false;
     }
-    path.open(name);
+    path.open(name, start);
     let mut rest = tag[end..].trim_ascii();
     while let Some(equals) = memchr::memchr(b'=', rest) {
         let key = rest[..equals].trim_ascii();
@@ -158,7 +170,7 @@ fn open<'t>(tag: &'t [u8], path: &mut Path<'t>, sink: &mut dyn FieldSink) -> boo
             // The name of a datum stands for its element.
             path.rename(value);
         } else if !key.starts_with(b"xmlns") {
-            path.emit_attribute(key, unescape(value), sink);
+            path.emit_attribute(key, unescape(value, unescaped), sink);
         }
         rest = inner[close + 1..].trim_ascii_start();
     }
@@ -166,25 +178,25 @@ fn open<'t>(tag: &'t [u8], path: &mut Path<'t>, sink: &mut dyn FieldSink) -> boo
 }
 
 /// Replaces the five named entities and numbered characters; what is none of them stays.
-fn unescape(text: &[u8]) -> SubValue<'_> {
+fn unescape<'t>(text: &'t [u8], space: &'t mut Vec<u8>) -> SubValue<'t> {
     if !text.contains(&b'&') {
         return SubValue::Text(text);
     }
-    let mut out = Vec::with_capacity(text.len());
+    space.clear();
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
         match entity(rest) {
             Some((character, length)) => {
-                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                space.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
                 rest = &rest[length..];
             }
             None => {
-                out.push(*first);
+                space.push(*first);
                 rest = after;
             }
         }
     }
-    SubValue::Owned(out)
+    SubValue::Text(space)
 }
 
 /// The character that `&…;` at the start of `text` stands for, and the length of that.

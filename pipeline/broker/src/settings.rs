@@ -1,6 +1,6 @@
 //! The settings of a topic, under Kafka's names.
 //!
-//! Five can be chosen. Some more are accepted at the one value that a single node has anyway, so that
+//! Six can be chosen. Some more are accepted at the one value that a single node has anyway, so that
 //! tools which always state them work; whatever else is asked for is refused rather than ignored.
 //! `cleanup.policy=compact` is accepted, but keeps every record until retention: compaction is an
 //! optimisation that readers must not rely on.
@@ -18,15 +18,18 @@ pub(crate) enum Setting {
     RetentionBytes,
     RetentionMs,
     SegmentBytes,
+    TimestampType,
 }
 
 /// Settings that cannot be changed, with their values.
-pub(crate) const FIXED: [(&str, &str); 4] = [
+pub(crate) const FIXED: [(&str, &str); 3] = [
     ("compression.type", "producer"),
-    ("message.timestamp.type", "CreateTime"),
     ("min.insync.replicas", "1"),
     ("unclean.leader.election.enable", "false"),
 ];
+
+const CREATE_TIME: &str = "CreateTime";
+const LOG_APPEND_TIME: &str = "LogAppendTime";
 
 /// Least segment size: below, a partition would be all files.
 const SEGMENT_BYTES_MIN: i64 = 4 << 10;
@@ -43,12 +46,13 @@ pub(crate) enum SettingFault {
 }
 
 impl Setting {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::CleanupPolicy,
         Self::MessageBytesMax,
         Self::RetentionBytes,
         Self::RetentionMs,
         Self::SegmentBytes,
+        Self::TimestampType,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -58,16 +62,19 @@ impl Setting {
             Self::RetentionBytes => "retention.bytes",
             Self::RetentionMs => "retention.ms",
             Self::SegmentBytes => "segment.bytes",
+            Self::TimestampType => "message.timestamp.type",
         }
     }
 
     /// The number that stands for the type in `DescribeConfigs`.
     pub(crate) fn kafka_type(self) -> i8 {
+        const STRING: i8 = 2;
         const INT: i8 = 3;
         const LONG: i8 = 5;
         const LIST: i8 = 7;
         match self {
             Self::CleanupPolicy => LIST,
+            Self::TimestampType => STRING,
             Self::MessageBytesMax | Self::SegmentBytes => INT,
             Self::RetentionBytes | Self::RetentionMs => LONG,
         }
@@ -80,6 +87,7 @@ impl Setting {
             Self::RetentionBytes => "a number of bytes, or -1 for no limit",
             Self::RetentionMs => "a number of milliseconds, or -1 for no limit",
             Self::SegmentBytes => "a number of bytes from 4096 to 2147483647",
+            Self::TimestampType => "`CreateTime` or `LogAppendTime`",
         }
     }
 
@@ -94,6 +102,7 @@ impl Setting {
             Self::MessageBytesMax => within(1024..=100 << 20),
             Self::RetentionBytes | Self::RetentionMs => within(-1..=i64::MAX),
             Self::SegmentBytes => within(SEGMENT_BYTES_MIN..=i64::from(i32::MAX)),
+            Self::TimestampType => matches!(value, CREATE_TIME | LOG_APPEND_TIME),
         }
     }
 
@@ -110,6 +119,7 @@ impl Setting {
             Self::RetentionBytes => or_unlimited(config.retention_bytes.map(u128::from)),
             Self::RetentionMs => or_unlimited(config.retention.map(|time| time.as_millis())),
             Self::SegmentBytes => config.segment_bytes.to_string(),
+            Self::TimestampType => CREATE_TIME.into(),
         }
     }
 }
@@ -164,6 +174,7 @@ impl TopicSettings {
                 Some(_) => milliseconds(self.number(Setting::RetentionMs)),
                 None => config.retention,
             },
+            stamps: self.own(Setting::TimestampType) == Some(LOG_APPEND_TIME),
         }
     }
 
@@ -193,6 +204,7 @@ mod tests {
         check("retention.bytes", "0", None);
         check("cleanup.policy", "compact,delete", None);
         check("min.insync.replicas", "1", None);
+        check("message.timestamp.type", "LogAppendTime", None);
         check(
             "min.insync.replicas",
             "2",

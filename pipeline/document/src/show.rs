@@ -17,7 +17,7 @@ pub enum Shown {
 #[must_use]
 pub fn show(document: &Document, reference: &'static Section, shown: Shown) -> String {
     let mut writer = Writer { document, shown, out: String::new() };
-    writer.section(&document.root, &[reference], 0, false);
+    writer.section(&document.root, &[reference], 0, &[]);
     writer.out
 }
 
@@ -28,12 +28,11 @@ struct Writer<'d> {
 }
 
 impl Writer<'_> {
-    /// The keys of `node`, which may be those of any of `sections`; `item` if the first line belongs
-    /// behind the dash of a list.
-    fn section(&mut self, node: &Node, sections: &[&'static Section], depth: usize, item: bool) {
-        let mut first = item;
+    /// The keys of `node`, which may be those of any of `sections`, but for those named in `told`.
+    fn section(&mut self, node: &Node, sections: &[&'static Section], depth: usize, told: &[&str]) {
+        let mut first = false;
         for section in sections {
-            for key in section.keys {
+            for key in section.keys.iter().filter(|key| !told.contains(&key.name)) {
                 let value = node.get(key.name).filter(|value| !value.is_null());
                 let inner: Vec<&'static Section> = match &key.kind {
                     Kind::Section(inner) | Kind::TextOr(inner) => vec![inner],
@@ -43,7 +42,7 @@ impl Writer<'_> {
                     (Kind::Section(_), None) if depth == 0 => {
                         self.line(key.name, "", None, depth, &mut first);
                         let nothing = Node { span: node.span, value: Value::Mapping(Vec::new()) };
-                        self.section(&nothing, &inner, depth + 1, false);
+                        self.section(&nothing, &inner, depth + 1, &[]);
                     }
                     (Kind::Secret, Some(value)) => self.secret(key.name, value, depth, &mut first),
                     (Kind::List(list), Some(value)) => {
@@ -53,7 +52,7 @@ impl Writer<'_> {
                     (_, Some(value)) => match &value.value {
                         Value::Mapping(_) if !inner.is_empty() => {
                             self.line(key.name, "", None, depth, &mut first);
-                            self.section(value, &inner, depth + 1, false);
+                            self.section(value, &inner, depth + 1, &[]);
                         }
                         _ => {
                             let origin = self.document.place(value.span);
@@ -113,7 +112,7 @@ impl Writer<'_> {
             let origin = self.document.place(item.span);
             self.line("type", kind, Some(&origin), depth, &mut first);
             let Some(variant) = variant else { continue };
-            self.section(item, &[variant.section, list.common], depth + 1, false);
+            self.section(item, &[variant.section, list.common], depth + 1, &["type"]);
         }
     }
 

@@ -2,6 +2,7 @@
 //! does not let them in.
 
 pub mod certificate;
+pub mod follow;
 pub mod producer;
 pub mod properties;
 pub mod topics;

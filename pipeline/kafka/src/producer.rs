@@ -12,15 +12,19 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{
-    BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer,
+    BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// What a message needs in a batch besides its payload, at most: librdkafka's own estimate of a
 /// record's overhead is smaller.
 pub const MESSAGE_OVERHEAD_BYTES: usize = 128;
+/// How long one poll for outcomes takes, which is how late a stop may be noticed: at first and while
+/// there is something on its way, and after a while without.
+const POLL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
 /// librdkafka's `message.max.bytes` unless the user gives another.
 const MESSAGE_MAX_BYTES_DEFAULT: usize = 1_000_000;
 
@@ -55,6 +59,8 @@ pub enum FailureKind {
     Abandoned,
     /// This client may not write to the topic.
     Forbidden,
+    /// The time of the record is too far from the broker's.
+    Clock,
     /// Anything else: may well succeed when sent again.
     Other,
 }
@@ -94,8 +100,10 @@ pub enum ProducerError {
 
 /// A connection to the cluster for sending.
 pub struct Producer {
-    inner: ThreadedProducer<Context>,
+    inner: Arc<BaseProducer<Context>>,
     message_bytes_max: usize,
+    stop: Arc<AtomicBool>,
+    listening: Option<JoinHandle<()>>,
 }
 
 impl std::fmt::Debug for Producer {
@@ -113,14 +121,26 @@ impl Producer {
         properties: &Properties,
         listener: Arc<dyn DeliveryListener>,
     ) -> Result<Self, ProducerError> {
-        let context = Context { listener, broken: AtomicBool::new(false) };
+        let context = Context {
+            listener,
+            broken: AtomicBool::new(false),
+            clock_refused: AtomicBool::new(false),
+        };
         let config = properties.client_config();
-        let inner = config.create_with_context(context).map_err(ProducerError::Create)?;
+        let inner: BaseProducer<Context> =
+            config.create_with_context(context).map_err(ProducerError::Create)?;
+        let (inner, stop) = (Arc::new(inner), Arc::new(AtomicBool::new(false)));
+        let listening = {
+            let (inner, stop) = (inner.clone(), stop.clone());
+            let run = move || listen(&inner, &stop);
+            std::thread::Builder::new().name("producer".into()).spawn(run)
+        };
+        let listening = Some(listening.expect("a thread can be started"));
         let message_bytes_max = properties
             .effective("message.max.bytes")
             .and_then(|text| text.parse().ok())
             .unwrap_or(MESSAGE_MAX_BYTES_DEFAULT);
-        Ok(Self { inner, message_bytes_max })
+        Ok(Self { inner, message_bytes_max, stop, listening })
     }
 
     /// The largest payload that is taken.
@@ -241,10 +261,37 @@ impl Producer {
     }
 }
 
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(listening) = self.listening.take() {
+            let _ = listening.join();
+        }
+    }
+}
+
+/// Hears what becomes of messages, until `stop`. What happens is told at once, however long a poll is;
+/// but `BaseProducer::poll` spins through the last millisecond of its time, which is a percent of a core
+/// in rdkafka's own thread for this, with its polls of 100 ms.
+fn listen(producer: &BaseProducer<Context>, stop: &AtomicBool) {
+    let mut patience = POLL.0;
+    while !stop.load(Ordering::Acquire) {
+        producer.poll(patience);
+        let is_idle = producer.in_flight_count() == 0;
+        patience = if is_idle { (patience * 2).min(POLL.1) } else { POLL.0 };
+    }
+}
+
 struct Context {
     listener: Arc<dyn DeliveryListener>,
     broken: AtomicBool,
+    /// The brokers refused the time of a record. Of the records themselves is then only said that they
+    /// are invalid.
+    clock_refused: AtomicBool,
 }
+
+/// In what the client says of an error ahead of the records that it concerns.
+const SAID_OF_CLOCK: &str = "Broker: Invalid timestamp";
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -262,6 +309,10 @@ impl ClientContext for Context {
         let code = error.rdkafka_error_code();
         if code == Some(RDKafkaErrorCode::Fatal) {
             self.broken.store(true, Ordering::Release);
+        }
+        if reason.contains(SAID_OF_CLOCK) {
+            self.clock_refused.store(true, Ordering::Release);
+            return;
         }
         self.listener.trouble(&match code {
             Some(RDKafkaErrorCode::AllBrokersDown) => Trouble::AllBrokersDown,
@@ -281,12 +332,17 @@ impl ProducerContext for Context {
         };
         self.broken.store(true, Ordering::Release);
         let kind = match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidTimestamp)
+                if self.clock_refused.load(Ordering::Acquire) =>
+            {
+                FailureKind::Clock
+            }
             Some(
                 RDKafkaErrorCode::MessageSizeTooLarge
                 | RDKafkaErrorCode::MessageBatchTooLarge
-                | RDKafkaErrorCode::InvalidRecord
-                | RDKafkaErrorCode::InvalidTimestamp,
+                | RDKafkaErrorCode::InvalidRecord,
             ) => FailureKind::Refused,
+            Some(RDKafkaErrorCode::InvalidTimestamp) => FailureKind::Clock,
             Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
                 FailureKind::Abandoned
             }

@@ -25,6 +25,8 @@ pub const TOPIC_EVENTS: &str = "logweir.events";
 pub const TOPIC_DEAD_LETTER: &str = "logweir.dead_letter";
 /// The topic of the agents' reports about themselves; compacted, keyed by agent id.
 pub const TOPIC_AGENTS: &str = "logweir.agents";
+/// The topic of the rule sets that are published to agents, signed; compacted, keyed by group.
+pub const TOPIC_RULES: &str = "logweir.rules";
 
 /// The ECS version whose field names are used.
 pub const ECS_VERSION: &str = "9.4.0";

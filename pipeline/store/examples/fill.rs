@@ -100,7 +100,11 @@ fn event(
 ) {
     use std::fmt::Write as _;
     let host = format!("host{}", random.below(50) * random.below(4));
-    let ip = format!("198.51.{}.{}", random.below(4) * random.below(60), random.below(250));
+    // One address in a million events is looked for.
+    let ip = match random.below(1_000_000) {
+        0 => "192.0.2.99".to_owned(),
+        _ => format!("198.51.{}.{}", random.below(4) * random.below(60), random.below(250)),
+    };
     let source = SourceId::derive(&[&partition.to_le_bytes()]);
     let (time, pid) = (format_time(time_us), random.below(60_000) as i64 + 1);
     payload.clear();

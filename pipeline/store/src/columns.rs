@@ -10,6 +10,7 @@ use arrow_array::builder::{Int64Builder, ListBuilder, StringBuilder, TimestampMi
 use arrow_array::{Array as _, ArrayRef, BooleanArray, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Field};
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Events may be this much older than their arrival before their day is doubted. What an agent read
@@ -48,7 +49,8 @@ impl Columns {
         self.days.len()
     }
 
-    pub(crate) fn append(&mut self, record: &Record<'_>, arrival: Arrival) {
+    /// Whether the time of the event cannot be true.
+    pub(crate) fn append(&mut self, record: &Record<'_>, arrival: Arrival) -> bool {
         let (time_us, suspect) = match record.time_us() {
             Some(time) => {
                 let age = arrival.now_us.saturating_sub(time);
@@ -75,10 +77,10 @@ impl Columns {
             self.builders[*column].append(row, member);
         }
         if !record.rest.is_empty() {
-            let extra = Member::Text(format!("{{{}}}", record.rest).into());
-            self.builders[schema::EXTRA].append(row, &extra);
+            self.builders[schema::EXTRA].append_joined(row, &["{", &record.rest, "}"]);
         }
         self.days.push(day_of(if suspect { arrival.now_us } else { time_us }));
+        suspect
     }
 
     fn append_tags(&mut self, row: usize, record: &Record<'_>, suspect: bool) {
@@ -138,11 +140,34 @@ impl Builder {
     /// Makes the column `rows` long with nulls.
     fn fill(&mut self, rows: usize) {
         use arrow_array::builder::ArrayBuilder as _;
+        let missing = rows
+            - match self {
+                Self::Text(builder) => builder.len(),
+                Self::Long(builder) => builder.len(),
+                Self::Time(builder) => builder.len(),
+                Self::List(builder) => builder.len(),
+            };
+        // Even no null makes the builder keep a bit for each row from then on.
+        if missing == 0 {
+            return;
+        }
         match self {
-            Self::Text(builder) => builder.append_nulls(rows - builder.len()),
-            Self::Long(builder) => builder.append_nulls(rows - builder.len()),
-            Self::Time(builder) => builder.append_nulls(rows - builder.len()),
-            Self::List(builder) => builder.append_nulls(rows - builder.len()),
+            Self::Text(builder) => builder.append_nulls(missing),
+            Self::Long(builder) => builder.append_nulls(missing),
+            Self::Time(builder) => builder.append_nulls(missing),
+            Self::List(builder) => builder.append_nulls(missing),
+        }
+    }
+
+    /// Appends a text that is in pieces.
+    fn append_joined(&mut self, row: usize, pieces: &[&str]) {
+        self.fill(row);
+        match self {
+            Self::Text(builder) => {
+                pieces.iter().for_each(|piece| builder.write_str(piece).expect("into memory"));
+                builder.append_value("");
+            }
+            other => debug_assert!(false, "a text for {other:?}"),
         }
     }
 
@@ -185,7 +210,7 @@ mod tests {
             let payload =
                 format!(r#"{{"logweir.source":"{}","log.offset":{at}{members}}}"#, "0".repeat(32));
             let arrival = Arrival { partition: 3, kafka_offset: 100 + at as i64, now_us: *now_us };
-            columns.append(&Record::decode(payload.as_bytes()).unwrap(), arrival);
+            columns.append(&Record::decode(payload.as_bytes(), Vec::new()).unwrap(), arrival);
         }
         columns.finish().unwrap()
     }

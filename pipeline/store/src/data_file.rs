@@ -17,8 +17,26 @@ use std::sync::Arc;
 
 /// Rows per row group: what a search skips or decodes at once. Larger ones compress hardly better.
 pub(crate) const ROW_GROUP_ROWS: usize = 262_144;
-/// zstd level: 9 saves 6 % more and costs half the write rate.
-const ZSTD_LEVEL: i32 = 3;
+/// How thoroughly a file is compressed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Effort {
+    /// Of files that are joined soon.
+    Little,
+    /// Of files that stay.
+    Much,
+}
+
+impl Effort {
+    /// zstd's level: 9 saves 6 % of 3 and costs half the write rate.
+    fn level(self) -> ZstdLevel {
+        let level = match self {
+            Self::Little => 1,
+            Self::Much => 3,
+        };
+        ZstdLevel::try_new(level).expect("a level that zstd has")
+    }
+}
+
 /// Chance that a bloom filter sends a search into a row group for nothing.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 /// Texts are cut to about so many bytes in the statistics: they would make the log large.
@@ -57,6 +75,7 @@ impl<'a> FileWriter<'a> {
         name: &str,
         columns: Vec<ColumnIndex>,
         rows: usize,
+        effort: Effort,
     ) -> Result<Self, StoreError> {
         let folder = format!("{PARTITION_COLUMN}={}", format_date(day));
         directory.make(&folder)?;
@@ -64,11 +83,12 @@ impl<'a> FileWriter<'a> {
         let file = directory.create(&path)?;
         let failed = |error| StoreError::parquet(&directory.path(&path), error);
         let schema = Arc::new(ARROW_SCHEMA.project(&columns)?);
-        let writer = ArrowWriter::try_new(file, schema, Some(properties(rows))).map_err(failed)?;
+        let writer =
+            ArrowWriter::try_new(file, schema, Some(properties(rows, effort))).map_err(failed)?;
         Ok(Self { directory, path, day, columns, writer, statistics: Statistics::default() })
     }
 
-    /// Writes rows of a day as a file.
+    /// Writes rows of a day as a file, which a compaction joins with others.
     pub(crate) fn write_file(
         directory: &'a Directory,
         day: i32,
@@ -79,7 +99,8 @@ impl<'a> FileWriter<'a> {
         // as absent, and the footer, which every search reads, is that much shorter.
         let present = |column: &ColumnIndex| rows.column(*column).null_count() < rows.num_rows();
         let columns = (0..COLUMNS.len()).filter(present).collect();
-        let mut file = Self::create(directory, day, name, columns, rows.num_rows())?;
+        let mut file =
+            Self::create(directory, day, name, columns, rows.num_rows(), Effort::Little)?;
         file.write(rows)?;
         file.finish(true)
     }
@@ -128,12 +149,11 @@ pub(crate) fn folder_of(add: &Add) -> String {
     add.path.rsplit_once('/').map_or_else(String::new, |(folder, _)| folder.to_owned())
 }
 
-fn properties(rows: usize) -> WriterProperties {
+fn properties(rows: usize, effort: Effort) -> WriterProperties {
     let distinct_max = rows.min(ROW_GROUP_ROWS) as u64;
     let path = |column: ColumnIndex| ColumnPath::from(COLUMNS[column].name);
-    let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("a level that zstd has");
     let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(level))
+        .set_compression(Compression::ZSTD(effort.level()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_created_by(concat!("logweir ", env!("CARGO_PKG_VERSION")).to_owned());

@@ -39,6 +39,6 @@ pub use search::{
     SearchSummary, Stats, StatsTable, Value, around, count, count_by, for_each, search, stats,
     visible,
 };
-pub use table::{Table, TableOptions};
+pub use table::{Day, Table, TableOptions};
 pub use time::{format_time, parse_rfc3339, parse_time};
 pub use writer::{Batch, Counts, PartitionWriter, Pushed};

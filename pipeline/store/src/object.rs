@@ -40,18 +40,17 @@ impl<'a> Raw<'a> {
 }
 
 impl<'a> Raw<'a> {
-    /// The elements of a list; `None` if it is none.
-    pub(crate) fn elements(self) -> Option<Vec<Raw<'a>>> {
+    /// Gives each element of a list to `take`; `None` if it is none, or `take` says so.
+    pub(crate) fn elements(self, mut take: impl FnMut(Raw<'a>) -> Option<()>) -> Option<()> {
         let mut cursor = Cursor { text: self.text, at: 0 };
         cursor.expect(b'[').ok()?;
-        let mut elements = Vec::new();
         while cursor.peek()? != b']' {
-            elements.push(cursor.value().ok()?);
+            take(cursor.value().ok()?)?;
             if cursor.peek()? == b',' {
                 cursor.at += 1;
             }
         }
-        Some(elements)
+        Some(())
     }
 }
 
@@ -221,7 +220,12 @@ mod tests {
             assert_eq!(value.scalar().as_deref(), scalar, "{value:?}");
             let length = real.as_array().map(Vec::len);
             if !real.is_null() {
-                assert_eq!(value.elements().map(|list| list.len()), length, "{value:?}");
+                let mut count = 0;
+                let list = value.elements(|_| {
+                    count += 1;
+                    Some(())
+                });
+                assert_eq!(list.map(|()| count), length, "{value:?}");
             }
             Ok(())
         });

@@ -25,6 +25,16 @@ pub(crate) enum Member<'a> {
     List(Vec<Cow<'a, str>>),
 }
 
+/// Members by their columns.
+pub(crate) type Members<'a> = Vec<(ColumnIndex, Member<'a>)>;
+
+/// The room of members that are done with, for those of another record.
+pub(crate) fn recycled<'b>(mut members: Members<'_>) -> Members<'b> {
+    members.clear();
+    // Collected where it is: the elements, of which there are none, are of one size.
+    members.into_iter().map(|_| unreachable!("it was cleared")).collect()
+}
+
 /// A decoded record.
 #[derive(Debug)]
 pub(crate) struct Record<'a> {
@@ -32,7 +42,7 @@ pub(crate) struct Record<'a> {
     pub(crate) offset: u64,
     pub(crate) prev: Option<u64>,
     /// Each column at most once, in the order of the payload.
-    pub(crate) members: Vec<(ColumnIndex, Member<'a>)>,
+    pub(crate) members: Members<'a>,
     /// The members without a column, as `"name":value,…` without braces.
     pub(crate) rest: String,
 }
@@ -63,8 +73,10 @@ impl DecodeError {
 }
 
 impl<'a> Record<'a> {
-    pub(crate) fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut fields = Fields { members: Vec::with_capacity(MEMBERS), ..Fields::default() };
+    /// `room` is where its members are put: an allocation of its size costs as much as some of them.
+    pub(crate) fn decode(payload: &'a [u8], mut room: Members<'a>) -> Result<Self, DecodeError> {
+        room.reserve(MEMBERS);
+        let mut fields = Fields { members: room, ..Fields::default() };
         members(payload, |key, value| fields.take(key, value))?;
         let long = |column| match fields.get(column) {
             Some(Member::Long(value)) => u64::try_from(*value).ok(),
@@ -102,7 +114,7 @@ impl<'a> Record<'a> {
 
 #[derive(Debug, Default)]
 struct Fields<'a> {
-    members: Vec<(ColumnIndex, Member<'a>)>,
+    members: Members<'a>,
     rest: String,
     /// One bit per column.
     seen: u128,
@@ -144,11 +156,15 @@ impl<'a> Fields<'a> {
         if !self.rest.is_empty() {
             self.rest.push(',');
         }
-        let mut quoted = Vec::with_capacity(key.len() + 3);
-        quoted.push(b'"');
-        write_escaped(&mut quoted, key.as_bytes());
-        quoted.extend_from_slice(b"\":");
-        self.rest.push_str(&String::from_utf8_lossy(&quoted));
+        self.rest.push('"');
+        if key.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+            self.rest.push_str(key);
+        } else {
+            let mut escaped = Vec::with_capacity(key.len() + 8);
+            write_escaped(&mut escaped, key.as_bytes());
+            self.rest.push_str(&String::from_utf8_lossy(&escaped));
+        }
+        self.rest.push_str("\":");
         self.rest.push_str(raw);
     }
 }
@@ -159,12 +175,11 @@ fn member(kind: Kind, raw: Raw<'_>) -> Option<Member<'_>> {
         Kind::Text | Kind::Ip => raw.scalar().map(Member::Text),
         Kind::Long => whole_number(&raw.scalar()?).map(Member::Long),
         Kind::Time => parse_rfc3339(&raw.scalar()?).map(Member::Time),
-        Kind::List if raw.text.starts_with('[') => raw
-            .elements()?
-            .into_iter()
-            .map(Raw::scalar)
-            .collect::<Option<Vec<_>>>()
-            .map(Member::List),
+        Kind::List if raw.text.starts_with('[') => {
+            let mut texts = Vec::new();
+            raw.elements(|element| element.scalar().map(|text| texts.push(text)))?;
+            Some(Member::List(texts))
+        }
         Kind::List => raw.scalar().map(|text| Member::List(vec![text])),
     }
 }
@@ -212,7 +227,8 @@ mod tests {
 
     fn decode(members: &str) -> Result<String, String> {
         let payload = format!("{{{IDENTITY}{members}}}");
-        let record = Record::decode(payload.as_bytes()).map_err(|error| error.to_string())?;
+        let record =
+            Record::decode(payload.as_bytes(), Vec::new()).map_err(|error| error.to_string())?;
         assert_eq!(record.offset, 4096);
         let mut shown = String::new();
         for (column, member) in &record.members[2..] {
@@ -260,10 +276,10 @@ mod tests {
             (r#"{"logweir.source":"000102030405060708090a0b0c0d0e0f"}"#, "`log.offset` is missing"),
             (r#"{"message":"a","message":"b"}"#, "`message` is there twice"),
         ] {
-            let error = Record::decode(payload.as_bytes()).unwrap_err().to_string();
+            let error = Record::decode(payload.as_bytes(), Vec::new()).unwrap_err().to_string();
             assert!(error.contains(expected), "{payload}: {error}");
         }
         assert!(decode(r#","logweir.prev":-1"#).unwrap_err().contains("logweir.prev"));
-        assert!(Record::decode(b"{\"a\":\"\xff\"}").is_err());
+        assert!(Record::decode(b"{\"a\":\"\xff\"}", Vec::new()).is_err());
     }
 }

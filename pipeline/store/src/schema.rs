@@ -7,8 +7,6 @@
 //! as absent. A column never changes its kind.
 
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, LazyLock};
 
 /// What a column holds.
@@ -208,36 +206,60 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
     true
 }
 
-/// Every field of every event is looked up here; the standard hash was 7 % of decoding. Names from
-/// outside cannot make it slow: only ours are in it.
-static INDEX: LazyLock<HashMap<&'static str, ColumnIndex, BuildHasherDefault<NameHasher>>> =
-    LazyLock::new(|| COLUMNS.iter().enumerate().map(|(at, column)| (column.name, at)).collect());
+/// The columns by their names. Every field of every event is looked up here, so a look-up is one product
+/// and one comparison: no two names share a slot.
+struct Names {
+    multiplier: u64,
+    /// Where in [`COLUMNS`] the name of a slot is; past the end where there is none.
+    slots: [u8; 1 << SLOT_BITS],
+}
 
-/// Multiplies eight bytes at a time into the hash.
-#[derive(Default)]
-struct NameHasher(u64);
+/// Ten slots for a column: one multiplier in a hundred puts all names apart.
+const SLOT_BITS: u32 = 10;
+/// 2⁶⁴ divided by the golden ratio, made odd.
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+const MULTIPLIERS: u64 = 10_000;
 
-impl Hasher for NameHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            let mixed = (self.0.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(MULTIPLIER);
-            self.0 = mixed ^ (mixed >> 32);
+static NAMES: LazyLock<Names> = LazyLock::new(|| {
+    let multipliers = (0..MULTIPLIERS).map(|n| MULTIPLIER.wrapping_mul(2 * n + 1));
+    multipliers.filter_map(Names::apart).next().expect("a test finds every name")
+});
+
+impl Names {
+    /// `None` if two names share a slot.
+    fn apart(multiplier: u64) -> Option<Self> {
+        let mut slots = [u8::MAX; 1 << SLOT_BITS];
+        for (at, column) in COLUMNS.iter().enumerate() {
+            let slot = &mut slots[slot(column.name.as_bytes(), multiplier)?];
+            if *slot != u8::MAX {
+                return None;
+            }
+            *slot = u8::try_from(at).ok()?;
         }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0.wrapping_mul(MULTIPLIER)
+        Some(Self { multiplier, slots })
     }
 }
 
-/// 2⁶⁴ divided by the golden ratio, made odd.
-const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+/// From both ends of a name and its length; `None` for one that is shorter than any column's.
+fn slot(name: &[u8], multiplier: u64) -> Option<usize> {
+    let ends = match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) => {
+            u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29)
+        }
+        _ => {
+            let (first, last) = (name.first_chunk()?, name.last_chunk()?);
+            u64::from(u32::from_le_bytes(*first)) ^ u64::from(u32::from_le_bytes(*last)) << 32
+        }
+    };
+    let mixed = (ends ^ (name.len() as u64).wrapping_mul(MULTIPLIER)).wrapping_mul(multiplier);
+    Some((mixed >> (u64::BITS - SLOT_BITS)) as usize)
+}
 
 /// The column of that name.
 pub(crate) fn index_of(name: &str) -> Option<ColumnIndex> {
-    INDEX.get(name).copied()
+    let names = &*NAMES;
+    let at = usize::from(names.slots[slot(name.as_bytes(), names.multiplier)?]);
+    COLUMNS.get(at).filter(|column| column.name == name).map(|_| at)
 }
 
 impl Kind {
@@ -285,11 +307,14 @@ mod tests {
 
     #[test]
     fn every_column_is_found_by_its_name_and_names_are_distinct() {
-        assert_eq!(INDEX.len(), COLUMNS.len());
         for (at, column) in COLUMNS.iter().enumerate() {
             assert_eq!(index_of(column.name), Some(at));
         }
-        assert_eq!(index_of(PARTITION_COLUMN), None);
+        for name in
+            [PARTITION_COLUMN, "", "t", "tag", "tagz", "source.iq", "event.oríginal", "messages"]
+        {
+            assert_eq!(index_of(name), None, "{name}");
+        }
         assert_eq!(COLUMNS[TIMESTAMP].name, "@timestamp");
         assert_eq!(COLUMNS[EXTRA].name, "extra");
     }

@@ -19,6 +19,7 @@ use crate::ledger::PartitionName;
 use crate::schema::{COLUMNS, PARTITION_COLUMN, delta_fields};
 use crate::time::now_us;
 use crate::writer::Batch;
+use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -58,6 +59,17 @@ pub struct Table {
     options: TableOptions,
     log: Log,
     state: Mutex<Snapshot>,
+}
+
+/// What the table has of a day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Day {
+    /// `YYYY-MM-DD`.
+    pub date: String,
+    pub files: u64,
+    /// `None` if another writer has left them uncounted.
+    pub rows: Option<u64>,
+    pub bytes: u64,
 }
 
 /// A file of the table with what is known of it without opening it.
@@ -205,6 +217,23 @@ impl Table {
         let mut state = self.state();
         self.log.refresh(&mut state)?;
         state.files.values().map(entry).collect()
+    }
+
+    /// What the table has, by day, as of now.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn days(&self) -> Result<Vec<Day>, StoreError> {
+        let mut days: BTreeMap<String, Day> = BTreeMap::new();
+        for file in self.files()? {
+            let date = file.date().unwrap_or_default().to_owned();
+            let none = Day { date: date.clone(), files: 0, rows: Some(0), bytes: 0 };
+            let day = days.entry(date).or_insert(none);
+            day.files += 1;
+            day.rows = day.rows.zip(file.statistics().num_records).map(|(sum, rows)| sum + rows);
+            day.bytes += file.bytes();
+        }
+        Ok(days.into_values().collect())
     }
 
     /// The files that were taken out of the table since, in milliseconds.

@@ -11,7 +11,7 @@ use crate::delta::Add;
 use crate::error::StoreError;
 use crate::ledger::{Ledger, PartitionName, Saved, Verdict};
 use crate::rebuild::rebuild;
-use crate::record::Record;
+use crate::record::{Members, Record, recycled};
 use crate::table::Table;
 use crate::time::now_us;
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub enum Pushed {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub rows: u64,
+    /// Of the rows: their time is too far from their arrival, whose day they are under.
+    pub suspect: u64,
     pub duplicates: u64,
     pub undecodable: u64,
 }
@@ -50,6 +52,8 @@ pub struct PartitionWriter {
     name: PartitionName,
     ledger: Ledger,
     columns: Columns,
+    /// For the members of the next record.
+    room: Members<'static>,
     /// The offset that the next batch builds on: the table's, or the last sealed batch's end.
     position: Option<i64>,
     /// The offset behind the last record that was pushed since.
@@ -83,6 +87,7 @@ impl PartitionWriter {
             name,
             ledger,
             columns: Columns::new(),
+            room: Vec::new(),
             position,
             next_offset: None,
             oldest: None,
@@ -108,7 +113,7 @@ impl PartitionWriter {
         }
         self.next_offset = Some(kafka_offset.saturating_add(1));
         self.oldest.get_or_insert_with(Instant::now);
-        let record = match Record::decode(payload) {
+        let record = match Record::decode(payload, std::mem::take(&mut self.room)) {
             Ok(record) => record,
             Err(error) => {
                 self.counts.undecodable += 1;
@@ -121,7 +126,8 @@ impl PartitionWriter {
             return Pushed::Duplicate;
         }
         let arrival = Arrival { partition: self.name.partition, kafka_offset, now_us };
-        self.columns.append(&record, arrival);
+        self.counts.suspect += u64::from(self.columns.append(&record, arrival));
+        self.room = recycled(record.members);
         self.counts.rows += 1;
         self.bytes += payload.len();
         self.bytes_in_memory += payload.len();

@@ -1,7 +1,7 @@
 //! `rules test`: what the samples become, against what is expected of them.
 
 use crate::commands::input::load;
-use logweir_parsers::samples::{self, Difference, Outcome};
+use logweir_parsers::samples::{self, Difference, Outcome, shown};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ impl Test {
         };
         let outcomes = samples::run(&rules);
         print!("{}", render(&outcomes, self.format));
-        let failed = outcomes.iter().filter(|outcome| !outcome.differences.is_empty()).count();
+        let failed = outcomes.iter().filter(|outcome| !outcome.holds()).count();
         if self.format != Format::Json && self.format != Format::Junit {
             println!("{} samples of {} rules, {failed} failed", outcomes.len(), rules.len());
         }
@@ -52,42 +52,13 @@ impl Test {
 }
 
 fn render(outcomes: &[Outcome], format: Format) -> String {
-    let failed = outcomes.iter().filter(|outcome| !outcome.differences.is_empty());
+    let failed = outcomes.iter().filter(|outcome| !outcome.holds());
     match format {
-        Format::Text => failed.map(text).collect(),
+        Format::Text => failed.map(Outcome::to_string).collect(),
         Format::Github => failed.map(github).collect(),
         Format::Json => outcomes.iter().map(|outcome| json_line(outcome) + "\n").collect(),
         Format::Junit => junit(outcomes),
     }
-}
-
-fn text(outcome: &Outcome) -> String {
-    let (file, line) = &outcome.place;
-    let mut out = format!("{file}:{line}: {}\n  line: {}\n", outcome.rule, visible(&outcome.line));
-    for difference in &outcome.differences {
-        let _ = writeln!(
-            out,
-            "  {}\n    expected {}\n    got      {}",
-            difference.field,
-            shown(&difference.expected),
-            shown(&difference.got)
-        );
-    }
-    for note in &outcome.notes {
-        let _ = writeln!(out, "  note: {}", visible(note));
-    }
-    out
-}
-
-/// Control characters as JSON escapes, so that a sample cannot steer the terminal.
-fn visible(line: &str) -> String {
-    line.chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect()
-}
-
-fn shown(value: &Option<Value>) -> String {
-    value.as_ref().map_or_else(|| "nothing".to_owned(), Value::to_string)
 }
 
 fn summary(differences: &[Difference]) -> String {
@@ -128,7 +99,7 @@ fn json_line(outcome: &Outcome) -> String {
 }
 
 fn junit(outcomes: &[Outcome]) -> String {
-    let failed = outcomes.iter().filter(|outcome| !outcome.differences.is_empty()).count();
+    let failed = outcomes.iter().filter(|outcome| !outcome.holds()).count();
     let mut out = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"rules\" tests=\"{}\" failures=\"{failed}\">\n",
         outcomes.len()
@@ -141,7 +112,7 @@ fn junit(outcomes: &[Outcome]) -> String {
             out.push_str("/>\n");
         } else {
             let message = xml(&summary(&outcome.differences));
-            let body = xml(&text(outcome));
+            let body = xml(&outcome.to_string());
             let _ = writeln!(
                 out,
                 ">\n    <failure message=\"{message}\">{body}</failure>\n  </testcase>"

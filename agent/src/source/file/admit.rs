@@ -9,7 +9,7 @@ use super::scanner::Scanner;
 use super::tail::{FileTail, Start};
 use crate::checkpoint::{Checkpoint, Content, Entry, FileContent};
 use crate::config::{FileConfig, ReadFrom};
-use crate::delivery::{Lane, Position};
+use crate::delivery::Position;
 use crate::dormant::Among;
 use crate::sync::{read, write};
 use logweir_record::SourceId;
@@ -159,7 +159,8 @@ impl Scanner {
     pub(super) fn add(&self, config: &Arc<FileConfig>, start: Start, known: Option<&Entry>) {
         let content = &start.content;
         let id = known.and_then(Entry::source_id).unwrap_or_else(|| self.source_id(content));
-        let lane = Arc::new(Lane::new(id, start.position, known.and_then(|entry| entry.partition)));
+        let partition = known.and_then(|entry| entry.partition);
+        let lane = Arc::new(self.context.lane(id, start.position, partition));
         let path = content.path.clone();
         let fresh_epoch = content.epoch > 0 && known.is_none();
         let members = [("log.file.path", path.as_bytes())];

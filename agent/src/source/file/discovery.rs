@@ -10,10 +10,10 @@ use super::watches::Watches;
 use crate::config::FileConfig;
 use crate::source::Context;
 use crate::sync::{lock, read};
-use crossbeam_channel::{Receiver, select_biased, tick, unbounded};
+use crossbeam_channel::{Receiver, Sender, select_biased, tick, unbounded};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -21,9 +21,11 @@ use std::time::{Duration, Instant};
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Discovery {
-    unused: bool,
+    unused: AtomicBool,
+    notices: Sender<Notice>,
     tails: Tails,
     open_files: OpenFiles,
+    overflows: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -35,9 +37,10 @@ impl Discovery {
         configs: Vec<FileConfig>,
         open_files_max: usize,
     ) -> Self {
-        let unused = configs.is_empty();
+        let unused = AtomicBool::new(configs.is_empty());
         let tails = Tails::default();
         let open_files = OpenFiles::new(open_files_max);
+        let overflows = Arc::<AtomicU64>::default();
         let stop = Arc::new(AtomicBool::new(false));
         let (notice_sender, notices) = unbounded();
         let scanner = Scanner {
@@ -54,19 +57,30 @@ impl Discovery {
             passed_over: HashMap::new(),
             open_files: open_files.clone(),
             crowded: false,
-            notice_sender,
+            leaving: Vec::new(),
+            overflows: overflows.clone(),
+            notice_sender: notice_sender.clone(),
         };
         let stopped = stop.clone();
         let thread = std::thread::Builder::new()
             .name("discovery".into())
             .spawn(move || run(scanner, &notices, &stopped))
             .expect("a thread can be started");
-        Self { unused, tails, open_files, stop, thread: Mutex::new(Some(thread)) }
+        let thread = Mutex::new(Some(thread));
+        Self { unused, notices: notice_sender, tails, open_files, overflows, stop, thread }
     }
 
     /// Whether no files are configured at all.
     pub(crate) fn is_unused(&self) -> bool {
-        self.unused
+        self.unused.load(Ordering::Acquire)
+    }
+
+    /// Reads these files from now on: what is said as before goes on as it is; what is read of
+    /// others goes out first.
+    pub(crate) fn configure(&self, configs: Vec<FileConfig>) {
+        self.unused.store(configs.is_empty(), Ordering::Release);
+        // Without a receiver the agent stops.
+        let _ = self.notices.send(Notice::Configured(configs));
     }
 
     /// The files that are read.
@@ -87,6 +101,12 @@ impl Discovery {
     #[must_use]
     pub(crate) fn open_files(&self) -> usize {
         self.open_files.count()
+    }
+
+    /// How often more changed than could be told, so that everything was looked at.
+    #[must_use]
+    pub(crate) fn overflows(&self) -> u64 {
+        self.overflows.load(Ordering::Relaxed)
     }
 
     pub(crate) fn stop(&self) {
@@ -110,6 +130,10 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
                     Ok(Notice::Replaced(key)) => scanner.replace(key),
                     Ok(Notice::Undecided(key)) => scanner.decide(key),
                     Ok(Notice::Moved) => structural = true,
+                    Ok(Notice::Configured(configs)) => {
+                        scanner.configure(configs);
+                        structural = true;
+                    }
                     Ok(Notice::Crowded) => scanner.make_room(),
                     Ok(Notice::Unfinished(key, end, due)) => {
                         scanner.unfinished.insert(key, (end, due));
@@ -126,7 +150,8 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
                 scanner.decide_copies();
                 scanner.finish_records();
                 scanner.make_room();
-                structural = watches.take_missed();
+                structural = scanner.let_leaving_go()
+                    | (watches.take_missed() && scanner.overflowed());
             }
         }
         if structural && !stop.load(Ordering::Acquire) {

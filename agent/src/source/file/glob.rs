@@ -1,6 +1,7 @@
 //! Globs for paths: `*`, `?`, `[a-z]` and `{a,b}` within one component, `**` across components.
 
 use globset::{GlobBuilder, GlobMatcher};
+use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
 /// How deep `**` looks.
@@ -19,6 +20,25 @@ enum Part {
     Name(String),
     Pattern(GlobMatcher),
     Recursive,
+}
+
+/// How far a directory was looked into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// For all of its names.
+    Listed,
+    /// For one name.
+    Asked,
+    /// This process has no right to.
+    Refused,
+}
+
+impl Look {
+    fn of<T>(outcome: &io::Result<T>, allowed: Self) -> Self {
+        let refused =
+            outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+        if refused { Self::Refused } else { allowed }
+    }
 }
 
 impl Glob {
@@ -67,8 +87,12 @@ impl Glob {
     }
 
     /// Calls `file` for every path that matches, and `directory` for every directory that was
-    /// looked into. What cannot be read is passed over.
-    pub(crate) fn expand(&self, file: &mut dyn FnMut(PathBuf), directory: &mut dyn FnMut(&Path)) {
+    /// looked into or could not be.
+    pub(crate) fn expand(
+        &self,
+        file: &mut dyn FnMut(PathBuf),
+        directory: &mut dyn FnMut(&Path, Look),
+    ) {
         descend(Path::new("/"), &self.parts, 0, file, directory);
     }
 }
@@ -78,21 +102,23 @@ fn descend(
     parts: &[Part],
     depth: usize,
     file: &mut dyn FnMut(PathBuf),
-    directory: &mut dyn FnMut(&Path),
+    directory: &mut dyn FnMut(&Path, Look),
 ) {
     let Some((part, rest)) = parts.split_first() else { return };
     match part {
         Part::Name(name) => {
             let path = base.join(name);
             if rest.is_empty() {
-                directory(base);
-                if path.symlink_metadata().is_ok() {
+                let there = path.symlink_metadata();
+                directory(base, Look::of(&there, Look::Asked));
+                if there.is_ok() {
                     file(path);
                 }
             } else {
-                if !path.is_dir() {
+                let there = path.metadata();
+                if !there.as_ref().is_ok_and(|metadata| metadata.is_dir()) {
                     // It may come: then the watch on what is above it tells.
-                    directory(base);
+                    directory(base, Look::of(&there, Look::Asked));
                 }
                 descend(&path, rest, depth, file, directory);
             }
@@ -133,9 +159,13 @@ fn descend(
 }
 
 /// The entries of a directory with whether they are directories themselves, in order of name.
-fn entries(base: &Path, directory: &mut dyn FnMut(&Path)) -> Vec<(PathBuf, bool)> {
-    let Ok(found) = std::fs::read_dir(base) else { return Vec::new() };
-    directory(base);
+fn entries(base: &Path, directory: &mut dyn FnMut(&Path, Look)) -> Vec<(PathBuf, bool)> {
+    let found = std::fs::read_dir(base);
+    let look = Look::of(&found, Look::Listed);
+    if found.is_ok() || look == Look::Refused {
+        directory(base, look);
+    }
+    let Ok(found) = found else { return Vec::new() };
     let mut entries: Vec<(PathBuf, bool)> = found
         .filter_map(Result::ok)
         .map(|entry| (entry.path(), entry.file_type().is_ok_and(|kind| kind.is_dir())))
@@ -169,7 +199,7 @@ mod tests {
         ] {
             let glob = Glob::new(&format!("{}/{pattern}", root.path().display())).unwrap();
             let mut found = Vec::new();
-            glob.expand(&mut |path| found.push(path), &mut |_| {});
+            glob.expand(&mut |path| found.push(path), &mut |_, _| {});
             found.sort();
             let expected: Vec<PathBuf> =
                 expected.iter().map(|path| root.path().join(path)).collect();

@@ -25,5 +25,6 @@ mod watches;
 
 pub(crate) use discovery::Discovery;
 pub(crate) use encoding::Encoding;
-pub(crate) use glob::Glob;
+pub(crate) use glob::{Glob, Look};
 pub(crate) use lines::cut;
+pub(crate) use tail::FileTail;

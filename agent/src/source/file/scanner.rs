@@ -1,15 +1,16 @@
 //! The look through the directories: finds files, wakes those that have changed, and looks after
 //! those that left their path.
 
-use super::Glob;
 use super::adopt::is_named_archive;
 use super::heads::Heads;
 use super::identity::{Key, born_ns};
 use super::open_files::OpenFiles;
 use super::tail::{FileTail, Notice};
 use super::watches::Watches;
+use super::{Glob, Look};
 use crate::checkpoint::Entry;
 use crate::config::FileConfig;
+use crate::confine;
 use crate::source::Context;
 use crate::sync::read;
 use crate::workers::Work;
@@ -19,14 +20,16 @@ use std::collections::{HashMap, HashSet};
 use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-/// Between two rescans at least; more if a rescan takes long, so that it costs at most 2 % of a core.
-const RESCAN_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
-const RESCAN_COST: u32 = 50;
-/// The same while the kernel tells what changes: at most half a percent.
-const RESCAN_COST_WATCHED: u32 = 200;
+/// Between two rescans at least.
+const RESCAN_INTERVAL: Duration = Duration::from_secs(1);
+/// More if a rescan takes long, so that it costs at most 2 % of a core, but not more than this.
+const RESCAN_UNWATCHED: (Duration, u32) = (Duration::from_secs(15), 50);
+/// The same while the kernel tells what changes, so that nothing waits for it: at most 0.2 %.
+const RESCAN_WATCHED: (Duration, u32) = (Duration::from_secs(60), 500);
 /// The same while files wait for others to be closed.
 const RESCAN_CROWDED: (Duration, u32) = (Duration::from_millis(100), 4);
 /// Changes of directories are gathered for so long, and for so many times what a rescan takes.
@@ -67,16 +70,23 @@ pub(super) struct Scanner {
     pub(super) open_files: OpenFiles,
     /// Files wait to be begun until others can be closed.
     pub(super) crowded: bool,
+    /// Files that are not read on as they were.
+    pub(super) leaving: Vec<Arc<FileTail>>,
     pub(super) notice_sender: Sender<Notice>,
+    /// How often more changed than could be told.
+    pub(super) overflows: Arc<AtomicU64>,
 }
 
 impl Scanner {
     /// Handles one notification; returns whether the directories have to be looked through.
     pub(super) fn event(&mut self, event: notify::Result<notify::Event>) -> bool {
         let Ok(event) = event else { return true };
+        if event.need_rescan() {
+            return self.overflowed();
+        }
         match event.kind {
             EventKind::Access(_) => false,
-            EventKind::Modify(notify::event::ModifyKind::Data(_)) if !event.need_rescan() => {
+            EventKind::Modify(notify::event::ModifyKind::Data(_)) => {
                 let unknown = event.paths.iter().any(|path| !self.wake_path(path));
                 unknown && event.paths.iter().any(|path| self.is_wanted(path))
             }
@@ -84,9 +94,55 @@ impl Scanner {
         }
     }
 
+    /// More changed than was told: `true`, all has to be looked at.
+    pub(super) fn overflowed(&self) -> bool {
+        if self.overflows.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::info!(
+                "more files changed than the kernel could tell; all are looked at, as each time from \
+                 now on (raise fs.inotify.max_queued_events if it happens often)"
+            );
+        }
+        true
+    }
+
     fn wake_path(&self, path: &Path) -> bool {
         let tail = self.paths.get(path).and_then(|key| read(&self.tails).get(key).cloned());
         tail.map(|tail| self.wake(&tail)).is_some()
+    }
+
+    /// Takes over a changed configuration. A file that is not at its path any more is read to its end
+    /// as it was begun: nothing would find it again.
+    pub(super) fn configure(&mut self, configs: Vec<FileConfig>) {
+        let mut old = std::mem::take(&mut self.configs);
+        let kept = |config: FileConfig| {
+            let same = |known: &Arc<FileConfig>| known.common.said == config.common.said;
+            old.iter().position(same).map_or_else(|| Arc::new(config), |at| old.swap_remove(at))
+        };
+        self.configs = configs.into_iter().map(kept).collect();
+        // What waits to be looked into is found again.
+        self.archives.clear();
+        let is_kept = |tail: &FileTail| self.configs.iter().any(|c| Arc::ptr_eq(c, tail.config()));
+        let tails = read(&self.tails);
+        let leaving = tails.values().filter(|tail| !is_kept(tail) && tail.is_at_its_place());
+        self.leaving.extend(leaving.inspect(|tail| tail.leave()).cloned());
+        drop(tails);
+        self.refused.clear();
+    }
+
+    /// Lets go of files that are not read on and have all out; returns whether there were any, which
+    /// another source may want.
+    pub(super) fn let_leaving_go(&mut self) -> bool {
+        let (left, leaving): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.leaving).into_iter().partition(|tail| tail.has_left());
+        self.leaving = leaving;
+        for tail in &left {
+            self.left.remove(&tail.key());
+            // It may have been replaced meanwhile, which has ended it already.
+            if read(&self.tails).get(&tail.key()).is_some_and(|now| Arc::ptr_eq(now, tail)) {
+                self.let_go(tail, true);
+            }
+        }
+        !left.is_empty()
     }
 
     pub(super) fn wake(&self, tail: &Arc<FileTail>) {
@@ -136,8 +192,10 @@ impl Scanner {
             any_first_look |= first_look;
             let mut paths = Vec::new();
             for glob in &config.paths {
-                glob.expand(&mut |path| paths.push(path), &mut |directory| {
-                    directories.insert(directory.to_owned());
+                glob.expand(&mut |path| paths.push(path), &mut |directory, look| {
+                    if look != Look::Refused {
+                        directories.insert(directory.to_owned());
+                    }
                 });
             }
             paths.retain(|path| !config.exclude.iter().any(|glob| glob.matches(path)));
@@ -164,9 +222,8 @@ impl Scanner {
             self.context.save_checkpoint();
         }
         let took = started.elapsed();
-        let cost = if watches.are_whole() { RESCAN_COST_WATCHED } else { RESCAN_COST };
-        let (mut min, max) = RESCAN_INTERVAL;
-        let mut cost = cost;
+        let (max, mut cost) = if watches.are_whole() { RESCAN_WATCHED } else { RESCAN_UNWATCHED };
+        let mut min = RESCAN_INTERVAL;
         if self.crowded {
             // It ends as soon as some files are delivered.
             (min, cost) = RESCAN_CROWDED;
@@ -234,7 +291,8 @@ impl Scanner {
             tracing::warn!(
                 path = %path.display(),
                 %error,
-                "the file is not read; it is tried again with every look"
+                "the file is not read; it is tried again with every look{}",
+                confine::hint(path)
             );
         }
     }

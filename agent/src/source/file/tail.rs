@@ -14,12 +14,13 @@ use super::lines::cut;
 use super::open_files::OpenFiles;
 use super::records::Records;
 use crate::accounting::DropReason;
-use crate::checkpoint::{Content, Entry, FileContent, Tracked, stamp_of};
+use crate::checkpoint::{Content, Entry, FileContent, Tracked};
 use crate::config::FileConfig;
-use crate::delivery::{Guard, Position};
+use crate::confine;
+use crate::delivery::{Guard, Lane, Position};
 use crate::limits::Pace;
 use crate::parsing::Line;
-use crate::pipeline::Route;
+use crate::pipeline::{Route, unterminated};
 use crate::sync::lock;
 use crate::workers::{Readiness, Rewind, Turn, Work, Worker};
 use crossbeam_channel::Sender;
@@ -40,14 +41,14 @@ const LONG_LINE_CHUNKS: usize = 64;
 const REST_AFTER_ERROR: Duration = Duration::from_secs(5);
 /// How long a file waits for another one to be closed.
 const WAIT_FOR_ROOM: Duration = Duration::from_millis(10);
-/// Of a file's last line that has no line end.
-const UNTERMINATED: &[u8] = b"\"logweir.unterminated\":true";
 /// How many ends of unacknowledged records are kept that their content does not tell.
 const CUTS_MAX: usize = 16;
 
 /// What a tail tells the discovery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Notice {
+    /// Other files are to be read, or as another configuration says.
+    Configured(Vec<FileConfig>),
     /// The content was replaced in place.
     Replaced(Key),
     /// There is content, and it is not known yet whose it is.
@@ -82,6 +83,8 @@ pub(crate) struct FileTail {
     finish: AtomicBool,
     /// The content may be a copy of another file's that is being made; nothing is read yet.
     undecided: AtomicBool,
+    /// Nothing more is read: the configuration has changed.
+    leaving: AtomicBool,
     readiness: Readiness,
     /// The size of the file when it was last looked at.
     end_offset: AtomicU64,
@@ -149,6 +152,7 @@ impl FileTail {
             end_offset: AtomicU64::new(start.position.offset),
             reading: Mutex::new(reading),
             undecided: AtomicBool::new(start.undecided),
+            leaving: AtomicBool::new(false),
             readiness: Readiness::default(),
             notices,
             heads,
@@ -265,6 +269,12 @@ impl FileTail {
         self.end_offset.load(Ordering::Relaxed)
     }
 
+    /// Bytes of the file that are not acknowledged.
+    #[must_use]
+    pub(crate) fn bytes_behind(&self) -> u64 {
+        self.end_offset().saturating_sub(self.route.lane.acked().offset)
+    }
+
     pub(super) fn key(&self) -> Key {
         self.key
     }
@@ -276,6 +286,7 @@ impl FileTail {
     /// The file has other content by now.
     pub(super) fn mark_replaced(&self) {
         lock(&self.content).replaced = true;
+        self.route.lane.note_change();
     }
 
     pub(super) fn content(&self) -> FileContent {
@@ -336,8 +347,19 @@ impl FileTail {
         let room = cuts.len() < CUTS_MAX;
         if room && !cuts.contains(&offset) {
             cuts.push(offset);
+            self.route.lane.note_change();
         }
         room
+    }
+
+    /// Nothing more is read; what is read goes out.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    /// Whether nothing more is read, and all that was is acknowledged.
+    pub(super) fn has_left(&self) -> bool {
+        self.leaving.load(Ordering::Acquire) && self.is_through()
     }
 
     /// Whether all that was read is acknowledged and no worker has the file.
@@ -347,11 +369,8 @@ impl FileTail {
 }
 
 impl Tracked for FileTail {
-    fn stamp(&self) -> u64 {
-        let (position, partition) = self.route.lane.progress();
-        let content = lock(&self.content);
-        let head = (content.head_length, content.replaced, content.cuts.len());
-        stamp_of(self.route.lane.id(), &(position.offset, position.prev, partition, head))
+    fn lane(&self) -> &Lane {
+        &self.route.lane
     }
 
     fn entry(&self) -> Entry {
@@ -365,8 +384,10 @@ impl Tracked for FileTail {
 impl Work for FileTail {
     fn turn(&self, worker: &mut Worker<'_>) -> Turn {
         if self.is_undecided() {
-            // Without a receiver the agent stops.
-            let _ = self.notices.send(Notice::Undecided(self.key));
+            if !self.leaving.load(Ordering::Acquire) {
+                // Without a receiver the agent stops.
+                let _ = self.notices.send(Notice::Undecided(self.key));
+            }
             return Turn::Idle;
         }
         let reading = &mut *lock(&self.reading);
@@ -376,7 +397,10 @@ impl Work for FileTail {
         match worker.rewind(&self.route.lane) {
             Rewind::Onward => {}
             Rewind::To(position) => reading.restart(position),
-            Rewind::NotYet => return Turn::Later(Duration::from_millis(50)),
+            Rewind::NotYet(pause) => return Turn::Later(pause),
+        }
+        if self.leaving.load(Ordering::Acquire) {
+            return Turn::Idle;
         }
         if let Some(wait) = reading.pace.wait() {
             return Turn::Later(wait);
@@ -473,7 +497,7 @@ impl FileTail {
             .iter()
             .filter_map(|cut| usize::try_from(cut.checked_sub(position.offset)?).ok())
             .collect();
-        let unterminated = &[("logweir.unterminated".to_owned(), UNTERMINATED.to_vec())];
+        let unterminated = &[unterminated()];
         let multiline = self.config.multiline.as_ref();
         let mut records = Records::new(data, encoding, finish && fits, multiline, &cuts);
         while !worker.batch.is_full()
@@ -601,6 +625,7 @@ impl FileTail {
             let told = usize::from(content.head_length) >= HEAD_KEPT_BYTES;
             content.head_length = length;
             content.head_hash = hash;
+            self.route.lane.note_change();
             if !told && usize::from(length) >= HEAD_KEPT_BYTES {
                 self.tell_head(body);
             }
@@ -638,9 +663,10 @@ impl FileTail {
             io::ErrorKind::NotFound => Notice::Moved,
             _ => return self.rest(reading, error),
         };
+        let is_crowded = matches!(notice, Notice::Crowded);
         // Without a receiver the agent stops.
         let _ = self.notices.send(notice);
-        if notice == Notice::Crowded { Turn::Later(WAIT_FOR_ROOM) } else { Turn::Idle }
+        if is_crowded { Turn::Later(WAIT_FOR_ROOM) } else { Turn::Idle }
     }
 
     fn rest(&self, reading: &mut Reading, error: &io::Error) -> Turn {
@@ -648,7 +674,8 @@ impl FileTail {
             tracing::warn!(
                 path = %self.path.display(),
                 %error,
-                "the file cannot be read; it is tried again, other sources go on"
+                "the file cannot be read; it is tried again, other sources go on{}",
+                confine::hint(&self.path)
             );
         }
         Turn::Later(REST_AFTER_ERROR)

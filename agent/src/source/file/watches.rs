@@ -2,10 +2,10 @@
 //!
 //! They only save time: whatever is missed, the next rescan finds.
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,11 +16,18 @@ const EVENTS_MAX: usize = 16_384;
 /// After how long it is tried again to have notifications.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
+/// File systems that other hosts, or programs behind the kernel, write to: NFS, SMB 1 to 3, FUSE, 9P,
+/// AFS, Ceph. The numbers are `f_type` of statfs(2).
+const SHARED_TYPES: [u64; 7] =
+    [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x6573_5546, 0x0102_1997, 0x5346_414f, 0x00c3_6400];
+
 /// See the module's description.
 #[derive(Debug)]
 pub(super) struct Watches {
     watcher: Option<RecommendedWatcher>,
     watched: HashSet<PathBuf>,
+    /// Those of them where other hosts may write, of which nothing is told.
+    shared: HashSet<PathBuf>,
     sender: Sender<notify::Result<notify::Event>>,
     pub(super) events: Receiver<notify::Result<notify::Event>>,
     /// More was told than can wait.
@@ -31,14 +38,16 @@ pub(super) struct Watches {
 
 impl Watches {
     pub(super) fn new() -> Self {
-        let (sender, events) = bounded(EVENTS_MAX);
+        // The places of a bounded one are there from the start: a megabyte that hardly any host needs.
+        let (sender, events) = unbounded();
         let missed = Arc::default();
-        Self { watcher: None, watched: HashSet::new(), sender, events, missed, failed: None }
+        let (watched, shared) = (HashSet::new(), HashSet::new());
+        Self { watcher: None, watched, shared, sender, events, missed, failed: None }
     }
 
-    /// Whether every directory is watched.
+    /// Whether every directory is watched, and all that is written there told.
     pub(super) fn are_whole(&self) -> bool {
-        self.watcher.is_some()
+        self.watcher.is_some() && self.shared.is_empty()
     }
 
     /// Whether notifications were lost since the last call, so that everything has to be looked at.
@@ -69,6 +78,7 @@ impl Watches {
                 }
                 self.watcher = None;
                 self.watched.clear();
+                self.shared.clear();
             }
         }
     }
@@ -80,12 +90,16 @@ impl Watches {
         };
         for gone in self.watched.difference(directories) {
             let _ = watcher.unwatch(gone);
+            self.shared.remove(gone);
         }
         for new in directories.difference(&self.watched) {
             match watcher.watch(new, RecursiveMode::NonRecursive) {
                 // It went meanwhile; what is above it tells if it comes back.
                 Err(error) if matches!(error.kind, ErrorKind::PathNotFound) => {}
                 outcome => outcome?,
+            }
+            if is_shared(new) {
+                self.shared.insert(new.clone());
             }
         }
         self.watcher = Some(watcher);
@@ -95,9 +109,15 @@ impl Watches {
     fn watcher(&self) -> notify::Result<RecommendedWatcher> {
         let (sender, missed) = (self.sender.clone(), self.missed.clone());
         notify::recommended_watcher(move |event| {
-            if sender.try_send(event).is_err() {
+            // Only this thread sends, so there are never more.
+            if sender.len() >= EVENTS_MAX || sender.send(event).is_err() {
                 missed.store(true, Ordering::Release);
             }
         })
     }
+}
+
+fn is_shared(directory: &Path) -> bool {
+    let kind = rustix::fs::statfs(directory).map(|found| found.f_type as u64 & 0xffff_ffff);
+    kind.is_ok_and(|kind| SHARED_TYPES.contains(&kind))
 }

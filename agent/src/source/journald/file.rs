@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use xz4rust::{XzDecoder, XzNextBlockResult};
 
 const SIGNATURE: &[u8] = b"LPKSHHRH";
 const HEADER_BYTES: usize = 208;
@@ -18,6 +19,7 @@ const INCOMPATIBLE_KNOWN: u32 = 0x1f;
 const TYPE_DATA: u8 = 1;
 const TYPE_ENTRY: u8 = 3;
 const TYPE_ENTRY_ARRAY: u8 = 6;
+const FLAG_XZ: u8 = 1;
 const FLAG_LZ4: u8 = 1 << 1;
 const FLAG_ZSTD: u8 = 1 << 2;
 const FLAGS_COMPRESSED: u8 = 7;
@@ -27,6 +29,8 @@ const PAYLOAD_AT: u64 = 64;
 const PAYLOAD_AT_COMPACT: u64 = 72;
 /// More of one field is not read.
 pub(super) const FIELD_BYTES_MAX: usize = 512 << 10;
+/// journald compresses with a dictionary of this size; one that claims more is not read.
+const XZ_DICTIONARY_BYTES: usize = 1 << 20;
 /// More fields of one entry are not read; journald itself takes 1024.
 const FIELDS_MAX: usize = 1024;
 /// More of one entry is not read.
@@ -63,7 +67,7 @@ pub(super) struct Entry {
     /// Microseconds since 1970.
     pub(super) realtime: u64,
     pub(super) fields: Vec<Vec<u8>>,
-    /// Fields that could not be read: damaged, or compressed with xz.
+    /// Fields that could not be read: damaged, or larger than is read.
     pub(super) unread: usize,
 }
 
@@ -246,6 +250,7 @@ impl JournalFile {
         self.file.read_exact_at(&mut payload, offset.checked_add(begin)?).ok()?;
         match flags & FLAGS_COMPRESSED {
             0 => Some(payload),
+            FLAG_XZ => unpacked_xz(&payload),
             FLAG_ZSTD => {
                 let mut field = Vec::new();
                 let decoder = zstd::stream::read::Decoder::new(payload.as_slice()).ok()?;
@@ -258,6 +263,27 @@ impl JournalFile {
                 lz4_flex::block::decompress(&payload[8..], length).ok()
             }
             _ => None,
+        }
+    }
+}
+
+/// What an xz stream unpacks to, of which no more than [`FIELD_BYTES_MAX`] is read; `None` if it is
+/// damaged.
+fn unpacked_xz(mut stream: &[u8]) -> Option<Vec<u8>> {
+    let mut decoder = XzDecoder::in_heap_with_alloc_dict_size(0, XZ_DICTIONARY_BYTES);
+    let (mut field, mut filled) = (Vec::new(), 0);
+    loop {
+        field.resize((filled * 2).clamp(4 << 10, FIELD_BYTES_MAX), 0);
+        let step = decoder.decode(stream, &mut field[filled..]).ok()?;
+        filled += step.output_produced();
+        let ended = matches!(step, XzNextBlockResult::EndOfStream(..));
+        if ended || filled == FIELD_BYTES_MAX {
+            field.truncate(filled);
+            return Some(field);
+        }
+        stream = &stream[step.input_consumed()..];
+        if !step.made_progress() {
+            return None;
         }
     }
 }
@@ -278,32 +304,52 @@ fn long(bytes: &[u8], at: usize) -> u64 {
 mod tests {
     use super::*;
 
+    /// `MESSAGE=` and 40 times `an old journal `, as journald packs it with xz: a dictionary of 1 MiB
+    /// and no checksum.
+    const PACKED: &str = "fd377a585a000000ff12d9410200210110000000a8708e86e0025f00225d00269146acd06f74b8a5fefb\
+        f7415444fd377f2c03e7c9eb7dc6e757e6cd2a83ffc000000000000136e004000000e560c0b6a8000afc\
+        020000000000595a";
+
+    fn packed() -> Vec<u8> {
+        let digits: Vec<u8> = PACKED.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let byte =
+            |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        digits.chunks(2).map(byte).collect()
+    }
+
     /// A journal of entries with one field each, `MESSAGE=<text>`, numbered from 1.
     fn journal(texts: &[&str]) -> Vec<u8> {
+        journal_of(texts.iter().map(|text| (0, format!("MESSAGE={text}").into_bytes())))
+    }
+
+    /// The same of fields by the flags of their compression.
+    fn journal_of(fields: impl Iterator<Item = (u8, Vec<u8>)>) -> Vec<u8> {
         let mut bytes = vec![0; 256];
         bytes[..8].copy_from_slice(SIGNATURE);
-        let object = |bytes: &mut Vec<u8>, kind: u8, body: &[u8]| {
+        let object = |bytes: &mut Vec<u8>, (kind, flags): (u8, u8), body: &[u8]| {
             let offset = bytes.len() as u64;
-            bytes.extend_from_slice(&[kind, 0, 0, 0, 0, 0, 0, 0]);
+            bytes.extend_from_slice(&[kind, flags, 0, 0, 0, 0, 0, 0]);
             bytes.extend_from_slice(&(16 + body.len() as u64).to_le_bytes());
             bytes.extend_from_slice(body);
             bytes.resize(bytes.len().next_multiple_of(8), 0);
             offset
         };
         let mut array = 0_u64.to_le_bytes().to_vec();
-        for (index, text) in texts.iter().enumerate() {
+        let mut count = 0_u64;
+        for (flags, field) in fields {
+            count += 1;
             let mut body = vec![0; 48];
-            body.extend_from_slice(format!("MESSAGE={text}").as_bytes());
-            let datum = object(&mut bytes, TYPE_DATA, &body);
+            body.extend_from_slice(&field);
+            let datum = object(&mut bytes, (TYPE_DATA, flags), &body);
             let mut body = vec![0; 48];
-            body[..8].copy_from_slice(&(index as u64 + 1).to_le_bytes());
+            body[..8].copy_from_slice(&count.to_le_bytes());
             body.extend_from_slice(&datum.to_le_bytes());
             body.extend_from_slice(&[0; 8]);
-            array.extend_from_slice(&object(&mut bytes, TYPE_ENTRY, &body).to_le_bytes());
+            array.extend_from_slice(&object(&mut bytes, (TYPE_ENTRY, 0), &body).to_le_bytes());
         }
-        let at = object(&mut bytes, TYPE_ENTRY_ARRAY, &array);
+        let at = object(&mut bytes, (TYPE_ENTRY_ARRAY, 0), &array);
         bytes[176..184].copy_from_slice(&at.to_le_bytes());
-        bytes[160..168].copy_from_slice(&(texts.len() as u64).to_le_bytes());
+        bytes[160..168].copy_from_slice(&count.to_le_bytes());
         bytes
     }
 
@@ -354,5 +400,39 @@ mod tests {
             std::fs::write(&path, &whole[..length]).unwrap();
             read(&path, 0);
         }
+    }
+
+    #[test]
+    fn a_field_that_an_old_journald_packed_with_xz_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("system.journal");
+        let fields = [(FLAG_XZ, packed()), (0, b"MESSAGE=plain".to_vec())];
+        std::fs::write(&path, journal_of(fields.into_iter())).unwrap();
+        assert_eq!(read(&path, 0), ["an old journal ".repeat(40), "plain".to_owned()]);
+    }
+
+    #[test]
+    fn any_bytes_for_xz_are_unpacked_without_panic_and_bounded() {
+        let whole = packed();
+        for at in 0..whole.len() {
+            assert_eq!(unpacked_xz(&whole[..at]), None, "cut at {at}");
+            for bit in 0..8 {
+                let mut bytes = whole.clone();
+                bytes[at] ^= 1 << bit;
+                let length = unpacked_xz(&bytes).map_or(0, |field| field.len());
+                assert!(length <= FIELD_BYTES_MAX, "{at} {bit}: {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_than_a_field_may_have_comes_of_an_xz_stream() {
+        // Chunks of LZMA2 that are not compressed, each of 64 KiB, for 1 MiB in all.
+        let mut stream = packed()[..24].to_vec();
+        for number in 0..16 {
+            stream.extend_from_slice(&[1 + u8::from(number > 0), 0xff, 0xff]);
+            stream.extend_from_slice(&[b'x'; 64 << 10]);
+        }
+        assert_eq!(unpacked_xz(&stream).map(|field| field.len()), Some(FIELD_BYTES_MAX));
     }
 }

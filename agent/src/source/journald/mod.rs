@@ -8,7 +8,7 @@ mod entry;
 mod file;
 
 use crate::accounting::SourceSnapshot;
-use crate::checkpoint::{Content, Entry as CheckpointEntry, Tracked, stamp_of};
+use crate::checkpoint::{Content, Entry as CheckpointEntry, Tracked};
 use crate::config::{JournaldConfig, ReadFrom};
 use crate::delivery::{Guard, Lane, Position};
 use crate::dormant::Among;
@@ -45,6 +45,8 @@ const FILES_MAX: usize = 4096;
 /// The running source.
 #[derive(Debug)]
 pub(crate) struct Journald {
+    /// See [`crate::config::Common`].
+    said: String,
     tails: Arc<Mutex<BTreeMap<[u8; 16], Arc<JournalTail>>>>,
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -53,6 +55,7 @@ pub(crate) struct Journald {
 impl Journald {
     /// Begins to look for journals; there need not be any yet.
     pub(crate) fn start(context: &Arc<Context>, config: JournaldConfig) -> io::Result<Self> {
+        let said = config.common.said.clone();
         let tails: Arc<Mutex<BTreeMap<_, _>>> = Arc::default();
         let stop = Arc::new(AtomicBool::new(false));
         let mut scan =
@@ -84,11 +87,36 @@ impl Journald {
                 std::thread::sleep(SCAN_PAUSE);
             }
         })?;
-        Ok(Self { tails, stop, thread: Mutex::new(Some(thread)) })
+        Ok(Self { said, tails, stop, thread: Mutex::new(Some(thread)) })
     }
 
     pub(crate) fn tails(&self) -> Vec<Arc<JournalTail>> {
         lock(&self.tails).values().cloned().collect()
+    }
+
+    pub(crate) fn said(&self) -> &str {
+        &self.said
+    }
+
+    /// Nothing more is read; what is read goes out.
+    pub(crate) fn leave(&self) {
+        self.stop();
+        self.tails().iter().for_each(|tail| tail.leaving.store(true, Ordering::Release));
+    }
+
+    /// Whether nothing more is read and all that was is acknowledged; then it is let go of, and may
+    /// be begun again.
+    pub(crate) fn has_left(&self, context: &Context) -> bool {
+        let tails = self.tails();
+        let left =
+            tails.iter().all(|tail| tail.readiness.is_idle() && tail.route.lane.is_settled());
+        if left {
+            for tail in tails {
+                context.checkpoint.untrack(tail.route.lane.id(), true);
+                context.retire(&tail.route, "journald", &tail.name);
+            }
+        }
+        left
     }
 
     pub(crate) fn stop(&self) {
@@ -107,14 +135,12 @@ struct Scan {
 }
 
 impl Scan {
-    /// Those of the configuration; else the lasting one if there is one, because at a start journald
-    /// copies the other into it.
+    /// Those of the configuration, else the system's.
     fn directories(&self) -> Vec<PathBuf> {
-        if !self.config.directories.is_empty() {
-            return self.config.directories.clone();
+        match self.config.directories.is_empty() {
+            true => directory_of_system().into_iter().collect(),
+            false => self.config.directories.clone(),
         }
-        let mut directories = DIRECTORIES.iter().map(PathBuf::from);
-        directories.find(|path| !journals(path).is_empty()).into_iter().collect()
     }
 
     fn look(&mut self) {
@@ -153,7 +179,7 @@ impl Scan {
             position.offset = last.saturating_add(1);
         }
         let partition = entry.and_then(|entry| entry.partition);
-        let lane = Arc::new(Lane::new(id, position, partition));
+        let lane = Arc::new(context.lane(id, position, partition));
         let route = context.route(lane, "journald", &[], &self.config.common);
         let tail = Arc::new(JournalTail {
             name,
@@ -166,6 +192,7 @@ impl Scan {
             }),
             arrived: Mutex::default(),
             end: AtomicU64::new(position.offset),
+            leaving: AtomicBool::new(false),
             readiness: Readiness::default(),
         });
         context.checkpoint.track(id, tail.clone());
@@ -174,8 +201,43 @@ impl Scan {
     }
 }
 
+/// Where the system's journal is: the lasting one if there is one, because at a start journald copies
+/// the other into it.
+pub(crate) fn directory_of_system() -> Option<PathBuf> {
+    DIRECTORIES.iter().map(PathBuf::from).find(|path| !journals(path).is_empty())
+}
+
+/// The last entries of what one journald has numbered, at most `most`: each with its unit, or else
+/// its program, and as the line that the rules see. Files that cannot be read are left out.
+pub(crate) fn recent(paths: &[PathBuf], most: u64) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<JournalFile> =
+        paths.iter().filter_map(|path| JournalFile::open(path).ok()).collect();
+    // Of several sequences, the one that is written now.
+    let newest = files.iter().max_by_key(|file| file.metadata().and_then(|m| m.modified()).ok());
+    let Some(seqnum_id) = newest.map(|file| file.seqnum_id) else { return Vec::new() };
+    files.retain(|file| file.seqnum_id == seqnum_id);
+    let last = files.iter().map(JournalFile::last_seqnum).max().unwrap_or(0);
+    let mut next = last.saturating_sub(most.saturating_sub(1));
+    let mut entries = Vec::new();
+    while next <= last {
+        let found = files.iter_mut().filter_map(|file| {
+            let (offset, seqnum) = file.peek(next)?;
+            Some((seqnum, file.entry(offset)))
+        });
+        let Some((seqnum, entry)) = found.min_by_key(|found| found.0) else { break };
+        next = seqnum.saturating_add(1);
+        let Some(entry) = entry else { continue };
+        let names = ["_SYSTEMD_UNIT", "SYSLOG_IDENTIFIER", "_COMM"];
+        let name = names.into_iter().find_map(|name| entry.field(name)).unwrap_or(b"unknown");
+        let mut line = Vec::new();
+        entry::render(&entry, &mut line);
+        entries.push((String::from_utf8_lossy(name).into_owned(), line));
+    }
+    entries
+}
+
 /// The journal files in a directory and in those right under it.
-fn journals(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn journals(directory: &Path) -> Vec<PathBuf> {
     let list = |path: &Path| -> Vec<PathBuf> {
         let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
         entries.map(|entry| entry.path()).collect()
@@ -202,6 +264,8 @@ pub(crate) struct JournalTail {
     arrived: Mutex<Option<Vec<JournalFile>>>,
     /// Behind the last entry, as far as is known.
     end: AtomicU64,
+    /// Nothing more is read: the configuration has changed.
+    leaving: AtomicBool,
     readiness: Readiness,
 }
 
@@ -268,9 +332,8 @@ impl JournalTail {
 }
 
 impl Tracked for JournalTail {
-    fn stamp(&self) -> u64 {
-        let (position, partition) = self.route.lane.progress();
-        stamp_of(self.route.lane.id(), &(position.offset, position.prev, partition))
+    fn lane(&self) -> &Lane {
+        &self.route.lane
     }
 
     fn entry(&self) -> CheckpointEntry {
@@ -291,7 +354,10 @@ impl Work for JournalTail {
                 reading.position = acked;
                 reading.files.iter_mut().for_each(JournalFile::rewind);
             }
-            Rewind::NotYet => return Turn::Later(Duration::from_millis(50)),
+            Rewind::NotYet(pause) => return Turn::Later(pause),
+        }
+        if self.leaving.load(Ordering::Acquire) {
+            return Turn::Idle;
         }
         if let Some(wait) = reading.pace.wait() {
             return Turn::Later(wait);
@@ -303,6 +369,7 @@ impl Work for JournalTail {
         }
         let end = Position { offset, prev: worker.batch.prev(), guard: Guard::default() };
         if worker.ship(&self.route, end).is_err() {
+            reading.files.iter_mut().for_each(JournalFile::rewind);
             return Turn::Later(Duration::from_millis(50));
         }
         reading.position = end;

@@ -19,8 +19,9 @@ use std::sync::{Mutex, OnceLock};
 
 /// What the kernel may hold for us while we write; it grants as much as `net.core.rmem_max` allows.
 const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 1024;
+/// Connections that wait to be accepted; the kernel grants as many as `net.core.somaxconn` allows. One
+/// that finds no room is tried again by its client only after a second or more.
+const BACKLOG: i32 = 4096;
 
 /// The sockets that systemd has handed over and that no listener has taken yet.
 static HANDED_OVER: OnceLock<Mutex<Vec<HandedOver>>> = OnceLock::new();
@@ -62,12 +63,25 @@ fn failed(protocol: &str, place: &dyn std::fmt::Display, error: &io::Error) -> i
 pub(super) fn tcp(protocol: &str, address: &Address) -> io::Result<TcpListener> {
     let listener = match address {
         Address::Ip(address) => {
-            TcpListener::bind(address).map_err(|error| failed(protocol, address, &error))?
+            tcp_socket(*address).map_err(|error| failed(protocol, address, &error))?
         }
         Address::Systemd(name) => take(name, SocketType::STREAM, &INTERNET)?.swap_remove(0).into(),
     };
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+fn tcp_socket(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = internet_socket(address, SocketType::STREAM)?;
+    set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn internet_socket(address: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    Ok(socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
 }
 
 /// Sockets for UDP that share the address; the kernel spreads senders over them.
@@ -92,8 +106,7 @@ pub(super) fn udp(address: &Address, count: usize) -> io::Result<Vec<UdpSocket>>
 }
 
 fn udp_socket(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let socket = internet_socket(address, SocketType::DGRAM)?;
     if shared {
         set_socket_reuseport(&socket, true)?;
     }

@@ -171,7 +171,7 @@ impl Receiver {
         let original_bytes = (kept.len() < message.len()).then_some(message.len() as u32);
         let pending = self.pending.entry(shard).or_insert_with(|| Pending::new(shard));
         let sender = sender.map(|sender| sender.to_canonical().to_string()).unwrap_or_default();
-        pending.add(received_at, sender.as_bytes(), &Framed { bytes: kept, original_bytes });
+        pending.add(received_at, sender.as_bytes(), &Framed::whole(kept, original_bytes));
     }
 
     fn append(&mut self) {

@@ -18,6 +18,18 @@ pub(crate) struct Framed<'m> {
     pub(crate) bytes: &'m [u8],
     /// The full length, if the message was cut or its end never came.
     pub(crate) original_bytes: Option<u32>,
+    /// The stream ended within it.
+    pub(crate) unterminated: bool,
+}
+
+impl<'m> Framed<'m> {
+    pub(super) fn whole(bytes: &'m [u8], original_bytes: Option<u32>) -> Self {
+        Self { bytes, original_bytes, unterminated: false }
+    }
+
+    fn unterminated(bytes: &'m [u8], original_bytes: Option<u32>) -> Self {
+        Self { bytes, original_bytes, unterminated: true }
+    }
 }
 
 /// The stream cannot be followed any further; the connection has to be closed.
@@ -118,15 +130,15 @@ impl Framer {
         let rest = std::mem::take(&mut self.buffer);
         self.searched = 0;
         if let Some(long) = self.long.take() {
-            return out(Framed { bytes: &long.kept, original_bytes: Some(long.length as u32) });
+            return out(Framed::unterminated(&long.kept, Some(length_of(&long))));
         }
         match self.beginning(&rest) {
             Ok(Beginning::Counted { header, length }) if rest.len() > header => {
                 let bytes = cut(&rest[header..], self.bytes_max);
-                out(Framed { bytes, original_bytes: Some(length as u32) });
+                out(Framed::unterminated(bytes, Some(length as u32)));
             }
             Ok(Beginning::Line | Beginning::Unknown) if !trimmed(&rest).is_empty() => {
-                out(Framed { bytes: trimmed(&rest), original_bytes: None });
+                out(Framed::unterminated(trimmed(&rest), None));
             }
             _ => {}
         }
@@ -189,7 +201,7 @@ impl Framer {
             let kept = cut(&rest[header..], self.bytes_max).to_vec();
             self.long = Some(Long { kept, length, left: Some(length - self.bytes_max) });
         } else if !trimmed(bytes).is_empty() {
-            out(Framed { bytes: trimmed(bytes), original_bytes: None });
+            out(Framed::whole(trimmed(bytes), None));
         }
         header + kept
     }
@@ -201,7 +213,7 @@ impl Framer {
             let line = trimmed(&rest[..end]);
             let kept = cut(line, self.bytes_max);
             let original_bytes = (kept.len() < line.len()).then_some(line.len() as u32);
-            out(Framed { bytes: kept, original_bytes });
+            out(Framed::whole(kept, original_bytes));
             return end + 1;
         }
         self.searched = rest.len();
@@ -233,13 +245,16 @@ impl Framer {
             },
         };
         if ended {
-            let length = u32::try_from(long.length).unwrap_or(u32::MAX);
-            out(Framed { bytes: &long.kept, original_bytes: Some(length) });
+            out(Framed::whole(&long.kept, Some(length_of(&long))));
         } else {
             self.long = Some(long);
         }
         used
     }
+}
+
+fn length_of(long: &Long) -> u32 {
+    u32::try_from(long.length).unwrap_or(u32::MAX)
 }
 
 /// A line feed, or the zero byte that some senders use instead.
@@ -259,7 +274,8 @@ mod tests {
 
     const MAX: usize = 16;
 
-    /// The messages of a stream, `~` and the length behind those that were cut.
+    /// The messages of a stream, `~` and the length behind those that were cut, `$` behind one that the
+    /// stream ended within.
     fn frame(stream: &[u8], step: usize) -> (Vec<String>, Option<FramingError>) {
         let mut framer = Framer::new(MAX, true);
         let mut messages = Vec::new();
@@ -267,6 +283,9 @@ mod tests {
             let mut text = String::from_utf8_lossy(framed.bytes).into_owned();
             if let Some(length) = framed.original_bytes {
                 text.push_str(&format!("~{length}"));
+            }
+            if framed.unterminated {
+                text.push('$');
             }
             messages.push(text);
         };
@@ -289,7 +308,7 @@ mod tests {
         let rows: &[(&str, &[&str], Option<FramingError>)] = &[
             ("", &[], None),
             ("<1>a\n<2>b\n", &["<1>a", "<2>b"], None),
-            ("<1>a\r\n\r\n\n<2>b", &["<1>a", "<2>b"], None),
+            ("<1>a\r\n\r\n\n<2>b", &["<1>a", "<2>b$"], None),
             ("<1>a\0<2>b\0", &["<1>a", "<2>b"], None),
             ("4 <1>a4 <2>b", &["<1>a", "<2>b"], None),
             ("4 <1>a\n5 <2>b\n", &["<1>a", "<2>b"], None),
@@ -300,11 +319,11 @@ mod tests {
             ("20 <1>0123456789abcdefg4 <2>b", &["<1>0123456789abc~20", "<2>b"], None),
             ("<1>0123456789abc\r\n<2>b\n", &["<1>0123456789abc", "<2>b"], None),
             // The end never came.
-            ("9 <1>a", &["<1>a~9"], None),
-            ("99 <1>0123456789abcdefg", &["<1>0123456789abc~99"], None),
-            ("<1>0123456789abcdefg", &["<1>0123456789abc~20"], None),
-            ("9 ", &["9 "], None),
-            ("9", &["9"], None),
+            ("9 <1>a", &["<1>a~9$"], None),
+            ("99 <1>0123456789abcdefg", &["<1>0123456789abc~99$"], None),
+            ("<1>0123456789abcdefg", &["<1>0123456789abc~20$"], None),
+            ("9 ", &["9 $"], None),
+            ("9", &["9$"], None),
             // No counts, but lines.
             ("2026-11-28 x\n", &["2026-11-28 x"], None),
             ("42 apples\n4 <1>a", &["42 apples", "<1>a"], None),

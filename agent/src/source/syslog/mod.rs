@@ -34,7 +34,7 @@ const SPOOL_NAME_BYTES_MAX: usize = 200;
 /// What a source's listeners and their connections share.
 #[derive(Debug)]
 pub(crate) struct Intake {
-    spools: SpoolSet,
+    spools: Arc<SpoolSet>,
     pace: Mutex<Pace>,
     sender_paces: SenderPaces,
     bytes_max: usize,
@@ -66,6 +66,8 @@ pub(crate) fn count(counter: &AtomicU64) {
 /// A running syslog source.
 #[derive(Debug)]
 pub(crate) struct Syslog {
+    /// See [`crate::config::Common`].
+    said: String,
     intake: Arc<Intake>,
     datagrams: datagram::Datagrams,
     streams: Option<stream::Streams>,
@@ -82,23 +84,34 @@ pub struct Addresses {
 }
 
 impl Syslog {
-    /// Binds the listeners and opens the spools.
+    /// Opens the spools and binds the listeners.
     ///
     /// # Errors
     /// A place that cannot be listened at, a certificate, or a spool that cannot be opened.
     pub(crate) fn start(
-        context: &Arc<Context>,
+        context: &Context,
         spool_directory: &Path,
         config: &SyslogConfig,
     ) -> io::Result<Self> {
+        Self::listen(Arc::new(Self::open_spools(context, spool_directory, config)?), config)
+    }
+
+    /// # Errors
+    /// A spool that cannot be opened.
+    pub(crate) fn open_spools(
+        context: &Context,
+        spool_directory: &Path,
+        config: &SyslogConfig,
+    ) -> io::Result<SpoolSet> {
         let name = spool_name(&config.listen);
-        let spools = SpoolSet::open(
-            context,
-            spool_directory,
-            ("syslog", &name),
-            &config.common,
-            &config.spool,
-        )?;
+        SpoolSet::open(context, spool_directory, ("syslog", &name), &config.common, &config.spool)
+    }
+
+    /// Binds the listeners; what they receive goes into `spools`.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub(crate) fn listen(spools: Arc<SpoolSet>, config: &SyslogConfig) -> io::Result<Self> {
         let intake = Arc::new(Intake {
             spools,
             pace: Mutex::new(config.common.limits.pace()),
@@ -109,12 +122,24 @@ impl Syslog {
             statistics: Statistics::default(),
         });
         let datagrams = datagram::Datagrams::start(&intake, config)?;
-        let streams = stream::Streams::start(&intake, config)?;
-        Ok(Self { intake, datagrams, streams })
+        let streams = stream::Streams::start(&intake, config).inspect_err(|_| {
+            // The agent may go on without this source: nothing of it may.
+            intake.stop.store(true, Ordering::Release);
+            datagrams.stop();
+        })?;
+        Ok(Self { said: config.common.said.clone(), intake, datagrams, streams })
     }
 
     pub(crate) fn tails(&self) -> &[Arc<SpoolTail>] {
         self.intake.spools.tails()
+    }
+
+    pub(crate) fn said(&self) -> &str {
+        &self.said
+    }
+
+    pub(crate) fn spools(&self) -> &Arc<SpoolSet> {
+        &self.intake.spools
     }
 
     pub(crate) fn statistics(&self) -> &Statistics {
@@ -140,7 +165,7 @@ impl Syslog {
 }
 
 /// The spool is found again by where the source listens.
-fn spool_name(listen: &Listen) -> String {
+pub(crate) fn spool_name(listen: &Listen) -> String {
     let places = listen.places();
     let at = |wanted: &str| {
         let place = places.iter().find(|(protocol, _)| *protocol == wanted);
@@ -221,11 +246,9 @@ impl Pending {
     }
 
     fn add(&mut self, received_at: Timestamp, sender: &[u8], framed: &Framed<'_>) {
-        let original_bytes = framed.original_bytes;
-        encode(
-            &Message { received_at, original_bytes, sender, bytes: framed.bytes },
-            &mut self.records,
-        );
+        let Framed { bytes, original_bytes, unterminated } = *framed;
+        let message = Message { received_at, original_bytes, unterminated, sender, bytes };
+        encode(&message, &mut self.records);
         self.count += 1;
         self.bytes += framed.bytes.len() as u64;
     }

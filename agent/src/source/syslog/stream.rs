@@ -282,9 +282,17 @@ impl Connection {
                 Heard::Messages => tokio::task::yield_now().await,
                 Heard::End => return,
                 Heard::Nonsense(error) => {
-                    count(&intake.statistics.framing_errors);
                     let sender = String::from_utf8_lossy(&self.sender);
-                    tracing::debug!(%sender, %error, "a connection is closed");
+                    // As with handshakes: the first is told.
+                    if intake.statistics.framing_errors.fetch_add(1, Ordering::Relaxed) == 0 {
+                        tracing::warn!(
+                            %sender,
+                            %error,
+                            "a stream cannot be followed and is closed; further ones are counted"
+                        );
+                    } else {
+                        tracing::debug!(%sender, %error, "a stream cannot be followed and is closed");
+                    }
                     return;
                 }
             }

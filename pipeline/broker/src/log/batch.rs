@@ -13,6 +13,7 @@ const UNCOUNTED_BYTES: usize = 12;
 /// Where the checksummed part begins.
 const CHECKED_FROM: usize = 21;
 const MAGIC: u8 = 2;
+const APPEND_TIME_BIT: i16 = 1 << 3;
 const TRANSACTIONAL_BIT: i16 = 1 << 4;
 const CONTROL_BIT: i16 = 1 << 5;
 
@@ -28,7 +29,8 @@ pub(crate) struct BatchHeader {
     pub(crate) last_offset_delta: i32,
     /// Milliseconds since 1970 of the first record, by the producer's clock.
     pub(crate) base_timestamp: i64,
-    /// Milliseconds since 1970 of the newest record, by the producer's clock.
+    /// Milliseconds since 1970 of the newest record, by the producer's clock; or of all records, by
+    /// this broker's, see [`stamp`].
     pub(crate) max_timestamp: i64,
     /// −1 if the producer is not idempotent.
     pub(crate) producer_id: i64,
@@ -112,6 +114,15 @@ impl BatchHeader {
         if dense && numbered { Ok(header) } else { Err(BatchFault::Impossible) }
     }
 
+    /// Milliseconds since 1970 of the first record.
+    pub(crate) fn first_timestamp(&self) -> i64 {
+        if self.attributes & APPEND_TIME_BIT != 0 {
+            self.max_timestamp
+        } else {
+            self.base_timestamp
+        }
+    }
+
     /// Offset of the last record.
     pub(crate) fn last_offset(&self) -> i64 {
         self.base_offset + i64::from(self.last_offset_delta)
@@ -128,6 +139,17 @@ pub(crate) fn place(batch: &mut [u8], base_offset: i64, leader_epoch: i32) {
     debug_assert!(batch.len() >= HEADER_BYTES, "only a checked batch is placed");
     batch[0..8].copy_from_slice(&base_offset.to_be_bytes());
     batch[12..16].copy_from_slice(&leader_epoch.to_be_bytes());
+}
+
+/// Gives all records of a checked batch the time of its arrival, in milliseconds since 1970, and the
+/// batch the checksum that comes of it.
+pub(crate) fn stamp(batch: &mut [u8], header: &mut BatchHeader, milliseconds: i64) {
+    header.attributes |= APPEND_TIME_BIT;
+    header.max_timestamp = milliseconds;
+    batch[21..23].copy_from_slice(&header.attributes.to_be_bytes());
+    batch[35..43].copy_from_slice(&milliseconds.to_be_bytes());
+    header.checksum = crc32c::crc32c(&batch[CHECKED_FROM..]);
+    batch[17..21].copy_from_slice(&header.checksum.to_be_bytes());
 }
 
 fn field<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {

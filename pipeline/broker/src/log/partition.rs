@@ -8,7 +8,7 @@
 //! A disk that fails in the middle of a write stops the log: it answers no appends until it is opened
 //! anew, which cuts the torn end off.
 
-use super::batch::{BatchHeader, place};
+use super::batch::{BatchHeader, place, stamp};
 use super::producers::{Producers, SequenceFault, Verdict};
 use super::segment::{self, AppendError, Segment, Slice};
 use crate::files;
@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const START_FILE: &str = "start-offset";
 
@@ -27,6 +27,8 @@ pub(crate) struct LogLimits {
     /// The oldest segments go while the others hold at least so much.
     pub(crate) retention_bytes: Option<u64>,
     pub(crate) retention: Option<Duration>,
+    /// The time of a record is that of its arrival, and not its producer's.
+    pub(crate) stamps: bool,
 }
 
 #[derive(Debug)]
@@ -133,7 +135,11 @@ impl PartitionLog {
         }
         let base_offset = self.end_offset();
         place(batch, base_offset, leader_epoch);
-        let placed = BatchHeader { base_offset, ..*header };
+        let mut placed = BatchHeader { base_offset, ..*header };
+        if limits.stamps {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            stamp(batch, &mut placed, now.as_millis() as i64);
+        }
         match self.newest_mut().append(batch, &placed) {
             Ok(()) => {}
             Err(AppendError::Refused(error)) => return Err(LogError::Storage(error)),
@@ -165,7 +171,7 @@ impl PartitionLog {
         for segment in &self.segments {
             if let Some(header) = segment.find_time(timestamp, self.start_offset)? {
                 let offset = header.base_offset.max(self.start_offset);
-                return Ok(Some((offset, header.base_timestamp)));
+                return Ok(Some((offset, header.first_timestamp())));
             }
         }
         Ok(None)

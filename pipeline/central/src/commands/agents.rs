@@ -1,12 +1,12 @@
 //! `logweir agents`: who sends, how far each is behind, and who has fallen silent, from the agents' own
 //! reports in the compacted topic.
 
+use super::cluster::ClusterArguments;
 use super::topic::read_to_end;
-use super::{kafka_properties, name_value, printable, report};
+use super::{printable, report};
 use anyhow::Result;
 use clap::Args;
 use logweir_document::parse_duration;
-use logweir_kafka::properties::Role;
 use logweir_record::TOPIC_AGENTS;
 use logweir_store::format_time;
 use rdkafka::Timestamp;
@@ -24,13 +24,8 @@ const SILENT_AFTER_DEFAULT: &str = "60s";
 /// List the agents from their reports; exit code 1 if one is silent
 #[derive(Debug, Args)]
 pub struct AgentsCommand {
-    /// Brokers to begin with, HOST:PORT separated by commas
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap_server: String,
-    /// Client properties under Kafka's own names, such as `security.protocol=SSL`; may be given
-    /// several times
-    #[arg(long = "property", value_name = "NAME=VALUE", value_parser = name_value)]
-    property: Vec<(String, String)>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
     /// An agent without a report for so long is silent
     #[arg(long, value_name = "TIME", default_value = SILENT_AFTER_DEFAULT, value_parser = duration)]
     silent_after: Duration,
@@ -61,6 +56,23 @@ struct Summary {
     dropped: BTreeMap<String, u64>,
     unparsed: u64,
     sources: Vec<Source>,
+    published: Option<Published>,
+}
+
+/// What an agent says of published rules.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct Published {
+    version: Option<u64>,
+    on_trial: bool,
+    refused: Option<Refused>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct Refused {
+    version: Option<u64>,
+    reason: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -83,8 +95,7 @@ impl AgentsCommand {
     }
 
     fn run(self) -> Result<ExitCode> {
-        let mut properties =
-            kafka_properties(&self.bootstrap_server, &self.property, Role::Consumer)?;
+        let mut properties = self.cluster.properties()?;
         properties.set("group.id", "logweir-agents");
         let consumer: BaseConsumer = properties.client_config().create()?;
         let agents = latest(&consumer)?;
@@ -133,6 +144,14 @@ fn parse(payload: &[u8], timestamp: Timestamp) -> Option<Agent> {
     })
 }
 
+impl Published {
+    /// The version in use; `?` while it is on trial.
+    fn shown(&self) -> String {
+        let trial = if self.on_trial { "?" } else { "" };
+        self.version.map_or_else(|| "none".to_owned(), |version| format!("{version}{trial}"))
+    }
+}
+
 impl Summary {
     fn bytes_behind(&self) -> u64 {
         let behind = |source: &Source| match &source.spool {
@@ -156,8 +175,17 @@ fn text(agents: &[Agent], now_us: i64, is_silent: impl Fn(&Agent) -> bool) -> St
     let name_width =
         agents.iter().map(|a| a.summary.agent_name.chars().count()).max().unwrap_or(0).clamp(5, 40);
     let mut out = format!(
-        "{:name_width$}  {:8}  {:>9}  {:11}  {:>7}  {:>12}  {:>9}  {:>9}  {:>12}\n",
-        "AGENT", "VERSION", "SEEN", "KAFKA", "SOURCES", "READ", "HELD", "DROPPED", "BYTES BEHIND"
+        "{:name_width$}  {:8}  {:>9}  {:11}  {:>7}  {:>12}  {:>9}  {:>9}  {:>12}  {:>9}\n",
+        "AGENT",
+        "VERSION",
+        "SEEN",
+        "KAFKA",
+        "SOURCES",
+        "READ",
+        "HELD",
+        "DROPPED",
+        "BYTES BEHIND",
+        "PUBLISHED"
     );
     let mut silent = 0;
     for agent in agents {
@@ -166,17 +194,24 @@ fn text(agents: &[Agent], now_us: i64, is_silent: impl Fn(&Agent) -> bool) -> St
         let state = if is_silent(agent) { "silent" } else { kafka };
         silent += usize::from(is_silent(agent));
         out.push_str(&format!(
-            "{:name_width$}  {:8}  {:>9}  {:11}  {:>7}  {read:>12}  {held:>9}  {:>9}  {:>12}\n",
+            "{:name_width$}  {:8}  {:>9}  {:11}  {:>7}  {read:>12}  {held:>9}  {:>9}  {:>12}  {:>9}\n",
             printable(agent_name),
             printable(version),
             format!("{seconds}s ago"),
             printable(state),
             sources.len(),
             agent.summary.dropped.values().sum::<u64>(),
-            agent.summary.bytes_behind()
+            agent.summary.bytes_behind(),
+            agent.summary.published.as_ref().map_or_else(|| "-".to_owned(), Published::shown)
         ));
         for (reason, count) in &agent.summary.dropped {
             out.push_str(&format!("    dropped: {count} by {}\n", printable(reason)));
+        }
+        if let Some(Refused { version, reason }) =
+            agent.summary.published.as_ref().and_then(|published| published.refused.as_ref())
+        {
+            let version = version.map_or_else(String::new, |version| format!(" version {version}"));
+            out.push_str(&format!("    rules: refused{version}: {}\n", printable(reason)));
         }
     }
     out.push_str(&format!("{} agents, {silent} silent\n", agents.len()));
@@ -201,11 +236,14 @@ mod tests {
             95,
             r#"{"agent_name":"web\u001b1","version":"0.1.0","kafka":"up","read":9,"held":2,
                 "dropped":{"spool_full":3},"sources":[{"acked_offset":10,"end_offset":30},
-                {"acked_offset":0,"end_offset":9,"spool":{"backlog_bytes":5}}]}"#,
+                {"acked_offset":0,"end_offset":9,"spool":{"backlog_bytes":5}}],
+                "published":{"group":"web","version":6,"on_trial":true,
+                "refused":{"version":7,"reason":"1 samples"}}}"#,
         )];
         let text = text(&agents, 100_000_000, |_| false);
         assert!(text.contains("5s ago") && text.contains("dropped: 3 by spool_full"), "{text}");
-        assert!(text.contains("25\n") && !text.contains('\u{1b}'), "{text}");
+        assert!(text.contains("25         6?\n") && !text.contains('\u{1b}'), "{text}");
+        assert!(text.contains("    rules: refused version 7: 1 samples\n"), "{text}");
     }
 
     #[test]

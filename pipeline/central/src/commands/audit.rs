@@ -1,10 +1,10 @@
 //! `logweir audit`: is anything missing? Per source, from the ledger that is committed with the data.
 
-use super::{printable, report, store_location};
-use anyhow::{Context as _, Result};
+use super::{open_table, printable, report};
+use anyhow::Result;
 use clap::Args;
 use logweir_document::parse_duration;
-use logweir_store::{SourceAudit, Table, TableOptions, audit, format_time, parse_time};
+use logweir_store::{SourceAudit, audit, format_time, parse_time};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,9 +37,7 @@ impl AuditCommand {
     }
 
     fn run(self) -> Result<ExitCode> {
-        let location = store_location(self.store.as_deref())?;
-        let table = Table::open(&location, TableOptions::default())
-            .with_context(|| format!("cannot open the table in {location}"))?;
+        let table = open_table(self.store.as_deref())?;
         let mut sources = audit(&table, None, None)?;
         if let Some(host) = &self.host {
             sources.retain(|source| source.host == *host);
@@ -144,7 +142,7 @@ fn since(text: &str) -> Result<i64, String> {
     })
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a time, such as 10m".into())
 }
 

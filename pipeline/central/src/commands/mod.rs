@@ -4,17 +4,23 @@
 pub mod agents;
 pub mod audit;
 pub mod broker;
+mod cluster;
 pub mod config;
 pub mod demo;
 pub mod ingest;
+pub mod keygen;
+pub mod rules;
 pub mod search;
+pub mod table;
 mod topic;
 pub mod topics;
 pub mod verify;
 
-use anyhow::{Result, anyhow};
-use logweir_document::{Diagnostic, Faults, parse, render_all};
-use logweir_kafka::properties::{Properties, Role};
+pub(crate) use cluster::kafka_properties;
+
+use anyhow::{Context as _, Result, anyhow};
+use logweir_document::{Diagnostic, render_all};
+use logweir_store::{Table, TableOptions};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,15 +31,35 @@ const EXIT_CONFIG: u8 = 78;
 /// Prints an error with its causes and turns it into an exit code.
 fn report(outcome: Result<ExitCode>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
-        eprintln!("logweir: {error:#}");
+        eprintln!("logweir: {}", told(&error));
         ExitCode::FAILURE
     })
 }
 
-/// Prints every fault of a configuration.
+/// An error with its causes, without those that the text before them has told already: many libraries
+/// quote the cause of an error in its own words.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        let cause = cause.trim_end();
+        if !told.contains(cause) {
+            let sep = if told.is_empty() { "" } else { ": " };
+            told.push_str(sep);
+            told.push_str(cause);
+        }
+    }
+    told
+}
+
+/// Prints every fault of a configuration, or of rules.
 fn report_faults(faults: &[Diagnostic]) -> ExitCode {
-    eprint!("{}", render_all(faults, std::io::stderr().is_terminal()));
+    show(faults);
     ExitCode::from(EXIT_CONFIG)
+}
+
+fn show(diagnostics: &[Diagnostic]) {
+    eprint!("{}", render_all(diagnostics, std::io::stderr().is_terminal()));
 }
 
 /// The table to read: as told, or where ingest and demo put it by default.
@@ -55,6 +81,13 @@ fn store_location(told: Option<&Path>) -> Result<String> {
     Ok(found.to_string_lossy().into_owned())
 }
 
+/// Opens the table that is told, or that is there.
+fn open_table(told: Option<&Path>) -> Result<Table> {
+    let location = store_location(told)?;
+    Table::open(&location, TableOptions::default())
+        .with_context(|| format!("cannot open the table in {location}"))
+}
+
 fn name_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -67,33 +100,16 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// Client properties from the command line.
-pub(crate) fn kafka_properties(
-    bootstrap_server: &str,
-    extra: &[(String, String)],
-    role: Role,
-) -> Result<Properties> {
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
-    let mut text = format!("bootstrap.servers: {}\n", quoted(bootstrap_server));
-    for (name, value) in extra {
-        text.push_str(&format!("{}: {}\n", quoted(name), quoted(value)));
-    }
-    let document = parse("command line", &text).map_err(|fault| anyhow!(fault.message.clone()))?;
-    let mut faults = Faults::new(document.source.clone());
-    let properties = Properties::read(&document.root, "", role, &mut faults);
-    let errors = faults.has_errors();
-    match properties {
-        Some(properties) if !errors => Ok(properties),
-        _ => {
-            let list: Vec<String> = faults
-                .into_list()
-                .into_iter()
-                .map(|fault| match fault.remedy {
-                    Some(remedy) => format!("{}; {remedy}", fault.message),
-                    None => fault.message,
-                })
-                .collect();
-            Err(anyhow!("{}", list.join("; ")))
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_tells_each_cause_once_though_others_quote_it() {
+        let cause = std::io::Error::other("no such bucket\n");
+        let error = anyhow::Error::new(cause).context("PUT failed: no such bucket");
+        assert_eq!(told(&error.context("no table")), "no table: PUT failed: no such bucket");
+        let plain = anyhow!("refused").context("cannot connect");
+        assert_eq!(told(&plain), "cannot connect: refused");
     }
 }

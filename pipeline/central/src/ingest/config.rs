@@ -33,6 +33,8 @@ pub struct IngestConfig {
     pub topic: String,
     /// One consumer, on a thread of its own, per worker.
     pub workers: NonZeroUsize,
+    /// Whether each worker stays on a core of its own.
+    pub pin: bool,
     pub store: PathBuf,
     pub flush_interval: Duration,
     pub flush_bytes: u64,
@@ -86,6 +88,7 @@ impl IngestConfig {
         let kafka = kafka.and_then(|node| Properties::read(node, "kafka", Role::Consumer, faults));
         let topic = root.string("topic", faults).unwrap_or(TOPIC_EVENTS).to_owned();
         let workers = workers(&mut root, faults);
+        let pin = root.boolean("pin", faults).unwrap_or(false);
         let mut path = None;
         let mut flush_interval = FLUSH_INTERVAL_DEFAULT;
         let mut flush_bytes = FLUSH_BYTES_DEFAULT;
@@ -117,6 +120,7 @@ impl IngestConfig {
             group,
             topic,
             workers,
+            pin,
             store,
             flush_interval,
             flush_bytes,

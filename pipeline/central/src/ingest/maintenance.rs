@@ -23,7 +23,9 @@ pub(super) fn start(
     stop: Arc<AtomicBool>,
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("maintenance".into()).spawn(move || {
-        let (mut compacted, mut vacuumed) = (Instant::now(), Instant::now());
+        let mut compacted = Instant::now();
+        // At once: an ingest that never runs for long has to do it, too.
+        let mut vacuumed: Option<Instant> = None;
         while !stop.load(Ordering::Relaxed) {
             std::thread::park_timeout(STEP);
             if compacted.elapsed() >= COMPACT_INTERVAL {
@@ -33,8 +35,8 @@ pub(super) fn start(
                     Err(error) => tracing::warn!(%error, "the table was not compacted"),
                 }
             }
-            if vacuumed.elapsed() >= VACUUM_INTERVAL {
-                vacuumed = Instant::now();
+            if vacuumed.is_none_or(|last| last.elapsed() >= VACUUM_INTERVAL) {
+                vacuumed = Some(Instant::now());
                 tidy(&table, retention);
             }
         }

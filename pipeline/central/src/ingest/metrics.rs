@@ -26,6 +26,12 @@ const STORED: Metric = Metric::new(
     &[],
     "Events committed to the table",
 );
+const SUSPECT: Metric = Metric::new(
+    "logweir_ingest_events_suspect_total",
+    Counter,
+    &[],
+    "Of those stored, events whose time is more than a week before their arrival or an hour behind it",
+);
 const DUPLICATES: Metric = Metric::new(
     "logweir_ingest_duplicates_total",
     Counter,
@@ -112,10 +118,11 @@ const SINK_RETRIES: Metric = Metric::new(
 );
 
 /// All of them, in the order of a scrape.
-pub(crate) const METRICS: [Metric; 19] = [
+pub(crate) const METRICS: [Metric; 20] = [
     INFO,
     RECEIVED,
     STORED,
+    SUSPECT,
     DUPLICATES,
     DEAD_LETTERS,
     HELD,
@@ -142,6 +149,7 @@ pub(super) fn render(status: &Status) -> String {
     let total = &status.total;
     out.value(&RECEIVED, total.received as f64);
     out.value(&STORED, total.stored as f64);
+    out.value(&SUSPECT, total.suspect as f64);
     out.value(&DUPLICATES, total.duplicates as f64);
     let mut dead: BTreeMap<&str, u64> = REASONS.into_iter().map(|reason| (reason, 0)).collect();
     dead.extend(&total.dead_letters);

@@ -15,6 +15,7 @@ mod dead_letter;
 mod lag;
 mod maintenance;
 mod metrics;
+mod pin;
 mod reference;
 mod statistics;
 mod status;
@@ -38,13 +39,21 @@ use status::Sources;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use worker::Worker;
+
+/// How long a stop waits, once the workers have ended, for the sinks, which may be waiting for a server that
+/// does not answer, and for the upkeep, which may be joining files. To leave them behind loses nothing: a
+/// sink's offsets have not moved over what it holds, and files that are not committed are none.
+const OTHERS_STOP: Duration = Duration::from_secs(10);
+/// Between two looks at them.
+const STEP: Duration = Duration::from_millis(20);
 
 /// A running ingest: its workers, until [`Ingest::stop`].
 #[derive(Debug)]
 pub struct Ingest {
     workers: Vec<JoinHandle<Result<()>>>,
+    sinks: Vec<JoinHandle<Result<()>>>,
     pulse: Pulse,
     /// Threads beside the workers, whose end loses nothing.
     helpers: Vec<JoinHandle<()>>,
@@ -68,6 +77,7 @@ impl Ingest {
         let started_at_ms = lag::now_ms();
         let config = Arc::new(config);
         let (mut workers, pulse) = (Vec::new(), Pulse::default());
+        let cores = if config.pin { pin::cores()? } else { Vec::new() };
         for index in 0..config.workers.get() {
             let worker = Worker::new(
                 index,
@@ -77,16 +87,20 @@ impl Ingest {
                 stop.clone(),
             )?;
             let pulse = pulse.clone();
+            let core = cores.get(index % cores.len().max(1)).copied();
             let thread = std::thread::Builder::new()
                 .name(format!("ingest-{index}"))
                 .spawn(move || {
                     let _beating = pulse.join();
+                    if let Some(core) = core {
+                        pin::stay_on(core)?;
+                    }
                     worker.run()
                 })
                 .context("cannot start a worker thread")?;
             workers.push(thread);
         }
-        let mut sinks = Vec::new();
+        let (mut sinks, mut sink_workers) = (Vec::new(), Vec::new());
         for sink in &config.sinks {
             let statistics = Arc::new(SinkStatistics::default());
             for index in 0..sink.workers {
@@ -101,7 +115,7 @@ impl Ingest {
                     .name(format!("{}-{index}", sink.name))
                     .spawn(move || worker.run())
                     .context("cannot start a worker thread")?;
-                workers.push(thread);
+                sink_workers.push(thread);
             }
             sinks.push((sink.name.clone(), statistics));
         }
@@ -110,7 +124,7 @@ impl Ingest {
         let lag = lag::start(&config.kafka, &config.topic, statistics.clone(), stop.clone())?;
         let helpers = vec![maintenance, lag];
         let sources = Arc::new(Sources { config, started_at_ms, statistics, sinks });
-        Ok(Self { workers, pulse, helpers, stop, table, sources })
+        Ok(Self { workers, sinks: sink_workers, pulse, helpers, stop, table, sources })
     }
 
     #[must_use]
@@ -146,30 +160,42 @@ impl Ingest {
     /// Whether a worker has ended, which it does by itself only on an error.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.workers.iter().any(JoinHandle::is_finished)
+        self.workers.iter().chain(&self.sinks).any(JoinHandle::is_finished)
     }
 
-    /// Lets the workers write what they hold and leave the group.
+    /// Lets the workers write what they hold and leave the group; the sinks too, if they can soon.
     ///
     /// # Errors
     /// The first error of a worker.
     pub fn stop(self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
-        for helper in self.helpers {
-            helper.thread().unpark();
-            // A panic there was told by its thread and loses nothing.
-            let _ = helper.join();
+        let mut outcomes: Vec<Result<()>> = self.workers.into_iter().map(joined).collect();
+        self.helpers.iter().for_each(|helper| helper.thread().unpark());
+        let until = Instant::now() + OTHERS_STOP;
+        while Instant::now() < until
+            && !(self.sinks.iter().all(JoinHandle::is_finished)
+                && self.helpers.iter().all(JoinHandle::is_finished))
+        {
+            std::thread::sleep(STEP);
         }
-        let mut first = Ok(());
-        for worker in self.workers {
-            let result = match worker.join() {
-                Ok(result) => result,
-                Err(_) => bail!("a worker panicked; its partitions are taken up at the next start"),
-            };
-            if first.is_ok() {
-                first = result;
+        for sink in self.sinks {
+            if sink.is_finished() {
+                outcomes.push(joined(sink));
+            } else {
+                let worker = sink.thread().name().unwrap_or_default();
+                tracing::warn!(
+                    worker,
+                    "a sink still waits for its server; it repeats its batch later"
+                );
             }
         }
-        first
+        outcomes.into_iter().collect()
+    }
+}
+
+fn joined(worker: JoinHandle<Result<()>>) -> Result<()> {
+    match worker.join() {
+        Ok(result) => result,
+        Err(_) => bail!("a worker panicked; its partitions are taken up at the next start"),
     }
 }

@@ -24,6 +24,12 @@ pub static REFERENCE: Section = Section::of(
             "consumers, each on a thread of its own; more than the topic has partitions are idle",
         ),
         Key::new(
+            "pin",
+            Kind::Boolean,
+            Value::Default("false"),
+            "each worker stays on a core of its own, of those that the process may use",
+        ),
+        Key::new(
             "memory_max",
             Kind::Size(MEMORY_MIN, u64::MAX),
             Value::Computed("256MiB for each worker", "512MiB"),

@@ -16,6 +16,8 @@ use std::time::Duration;
 pub struct Tally {
     pub received: u64,
     pub stored: u64,
+    /// Of those, events whose time is too far from their arrival: they are under the day of arrival.
+    pub suspect: u64,
     /// Events that the table had already.
     pub duplicates: u64,
     /// Records in the dead-letter topic, by reason.
@@ -42,6 +44,7 @@ impl Tally {
     fn add(&mut self, other: &Self) {
         self.received += other.received;
         self.stored += other.stored;
+        self.suspect += other.suspect;
         self.duplicates += other.duplicates;
         self.held += other.held;
         self.given_back += other.given_back;
@@ -213,6 +216,7 @@ impl Taken {
         self.held = 0;
         self.held_time_ms = None;
         to.tally.stored += counts.rows;
+        to.tally.suspect += counts.suspect;
         to.tally.duplicates += counts.duplicates;
         for (reason, count) in std::mem::take(&mut self.dead) {
             *to.tally.dead_letters.entry(reason).or_default() += count;
@@ -250,7 +254,7 @@ mod tests {
         taken.tell(30, &mut seen);
         assert_conserved(&seen);
         assert_eq!((seen.tally.held, seen.held_time_ms, seen.held_bytes), (3, Some(10), 30));
-        taken.commit(Counts { rows: 1, duplicates: 1, undecodable: 1 }, 3, &mut seen);
+        taken.commit(Counts { rows: 1, suspect: 1, duplicates: 1, undecodable: 1 }, 3, &mut seen);
         assert_conserved(&seen);
         assert_eq!((seen.tally.held, seen.stored_time_ms), (0, Some(12)));
         taken.receive(None);

@@ -14,7 +14,7 @@ use logweir_service::beat;
 use logweir_store::{CommitError, Counts, PartitionWriter, Pushed, Table};
 use rdkafka::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
@@ -29,6 +29,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 const TELL_INTERVAL: Duration = Duration::from_millis(250);
 /// Between two reasons that are told.
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
+/// How long Kafka is left alone after it did not take the offsets of the group.
+const TELL_KAFKA_PAUSE: Duration = Duration::from_secs(1);
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) struct Worker {
@@ -58,6 +60,8 @@ struct State {
     /// When the first record came that is held.
     oldest: Option<Instant>,
     told: Instant,
+    /// When Kafka is to be told again where the partitions are: it did not take it, or they are new.
+    tell_kafka_at: Option<Instant>,
     /// An error inside a callback, for the loop to end with.
     failure: Option<anyhow::Error>,
 }
@@ -87,6 +91,13 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::info!(%error, "Kafka did not take the offsets of the group; they are sent again");
+            self.state().tell_kafka_at = Some(Instant::now() + TELL_KAFKA_PAUSE);
+        }
+    }
+
     fn rebalance(
         &self,
         consumer: &BaseConsumer<Self>,
@@ -136,6 +147,7 @@ impl Worker {
             held: 0,
             oldest: None,
             told: Instant::now(),
+            tell_kafka_at: None,
             failure: None,
         };
         let context = Context { state: Mutex::new(state), said: Mutex::default() };
@@ -184,8 +196,12 @@ impl Worker {
             if let Some(failure) = state.failure.take() {
                 return Err(failure);
             }
-            let Some(since) = state.oldest else { continue };
             let now = Instant::now();
+            if state.tell_kafka_at.is_some_and(|at| at <= now) {
+                state.tell_kafka_at = None;
+                state.tell_kafka(&self.consumer);
+            }
+            let Some(since) = state.oldest else { continue };
             if now - since >= self.config.flush_interval {
                 state.flush(&self.consumer)?;
             } else if now - state.told >= TELL_INTERVAL {
@@ -197,7 +213,14 @@ impl Worker {
 
     /// Says what keeps the records away, each reason once a minute; ends on what cannot heal.
     fn note(&mut self, error: KafkaError) -> Result<()> {
-        if let KafkaError::MessageConsumptionFatal(_) = error {
+        if let KafkaError::MessageConsumptionFatal(code) = error {
+            if code == RDKafkaErrorCode::UnreleasedInstanceId {
+                bail!(
+                    "`group.instance.id` is still that of a process that was killed, until \
+                     `consumer.session.timeout.ms` of the group is over, or of one that runs: start \
+                     this one again, or give it another"
+                );
+            }
             return Err(error).context("the consumer cannot go on");
         }
         let topic = &self.config.topic;
@@ -252,6 +275,8 @@ impl State {
             tracing::info!(worker = self.index, partition, ?offset, "partition assigned");
         }
         consumer.incremental_assign(&assignment)?;
+        // Whoever had them before may have died before it told Kafka.
+        self.tell_kafka_at = Some(Instant::now() + TELL_KAFKA_PAUSE);
         Ok(())
     }
 
@@ -385,7 +410,7 @@ impl State {
                 self.statistics.update(*id, |statistics| taken.commit(*counts, *next, statistics));
             }
         }
-        self.tell_kafka(consumer, &done);
+        self.tell_kafka(consumer);
         Ok(())
     }
 
@@ -400,14 +425,22 @@ impl State {
         Ok(())
     }
 
-    fn tell_kafka(&self, consumer: &BaseConsumer<Context>, done: &[Done]) {
+    /// Tells Kafka where the table ends, for those who look at the group's lag. Nothing depends on it;
+    /// what is not taken is told again.
+    fn tell_kafka(&mut self, consumer: &BaseConsumer<Context>) {
         let mut offsets = TopicPartitionList::new();
-        for (partition, _, next) in done {
-            let _ =
-                offsets.add_partition_offset(&self.config.topic, *partition, Offset::Offset(*next));
+        for (partition, Partition { writer, .. }) in &self.partitions {
+            if let Some(next) = writer.position() {
+                let next = Offset::Offset(next);
+                let _ = offsets.add_partition_offset(&self.config.topic, *partition, next);
+            }
+        }
+        if offsets.count() == 0 {
+            return;
         }
         if let Err(error) = consumer.commit(&offsets, CommitMode::Async) {
             tracing::debug!(%error, "the group's offsets were not committed to Kafka");
+            self.tell_kafka_at = Some(Instant::now() + TELL_KAFKA_PAUSE);
         }
     }
 }

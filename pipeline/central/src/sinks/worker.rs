@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two attempts at a batch, doubling from the first to the second.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// How long Kafka is left alone after it did not take offsets.
+const TELL_KAFKA_PAUSE: Duration = Duration::from_secs(1);
 /// What a batch needs besides its bytes is bounded too.
 const RECORDS_MAX: usize = 20_000;
 
@@ -42,6 +44,14 @@ pub(crate) struct SinkWorker {
     batch: Vec<SinkRecord>,
     bytes: u64,
     since: Option<Instant>,
+    untold: Untold,
+}
+
+/// Offsets that Kafka did not take, and when it is asked again.
+#[derive(Debug, Default)]
+struct Untold {
+    ends: BTreeMap<i32, i64>,
+    due: Option<Instant>,
 }
 
 struct Context {
@@ -131,6 +141,7 @@ impl SinkWorker {
             batch: Vec::new(),
             bytes: 0,
             since: None,
+            untold: Untold::default(),
         })
     }
 
@@ -142,6 +153,9 @@ impl SinkWorker {
         while !self.stop.load(Ordering::Relaxed) {
             self.poll()?;
             self.rebalanced()?;
+            if self.untold.due.is_some_and(|due| due <= Instant::now()) {
+                self.tell_kafka()?;
+            }
             let due = self.since.is_some_and(|since| since.elapsed() >= self.config.interval);
             if due || self.bytes >= self.config.batch_bytes || self.batch.len() >= RECORDS_MAX {
                 self.write_until_taken()?;
@@ -179,6 +193,7 @@ impl SinkWorker {
         };
         if !revoked.is_empty() {
             self.batch.retain(|record| !revoked.contains(&record.partition));
+            self.untold.ends.retain(|partition, _| !revoked.contains(partition));
             self.count_again();
         }
         self.go_to_positions(&assigned)
@@ -292,20 +307,33 @@ impl SinkWorker {
         self.statistics.refused.fetch_add(refused.len() as u64, Ordering::Relaxed);
         let taken = (batch.len() - refused.len()) as u64;
         self.statistics.written.fetch_add(taken, Ordering::Relaxed);
-        let mut ends: BTreeMap<i32, i64> = BTreeMap::new();
         for record in &batch {
-            ends.insert(record.partition, record.offset + 1);
+            self.untold.ends.insert(record.partition, record.offset + 1);
         }
-        let mut offsets = TopicPartitionList::new();
-        for (partition, next) in ends {
-            offsets.add_partition_offset(&self.topic, partition, Offset::Offset(next))?;
-        }
-        if let Err(error) = self.consumer.commit(&offsets, CommitMode::Sync) {
-            // Whoever reads on from the old offset repeats the batch, which the sink's guarantee covers.
-            tracing::warn!(sink = self.config.name, %error, "offsets were not committed");
-        }
+        self.tell_kafka()?;
         self.count_again();
         Ok(true)
+    }
+
+    /// Commits the offsets behind what the sink has; what Kafka does not take is told again.
+    fn tell_kafka(&mut self) -> Result<()> {
+        self.untold.due = None;
+        let mut offsets = TopicPartitionList::new();
+        for (partition, next) in &self.untold.ends {
+            offsets.add_partition_offset(&self.topic, *partition, Offset::Offset(*next))?;
+        }
+        if offsets.count() == 0 {
+            return Ok(());
+        }
+        match self.consumer.commit(&offsets, CommitMode::Sync) {
+            Ok(()) => self.untold.ends.clear(),
+            Err(error) => {
+                // Whoever reads on from the old offset repeats the batch, which the sink's guarantee covers.
+                tracing::warn!(sink = self.config.name, %error, "offsets were not committed; they are sent again");
+                self.untold.due = Some(Instant::now() + TELL_KAFKA_PAUSE);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -85,6 +85,26 @@ const FIXED_PRODUCER: &[(&str, &[&str], &str)] = &[
     ("partitioner", &[], "the partition is chosen by the source of an event"),
 ];
 
+/// The same of a consumer.
+const FIXED_CONSUMER: &[(&str, &[&str], &str)] = &[
+    (
+        "partition.assignment.strategy",
+        &["cooperative-sticky"],
+        "workers hand over single partitions, and go on with the others",
+    ),
+    ("enable.auto.commit", &["false"], "offsets move when events are written, not by a clock"),
+    ("enable.auto.offset.store", &["false"], "offsets move when events are written"),
+];
+
+/// What `group.protocol: consumer` (KIP-848) leaves to the brokers: the property, and the broker's for
+/// the group.
+const LEFT_TO_BROKERS: &[(&str, &str)] = &[
+    ("session.timeout.ms", "`consumer.session.timeout.ms` of the group"),
+    ("heartbeat.interval.ms", "`consumer.heartbeat.interval.ms` of the group"),
+    ("partition.assignment.strategy", "`group.remote.assignor`"),
+    ("group.protocol.type", "the protocol itself"),
+];
+
 /// Properties whose value is never shown, and never written where the others are: each is read from a
 /// file, as `<name>: {file: PATH}` or `<name>.file: PATH`, or from a credential, see [`secret_path`].
 const SECRETS: &[&str] = &[
@@ -181,12 +201,19 @@ impl Properties {
                 Some("write at least `bootstrap.servers: host:9092` in it".into());
             return None;
         };
-        let mut reader =
-            Reader { role, path, values: BTreeMap::new(), secret_files: BTreeMap::new(), faults };
+        let mut reader = Reader {
+            role,
+            path,
+            values: BTreeMap::new(),
+            spans: BTreeMap::new(),
+            secret_files: BTreeMap::new(),
+            faults,
+        };
         for (key, value) in entries.iter().filter(|(key, _)| !except.contains(&key.name.as_str())) {
             reader.entry(key, value);
         }
         reader.mechanism(node.span);
+        reader.group_protocol();
         let Reader { values, secret_files, faults, .. } = reader;
         if !values.contains_key("bootstrap.servers") {
             let of = if path.is_empty() { String::new() } else { format!(" in `{path}`") };
@@ -292,6 +319,8 @@ struct Reader<'f> {
     role: Role,
     path: &'f str,
     values: BTreeMap<String, String>,
+    /// Where the values stand.
+    spans: BTreeMap<&'static str, Span>,
     secret_files: BTreeMap<&'static str, PathBuf>,
     faults: &'f mut Faults,
 }
@@ -376,6 +405,24 @@ impl Reader<'_> {
         self.faults.error(section, message).remedy = Some(format!("use {WAYS_IN}"));
     }
 
+    /// Refuses what librdkafka would refuse only when the client is made, without a place.
+    fn group_protocol(&mut self) {
+        let protocol = self.values.get("group.protocol").map(String::as_str);
+        if protocol == Some("consumer") {
+            for (name, instead) in LEFT_TO_BROKERS {
+                let Some(span) = self.spans.get(name) else { continue };
+                let message =
+                    format!("`{name}` is not the client's with `group.protocol: consumer`");
+                self.faults.error(*span, message).remedy =
+                    Some(format!("remove it; {instead} decides"));
+            }
+        } else if let Some(span) = self.spans.get("group.remote.assignor") {
+            let message = "`group.remote.assignor` needs `group.protocol: consumer`";
+            self.faults.error(*span, message.to_owned()).remedy =
+                Some("add that, for brokers from 4.0 on, or remove this".into());
+        }
+    }
+
     fn secret_file(&mut self, name: &'static str, path: &Path, span: Span) {
         if let Some(value) = secret_of_file(path, span, self.faults) {
             self.secret_files.insert(name, path.to_owned());
@@ -397,6 +444,7 @@ impl Reader<'_> {
                  give at least {BATCH_SIZE_ADVISED}"
             ));
         }
+        self.spans.insert(name, span);
         if self.values.insert(name.to_owned(), value.to_owned()).is_some() {
             let message = format!("`{name}` is given twice, under two names");
             self.faults.error(span, message).remedy = Some("keep one of them".into());
@@ -404,10 +452,11 @@ impl Reader<'_> {
     }
 
     fn breaks_promise(&mut self, name: &str, value: &str, span: Span) -> bool {
-        if self.role != Role::Producer {
-            return false;
-        }
-        let fixed = FIXED_PRODUCER.iter().find(|(fixed, ..)| *fixed == name);
+        let fixed = match self.role {
+            Role::Producer => FIXED_PRODUCER,
+            Role::Consumer => FIXED_CONSUMER,
+        };
+        let fixed = fixed.iter().find(|(fixed, ..)| *fixed == name);
         let Some((_, _, reason)) = fixed.filter(|(_, allowed, _)| !allowed.contains(&value)) else {
             return false;
         };
@@ -459,6 +508,34 @@ mod tests {
         let mut faults = Faults::new(document.source.clone());
         let properties = Properties::read(&document.root, "kafka", role, &mut faults);
         (properties, render_all(&faults.into_list(), false))
+    }
+
+    #[test]
+    fn a_consumer_is_held_to_what_its_group_protocol_and_exactly_once_allow() {
+        let new = "bootstrap.servers: a:1\ngroup.protocol: consumer\n";
+        for (text, said) in [
+            (format!("{new}session.timeout.ms: 6000"), "`session.timeout.ms` is not the client's"),
+            (format!("{new}heartbeat.interval.ms: 600"), "`heartbeat.interval.ms` is not"),
+            (format!("{new}group.remote.assignor: uniform"), ""),
+            (format!("{new}group.instance.id: a"), ""),
+            (
+                "bootstrap.servers: a:1\ngroup.remote.assignor: uniform".into(),
+                "needs `group.protocol",
+            ),
+            (
+                "bootstrap.servers: a:1\npartition.assignment.strategy: range".into(),
+                "single partitions",
+            ),
+            ("bootstrap.servers: a:1\nenable.auto.commit: true".into(), "not by a clock"),
+        ] {
+            let (properties, faults) = read(&text, Role::Consumer);
+            if said.is_empty() {
+                assert_eq!(faults, "", "{text}");
+                properties.unwrap().client_config().create_native_config().unwrap();
+            } else {
+                assert!(faults.contains(said), "{text}: {faults}");
+            }
+        }
     }
 
     #[test]

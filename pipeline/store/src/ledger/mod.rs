@@ -280,7 +280,7 @@ mod tests {
         let payload = format!(
             r#"{{"logweir.source":"{id}","log.offset":{offset},"host.name":"h{source}","log.file.path":"/l","event.original":"123456789"{prev}}}"#
         );
-        ledger.observe(&Record::decode(payload.as_bytes()).unwrap(), 1000)
+        ledger.observe(&Record::decode(payload.as_bytes(), Vec::new()).unwrap(), 1000)
     }
 
     #[test]

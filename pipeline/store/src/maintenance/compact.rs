@@ -5,7 +5,7 @@
 //! one row group is in memory at a time.
 
 use super::replace;
-use crate::data_file::FileWriter;
+use crate::data_file::{Effort, FileWriter};
 use crate::delta::Add;
 use crate::error::{CommitError, StoreError};
 use crate::schema::{self, ARROW_SCHEMA, COLUMNS, Kind};
@@ -111,6 +111,7 @@ fn merge(
             "compact",
             (0..COLUMNS.len()).collect(),
             SORTED_ROWS,
+            Effort::Much,
         )?,
         held: Vec::new(),
         rows: 0,

@@ -4,7 +4,8 @@ use super::super::batch::made::{at_time, batch, sequenced};
 use super::*;
 use std::fs::{self, OpenOptions};
 
-const LIMITS: LogLimits = LogLimits { segment_bytes: 1000, retention_bytes: None, retention: None };
+const LIMITS: LogLimits =
+    LogLimits { segment_bytes: 1000, retention_bytes: None, retention: None, stamps: false };
 
 fn append(log: &mut PartitionLog, mut bytes: Vec<u8>, limits: &LogLimits) -> Appended {
     let header = BatchHeader::read_produced(&bytes).unwrap();
@@ -213,6 +214,19 @@ fn a_time_is_found_in_the_first_batch_that_is_not_older() {
     check(&log, 501, None);
     log.delete_before(7).unwrap();
     check(&log, 0, Some((7, 300)));
+}
+
+#[test]
+fn records_have_the_time_of_their_arrival_where_that_is_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = PartitionLog::open(directory.path()).unwrap();
+    let far = i64::MAX / 2;
+    append(&mut log, at_time(batch(2, 400), far), &LogLimits { stamps: true, ..LIMITS });
+    assert_eq!(read_all(&log, 0, 10_000), [0], "the checksum is right");
+    let (offset, time) = log.find_time(1).unwrap().unwrap();
+    assert_eq!(offset, 0);
+    assert!((1_700_000_000_000..far).contains(&time), "{time}");
+    assert_eq!(log.find_time(far).unwrap(), None);
 }
 
 #[test]

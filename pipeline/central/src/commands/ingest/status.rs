@@ -67,6 +67,12 @@ fn shown(status: &Value) -> String {
         status["rate"].as_f64().unwrap_or(0.0),
         commits(&status["commits"], at_ms),
     );
+    if count("suspect") > 0 {
+        out.push_str(&format!(
+            "{} of those stored have a time far from their arrival: see tags:timestamp_suspect\n",
+            count("suspect")
+        ));
+    }
     out.push_str(&format!(
         "{:>6} {:>9} {:>12} {:>9} {:>9} {:>9} {:>14}\n",
         "worker", "partition", "lag", "behind", "events/s", "held", "stored"
@@ -147,7 +153,7 @@ mod tests {
     fn the_status_shows_the_balance_and_each_partition_and_steers_no_terminal() {
         let status = json!({
             "version": "1", "process": 7, "group": "g\u{1b}[2J", "topic": "t", "store": "s",
-            "started_at_ms": 0, "at_ms": 5000, "received": 9, "stored": 5, "duplicates": 1,
+            "started_at_ms": 0, "at_ms": 5000, "received": 9, "stored": 5, "suspect": 3, "duplicates": 1,
             "dead_letters": {"not_json": 2}, "held": 1, "given_back": 0, "lag": 4, "lag_ms": 1500,
             "rate": 2.4, "commits": {"commits": 3, "refused": 0, "last_at_ms": 4000,
             "last_rows": 5, "last_took_ms": 12}, "sinks": [],
@@ -156,6 +162,7 @@ mod tests {
         });
         let text = shown(&status);
         assert!(text.contains("received 9 = stored 5 + duplicates 1 + dead letters 2 (not_json 2) + held 1 + given back 0"), "{text}");
+        assert!(text.contains("3 of those stored have a time far"), "{text}");
         assert!(text.contains("lag 4 events, 1.5 s  2 events/s"), "{text}");
         assert!(text.contains("the last 1.0 s ago: 5 events in 12 ms"), "{text}");
         assert!(text.contains("unknown") && !text.contains('\u{1b}'), "{text}");

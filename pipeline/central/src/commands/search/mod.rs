@@ -3,13 +3,13 @@
 mod follow;
 mod stats;
 
-use super::{report, store_location};
-use anyhow::{Context as _, Result, anyhow};
+use super::{open_table, report};
+use anyhow::{Result, anyhow};
 use clap::Args;
 use jiff::Timestamp;
 use logweir_store::{
-    Event, Format, Formatter, Order, Query, QueryError, SearchOptions, Table, TableOptions, around,
-    count, parse_time, search,
+    Event, Format, Formatter, Order, Query, QueryError, SearchOptions, Table, around, count,
+    parse_time, search,
 };
 use std::io::{IsTerminal as _, Write as _};
 use std::ops::ControlFlow;
@@ -96,9 +96,7 @@ impl SearchCommand {
             columns: formatter.fields().to_vec(),
             ..SearchOptions::default()
         };
-        let location = store_location(self.store.as_deref())?;
-        let table = Table::open(&location, TableOptions::default())
-            .with_context(|| format!("cannot open the table in {location}"))?;
+        let table = open_table(self.store.as_deref())?;
         if self.count {
             println!("{}", count(&table, &query, &options)?);
             return Ok(ExitCode::SUCCESS);

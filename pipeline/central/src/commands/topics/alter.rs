@@ -5,7 +5,7 @@
 //! do so in another partition. Fewer partitions do not exist in Kafka, and copies are moved by its own
 //! tools, so both are refused with the way to do it.
 
-use super::{ClusterArguments, name_value};
+use super::{ClusterArguments, connect, name_value};
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use logweir_kafka::topics::TopicState;
@@ -44,7 +44,7 @@ struct Changes {
 
 impl Alter {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let topics = self.cluster.connect()?;
+        let topics = connect(&self.cluster)?;
         let name = &self.topic;
         let state = topics.describe(name)?.ok_or_else(|| {
             anyhow!("there is no topic `{name}`; `logweir topics create` makes it")

@@ -1,11 +1,11 @@
 //! `logweir topics create`: the topics that the pipeline needs, made once and idempotently.
 
-use super::{ClusterArguments, name_value};
+use super::{ClusterArguments, connect, name_value};
 use crate::ingest::cores;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use logweir_kafka::topics::{Outcome, TopicSpec};
-use logweir_record::{TOPIC_AGENTS, TOPIC_DEAD_LETTER, TOPIC_EVENTS};
+use logweir_record::{TOPIC_AGENTS, TOPIC_DEAD_LETTER, TOPIC_EVENTS, TOPIC_RULES};
 use std::process::ExitCode;
 
 /// Seven days: long enough for an ingest that stood still over a weekend.
@@ -34,7 +34,7 @@ pub(super) struct Create {
 
 impl Create {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let topics = self.cluster.connect()?;
+        let topics = connect(&self.cluster)?;
         let brokers = topics.brokers()? as u32;
         let replication_factor = self.replication_factor.unwrap_or(brokers.clamp(1, 3));
         if replication_factor > brokers {
@@ -62,6 +62,9 @@ impl Create {
         let base = [
             ("min.insync.replicas", in_sync.to_string()),
             ("retention.ms", RETENTION_MS_DEFAULT.to_string()),
+            // By the brokers' clock: a host whose own is wrong would else be refused, or have its
+            // events deleted at once.
+            ("message.timestamp.type", "LogAppendTime".to_owned()),
         ];
         let config = |own: &[(&str, &str)]| {
             let mut config: Vec<(String, String)> =
@@ -83,6 +86,7 @@ impl Create {
             topic(&self.topic, partitions, &[]),
             topic(TOPIC_DEAD_LETTER, 1, &[]),
             topic(TOPIC_AGENTS, 1, &[("cleanup.policy", "compact")]),
+            topic(TOPIC_RULES, 1, &[("cleanup.policy", "compact")]),
         ]
     }
 }

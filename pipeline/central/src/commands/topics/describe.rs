@@ -1,10 +1,10 @@
 //! `logweir topics describe`: a topic as it is, for people.
 
-use super::ClusterArguments;
+use super::{ClusterArguments, connect};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use logweir_kafka::topics::TopicState;
-use logweir_record::{TOPIC_AGENTS, TOPIC_DEAD_LETTER, TOPIC_EVENTS};
+use logweir_record::{TOPIC_AGENTS, TOPIC_DEAD_LETTER, TOPIC_EVENTS, TOPIC_RULES};
 use std::process::ExitCode;
 
 /// Show the topics: partitions, copies, and what was set; exit code 1 if one is missing or not whole
@@ -13,13 +13,13 @@ pub(super) struct Describe {
     #[command(flatten)]
     cluster: ClusterArguments,
     /// The topics to show
-    #[arg(default_values = [TOPIC_EVENTS, TOPIC_DEAD_LETTER, TOPIC_AGENTS], value_name = "TOPIC")]
+    #[arg(default_values = [TOPIC_EVENTS, TOPIC_DEAD_LETTER, TOPIC_AGENTS, TOPIC_RULES], value_name = "TOPIC")]
     topics: Vec<String>,
 }
 
 impl Describe {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let topics = self.cluster.connect()?;
+        let topics = connect(&self.cluster)?;
         let mut whole = true;
         for name in &self.topics {
             match topics.describe(name).with_context(|| format!("topic `{name}`"))? {

@@ -5,10 +5,10 @@ mod create;
 mod describe;
 mod plan;
 
-use super::{kafka_properties, name_value, report};
+use super::cluster::ClusterArguments;
+use super::{name_value, report};
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use logweir_kafka::properties::Role;
 use logweir_kafka::topics::Topics;
 use std::process::ExitCode;
 
@@ -38,21 +38,6 @@ impl TopicsCommand {
     }
 }
 
-/// Which cluster.
-#[derive(Debug, Args)]
-struct ClusterArguments {
-    /// Brokers to begin with, HOST:PORT separated by commas
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap_server: String,
-    /// Client properties under Kafka's own names, such as `security.protocol=SSL`; may be given
-    /// several times
-    #[arg(long = "property", value_name = "NAME=VALUE", value_parser = name_value)]
-    property: Vec<(String, String)>,
-}
-
-impl ClusterArguments {
-    fn connect(&self) -> Result<Topics> {
-        let properties = kafka_properties(&self.bootstrap_server, &self.property, Role::Consumer)?;
-        Ok(Topics::connect(&properties)?)
-    }
+fn connect(cluster: &ClusterArguments) -> Result<Topics> {
+    Ok(Topics::connect(&cluster.properties()?)?)
 }

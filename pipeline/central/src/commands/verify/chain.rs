@@ -32,6 +32,8 @@ pub(super) enum Wrong {
     Altered,
     /// No seal, behind an event of the same source that has one.
     Unsealed,
+    /// A head that is signed by none of the keys that are trusted.
+    Forged,
     /// Everything behind this offset up to and with the event at `.0`.
     Missing(u64),
     Repeated,
@@ -52,20 +54,23 @@ pub(super) struct Finding {
 /// The keys of the agents.
 #[derive(Debug)]
 pub(super) enum Keys {
+    /// Seals are not looked at.
+    None,
     One(SealKey),
     /// Each agent's is made from the master's.
     Master(SealKey, HashMap<String, SealKey>),
 }
 
 impl Keys {
-    fn of(&mut self, agent: &str) -> &SealKey {
+    fn of(&mut self, agent: &str) -> Option<&SealKey> {
         match self {
-            Self::One(key) => key,
+            Self::None => None,
+            Self::One(key) => Some(key),
             Self::Master(master, known) => {
                 if !known.contains_key(agent) {
                     known.insert(agent.to_owned(), master.of_agent(agent));
                 }
-                &known[agent]
+                known.get(agent)
             }
         }
     }
@@ -81,10 +86,12 @@ pub(super) enum Place {
 /// All sources.
 #[derive(Debug)]
 pub(super) struct Chains {
-    keys: Keys,
+    pub(super) keys: Keys,
     place: Place,
     sources: BTreeMap<SourceId, Source>,
     findings: Vec<Finding>,
+    /// Sources that heads or the ledger tell of and of which nothing is there, as retention leaves them.
+    pub(super) gone: BTreeMap<SourceId, Gone>,
     pub(super) findings_not_kept: u64,
     pub(super) events: u64,
     pub(super) sealed: u64,
@@ -100,6 +107,8 @@ struct Source {
     /// Events without a seal: how many, and the last.
     unsealed: u64,
     last_unsealed: u64,
+    /// Up to where the events are known to go, from elsewhere.
+    expected: Option<u64>,
 }
 
 /// Events without a hole between them.
@@ -119,6 +128,13 @@ pub(super) struct Beginning {
     pub(super) prev: u64,
 }
 
+/// A source of which nothing is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Gone {
+    pub(super) host: String,
+    pub(super) last: u64,
+}
+
 impl Chains {
     pub(super) fn new(keys: Keys, place: Place) -> Self {
         Self {
@@ -126,6 +142,7 @@ impl Chains {
             place,
             sources: BTreeMap::new(),
             findings: Vec::new(),
+            gone: BTreeMap::new(),
             findings_not_kept: 0,
             events: 0,
             sealed: 0,
@@ -145,8 +162,8 @@ impl Chains {
             source.last_unsealed = source.last_unsealed.max(found.offset);
         } else {
             self.sealed += 1;
-            let seal = key.seal(&found.source, found.offset, found.prev, found.line);
-            if seal.to_string() != found.seal {
+            let seal = key.map(|key| key.seal(&found.source, found.offset, found.prev, found.line));
+            if seal.is_some_and(|seal| seal.to_string() != found.seal) {
                 wrong = Some(Wrong::Altered);
             }
             let first = source.first_sealed.get_or_insert(found.offset);
@@ -159,10 +176,15 @@ impl Chains {
             _ => None,
         });
         if let Some(wrong) = wrong {
-            let (host, path) = (source.host.clone(), source.path.clone());
-            let (source, offset) = (found.source, found.offset);
-            self.find(Finding { host, path, source, offset, wrong });
+            self.blame(found, wrong);
         }
+    }
+
+    /// That something is wrong with an event.
+    pub(super) fn blame(&mut self, found: &Found<'_>, wrong: Wrong) {
+        let (host, path) = (found.host.to_owned(), found.path.to_owned());
+        let (source, offset) = (found.source, found.offset);
+        self.find(Finding { host, path, source, offset, wrong });
     }
 
     fn find(&mut self, finding: Finding) {
@@ -172,17 +194,39 @@ impl Chains {
         }
     }
 
-    /// That the events of `source` go on to `last`, as is known from elsewhere.
-    pub(super) fn expect(&mut self, source: SourceId, host: &str, path: &str, last: u64) {
+    /// That the events of `source` go on to `last`, as the ledger says. If none is there at all,
+    /// retention may have taken them, if they are so `old`.
+    pub(super) fn expect(
+        &mut self,
+        source: SourceId,
+        host: &str,
+        path: &str,
+        last: u64,
+        old: bool,
+    ) {
+        if old && !self.sources.contains_key(&source) {
+            return self.miss(source, host, last);
+        }
         let known = self.sources.entry(source).or_default();
         if known.path.is_empty() {
             (known.host, known.path) = (host.to_owned(), path.to_owned());
         }
-        let end = known.stretches.last_key_value().map(|(_, stretch)| stretch.last);
-        if end.is_none_or(|end| end < last) {
-            let (host, path, offset) = (host.to_owned(), path.to_owned(), end.unwrap_or(0));
-            self.find(Finding { host, path, source, offset, wrong: Wrong::Missing(last) });
+        known.expected = known.expected.max(Some(last));
+    }
+
+    /// That an agent has signed that the events of `source` go on to `last`. If none is there at all,
+    /// retention may have taken them.
+    pub(super) fn expect_signed(&mut self, source: SourceId, host: &str, last: u64) {
+        match self.sources.get_mut(&source) {
+            Some(known) => known.expected = known.expected.max(Some(last)),
+            None => self.miss(source, host, last),
         }
+    }
+
+    fn miss(&mut self, source: SourceId, host: &str, last: u64) {
+        let gone = self.gone.entry(source);
+        let gone = gone.or_insert_with(|| Gone { host: host.to_owned(), last });
+        gone.last = gone.last.max(last);
     }
 
     /// Everything that is wrong, by host, path and offset.
@@ -204,6 +248,11 @@ impl Chains {
                     more.push(finding(end, Wrong::Missing(prev)));
                 }
                 end = Some(stretch.last);
+            }
+            if let Some(expected) = source.expected
+                && end.is_none_or(|end| end < expected)
+            {
+                more.push(finding(end.unwrap_or(0), Wrong::Missing(expected)));
             }
         }
         more.into_iter().for_each(|finding| self.find(finding));
@@ -342,10 +391,20 @@ mod tests {
         let seal = key().of_agent("a").seal(&source(), offset, prev, line).to_string();
         let (source, agent, host, path) = (source(), "a", "h", "/p");
         chains.take(&Found { source, agent, host, path, offset, prev, line, seal: &seal });
-        chains.expect(source, "h", "/p", 20);
+        chains.expect(source, "h", "/p", 20, true);
         assert_eq!(chains.findings(), []);
-        chains.expect(source, "h", "/p", 40);
+        chains.expect(source, "h", "/p", 40, true);
         assert_eq!(chains.findings()[0].wrong, Wrong::Missing(40));
+        chains.expect_signed(source, "h", 60);
+        assert_eq!(chains.findings()[0].wrong, Wrong::Missing(60));
+        let other = SourceId::derive(&[b"other"]);
+        chains.expect_signed(other, "h", 5);
+        chains.expect(other, "h", "/p", 7, true);
+        assert_eq!(chains.findings().len(), 1);
+        assert_eq!(chains.gone, [(other, Gone { host: "h".into(), last: 7 })].into());
+        let removed = SourceId::derive(&[b"removed"]);
+        chains.expect(removed, "h", "/p", 7, false);
+        assert_eq!(chains.findings().len(), 2, "too young for retention");
         let beginning = Beginning { host: "h".into(), path: "/p".into(), first: 20, prev: 10 };
         assert_eq!(chains.beginnings(), [beginning]);
     }

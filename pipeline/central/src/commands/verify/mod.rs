@@ -2,18 +2,22 @@
 //! removed or put in afterwards.
 
 mod chain;
+mod heads;
 
+use super::audit::duration;
+use super::cluster::ClusterArguments;
 use super::topic::read_to_end;
-use super::{kafka_properties, name_value, printable, report, store_location};
-use anyhow::{Context as _, Result, bail};
+use super::{open_table, printable, report};
+use anyhow::{Context as _, Result};
 use chain::{Chains, Finding, Found, Keys, Place, Wrong};
 use clap::Args;
-use logweir_kafka::properties::Role;
+use heads::SignedHeads;
+use jiff::Timestamp;
 use logweir_record::{
     FIELD_BASE64, FIELD_OFFSET, FIELD_ORIGINAL, FIELD_PREV, FIELD_SEAL, FIELD_SOURCE, SealKey,
     SealedLine, SourceId, TOPIC_EVENTS,
 };
-use logweir_store::{Query, Row, SearchOptions, Table, TableOptions, Value, audit, for_each};
+use logweir_store::{Query, Row, SearchOptions, Value, audit, for_each};
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::Message as _;
 use serde::Deserialize;
@@ -21,6 +25,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Findings that are shown; the rest is counted.
 const SHOWN_MAX: usize = 100;
@@ -29,7 +34,7 @@ const SHOWN_MAX: usize = 100;
 #[derive(Debug, Args)]
 pub struct VerifyCommand {
     /// The file with the key of the agents
-    #[arg(long, value_name = "FILE", required_unless_present = "master_key")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["master_key", "public_key"])]
     key: Option<PathBuf>,
     /// The file with the master key, from which each agent's key is made
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
@@ -37,23 +42,25 @@ pub struct VerifyCommand {
     /// Print the key of the agent with this id, for its key file, and do nothing else
     #[arg(long, value_name = "AGENT", requires = "master_key")]
     key_of: Option<String>,
+    /// A file with public keys of agents, for their signed heads; may be given several times
+    #[arg(long, value_name = "FILE")]
+    public_key: Vec<PathBuf>,
+    /// How long an event may take from Kafka to where it is looked for: younger heads are not relied on
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+    grace: Duration,
     /// The table [default: $LOGWEIR_STORE, /var/lib/logweir/table, or that of the demo here]
-    #[arg(long, value_name = "DIR", conflicts_with = "bootstrap_server")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["bootstrap_server", "topic"])]
     store: Option<PathBuf>,
-    /// Instead of the table the topic on these brokers, HOST:PORT separated by commas
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap_server: Option<String>,
-    /// The topic, with --bootstrap-server
-    #[arg(long, default_value = TOPIC_EVENTS)]
-    topic: String,
-    /// Client properties, with --bootstrap-server; may be given several times
-    #[arg(long = "property", value_name = "NAME=VALUE", value_parser = name_value)]
-    property: Vec<(String, String)>,
+    /// Instead of the table a topic [default, with --bootstrap-server: logweir.events]
+    #[arg(long)]
+    topic: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
     /// Only events of this host
     #[arg(long)]
     host: Option<String>,
     /// Count it as wrong, too, if a source begins later than its first event, as retention leaves it,
-    /// or if an event has no seal at all
+    /// if an event has no seal at all, or if signed heads are missing or end early
     #[arg(long)]
     strict: bool,
     /// table, or json (one object per finding and line)
@@ -70,32 +77,39 @@ impl VerifyCommand {
         let keys = match (&self.key, &self.master_key) {
             (Some(path), _) => Keys::One(read_key(path)?),
             (None, Some(path)) => Keys::Master(read_key(path)?, HashMap::new()),
-            (None, None) => bail!("give --key or --master-key"),
+            (None, None) => Keys::None,
         };
         if let (Some(agent), Keys::Master(master, _)) = (&self.key_of, &keys) {
             println!("{}", master.of_agent(agent).to_hex());
             return Ok(ExitCode::SUCCESS);
         }
-        let mut chains = match &self.bootstrap_server {
-            Some(bootstrap) => self.topic(bootstrap, keys)?,
-            None => self.table(keys)?,
+        let topic = self.topic.as_deref().or(self.cluster.is_told().then_some(TOPIC_EVENTS));
+        let mut heads = SignedHeads::trusting(&self.public_key, Timestamp::now() - self.grace)?;
+        let mut chains = match topic {
+            Some(topic) => self.topic(topic, keys, &mut heads)?,
+            None => self.table(keys, &mut heads)?,
         };
+        heads.expect(&mut chains);
         let findings = chains.findings();
         match self.format.as_str() {
             "json" => findings.iter().for_each(|finding| println!("{}", json(finding))),
-            _ => print!("{}", text(&findings, &chains)),
+            _ => print!("{}", text(&findings, &chains, &heads)),
         }
-        let cut = !chains.beginnings().is_empty() || chains.unsealed() > 0;
+        let unsealed = !matches!(chains.keys, Keys::None) && chains.unsealed() > 0;
+        let said = heads.agents.values();
+        let unsaid = !self.public_key.is_empty()
+            && (heads.agents.is_empty() || said.into_iter().any(|said| said.overdue));
+        let cut = !chains.beginnings().is_empty() || !chains.gone.is_empty() || unsealed || unsaid;
         let wrong = !findings.is_empty() || self.strict && cut;
         Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
-    fn table(&self, keys: Keys) -> Result<Chains> {
-        let location = store_location(self.store.as_deref())?;
-        let table = Table::open(&location, TableOptions::default())
-            .with_context(|| format!("cannot open the table in {location}"))?;
+    fn table(&self, keys: Keys, heads: &mut SignedHeads) -> Result<Chains> {
+        let table = open_table(self.store.as_deref())?;
         // The ledger first: what comes meanwhile is not in it, and missed by nobody.
-        let sources = audit(&table, self.host.as_deref(), None)?;
+        let mut sources = audit(&table, None, None)?;
+        sources.retain(|source| self.host.as_ref().is_none_or(|host| *host == source.host));
+        let oldest_day = table.days()?.into_iter().map(|day| day.date).min();
         let mut chains = Chains::new(keys, Place::Table);
         let query = match &self.host {
             Some(host) => format!("host.name:\"{}\"", host.replace(['"', '\\'], "?")),
@@ -118,32 +132,40 @@ impl VerifyCommand {
         let options = SearchOptions { columns, ..SearchOptions::default() };
         for_each(&table, &query, &options, &mut |row| {
             if let Some(found) = of_row(&row) {
+                heads.take(&found, &mut chains);
                 chains.take(&found);
             }
         })?;
         for source in sources {
-            chains.expect(source.source, &source.host, &source.path, source.high_water);
+            let newest = source.newest_event.unwrap_or(source.last_seen);
+            let day =
+                Timestamp::from_microsecond(newest).map(|time| time.strftime("%F").to_string());
+            let old = day.is_ok_and(|day| oldest_day.as_ref().is_some_and(|oldest| day < *oldest));
+            chains.expect(source.source, &source.host, &source.path, source.high_water, old);
         }
         Ok(chains)
     }
 
-    fn topic(&self, bootstrap: &str, keys: Keys) -> Result<Chains> {
-        let mut properties = kafka_properties(bootstrap, &self.property, Role::Consumer)?;
+    fn topic(&self, topic: &str, keys: Keys, heads: &mut SignedHeads) -> Result<Chains> {
+        let mut properties = self.cluster.properties()?;
         properties.set("group.id", "logweir-verify");
         let consumer: BaseConsumer = properties.client_config().create()?;
         let mut chains = Chains::new(keys, Place::Topic);
         let mut undecodable = 0_u64;
-        read_to_end(&consumer, &self.topic, |message| {
+        read_to_end(&consumer, topic, |message| {
             let record = serde_json::from_slice(message.payload().unwrap_or_default());
             let found = record.as_ref().ok().and_then(Record::found);
             match found {
                 Some(found) if self.host.as_ref().is_some_and(|host| host != found.host) => {}
-                Some(found) => chains.take(&found),
+                Some(found) => {
+                    heads.take(&found, &mut chains);
+                    chains.take(&found);
+                }
                 None => undecodable += 1,
             }
         })?;
         if undecodable > 0 {
-            eprintln!("logweir: {undecodable} records of `{}` are no events", self.topic);
+            eprintln!("logweir: {undecodable} records of `{topic}` are no events");
         }
         Ok(chains)
     }
@@ -221,13 +243,14 @@ fn said(finding: &Finding) -> String {
     match finding.wrong {
         Wrong::Altered => "altered: the seal does not fit".to_owned(),
         Wrong::Unsealed => "put in: no seal, behind events that have one".to_owned(),
+        Wrong::Forged => "forged: a head that no trusted key has signed".to_owned(),
         Wrong::Missing(last) => format!("missing behind it, up to the event at offset {last}"),
         Wrong::Repeated => "there twice".to_owned(),
         Wrong::Reordered => "moved behind an event that comes later".to_owned(),
     }
 }
 
-fn text(findings: &[Finding], chains: &Chains) -> String {
+fn text(findings: &[Finding], chains: &Chains, heads: &SignedHeads) -> String {
     let mut out = String::new();
     for finding in findings.iter().take(SHOWN_MAX) {
         let (host, path) = (printable(&finding.host), printable(&finding.path));
@@ -252,6 +275,26 @@ fn text(findings: &[Finding], chains: &Chains) -> String {
             cut.prev
         ));
     }
+    for (source, gone) in &chains.gone {
+        out.push_str(&format!(
+            "{}  {source}  nothing of it is there, and it went on to offset {}: retention, or removed\n",
+            printable(&gone.host),
+            gone.last
+        ));
+    }
+    for (agent, said) in &heads.agents {
+        let overdue = match said.overdue {
+            true => "; the next ones are missing: the agent has stopped, or they were removed",
+            false => "",
+        };
+        out.push_str(&format!(
+            "{}  agent {}  {} signed heads, the last of {:.0}{overdue}\n",
+            printable(&said.host),
+            printable(agent),
+            said.heads,
+            said.newest
+        ));
+    }
     out.push_str(&format!(
         "{} events of {} sources: {} with a seal, {} without; {}\n",
         chains.events,
@@ -270,6 +313,7 @@ fn json(finding: &Finding) -> serde_json::Value {
     let (wrong, until) = match finding.wrong {
         Wrong::Altered => ("altered", None),
         Wrong::Unsealed => ("unsealed", None),
+        Wrong::Forged => ("forged", None),
         Wrong::Missing(last) => ("missing", Some(last)),
         Wrong::Repeated => ("repeated", None),
         Wrong::Reordered => ("reordered", None),

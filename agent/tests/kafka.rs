@@ -544,6 +544,22 @@ fn batches_that_a_broker_refuses_for_a_while_arrive() {
 }
 
 #[test]
+fn a_time_that_the_brokers_refuse_costs_no_event_and_is_told() {
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP;
+    answered_for_a_while(refused);
+    let stage = Stage::new();
+    stage.kafka.request_errors(RDKafkaApiKey::Produce, &[refused; 5]);
+    stage.lines("a.log", 0..100);
+    let agent = stage.start();
+    let snapshot = wait_for(&agent, "the reason", |s| s.kafka == "clock_refused");
+    assert!(snapshot.kafka_reason.contains("by this host's clock it is 2"), "{snapshot:?}");
+    assert!(snapshot.kafka_reason.contains("message.timestamp.type=LogAppendTime"));
+    wait_delivered(&agent, 100);
+    assert_lines(&stage.events(), 0..100);
+    wait_for(&agent, "no reason any more", |s| s.kafka == "up" && s.kafka_reason.is_empty());
+}
+
+#[test]
 fn dns_fail() {
     let stage = Stage::new();
     stage.lines("a.log", 0..1000);
@@ -645,10 +661,9 @@ fn the_agent_reports_about_itself() {
     stage.lines("a.log", 0..10);
     let agent = stage.start();
     let mut reports = Vec::new();
-    let snapshot = wait_for(&agent, "a report", |_| {
+    let snapshot = wait_for(&agent, "a report of all lines", |_| {
         reports = stage.records("logweir.agents", 1);
-        !reports.is_empty()
+        reports.last().is_some_and(|report| report["delivered"] == 10)
     });
-    assert_eq!(reports[0]["agent_id"], snapshot.agent_id);
-    assert_eq!(reports[0]["delivered"], 10);
+    assert!(reports.iter().all(|report| report["agent_id"] == snapshot.agent_id), "{reports:?}");
 }

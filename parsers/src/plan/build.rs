@@ -1,0 +1,379 @@
+//! Makes the plans of a rule, or finds that it needs the table of fields: nothing that a plan says may
+//! look at what another part of the rule has filled in, except at captures and texts of the header.
+
+use super::derived::{RELATED_MAX, Role, Sibling, Siblings};
+use super::{
+    Captures, Checks, HeaderText, Mapped, Over, Piece, Plan, Set, SetTo, Slot, SlotKind, Source,
+    TimePart,
+};
+use crate::ecs::Kind;
+use crate::fields::{FieldId, FieldTable, Relation};
+use crate::json::write_content;
+use crate::out::Out;
+use crate::rule::{HeaderFields, On, Part, Rule, RuleSet, SetValue, TimeRule};
+use crate::time::{TimeContext, Zone, write_rfc3339};
+use crate::transform::Transform;
+
+/// How many maps a plan may have: each has a bit.
+const MAPS_MAX: usize = 64;
+
+impl Plan {
+    /// One for each pattern of the rule; `None` where it needs the table.
+    pub(crate) fn all_of(rule: &Rule, set: &RuleSet) -> Box<[Option<Self>]> {
+        rule.patterns.iter().map(|(_, fields)| Builder { rule, fields, set }.plan()).collect()
+    }
+}
+
+/// What a plan is made of: a rule and what one of its patterns captures.
+#[derive(Clone, Copy)]
+struct Builder<'b> {
+    rule: &'b Rule,
+    fields: &'b [FieldId],
+    set: &'b RuleSet,
+}
+
+impl<'b> Builder<'b> {
+    fn plan(self) -> Option<Plan> {
+        let rule = self.rule;
+        let only_captures = !matches!(rule.on, On::Field(_))
+            && rule.parse.is_empty()
+            && rule.when.is_empty()
+            && rule.then.is_none()
+            && rule.action.is_none();
+        let constants_last = rule.block.complete && !rule.block.marked;
+        if !(only_captures && constants_last) {
+            return None;
+        }
+        let mut checks = Checks { transforms: self.transforms()?, ..Checks::default() };
+        let slots: Option<Vec<Slot>> =
+            (0..self.fields.len()).map(|capture| self.slot(capture, &mut checks)).collect();
+        let mut slots = slots?;
+        slots.retain(|slot| slot.shape.emitted);
+        let mut over = Over::default();
+        for slot in &slots {
+            if let SlotKind::OfHeader(text, _) = slot.kind {
+                over.captures[text as usize] =
+                    self.captures(self.fields[usize::from(slot.capture)]);
+            }
+        }
+        let (maps, sets, times) = (self.maps()?, self.sets(&mut over)?, self.times()?);
+        for set in &sets {
+            if let SetTo::Copy(copy) = &set.value
+                && let (source, Role::SureIp) = &**copy
+            {
+                checks.addresses.extend(&source.captures);
+            }
+        }
+        let slot_roles = slots.iter().filter_map(|slot| match &slot.kind {
+            SlotKind::Field(role) | SlotKind::OfHeader(_, role) => Some(role),
+            SlotKind::Time => None,
+        });
+        let set_roles = sets.iter().filter_map(|set| match &set.value {
+            SetTo::Copy(copy) => Some(&copy.1),
+            _ => None,
+        });
+        let roles = slot_roles.chain(set_roles);
+        // One of them is the host's.
+        if roles.filter(|role| !matches!(role, Role::Plain)).count() >= RELATED_MAX {
+            return None;
+        }
+        for (at, field) in self.fields.iter().enumerate() {
+            let captures = self.captures(*field);
+            if captures.len() > 1 && captures[0] == at {
+                checks.merged.push(captures);
+            }
+        }
+        let changed = over.program.is_some()
+            || over.appname.is_some()
+            || over.captures.iter().any(|captures| !captures.is_empty());
+        Some(Plan {
+            slots: slots.into(),
+            maps: maps.into(),
+            sets: sets.into(),
+            times: times.into(),
+            null_len: rule.null_values.iter().map(Vec::len).max().unwrap_or(0),
+            checks: (!checks.is_empty()).then(|| Box::new(checks)),
+            over: changed.then(|| Box::new(over)),
+            message: self.captures(self.header().message),
+        })
+    }
+
+    fn table(self) -> &'b FieldTable {
+        &self.set.fields
+    }
+
+    fn header(self) -> &'b HeaderFields {
+        &self.set.header
+    }
+
+    fn captures(self, field: FieldId) -> Captures {
+        let known = self.fields.iter().enumerate().filter(|(_, known)| **known == field);
+        known.map(|(at, _)| at).collect()
+    }
+
+    fn is_captured(self, field: FieldId) -> bool {
+        self.fields.contains(&field)
+    }
+
+    fn is_mapped(self, field: FieldId) -> bool {
+        self.rule.maps.iter().any(|map| map.into == field)
+    }
+
+    fn is_set(self, field: FieldId) -> bool {
+        self.rule.sets.iter().any(|(known, _)| *known == field)
+    }
+
+    /// Transforms of what is captured, as far as they may leave a part of it.
+    fn transforms(self) -> Option<Vec<(Captures, Vec<Transform>)>> {
+        let planned = self.rule.transforms.iter().map(|(field, steps)| {
+            let captured = self.is_captured(*field);
+            // What was set instead is transformed, too.
+            let set = self.rule.sets.iter().find(|(known, _)| known == field);
+            let kept = set.is_none_or(|(_, value)| match value {
+                SetValue::Constant(number) => {
+                    let text = &self.set.constants[*number as usize].text;
+                    steps.iter().all(|step| step.part(text) == Some((0, text.len())))
+                }
+                _ => false,
+            });
+            let fits = kept
+                && !self.is_mapped(*field)
+                && (!self.header().has(*field) || *field == self.header().message)
+                && (!captured || steps.iter().all(Transform::may_leave_part));
+            fits.then(|| (self.captures(*field), steps.clone()))
+        });
+        let all: Option<Vec<_>> = planned.collect();
+        all.map(|all| all.into_iter().filter(|(captures, _)| !captures.is_empty()).collect())
+    }
+
+    fn header_text(self, field: FieldId) -> Option<HeaderText> {
+        let header = self.header();
+        let texts = [
+            (header.hostname, HeaderText::Hostname),
+            (header.program, HeaderText::Program),
+            (header.message_id, HeaderText::MessageId),
+            (header.structured_data, HeaderText::StructuredData),
+            (header.pid, HeaderText::Pid),
+        ];
+        texts.into_iter().find(|(known, _)| *known == field).map(|(_, text)| text)
+    }
+
+    fn slot(self, capture: usize, checks: &mut Checks) -> Option<Slot> {
+        let (id, header) = (self.fields[capture], self.header());
+        let kind = if let Some(text) = self.header_text(id) {
+            SlotKind::OfHeader(text, self.role(id)?)
+        } else if id == header.timestamp {
+            self.own_time()?;
+            checks.present = self.captures(id);
+            SlotKind::Time
+        } else if header.has(id) && id != header.message {
+            return None;
+        } else {
+            SlotKind::Field(self.role(id)?)
+        };
+        if matches!(kind, SlotKind::Field(Role::SureIp)) {
+            checks.addresses.push(capture);
+        }
+        let capture = u16::try_from(capture).ok()?;
+        Some(Slot { capture, shape: self.table().shape(id), kind })
+    }
+
+    /// What follows from a captured or copied text in this field; `None` if that depends on more.
+    fn role(self, id: FieldId) -> Option<Role> {
+        let field = self.table().get(id);
+        let hidden = !field.emitted && (field.relation.is_some() || field.endpoint.is_some());
+        if hidden {
+            return None;
+        }
+        let Some(end) = field.endpoint else {
+            return Some(field.relation.map_or(Role::Plain, Role::Related));
+        };
+        let shape = |id| self.table().shape(id);
+        let sibling = |id| Some(Sibling { shape: shape(id), captures: self.filled_by(id)? });
+        let (address, ip, domain) = (sibling(end.address)?, sibling(end.ip)?, sibling(end.domain)?);
+        Some(if id == end.address {
+            Role::Address(Box::new(Siblings { ip, domain }))
+        } else if address.captures.is_empty() && domain.captures.is_empty() {
+            Role::Ip { address: address.shape, domain: domain.shape }
+        } else {
+            Role::SureIp
+        })
+    }
+
+    /// The captures by which a field has a value, if it is captured or a copy of what is.
+    fn filled_by(self, field: FieldId) -> Option<Captures> {
+        let own = self.captures(field);
+        let Some((_, value)) = self.rule.sets.iter().find(|(known, _)| *known == field) else {
+            return (!self.is_mapped(field)).then_some(own);
+        };
+        let SetValue::Template(parts) = value else { return None };
+        let [Part::Field(from)] = parts.as_slice() else { return None };
+        let source = self.late_source(*from).filter(|source| source.header.is_none())?;
+        (!self.is_mapped(field)).then(|| own.iter().chain(&source.captures).copied().collect())
+    }
+
+    /// Where the text of a field comes from; `None` if something else than a capture or the header
+    /// fills it.
+    fn source(self, field: FieldId) -> Option<Source> {
+        let header = self.header_text(field);
+        // A number may be written in another way than it stands in the header.
+        if self.is_mapped(field)
+            || header == Some(HeaderText::Pid)
+            || header.is_none() && self.header().has(field)
+        {
+            return None;
+        }
+        Some(Source { captures: self.captures(field), header })
+    }
+
+    /// As [`Builder::source`], once constants, templates and copies are set.
+    fn late_source(self, field: FieldId) -> Option<Source> {
+        self.source(field).filter(|_| !self.is_set(field))
+    }
+
+    /// Whether nothing follows from a constant of this field.
+    fn is_plain(self, field: FieldId) -> bool {
+        let (relation, endpoint) = self.table().derivation(field);
+        let of_end = matches!(relation, Some(Relation::Ip | Relation::Host));
+        endpoint.is_none() && !of_end && !self.header().has(field)
+    }
+
+    fn maps(self) -> Option<Vec<Mapped>> {
+        let maps = &self.rule.maps;
+        let planned = maps.iter().enumerate().map(|(at, map)| {
+            let once = maps[..at].iter().all(|other| other.into != map.into);
+            if !once || !self.is_plain(map.into) || self.is_captured(map.into) {
+                return None;
+            }
+            Some(Mapped { from: self.source(map.from)?, into: self.table().shape(map.into) })
+        });
+        planned.collect::<Option<Vec<_>>>().filter(|maps| maps.len() <= MAPS_MAX)
+    }
+
+    fn sets(self, over: &mut Over) -> Option<Vec<Set>> {
+        self.rule.sets.iter().map(|(field, value)| self.set(*field, value, over)).collect()
+    }
+
+    fn set(self, field: FieldId, value: &SetValue, over: &mut Over) -> Option<Set> {
+        let header = self.header();
+        let mut of_header = None;
+        let value = match value {
+            SetValue::Constant(number) => {
+                if field == header.program && !self.is_captured(field) {
+                    over.program = Some(*number);
+                    of_header = Some((HeaderText::Program, false));
+                } else if !self.is_plain(field) {
+                    return None;
+                }
+                SetTo::Constant(*number)
+            }
+            SetValue::Template(parts) => match parts.as_slice() {
+                [Part::Field(from)] if field == header.syslog_program => {
+                    over.appname = Some(self.late_source(*from)?);
+                    of_header = Some((HeaderText::Program, true));
+                    SetTo::Copy(Box::new((self.late_source(*from)?, Role::Plain)))
+                }
+                _ if header.has(field) => return None,
+                [Part::Field(from)] => {
+                    let role = self.role(field)?;
+                    SetTo::Copy(Box::new((self.late_source(*from)?, role)))
+                }
+                parts => SetTo::Template(self.template(field, parts)?.into()),
+            },
+            SetValue::Direction(ends) => {
+                let [source, destination] = *ends;
+                let captures = |field: FieldId| {
+                    let free = !self.is_set(field) && !self.is_mapped(field);
+                    free.then(|| self.captures(field))
+                };
+                if !self.is_plain(field) {
+                    return None;
+                }
+                SetTo::Direction(Box::new([
+                    captures(source.ip)?,
+                    captures(source.address)?,
+                    captures(destination.ip)?,
+                    captures(destination.address)?,
+                ]))
+            }
+        };
+        let map = self.rule.maps.iter().position(|map| map.into == field);
+        Some(Set {
+            shape: self.table().shape(field),
+            value,
+            captures: self.captures(field),
+            map: map.and_then(|map| u8::try_from(map).ok()),
+            of_header,
+        })
+    }
+
+    fn template(self, field: FieldId, parts: &[Part]) -> Option<Vec<Piece>> {
+        let (relation, endpoint) = self.table().derivation(field);
+        let text = matches!(self.table().get(field).kind.kind, Kind::Text | Kind::Date);
+        // Two texts side by side may be one character.
+        let apart = parts.windows(2).all(|pair| {
+            pair.iter()
+                .any(|part| matches!(part, Part::Text(text) if !text.is_empty() && text.is_ascii()))
+        });
+        if relation.is_some() || endpoint.is_some() || !text || !apart {
+            return None;
+        }
+        let piece = |part: &Part| match part {
+            Part::Text(text) => {
+                let mut json = Out::default();
+                write_content(&mut json, text);
+                Some(Piece::Text(json.written().to_vec()))
+            }
+            Part::Field(field) => self.late_source(*field).map(Piece::Field),
+        };
+        parts.iter().map(piece).collect()
+    }
+
+    fn times(self) -> Option<Vec<Vec<TimePart>>> {
+        let timestamp = self.header().timestamp;
+        let planned = self.rule.times.iter().map(|time| {
+            if time.shift.is_some() || time.header_zone || time.into != timestamp {
+                return None;
+            }
+            if is_of(time, timestamp) {
+                return self.own_time();
+            }
+            let part = |part: &Part| match part {
+                Part::Text(text) => Some(TimePart::Text(text.clone())),
+                Part::Field(field) => {
+                    let source = self.late_source(*field)?;
+                    source.header.is_none().then_some(TimePart::Field(source))
+                }
+            };
+            time.from.iter().map(part).collect()
+        });
+        planned.collect()
+    }
+
+    /// The only time of a rule, which is read from where it goes to.
+    fn own_time(self) -> Option<Vec<TimePart>> {
+        let timestamp = self.header().timestamp;
+        let [time] = self.rule.times.as_slice() else { return None };
+        let captures = self.captures(timestamp);
+        let alone = matches!(time.from.as_slice(), [Part::Field(_)]) && is_of(time, timestamp);
+        // Without a capture, the time of the header would be read.
+        if !alone || captures.is_empty() && reads_rendered(time) {
+            return None;
+        }
+        Some(vec![TimePart::Field(Source { captures, header: None })])
+    }
+}
+
+fn is_of(time: &TimeRule, field: FieldId) -> bool {
+    time.from.iter().any(|part| matches!(part, Part::Field(known) if *known == field))
+}
+
+/// Whether times as events have them are times to this rule, too.
+fn reads_rendered(time: &TimeRule) -> bool {
+    let context = TimeContext { received_unix_nanos: 0, zone: &Zone::utc() };
+    [0, 1_000_000, 1_000, 1].into_iter().any(|nanos| {
+        let mut text = Vec::new();
+        write_rfc3339(&mut text, nanos);
+        time.read(&text, &context).is_some()
+    })
+}

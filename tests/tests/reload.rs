@@ -1,0 +1,192 @@
+//! A reload changes the sources of a running agent, and costs no line.
+
+use logweir_tests::{
+    Agent, AgentConfig, Broker, Event, Flow, Lines, Topic, assert_exactly_once, directory,
+    free_address, wait_until,
+};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+fn config(topic: &Topic, sources: &[String]) -> AgentConfig {
+    AgentConfig {
+        without_rules: true,
+        sources: sources.to_vec(),
+        ..AgentConfig::of_source(topic, "")
+    }
+}
+
+fn file(directory: &Path, glob: &str, label: &str) -> String {
+    format!(
+        "{{type: file, paths: ['{}'], labels: {{said: {label}}}}}",
+        directory.join(glob).display()
+    )
+}
+
+/// Reloads it with other sources, and waits until it has.
+fn reload(agent: &Agent, old: &[String], new: &[String]) {
+    let list = |sources: &[String]| {
+        sources.iter().map(|source| format!("  - {source}\n")).collect::<String>()
+    };
+    agent.rewrite(&list(old), &list(new));
+    let before = agent.said().matches("sources are those").count();
+    agent.hang_up();
+    wait_until("the reload", || agent.said().matches("sources are those").count() > before);
+}
+
+/// The values of the label `said` in the events of a writer.
+fn said<'e>(events: &'e [Event], writer: &str) -> BTreeSet<&'e str> {
+    let of = events.iter().filter(|e| e.numbered().is_some_and(|(name, _)| name == writer));
+    of.map(|event| event.text("labels.said")).collect()
+}
+
+#[test]
+fn files_that_come_go_and_change_by_reloads_lose_and_repeat_nothing() {
+    let directory = directory();
+    let at = |name: &str| directory.path().join(name);
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "reload", 1);
+    let mut kept = Lines::new("kept", &at("kept.log"));
+    let mut changed = Lines::new("changed", &at("changed.log"));
+    let mut gone = Lines::new("gone", &at("gone.log"));
+    let mut come = Lines::new("come", &at("come.log"));
+    let source = |glob: &str, label: &str| file(directory.path(), glob, label);
+    let first = [source("kept.log", "a"), source("changed.log", "a"), source("gone.log", "a")];
+    let second = [source("changed.log*", "b"), source("come.log", "b"), source("kept.log", "a")];
+    let mut write_all = |count: usize| {
+        for lines in [&mut kept, &mut changed, &mut gone, &mut come] {
+            lines.write(count);
+        }
+    };
+    write_all(2_000);
+    let agent = Agent::started(directory.path(), &config(&topic, &first));
+    wait_until("something to be read", || topic.records() > Some(100));
+    reload(&agent, &first, &second);
+    write_all(2_000);
+    wait_until("what came", || {
+        topic.events().iter().any(|e| e.text("log.file.path").ends_with("come.log"))
+    });
+    reload(&agent, &second, &first);
+    write_all(2_000);
+    reload(&agent, &first, &second);
+    // Rotated while its source changes: what is in the old file is read to its end.
+    changed.write(1_000);
+    changed.rotate_by_rename("1", 500);
+    reload(&agent, &second, &first);
+    changed.write(1_000);
+    kept.write(1_000);
+    reload(&agent, &first, &second);
+    let read = [kept.tally(), changed.tally(), come.tally()];
+    let wanted: usize = read.iter().map(|(_, count)| count).sum();
+    let count = |events: &[Event]| {
+        events.iter().filter(|e| e.numbered().is_some_and(|(name, _)| name != "gone")).count()
+    };
+    wait_until("all that is read", || count(&topic.events()) >= wanted);
+    agent.counts_told().assert_balanced();
+    // And the one that was taken out goes on where it was when it is put in again.
+    reload(&agent, &second, &first);
+    gone.write(10);
+    reload(&agent, &first, &[&first[..], &[source("come.log", "b")]].concat());
+    let (_, all) = gone.tally();
+    wait_until("all of all", || topic.events().len() >= wanted + all);
+    let events = topic.events();
+    assert_exactly_once(&events, &[read[0], read[1], read[2], gone.tally()]);
+    assert_eq!(said(&events, "kept"), BTreeSet::from(["a"]));
+    assert_eq!(said(&events, "changed"), BTreeSet::from(["a", "b"]));
+    assert_eq!(said(&events, "come"), BTreeSet::from(["b"]));
+    agent.assert_delivered(wanted + all);
+}
+
+#[test]
+fn a_listener_that_is_not_changed_keeps_its_connections() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "reload", 1);
+    let (kept, changed, come) = (free_address(), free_address(), free_address());
+    let listen = |address, more: &str| format!("{{type: syslog, tcp: '{address}'{more}}}");
+    let label = |value: &str| format!(", labels: {{said: {value}}}");
+    let first = [listen(kept, ""), listen(changed, &label("a"))];
+    let second = [listen(come, ""), listen(changed, &label("b")), listen(kept, "")];
+    let agent = Agent::started(directory.path(), &config(&topic, &first));
+    let flow = Flow::start(kept, "kept", 0, 100_000);
+    let before = Flow::start(changed, "before", 0, 100).finish();
+    wait_until("messages", || topic.records() > Some(before + 100));
+    reload(&agent, &first, &second);
+    let after = Flow::start(changed, "after", 0, 100).finish();
+    let new = Flow::start(come, "come", 0, 100).finish();
+    let sent = flow.finish();
+    assert_eq!((before, after, new, sent), (100, 100, 100, 100_000));
+    wait_until("all", || topic.records() >= Some(sent + 300));
+    let events = topic.events();
+    let wanted = [("kept", sent), ("before", 100), ("after", 100), ("come", 100)];
+    assert_exactly_once(&events, &wanted);
+    assert_eq!(said(&events, "before"), BTreeSet::from(["a"]));
+    assert_eq!(said(&events, "after"), BTreeSet::from(["b"]));
+    agent.assert_delivered(sent + 300);
+    // The spool of one that is taken out, and put in again, is the same.
+    reload(&agent, &second, &[second[0].clone()]);
+    reload(&agent, &[second[0].clone()], &second);
+    let again = Flow::start(changed, "again", 0, 50).finish();
+    wait_until("what came again", || topic.records() >= Some(sent + 350));
+    assert_eq!(again, 50);
+    agent.counts_told().assert_balanced();
+}
+
+#[test]
+fn what_a_reload_cannot_do_is_named_and_what_runs_goes_on() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "reload", 1);
+    let address = free_address();
+    let source = |spool: &str| {
+        format!("{{type: syslog, tcp: '{address}', spool: {{sync_interval: {spool}}}}}")
+    };
+    let (first, second) = ([source("1s")], [source("2s")]);
+    let agent = Agent::started(directory.path(), &config(&topic, &first));
+    wait_until("the start", || agent.counts().is_some());
+    reload(&agent, &first, &second);
+    wait_until("the reason", || agent.said().contains("its `spool` has changed"));
+    assert_eq!(Flow::start(address, "on", 0, 10).finish(), 10);
+    wait_until("the messages", || topic.records() == Some(10));
+    // Somebody else listens there: told, and the rest is done.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = taken.local_addr().unwrap();
+    let third = [source("1s"), format!("{{type: syslog, udp: '{place}', tcp: '{place}'}}")];
+    reload(&agent, &second, &third);
+    wait_until("the address", || {
+        let said = agent.said();
+        said.contains("reloaded, but not syslog-udp-127") && said.contains(&place.to_string())
+    });
+    drop(taken);
+    reload(&agent, &third, &[third[1].clone(), third[0].clone()]);
+    assert_eq!(Flow::start(place, "now", 0, 10).finish(), 10);
+    wait_until("all messages", || topic.records() == Some(20));
+}
+
+#[test]
+fn changed_limits_of_a_source_and_of_the_agent_are_in_use_and_told() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "limits", 1);
+    let mut writer = Lines::new("writer", &directory.path().join("app.log"));
+    // More than is read at once, which is paid for afterwards.
+    writer.write(20_000);
+    let glob = directory.path().join("*.log").display().to_string();
+    let source = format!("{{type: file, paths: ['{glob}'], limits: {{events_per_second: 7}}}}");
+    let config =
+        AgentConfig { agent: vec!["limits: {events_per_second: 8}"], ..config(&topic, &[source]) };
+    let agent = Agent::started(directory.path(), &config);
+    wait_until("the first lines", || topic.records().is_some_and(|count| count > 0));
+    agent.edit("events_per_second: 7", "events_per_second: 1000000");
+    let told = format!("changed limits are in use of=\"file {glob}\" limits=\"1000000 events/s");
+    wait_until("the limits of the source", || agent.said().contains(&told));
+    assert!(topic.records() < Some(20_000), "the agent's limit holds still");
+    agent.edit("events_per_second: 8", "events_per_second: 1000001");
+    agent.hang_up();
+    wait_until("the reload", || agent.said().contains("sources are those"));
+    let told = "changed limits are in use of=\"the agent\" limits=\"1000001 events/s";
+    assert!(agent.said().contains(told), "{}", agent.said());
+    wait_until("all lines", || topic.records() == Some(20_000));
+    assert!(!agent.said().contains("waits for a restart"), "{}", agent.said());
+    agent.counts_told().assert_balanced();
+    assert_exactly_once(&topic.events(), &[writer.tally()]);
+}
