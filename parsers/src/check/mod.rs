@@ -176,7 +176,7 @@ fn worst(rule: &Rule, measure: &mut dyn FnMut(&mut dyn FnMut()) -> Duration) -> 
         search(&generate::example(&hir, 0));
         for text in generate::adversarial(&hir, TEXT_BYTES) {
             let mut time = measure(&mut || search(&text));
-            // The machine may have been busy.
+            // Its caches may have been cold.
             if time > WORST_MAX / 2 {
                 time = time.min(measure(&mut || search(&text)));
             }

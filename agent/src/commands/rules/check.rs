@@ -3,9 +3,10 @@
 use crate::commands::input::load;
 use crate::commands::show;
 use logweir_parsers::check::check;
+use rustix::time::{ClockId, clock_gettime};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::Duration;
 
 /// Load rule packs and say what is in them, what each rule costs, and what looks wrong
 ///
@@ -33,9 +34,9 @@ impl Check {
             Err(code) => return code,
         };
         let mut report = check(&rules, self.overlaps, &mut |run| {
-            let start = Instant::now();
+            let start = spent();
             run();
-            start.elapsed()
+            spent().saturating_sub(start)
         });
         for (pack, dataset, count) in rules.packs() {
             println!("{pack:<24} {dataset:<24} {count:>5} rules");
@@ -65,4 +66,10 @@ impl Check {
         }
         ExitCode::SUCCESS
     }
+}
+
+/// The processor time of this thread: what else the machine has to do costs no rule its name.
+fn spent() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

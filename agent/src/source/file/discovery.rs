@@ -49,6 +49,7 @@ impl Discovery {
             tails: tails.clone(),
             paths: HashMap::new(),
             left: HashMap::new(),
+            left_due: Instant::now(),
             heads: Arc::default(),
             copies: HashMap::new(),
             unfinished: HashMap::new(),
@@ -150,6 +151,7 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
                 scanner.decide_copies();
                 scanner.finish_records();
                 scanner.make_room();
+                scanner.look_after_left_when_due();
                 structural = scanner.let_leaving_go()
                     | (watches.take_missed() && scanner.overflowed());
             }

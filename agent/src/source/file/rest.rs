@@ -31,7 +31,7 @@ impl Scanner {
         }
         let stays = |tail: &FileTail| {
             let wait = 2 * tail.config().rotate_wait;
-            self.left.get(&tail.key()).is_none_or(|since| since.elapsed() > wait)
+            self.left.get(&tail.key()).is_none_or(|left| left.since.elapsed() > wait)
         };
         let tails = read(&self.tails);
         let mut resting: Vec<_> = tails

@@ -32,6 +32,8 @@ const RESCAN_UNWATCHED: (Duration, u32) = (Duration::from_secs(15), 50);
 const RESCAN_WATCHED: (Duration, u32) = (Duration::from_secs(60), 500);
 /// The same while files wait for others to be closed.
 const RESCAN_CROWDED: (Duration, u32) = (Duration::from_millis(100), 4);
+/// Between two looks at the files that have left their path: at most 2 % of a core.
+const LOOK_AT_LEFT: (Duration, u32) = (Duration::from_secs(1), 50);
 /// Changes of directories are gathered for so long, and for so many times what a rescan takes.
 const GATHER: (Duration, u32) = (Duration::from_millis(20), 4);
 
@@ -44,6 +46,14 @@ pub(super) struct Rescanned {
     pub(super) gather: Duration,
 }
 
+/// A file that is at its path no more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Left {
+    pub(super) since: Instant,
+    /// A glob finds it elsewhere.
+    in_glob: bool,
+}
+
 /// The files that are read.
 pub(super) type Tails = Arc<RwLock<HashMap<Key, Arc<FileTail>>>>;
 
@@ -54,8 +64,10 @@ pub(super) struct Scanner {
     pub(super) tails: Tails,
     /// Where each file was seen last.
     pub(super) paths: HashMap<PathBuf, Key>,
-    /// Files that are at their path no more, and since when.
-    pub(super) left: HashMap<Key, Instant>,
+    /// Files that are at their path no more.
+    pub(super) left: HashMap<Key, Left>,
+    /// When these are looked at next.
+    pub(super) left_due: Instant,
     pub(super) heads: Arc<Heads>,
     /// Files that look like copies of others: (since when they have not grown, size).
     pub(super) copies: HashMap<Key, (Instant, u64)>,
@@ -352,48 +364,70 @@ impl Scanner {
         self.configs.iter().find(of).cloned()
     }
 
-    /// Looks after files that are not at their path any more: read to the end, then let go.
+    /// Finds out which files are not at their path any more, and looks after them.
     fn look_after(&mut self, seen: &HashMap<Key, PathBuf>) {
         let tails: Vec<Arc<FileTail>> = read(&self.tails).values().cloned().collect();
         let mut missing = Vec::new();
         for tail in tails {
             let key = tail.key();
+            let found = seen.get(&key);
             if tail.is_archive() {
-                self.look_after_archive(&tail, seen.contains_key(&key));
+                self.look_after_archive(&tail, found.is_some());
                 continue;
             }
-            let in_glob = seen.contains_key(&key);
-            let at_its_path = seen.get(&key).is_some_and(|path| path == tail.path());
-            if at_its_path {
+            if found.is_some_and(|path| path == tail.path()) {
                 self.left.remove(&key);
                 continue;
             }
-            self.left.entry(key).or_insert_with(Instant::now);
+            let in_glob = found.is_some();
+            let now = Left { since: Instant::now(), in_glob };
+            self.left.entry(key).or_insert(now).in_glob = in_glob;
+            // Where it is, its size was noted; else it has to be looked for.
+            if !tail.is_open() && !in_glob {
+                missing.push(tail);
+            }
+        }
+        self.look_after_left();
+        self.find_missing(missing);
+        self.left.retain(|key, _| read(&self.tails).contains_key(key));
+    }
+
+    /// Looks after the files that have left their path, more often than a rescan does: no notification
+    /// comes of what is still written to them, and one that was deleted takes room on the disk.
+    pub(super) fn look_after_left_when_due(&mut self) {
+        if !self.left.is_empty() && Instant::now() >= self.left_due {
+            self.look_after_left();
+        }
+    }
+
+    /// The files that have left their path are read to the end, then let go.
+    fn look_after_left(&mut self) {
+        let started = Instant::now();
+        let tails = read(&self.tails);
+        let with_tail = |(key, left): (&Key, &Left)| Some((tails.get(key)?.clone(), *left));
+        let all: Vec<(Arc<FileTail>, Left)> = self.left.iter().filter_map(with_tail).collect();
+        drop(tails);
+        for (tail, left) in all {
             if !tail.is_open() {
-                // Where it is, its size was noted; else it has to be looked for.
-                if !in_glob {
-                    missing.push(tail);
-                }
                 continue;
             }
             let Ok((size, named)) = tail.look() else { continue };
             if tail.note_size(size) {
                 self.wake(&tail);
             }
-            let since = self.left[&key].elapsed();
             let wait = tail.config().rotate_wait;
-            if since < wait || tail.quiet() < wait {
+            if left.since.elapsed() < wait || tail.quiet() < wait {
                 continue;
             }
             if tail.finish() {
                 self.wake(&tail);
-            } else if !in_glob && tail.is_through() {
-                self.left.remove(&key);
+            } else if !left.in_glob && tail.is_through() {
+                self.left.remove(&tail.key());
                 self.let_go(&tail, named);
                 tracing::debug!(path = %tail.path().display(), "a rotated file is read to its end");
             }
         }
-        self.find_missing(missing);
-        self.left.retain(|key, _| read(&self.tails).contains_key(key));
+        let (pause, cost) = LOOK_AT_LEFT;
+        self.left_due = Instant::now() + pause.max(started.elapsed() * cost).min(RESCAN_WATCHED.0);
     }
 }
