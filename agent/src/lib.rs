@@ -18,6 +18,8 @@ mod limits;
 mod metrics;
 mod parsing;
 mod pipeline;
+#[cfg(test)]
+mod power_cuts;
 mod published;
 mod reload;
 mod report;

@@ -9,7 +9,8 @@
 //! cut after [`Spool::sync`]. Owns SPL-2: the offsets go up without repeating, across restarts. After
 //! a power cut the disk may know less than Kafka: records were delivered and are gone from the disk.
 //! So a start leaves a gap of [`START_GAP`] offsets, more than can have been lost, in front of what
-//! it appends. Knows nothing of the network or of Kafka.
+//! it appends; and the name of a segment, which is on the disk before anything in it is sent, tells
+//! where the last gap was, even if there is nothing in it any more. Knows nothing of the network or of Kafka.
 
 mod disk;
 pub(crate) mod inspect;
@@ -177,15 +178,21 @@ impl Spool {
             Some(last) => last.header.first + last.walked().map_err(&fault)?.items(),
             None => 0,
         };
+        // A run that was killed may have left the last segment to the kernel; those before it are synced.
+        let synced = segments.back().map_or(Mark { offset: end, number }, |last| Mark {
+            offset: last.base(),
+            number: last.header.first,
+        });
         let (share, largest, count) = SEGMENT_SHARE;
         let segment_bytes =
             (settings.bytes_max / share).min(largest).max(settings.bytes_max / count);
         let state = State {
+            // Where nothing was ever appended nothing was sent either.
+            fresh: !segments.is_empty() || end > 0,
             segments,
             abandoned: true,
             failed: false,
-            fresh: end > 0,
-            synced: Mark { offset: end, number },
+            synced,
             synced_at: Instant::now(),
             room: Room::new(settings.disk_free_min),
         };
@@ -413,7 +420,8 @@ fn full_or_failing(error: io::Error) -> AppendError {
 /// A segment that is being made.
 const TEMPORARY: &str = "segment.new";
 
-/// Makes the directory of a spool; neither it nor the one that holds all spools may be a link.
+/// Makes the directory of a spool, safe from a power cut; neither it nor the one that holds all
+/// spools may be a link.
 fn make(directory: &Path) -> Result<(), SpoolError> {
     for path in directory.parent().into_iter().chain([directory]) {
         match fs::symlink_metadata(path) {
@@ -427,6 +435,9 @@ fn make(directory: &Path) -> Result<(), SpoolError> {
                 .create(path)
                 .map_err(SpoolError::io(path))?,
         }
+        // Also if it was there: the start that made it may have ended before it came to this.
+        let holder = path.parent().unwrap_or(path);
+        File::open(holder).and_then(|holder| holder.sync_all()).map_err(SpoolError::io(holder))?;
     }
     Ok(())
 }
@@ -440,4 +451,4 @@ fn remove_leftovers(directory: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

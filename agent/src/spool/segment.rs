@@ -273,7 +273,7 @@ pub(super) fn open(
     Ok((file, length.saturating_sub(HEADER_BYTES), header))
 }
 
-/// Opens all segments of a spool. One whose header is damaged is placed by its name and its
+/// Opens all segments of a spool. One whose header is damaged or cut off is placed by its name and its
 /// neighbours.
 ///
 /// # Errors
@@ -285,17 +285,18 @@ pub(super) fn load(directory: &Path) -> Result<Vec<Segment>, SpoolError> {
         let (file, length, header) = open(&listed)?;
         let header = match header {
             Ok(header) => header,
-            // Made, and killed before anything was in it.
-            Err(HeaderFault::Short) => continue,
             Err(HeaderFault::Version(version)) => {
                 let path = listed.path.display().to_string();
                 return Err(SpoolError::Version { path, version });
             }
-            Err(HeaderFault::Damaged) => {
-                tracing::error!(
-                    path = %listed.path.display(),
-                    "the header of a spool segment is damaged; its records are read all the same"
-                );
+            Err(fault) => {
+                // A short one holds nothing: a kill or a power cut came before its header was safe.
+                if fault == HeaderFault::Damaged {
+                    tracing::error!(
+                        path = %listed.path.display(),
+                        "the header of a spool segment is damaged; its records are read all the same"
+                    );
+                }
                 unnumbered.push(segments.len());
                 Header { base: listed.base, after: listed.base, first: 0 }
             }
@@ -307,16 +308,22 @@ pub(super) fn load(directory: &Path) -> Result<Vec<Segment>, SpoolError> {
         segments.push(Segment::new(header, length, file));
     }
     let fault = SpoolError::io(directory);
-    for index in unnumbered {
-        let (first, after) = match index.checked_sub(1).map(|before| &segments[before]) {
-            Some(before) => {
+    for &index in &unnumbered {
+        let next = segments.get(index + 1).filter(|_| !unnumbered.contains(&(index + 1)));
+        let next = next.map(|next| next.header.first);
+        let (first, after) = match (index.checked_sub(1).map(|before| &segments[before]), next) {
+            // Of the segments in front of it some may be given back already.
+            (before, Some(next)) if segments[index].length == 0 => {
+                (next, before.map_or(0, Segment::end))
+            }
+            (Some(before), _) => {
                 let items = before.walked().map_err(&fault)?.items();
                 (before.header.first + items, before.end())
             }
-            None => {
+            // What was in front of it is not known, so nothing of that is told to be missing.
+            (None, next) => {
                 let own = segments[index].walked().map_err(&fault)?.items();
-                let next = segments.get(index + 1).map_or(own, |next| next.header.first);
-                (next.saturating_sub(own), segments[index].base())
+                (next.unwrap_or(own).saturating_sub(own), 0)
             }
         };
         segments[index].header.first = first;

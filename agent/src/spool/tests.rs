@@ -22,7 +22,7 @@ fn refusal(directory: &Path) -> String {
     Spool::open(directory, "test", 0, settings()).unwrap_err().to_string()
 }
 
-fn append(spool: &Spool, texts: &[&str]) -> Result<(), AppendError> {
+pub(crate) fn append(spool: &Spool, texts: &[&str]) -> Result<(), AppendError> {
     let mut records = Vec::new();
     for text in texts {
         let received_at = Timestamp::from_second(1).unwrap();
@@ -36,20 +36,20 @@ fn append(spool: &Spool, texts: &[&str]) -> Result<(), AppendError> {
 
 /// What a reader finds from an offset on.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Replay {
+pub(crate) struct Replay {
     /// With their offsets.
-    messages: Vec<(u64, String)>,
-    lost: u64,
-    end: u64,
+    pub(crate) messages: Vec<(u64, String)>,
+    pub(crate) lost: u64,
+    pub(crate) end: u64,
 }
 
 impl Replay {
-    fn texts(&self) -> Vec<&str> {
+    pub(crate) fn texts(&self) -> Vec<&str> {
         self.messages.iter().map(|(_, text)| text.as_str()).collect()
     }
 }
 
-fn replay(spool: &Spool, offset: u64) -> Replay {
+pub(crate) fn replay(spool: &Spool, offset: u64) -> Replay {
     let mut replay = Replay { end: offset, ..Replay::default() };
     let mut buffer = vec![0; 4096];
     while let Some(piece) = spool.read(replay.end, &mut buffer).unwrap() {
@@ -155,6 +155,32 @@ fn offsets_never_repeat_even_if_the_disk_has_lost_what_kafka_has() {
     let spool = open(&directory.path().join("x"), 5000);
     append(&spool, &["a"]).unwrap();
     assert!(whole(&spool, 5000).messages[0].0 > 5000);
+}
+
+#[test]
+fn offsets_never_repeat_even_if_the_disk_has_lost_the_whole_of_a_segment() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut delivered = Vec::new();
+    for _ in 0..3 {
+        let spool = open(directory.path(), 0);
+        append(&spool, &["delivered"]).unwrap();
+        let found = replay(&spool, 0);
+        assert_eq!(found.texts(), ["delivered"]);
+        delivered.push(found.messages[0].0);
+        // Its name was synced, and nothing that is in it.
+        change(paths(directory.path()).last().unwrap(), Vec::clear);
+    }
+    assert!(delivered.is_sorted_by(|before, after| before < after), "{delivered:?}");
+}
+
+#[test]
+fn what_a_killed_run_had_not_synced_is_synced_by_the_next_one() {
+    let directory = tempfile::tempdir().unwrap();
+    append(&open(directory.path(), 0), &["a"]).unwrap();
+    let spool = open(directory.path(), 0);
+    assert!(spool.snapshot(0).unsynced_bytes > 0);
+    spool.sync(true);
+    assert_eq!(spool.snapshot(0).unsynced_bytes, 0);
 }
 
 #[test]
