@@ -38,6 +38,8 @@ pub const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// How often the keeper looks around.
 const KEEPER_PAUSE: Duration = Duration::from_millis(50);
+/// The longest that it leaves the disk alone: spools get their room back only when it comes round.
+const KEEPER_REST_MAX: Duration = Duration::from_secs(10);
 /// Descriptors that are kept free for what is no log file.
 const OPEN_FILES_ELSE: usize = 256;
 
@@ -321,7 +323,7 @@ fn split_off_least_behind(files: &mut Vec<Arc<FileTail>>, max: usize) -> Vec<Arc
 }
 
 /// The thread that syncs spools and writes the checkpoint: at once for sources that wait for their
-/// partitions to be recorded, and less often if it takes long.
+/// partitions to be recorded, and less often if it takes long, up to [`KEEPER_REST_MAX`].
 fn keep(
     parts: Arc<Parts>,
     stop: Arc<AtomicBool>,
@@ -344,7 +346,8 @@ fn keep(
             }
             inputs.tails().iter().for_each(|tail| tail.spool().sync(false));
             inputs.settle(context);
-            if last.elapsed() < if chosen { took } else { interval.max(took * 20) } {
+            let rest = if chosen { took } else { interval.max((took * 20).min(KEEPER_REST_MAX)) };
+            if last.elapsed() < rest {
                 continue;
             }
             let started = Instant::now();

@@ -20,7 +20,9 @@ use tempfile::TempDir;
 pub(crate) const TOPIC: &str = "logweir.events";
 pub(crate) const PARTITIONS: i32 = 4;
 /// Long enough for a loaded machine; a test that passes never waits for it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks at the agent, so that the tests leave the processors to the agents.
+const PAUSE: Duration = Duration::from_millis(5);
 
 pub(crate) struct Stage {
     pub(crate) directory: TempDir,
@@ -188,7 +190,7 @@ pub(crate) fn wait_for(
             return snapshot;
         }
         assert!(Instant::now() < deadline, "waited in vain for {what}: {snapshot:#?}");
-        std::thread::yield_now();
+        std::thread::sleep(PAUSE);
     }
 }
 

@@ -29,6 +29,16 @@ pub(super) fn is_named_archive(path: &Path) -> bool {
 }
 
 impl Scanner {
+    /// Whether an archive is being read, or waits until others are: nobody tells when one is done.
+    pub(super) fn have_archives_to_read(&self) -> bool {
+        !self.archives.is_empty() || self.archives_being_read() > 0
+    }
+
+    fn archives_being_read(&self) -> usize {
+        let is_read = |tail: &&Arc<FileTail>| tail.is_archive() && !tail.is_archive_done();
+        read(&self.tails).values().filter(is_read).count()
+    }
+
     /// Looks into the archives that were found. It comes after all other files have been looked at,
     /// so that no archive takes what belongs to a file that is there.
     pub(super) fn look_into_archives(&mut self) {
@@ -36,9 +46,7 @@ impl Scanner {
         found.sort_by(|a, b| a.1.cmp(&b.1));
         found.dedup_by(|a, b| a.1 == b.1);
         for (config, path) in found {
-            let is_read = |tail: &&Arc<FileTail>| tail.is_archive() && !tail.is_archive_done();
-            let reading = read(&self.tails).values().filter(is_read).count();
-            if reading >= ARCHIVES_READ_MAX {
+            if self.archives_being_read() >= ARCHIVES_READ_MAX {
                 self.archives.push((config, path));
                 continue;
             }

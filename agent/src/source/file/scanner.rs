@@ -28,7 +28,8 @@ use std::time::{Duration, Instant};
 const RESCAN_INTERVAL: Duration = Duration::from_secs(1);
 /// More if a rescan takes long, so that it costs at most 2 % of a core, but not more than this.
 const RESCAN_UNWATCHED: (Duration, u32) = (Duration::from_secs(15), 50);
-/// The same while the kernel tells what changes, so that nothing waits for it: at most 0.2 %.
+/// The same while the kernel tells what changes and no archive waits for a look, so that nothing waits for
+/// it: at most 0.2 %.
 const RESCAN_WATCHED: (Duration, u32) = (Duration::from_secs(60), 500);
 /// The same while files wait for others to be closed.
 const RESCAN_CROWDED: (Duration, u32) = (Duration::from_millis(100), 4);
@@ -234,7 +235,8 @@ impl Scanner {
             self.context.save_checkpoint();
         }
         let took = started.elapsed();
-        let (max, mut cost) = if watches.are_whole() { RESCAN_WATCHED } else { RESCAN_UNWATCHED };
+        let is_told = watches.are_whole() && !self.have_archives_to_read();
+        let (max, mut cost) = if is_told { RESCAN_WATCHED } else { RESCAN_UNWATCHED };
         let mut min = RESCAN_INTERVAL;
         if self.crowded {
             // It ends as soon as some files are delivered.
