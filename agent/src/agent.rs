@@ -14,6 +14,7 @@ use crate::parsing::Rules;
 use crate::published::Published;
 use crate::reload::{self, LimitsInUse};
 use crate::report::Reporter;
+use crate::socket_dir::{self, SocketDirError};
 use crate::source::file::{Discovery, FileTail};
 use crate::source::syslog::Addresses;
 use crate::source::{Context, lane_snapshot};
@@ -48,6 +49,8 @@ const OPEN_FILES_ELSE: usize = 256;
 pub enum AgentError {
     #[error(transparent)]
     StateDir(#[from] StateDirError),
+    #[error(transparent)]
+    SocketDir(#[from] SocketDirError),
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]
@@ -91,6 +94,7 @@ impl Agent {
     /// See [`AgentError`].
     pub fn start(config: Config) -> Result<Self, AgentError> {
         let state_dir = StateDir::open(&config.state_dir)?;
+        let (status_socket, tap_socket) = bind_sockets(&config.socket_dir)?;
         raise_file_limit();
         let checkpoint = Arc::new(Checkpoint::open(state_dir.path())?);
         let reporter = Reporter::new(config.kafka.clone());
@@ -137,8 +141,8 @@ impl Agent {
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = vec![
             keep(parts.clone(), stop.clone(), pulse.clone(), config.checkpoint_interval),
-            answer(parts.clone(), StatusSocket::bind(state_dir.path())?, stop.clone()),
-            watch(context.courier.tap().clone(), TapSocket::bind(state_dir.path())?, stop.clone()),
+            answer(parts.clone(), status_socket, stop.clone()),
+            watch(context.courier.tap().clone(), tap_socket, stop.clone()),
             report(parts.clone(), reporter, stop.clone()),
         ];
         threads.extend(published.map(|published| follow(parts.clone(), published, stop.clone())));
@@ -363,6 +367,12 @@ fn keep(
         }
     };
     thread("keeper", run)
+}
+
+fn bind_sockets(directory: &Path) -> Result<(StatusSocket, TapSocket), SocketDirError> {
+    socket_dir::prepare(directory)?;
+    let bind = || Ok((StatusSocket::bind(directory)?, TapSocket::bind(directory)?));
+    bind().map_err(|error| SocketDirError::new(directory, error))
 }
 
 /// The thread that answers at the status socket.

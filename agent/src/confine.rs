@@ -65,7 +65,7 @@ struct Reach {
 }
 
 /// Keys whose paths are not for reading, or are none.
-const NOT_READ: [&str; 4] = ["state_dir", "unix_datagram", "unix_stream", "labels"];
+const NOT_READ: [&str; 5] = ["state_dir", "socket_dir", "unix_datagram", "unix_stream", "labels"];
 
 /// Confines the calling thread and those that it starts from now on; `loaded` is the configuration in
 /// use. To be called once, before there are threads, when the state directory is there.
@@ -156,7 +156,8 @@ impl Reach {
         if let Some(Listen::Unix(path)) = &config.metrics {
             reach.socket(path);
         }
-        reach.write.extend(config.state_dir.canonicalize());
+        let made = [&config.state_dir, &config.socket_dir];
+        reach.write.extend(made.into_iter().filter_map(|path| path.canonicalize().ok()));
         reach.write.insert("/dev/null".into());
         reach
     }

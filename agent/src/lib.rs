@@ -23,6 +23,7 @@ mod power_cuts;
 mod published;
 mod reload;
 mod report;
+mod socket_dir;
 mod source;
 mod spool;
 mod state_dir;

@@ -1,6 +1,6 @@
 //! The state directory: one agent at a time, nobody else's.
 //!
-//! It holds the agent's id, the checkpoint, the spools and the status socket. Mode 0700; an owner
+//! It holds the agent's id, the checkpoint and the spools. Mode 0700; an owner
 //! other than the user that runs the agent is refused, and so is a second agent, by a lock that the
 //! kernel gives up with the process.
 

@@ -1,6 +1,6 @@
-//! The status socket: whoever may enter the state directory can ask how the agent is.
+//! The status socket: whoever may enter its directory can ask how the agent is.
 //!
-//! `status.sock` in the state directory answers every connection with the snapshot as one JSON
+//! `status.sock`, see [`crate::socket_dir`], answers every connection with the snapshot as one JSON
 //! object and closes it. It reads nothing, so nothing can be asked of it but that.
 
 use crate::accounting::Snapshot;
@@ -20,8 +20,8 @@ impl StatusSocket {
     ///
     /// # Errors
     /// The socket cannot be bound.
-    pub(crate) fn bind(state_dir: &Path) -> io::Result<Self> {
-        Socket::bind(&state_dir.join(SOCKET)).map(Self)
+    pub(crate) fn bind(socket_dir: &Path) -> io::Result<Self> {
+        Socket::bind(&socket_dir.join(SOCKET)).map(Self)
     }
 
     /// Answers whoever asks, until `stop`.
@@ -30,10 +30,10 @@ impl StatusSocket {
     }
 }
 
-/// Asks the agent that uses `state_dir`; returns its snapshot as JSON.
+/// Asks the agent whose sockets are in `socket_dir`; returns its snapshot as JSON.
 ///
 /// # Errors
 /// No agent is there, or it does not answer.
-pub(crate) fn ask(state_dir: &Path) -> io::Result<String> {
-    logweir_service::ask(&state_dir.join(SOCKET))
+pub(crate) fn ask(socket_dir: &Path) -> io::Result<String> {
+    logweir_service::ask(&socket_dir.join(SOCKET))
 }

@@ -109,15 +109,16 @@ impl Watcher {
 pub(crate) struct TapSocket(Socket);
 
 impl TapSocket {
-    /// Binds `tap.sock` in the state directory, for the owner and the group.
+    /// Binds `tap.sock`, see [`crate::socket_dir`], for the owner and the group.
     ///
     /// # Errors
     /// The socket cannot be bound.
-    pub(crate) fn bind(state_dir: &Path) -> io::Result<Self> {
-        Socket::bind(&state_dir.join(SOCKET)).map(Self)
+    pub(crate) fn bind(socket_dir: &Path) -> io::Result<Self> {
+        Socket::bind(&socket_dir.join(SOCKET)).map(Self)
     }
 
-    /// Serves watchers, each on a thread of its own, until `stop`.
+    /// Serves watchers, each on a thread of its own, until `stop`. Who comes when there are enough,
+    /// even such as have not asked yet, is sent away: he must not take the agent's last thread.
     pub(crate) fn serve(&self, tap: &Arc<Tap>, stop: &Arc<AtomicBool>) {
         let mut threads: Vec<JoinHandle<()>> = Vec::new();
         while !stop.load(Ordering::Acquire) {
@@ -125,13 +126,16 @@ impl TapSocket {
                 std::thread::sleep(NAP);
                 continue;
             };
+            threads.retain(|thread| !thread.is_finished());
+            if threads.len() == WATCHERS_MAX {
+                continue;
+            }
             let (tap, stop) = (tap.clone(), stop.clone());
             let serve = move || {
                 // Whoever hangs up has seen enough.
                 let _ = show(&stream, &tap, &stop);
             };
             let thread = std::thread::Builder::new().name("tap-watcher".into()).spawn(serve);
-            threads.retain(|thread| !thread.is_finished());
             threads.extend(thread);
         }
         for thread in threads {
@@ -175,13 +179,13 @@ fn pass_on(
     Ok(())
 }
 
-/// Watches the agent that uses `state_dir`; the lines come from the reader: events, empty ones, and
+/// Watches the agent whose sockets are in `socket_dir`; the lines come from the reader: events, empty ones, and
 /// [`MISSED`] with a number.
 ///
 /// # Errors
 /// No agent is there.
-pub(crate) fn watch(state_dir: &Path, filter: &Filter) -> io::Result<BufReader<UnixStream>> {
-    let mut stream = UnixStream::connect(state_dir.join(SOCKET))?;
+pub(crate) fn watch(socket_dir: &Path, filter: &Filter) -> io::Result<BufReader<UnixStream>> {
+    let mut stream = UnixStream::connect(socket_dir.join(SOCKET))?;
     stream.write_all(format!("{}\n", serde_json::to_string(filter)?).as_bytes())?;
     Ok(BufReader::new(stream))
 }

@@ -63,8 +63,9 @@ impl Backfill {
                 "there is no home directory to keep the state in; name a directory with --state",
             )?;
             let sources = sources.into_iter().map(SourceConfig::File).collect();
-            let path = None;
-            deliver(&files, Config { sources, state_dir, path, metrics: None, ..config })
+            let socket_dir = state_dir.clone();
+            let (path, metrics) = (None, None);
+            deliver(&files, Config { sources, state_dir, socket_dir, path, metrics, ..config })
         };
         run().unwrap_or_else(|message| {
             eprintln!("logweir-agent: {message}");

@@ -8,6 +8,7 @@ use super::access::{Obstacle, Reader};
 use super::load_config;
 use crate::Config;
 use crate::config::SourceConfig;
+use crate::socket_dir::who_may_ask;
 use crate::status::ask;
 use logweir_kafka::certificate::Certificate;
 use logweir_kafka::follow::{FollowError, Follower};
@@ -91,7 +92,7 @@ impl Doctor {
 }
 
 fn running(config: &Config, findings: &mut Findings) {
-    let asked = ask(&config.state_dir).and_then(|text| Ok(serde_json::from_str::<Value>(&text)?));
+    let asked = ask(&config.socket_dir).and_then(|text| Ok(serde_json::from_str::<Value>(&text)?));
     match asked {
         Ok(status) => {
             let count = |name: &str| status[name].as_u64().unwrap_or(0);
@@ -115,8 +116,8 @@ fn running(config: &Config, findings: &mut Findings) {
             }
         }
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => findings.warning(
-            &format!("`{}` may not be entered by this user", config.state_dir.display()),
-            "run this as root to ask the running agent",
+            &format!("`{}` may not be entered by this user", config.socket_dir.display()),
+            &who_may_ask(&config.socket_dir),
         ),
         Err(_) => findings.warning("no agent runs", "systemctl enable --now logweir-agent"),
     }

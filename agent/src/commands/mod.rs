@@ -22,6 +22,7 @@ pub mod tap;
 pub mod top;
 
 use crate::Config;
+use crate::socket_dir::who_may_ask;
 use logweir_document::{Diagnostic, render_all};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -36,15 +37,15 @@ fn show(faults: &[Diagnostic]) {
 }
 
 /// Why there is no answer from a running agent.
-fn no_agent(state_dir: &Path, error: &io::Error) -> String {
+fn no_agent(socket_dir: &Path, error: &io::Error) -> String {
     let remedy = match error.kind() {
-        io::ErrorKind::PermissionDenied => "ask as root or as the user that the agent runs as",
+        io::ErrorKind::PermissionDenied => &who_may_ask(socket_dir),
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             "is it running (`systemctl status logweir-agent`), with the same configuration?"
         }
         _ => "does it run on, and is the machine overloaded?",
     };
-    format!("no agent answers in `{}`: {error}; {remedy}", state_dir.display())
+    format!("no agent answers in `{}`: {error}; {remedy}", socket_dir.display())
 }
 
 /// Prints every fault of a configuration.

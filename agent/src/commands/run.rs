@@ -4,8 +4,8 @@ use super::supervision::Supervision;
 use super::{report_faults, show};
 use crate::config::Loaded;
 use crate::confine::confine;
-use crate::state_dir::prepare;
-use crate::{Agent, STOP_GRACE};
+use crate::{Agent, AgentError, Config, STOP_GRACE};
+use crate::{socket_dir, state_dir};
 use crossbeam_channel::{Receiver, bounded};
 use logweir_service::{start_log, tell_repeats};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -43,7 +43,7 @@ impl Run {
 
 fn run(path: PathBuf, loaded: Loaded) -> ExitCode {
     start_log("logweir-agent", &loaded.config.log);
-    if let Err(error) = prepare(&loaded.config.state_dir) {
+    if let Err(error) = prepare(&loaded.config) {
         eprintln!("logweir-agent: {error}");
         return ExitCode::FAILURE;
     }
@@ -88,6 +88,12 @@ fn run(path: PathBuf, loaded: Loaded) -> ExitCode {
     );
     tell_repeats(true);
     ExitCode::SUCCESS
+}
+
+/// Makes the directories that have to be there before the process confines itself to them.
+fn prepare(config: &Config) -> Result<(), AgentError> {
+    state_dir::prepare(&config.state_dir)?;
+    Ok(socket_dir::prepare(&config.socket_dir)?)
 }
 
 /// SIGINT and SIGTERM ask for a stop, the second of them ends the process at once; SIGHUP asks for a

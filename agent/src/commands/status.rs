@@ -11,7 +11,7 @@ use std::process::ExitCode;
 /// Ask the running agent how it is
 #[derive(Debug, clap::Args)]
 pub struct Status {
-    /// The configuration of the agent; only its state directory is used
+    /// The configuration of the agent; only the place of its sockets is used
     #[arg(long, value_name = "FILE", default_value = "/etc/logweir/agent.yaml")]
     config: PathBuf,
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -33,11 +33,11 @@ enum Format {
 
 impl Status {
     pub fn execute(self) -> ExitCode {
-        let state_dir = match Config::state_dir_in(&self.config) {
-            Ok(state_dir) => state_dir,
+        let socket_dir = match Config::socket_dir_in(&self.config) {
+            Ok(socket_dir) => socket_dir,
             Err(faults) => return report_faults(&faults),
         };
-        match ask(&state_dir) {
+        match ask(&socket_dir) {
             Ok(text) if self.format == Format::Json => println!("{text}"),
             Ok(text) => match serde_json::from_str::<Value>(&text) {
                 Ok(status) if self.rules => print!("{}", rules(&status)),
@@ -48,7 +48,7 @@ impl Status {
                 }
             },
             Err(error) => {
-                eprintln!("logweir-agent: {}", no_agent(&state_dir, &error));
+                eprintln!("logweir-agent: {}", no_agent(&socket_dir, &error));
                 return ExitCode::FAILURE;
             }
         }

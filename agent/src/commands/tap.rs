@@ -10,7 +10,7 @@ use std::process::ExitCode;
 /// Show events as the running agent hands them to Kafka; never slows it
 #[derive(Debug, clap::Args)]
 pub struct Tap {
-    /// The configuration of the agent; only its state directory is used
+    /// The configuration of the agent; only the place of its sockets is used
     #[arg(long, value_name = "FILE", default_value = "/etc/logweir/agent.yaml")]
     config: PathBuf,
     /// Only events that no rule matched
@@ -26,15 +26,15 @@ pub struct Tap {
 
 impl Tap {
     pub fn execute(self) -> ExitCode {
-        let state_dir = match Config::state_dir_in(&self.config) {
-            Ok(state_dir) => state_dir,
+        let socket_dir = match Config::socket_dir_in(&self.config) {
+            Ok(socket_dir) => socket_dir,
             Err(faults) => return report_faults(&faults),
         };
         let filter = Filter { unparsed: self.unparsed, contains: self.contains };
-        let lines = match watch(&state_dir, &filter) {
+        let lines = match watch(&socket_dir, &filter) {
             Ok(lines) => lines.lines(),
             Err(error) => {
-                eprintln!("logweir-agent: {}", super::no_agent(&state_dir, &error));
+                eprintln!("logweir-agent: {}", super::no_agent(&socket_dir, &error));
                 return ExitCode::FAILURE;
             }
         };

@@ -22,7 +22,7 @@ const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 /// Watch the sources of the running agent: rates, lag, drops, rule hits
 #[derive(Debug, clap::Args)]
 pub struct Top {
-    /// The configuration of the agent; only its state directory is used
+    /// The configuration of the agent; only the place of its sockets is used
     #[arg(long, value_name = "FILE", default_value = "/etc/logweir/agent.yaml")]
     config: PathBuf,
     /// Seconds between two looks
@@ -38,8 +38,8 @@ pub struct Top {
 
 impl Top {
     pub fn execute(self) -> ExitCode {
-        let state_dir = match Config::state_dir_in(&self.config) {
-            Ok(state_dir) => state_dir,
+        let socket_dir = match Config::socket_dir_in(&self.config) {
+            Ok(socket_dir) => socket_dir,
             Err(faults) => return report_faults(&faults),
         };
         let stop = Arc::new(AtomicBool::new(false));
@@ -54,12 +54,12 @@ impl Top {
         let mut before = Look::default();
         let mut left = self.count.unwrap_or(u64::MAX);
         while left > 0 && !stop.load(Ordering::Relaxed) {
-            let asked = ask(&state_dir).and_then(|text| Ok(serde_json::from_str::<Value>(&text)?));
+            let asked = ask(&socket_dir).and_then(|text| Ok(serde_json::from_str::<Value>(&text)?));
             let status = match asked {
                 Ok(status) => status,
                 Err(error) => {
                     drop(screen);
-                    eprintln!("logweir-agent: {}", no_agent(&state_dir, &error));
+                    eprintln!("logweir-agent: {}", no_agent(&socket_dir, &error));
                     return ExitCode::FAILURE;
                 }
             };

@@ -39,6 +39,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) const STATE_DIR_DEFAULT: &str = "/var/lib/logweir-agent";
+/// Of the agent that the system runs: its unit makes it for the agent's group to enter.
+pub(crate) const SOCKET_DIR_DEFAULT: &str = "/run/logweir-agent";
 /// After a crash at most this much is sent again.
 const CHECKPOINT_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 /// More are hardly ever written to at a time, and each costs the kernel about a kilobyte.
@@ -57,6 +59,8 @@ pub struct Config {
     pub(crate) name: String,
     pub(crate) host_name: String,
     pub(crate) state_dir: PathBuf,
+    /// Where the agent is asked, see [`crate::socket_dir`].
+    pub(crate) socket_dir: PathBuf,
     /// Threads that read and parse; by default as many as there are cores.
     pub(crate) workers: usize,
     pub(crate) checkpoint_interval: Duration,
@@ -163,9 +167,17 @@ impl Config {
     /// # Errors
     /// The file cannot be read or is no YAML.
     pub(crate) fn state_dir_in(path: &Path) -> Result<PathBuf, Vec<Diagnostic>> {
+        Ok(state_dir_of(&layers(path).read()?))
+    }
+
+    /// The directory of the sockets, as [`Config::state_dir_in`].
+    ///
+    /// # Errors
+    /// The file cannot be read or is no YAML.
+    pub(crate) fn socket_dir_in(path: &Path) -> Result<PathBuf, Vec<Diagnostic>> {
         let document = layers(path).read()?;
-        let named = document.root.get("agent").and_then(|agent| agent.get("state_dir"));
-        Ok(named.and_then(|node| node.text()).unwrap_or(STATE_DIR_DEFAULT).into())
+        let named = agent_text(&document, "socket_dir").map(PathBuf::from);
+        Ok(named.unwrap_or_else(|| socket_dir_beside(&state_dir_of(&document))))
     }
 
     /// Reads the document; what is wrong with it is noted.
@@ -187,6 +199,7 @@ impl Config {
         Some(Self {
             name: agent.name,
             host_name: agent.host_name,
+            socket_dir: agent.socket_dir.unwrap_or_else(|| socket_dir_beside(&agent.state_dir)),
             state_dir: agent.state_dir,
             workers: agent.workers,
             checkpoint_interval: agent.checkpoint_interval,
@@ -205,6 +218,22 @@ impl Config {
             heads,
         })
     }
+}
+
+/// A text of the section `agent`, whatever else is in the document.
+fn agent_text<'d>(document: &'d Document, key: &str) -> Option<&'d str> {
+    document.root.get("agent")?.get(key)?.text()
+}
+
+fn state_dir_of(document: &Document) -> PathBuf {
+    agent_text(document, "state_dir").unwrap_or(STATE_DIR_DEFAULT).into()
+}
+
+/// Where the sockets are unless that is said: an agent with a state directory of its own, such as one
+/// that is started by hand, has them in there.
+fn socket_dir_beside(state_dir: &Path) -> PathBuf {
+    let is_the_systems = state_dir == Path::new(STATE_DIR_DEFAULT);
+    if is_the_systems { SOCKET_DIR_DEFAULT.into() } else { state_dir.to_owned() }
 }
 
 /// Loads the rules and looks whether there are some for every dataset that is asked for.
@@ -234,6 +263,7 @@ struct AgentSection {
     name: String,
     host_name: String,
     state_dir: PathBuf,
+    socket_dir: Option<PathBuf>,
     workers: usize,
     checkpoint_interval: Duration,
     open_files_max: usize,
@@ -248,6 +278,7 @@ impl AgentSection {
             name: host_name.clone(),
             host_name,
             state_dir: STATE_DIR_DEFAULT.into(),
+            socket_dir: None,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             checkpoint_interval: CHECKPOINT_INTERVAL_DEFAULT,
             open_files_max: OPEN_FILES_MAX_DEFAULT,
@@ -265,6 +296,7 @@ impl AgentSection {
         if let Some(path) = table.string("state_dir", faults) {
             section.state_dir = path.into();
         }
+        section.socket_dir = table.string("socket_dir", faults).map(PathBuf::from);
         if let Some(workers) = table.integer("workers", 1..=256, faults) {
             section.workers = workers as usize;
         }

@@ -69,9 +69,18 @@ static AGENT: Section = Section::of(
             "state_dir",
             Kind::Text,
             Value::Default(super::STATE_DIR_DEFAULT),
-            "agent id, checkpoint, spools, sockets for questions; mode 0700, one agent only",
+            "agent id, checkpoint, spools; mode 0700, one agent only",
         )
         .formerly(&["data_dir", "path.data", "state_directory"]),
+        Key::new(
+            "socket_dir",
+            Kind::Text,
+            Value::Computed(
+                "`/run/logweir-agent`, or `state_dir` if that is not `/var/lib/logweir-agent`",
+                super::SOCKET_DIR_DEFAULT,
+            ),
+            "sockets for `status`, `top`, `tap` and `doctor`: whoever may enter it can ask",
+        ),
         Key::new(
             "workers",
             Kind::Integer(1, 256),
