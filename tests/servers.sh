@@ -23,9 +23,9 @@ start() {
     children+=("$started")
 }
 
-# until_true NAME COMMAND…: waits for a condition while the newest child runs, three minutes at most.
+# until_true NAME COMMAND…: waits for a condition while the newest child runs, ten minutes at most.
 until_true() {
-    local name=$1 deadline=$((SECONDS + 180))
+    local name=$1 deadline=$((SECONDS + 600))
     shift
     until "$@" >/dev/null 2>&1; do
         if ! kill -0 "$started" 2>/dev/null || [ $SECONDS -gt $deadline ]; then
@@ -45,19 +45,19 @@ python_of() {
     "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$root/tests/$1/requirements.txt"
 }
 
-# free_ports COUNT: ports P that are free, and P + 10,000 too, which the S3 server takes besides.
+# free_ports COUNT: ports P that are free, and P + 10,000 too, which the S3 server takes besides; none that
+# the system gives to clients, which might get it before its server has started.
 free_ports() {
     python3 - "$1" <<'END'
-import socket, sys
+import random, socket, sys
 held, ports = [], []
 while len(ports) < int(sys.argv[1]):
     pair = [socket.socket(), socket.socket()]
     try:
-        pair[0].bind(("127.0.0.1", 0))
-        port = pair[0].getsockname()[1]
-        if port < 50000:
-            pair[1].bind(("127.0.0.1", port + 10000))
-            ports.append(str(port))
+        port = random.randrange(2000, 9500)
+        pair[0].bind(("127.0.0.1", port))
+        pair[1].bind(("127.0.0.1", port + 10000))
+        ports.append(str(port))
     except OSError:
         pass
     held += pair

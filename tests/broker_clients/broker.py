@@ -1,5 +1,7 @@
 """`logweir broker` as a process that can be killed and started again on the same port and data."""
 
+import ipaddress
+import os
 import re
 import signal
 import subprocess
@@ -12,7 +14,8 @@ class Broker:
     def __init__(self, binary: str, directory: Path) -> None:
         self._binary = binary
         self._directory = directory
-        self.bootstrap = "127.0.0.1:0"
+        # An address of this process alone: nobody gets the port while the broker is down.
+        self.bootstrap = f"{ipaddress.IPv4Address(0x7F000000 | os.getpid())}:0"
         self._start()
 
     def _start(self) -> None:
@@ -33,7 +36,7 @@ class Broker:
     def stop(self) -> int:
         """Asks it to end; returns its exit code."""
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(timeout=30)
+        return self._process.wait(timeout=120)
 
     def log(self) -> str:
         return (self._directory / "broker.log").read_text(errors="replace")[-2000:]

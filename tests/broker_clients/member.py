@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-DEADLINE_SECONDS = 90
+DEADLINE_SECONDS = 180
 
 
 class Member:

@@ -10,7 +10,7 @@ use common::{DEADLINE, config, create, producer, read, send, wait};
 use logweir_broker::Broker;
 use rdkafka::producer::Producer;
 use std::io::Read;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -64,8 +64,9 @@ fn every_acknowledged_record_is_there_once_and_in_order_after_kills() {
     let messages =
         std::env::var("LOGWEIR_AUDIT_MESSAGES").map_or(300_000, |n| n.parse().expect("a number"));
     let directory = tempfile::tempdir().expect("a directory");
-    let address =
-        TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
+    // Of this process alone: nobody gets the port while the broker is down.
+    let own = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() & 0xff00_0000 | std::process::id());
+    let address = TcpListener::bind((own, 0)).and_then(|free| free.local_addr()).expect("a port");
     let mut broker = start_process(directory.path(), address);
     create(address, TOPIC, PARTITIONS as i32);
     let (producer, acknowledged) = producer(

@@ -16,8 +16,15 @@ use std::time::Duration;
 
 const ADDRESS: &str = "LOGWEIR_MEMBER_ADDRESS";
 const ASSIGNOR: &str = "LOGWEIR_MEMBER_ASSIGNOR";
-const SESSION: [(&str, &str); 2] =
-    [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")];
+const SESSION: &str = "LOGWEIR_MEMBER_SESSION";
+/// Of a member that is waited for after it has vanished.
+const SHORT: &str = "6000";
+/// Of one that stays, however long the machine lets it wait.
+const LONG: &str = "120000";
+
+fn session(timeout: &str) -> Vec<(&str, &str)> {
+    vec![("session.timeout.ms", timeout), ("heartbeat.interval.ms", "500")]
+}
 
 #[test]
 fn what_is_produced_is_consumed_with_every_codec() {
@@ -44,10 +51,12 @@ fn what_is_produced_is_consumed_with_every_codec() {
 /// Not a test: a member of a group, in a process of its own until its input ends.
 #[test]
 fn member_process() {
-    let (Ok(address), Ok(assignor)) = (std::env::var(ADDRESS), std::env::var(ASSIGNOR)) else {
+    let (Ok(address), Ok(assignor), Ok(timeout)) =
+        (std::env::var(ADDRESS), std::env::var(ASSIGNOR), std::env::var(SESSION))
+    else {
         return;
     };
-    let consumer = grouped(address.parse().unwrap(), &assignor);
+    let consumer = grouped(address.parse().unwrap(), &assignor, &timeout);
     std::thread::scope(|scope| {
         let input_ends = scope.spawn(|| std::io::stdin().read_to_end(&mut Vec::new()));
         while !input_ends.is_finished() {
@@ -56,8 +65,8 @@ fn member_process() {
     });
 }
 
-fn grouped(address: SocketAddr, assignor: &str) -> BaseConsumer {
-    let mut settings = SESSION.to_vec();
+fn grouped(address: SocketAddr, assignor: &str, timeout: &str) -> BaseConsumer {
+    let mut settings = session(timeout);
     settings.push(("partition.assignment.strategy", assignor));
     member(address, "group", "grouped", &settings)
 }
@@ -67,6 +76,7 @@ fn start_member(address: SocketAddr, assignor: &str) -> Child {
         .args(["--exact", "member_process", "--nocapture"])
         .env(ADDRESS, address.to_string())
         .env(ASSIGNOR, assignor)
+        .env(SESSION, SHORT)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
@@ -81,7 +91,7 @@ fn a_group_shares_the_partitions_and_takes_over_those_of_a_member_that_vanished(
         let address = broker.address();
         create(address, "grouped", 4);
         let mut other = start_member(address, assignor);
-        let consumer = grouped(address, assignor);
+        let consumer = grouped(address, assignor, LONG);
         let wait_for_partitions = |count: usize| {
             wait("the assignment", || {
                 consumer.poll(Duration::from_millis(50)).map(Result::unwrap);
@@ -120,7 +130,7 @@ fn committed_offsets_are_where_the_next_member_begins() {
     let mut offsets = TopicPartitionList::new();
     offsets.add_partition_offset("kept", 0, Offset::Offset(42)).unwrap();
     {
-        let consumer = member(broker.address(), "keeps", "kept", &SESSION);
+        let consumer = member(broker.address(), "keeps", "kept", &session(LONG));
         wait("the first record", || {
             consumer.poll(Duration::from_millis(50)).map(Result::unwrap).map(drop)
         });
@@ -128,7 +138,7 @@ fn committed_offsets_are_where_the_next_member_begins() {
     }
     // The first time the same broker, the second time one that has read its files.
     for _ in 0..2 {
-        let consumer = member(broker.address(), "keeps", "kept", &SESSION);
+        let consumer = member(broker.address(), "keeps", "kept", &session(LONG));
         let first = wait("a record", || {
             let message = consumer.poll(Duration::from_millis(50))?;
             Some(message.unwrap().offset())
@@ -147,7 +157,7 @@ fn a_member_with_a_fixed_name_gets_its_partitions_back_without_a_rebalance() {
     let broker = start(directory.path());
     create(broker.address(), "static", 4);
     let named = |name| {
-        let mut settings = SESSION.to_vec();
+        let mut settings = session(LONG);
         settings.push(("group.instance.id", name));
         member(broker.address(), "static", "static", &settings)
     };

@@ -99,10 +99,14 @@ mod tests {
         });
         heard.recv().unwrap();
         assert_eq!(pulse.stalled(Duration::from_secs(3600)), None);
-        while pulse.0.began.elapsed() < Duration::from_millis(5) {
-            std::hint::spin_loop();
-        }
-        assert_eq!(pulse.stalled(Duration::ZERO).as_deref(), Some("still"));
+        let named = loop {
+            // A millisecond after its beat.
+            if let Some(name) = pulse.stalled(Duration::ZERO) {
+                break name;
+            }
+            std::thread::yield_now();
+        };
+        assert_eq!(named, "still");
         go.send(()).unwrap();
         thread.unwrap().join().unwrap();
         assert_eq!(pulse.stalled(Duration::ZERO), None);

@@ -5,7 +5,7 @@ use logweir_record::SourceId;
 use logweir_store::{
     Order, PartitionWriter, Query, SearchOptions, Table, TableOptions, Value, audit, search,
 };
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,6 +15,8 @@ const DIRECTORY: &str = "LOGWEIR_STORE_KILL_DIRECTORY";
 /// Records in the partition.
 const RECORDS: i64 = 2000;
 const STEP: &str = "step";
+/// How many steps it may be ahead of whoever kills it: one round.
+const AHEAD: usize = 3;
 
 /// The event that the record at a Kafka offset holds. The agent, too, has crashed now and then: of
 /// every ten records the last three are repeats.
@@ -51,6 +53,8 @@ fn writer_process() {
     let step = || {
         println!("{STEP}");
         std::io::stdout().flush().unwrap();
+        // A byte for each step, so that it does not run away from one that is slower.
+        let _ = std::io::stdin().read(&mut [0]).unwrap();
     };
     let mut offset = writer.position().unwrap_or(0);
     step();
@@ -72,9 +76,11 @@ fn run_and_kill(directory: &Path, steps: usize) -> bool {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["writer_process", "--exact", "--nocapture"])
         .env(DIRECTORY, directory)
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    child.stdin.as_mut().unwrap().write_all(&vec![0; steps + AHEAD - 1]).unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let seen = lines.map_while(Result::ok).filter(|line| line.ends_with(STEP)).take(steps).count();
     let _ = child.kill();
