@@ -10,6 +10,7 @@
 use crate::heads::{Head, PLACES};
 use crate::span::ByteSet;
 use crate::swar;
+use rustc_hash::FxHashMap;
 
 /// Nodes for each head at most, so that heads of wide classes do not multiply.
 const NODES_PER_HEAD: usize = 4;
@@ -25,7 +26,7 @@ const GAIN_MIN: usize = 30;
 pub(crate) struct Decisions {
     /// The root is the first; none: there are no patterns.
     nodes: Vec<Node>,
-    /// The lists of all leaves, one behind the other.
+    /// The lists of all leaves, each once, one behind the other.
     numbers: Vec<u32>,
 }
 
@@ -51,7 +52,8 @@ impl Decisions {
     /// Of patterns with their numbers; several heads are alternatives of one pattern. `settle` may
     /// change the numbers of each leaf.
     pub(crate) fn new(heads: &[(Head, u32)], settle: impl Fn(&mut [u32])) -> Self {
-        let mut builder = Builder { heads, settle, made: Self::default(), nothing: None };
+        let (made, leaves) = (Self::default(), FxHashMap::default());
+        let mut builder = Builder { heads, settle, made, leaves, listed: 0 };
         if !heads.is_empty() {
             builder.node((0..heads.len()).collect(), 0, NODES_PER_HEAD * heads.len());
         }
@@ -105,8 +107,10 @@ struct Builder<'h, S> {
     heads: &'h [(Head, u32)],
     settle: S,
     made: Decisions,
-    /// The leaf without a number.
-    nothing: Option<u32>,
+    /// The leaves by their lists: many are the same one.
+    leaves: FxHashMap<Box<[u32]>, u32>,
+    /// How many numbers were listed, each as often as it was.
+    listed: usize,
 }
 
 impl<S: Fn(&mut [u32])> Builder<'_, S> {
@@ -114,30 +118,36 @@ impl<S: Fn(&mut [u32])> Builder<'_, S> {
     /// those below it are at most some twice `room`, of which each has a share by how many heads it
     /// has left: heads that multiply take no room from others.
     fn node(&mut self, left: Vec<usize>, tested: u32, room: usize) -> u32 {
-        if let (true, Some(nothing)) = (left.is_empty(), self.nothing) {
-            return nothing;
-        }
-        let number = self.made.nodes.len();
         let mut numbers: Vec<u32> = left.iter().map(|at| self.heads[*at].1).collect();
         numbers.sort_unstable();
         numbers.dedup();
-        let full = self.made.numbers.len() > NUMBERS_PER_HEAD * self.heads.len();
+        let full = self.listed > NUMBERS_PER_HEAD * self.heads.len();
         let place = if full || numbers.len() < 2 { None } else { self.place(&left, tested) };
         let classes = place.map(|place| (place, self.classes(&left, place)));
-        let start = self.made.numbers.len();
-        self.made.nodes.push(Node::Leaf { start: start as u32, end: start as u32 });
         let Some((place, classes)) = classes.filter(|(_, (_, members))| members.len() < room)
         else {
             (self.settle)(&mut numbers);
-            self.made.numbers.extend_from_slice(&numbers);
-            let end = self.made.numbers.len() as u32;
-            self.made.nodes[number] = Node::Leaf { start: start as u32, end };
-            self.nothing = self.nothing.or_else(|| left.is_empty().then_some(number as u32));
-            return number as u32;
+            return self.leaf(numbers);
         };
+        // The root is the first: its place is taken before those below it are made.
+        let number = self.made.nodes.len();
+        self.made.nodes.push(Node::Leaf { start: 0, end: 0 });
         let node = self.decision(&left, tested | 1 << place, place, classes, room - 1);
         self.made.nodes[number] = node;
         number as u32
+    }
+
+    /// The leaf with this list.
+    fn leaf(&mut self, list: Vec<u32>) -> u32 {
+        self.listed += list.len();
+        if let Some(known) = self.leaves.get(&*list) {
+            return *known;
+        }
+        let (number, start) = (self.made.nodes.len() as u32, self.made.numbers.len() as u32);
+        self.made.nodes.push(Node::Leaf { start, end: start + list.len() as u32 });
+        self.made.numbers.extend_from_slice(&list);
+        self.leaves.insert(list.into(), number);
+        number
     }
 
     fn set(&self, head: usize, place: usize) -> Option<&ByteSet> {
@@ -351,6 +361,13 @@ mod tests {
         let found = |text: &str| decisions.candidates(text.as_bytes()).len();
         let texts = ["Failed password for root", "error: maximum of user", "port of daemon key"];
         assert!(texts.iter().all(|text| found(text) < 4), "{:?}", texts.map(found));
+        let lists = decisions.nodes.iter().filter_map(|node| match node {
+            Node::Leaf { start, end } => Some(&decisions.numbers[*start as usize..*end as usize]),
+            Node::Few { .. } | Node::Table { .. } => None,
+        });
+        let lists: Vec<_> = lists.collect();
+        let different = std::collections::HashSet::<&[u32]>::from_iter(lists.iter().copied());
+        assert_eq!(different.len(), lists.len(), "a list stands in one leaf");
     }
 
     #[test]

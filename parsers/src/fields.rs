@@ -108,6 +108,7 @@ pub(crate) struct FieldTable {
 impl FieldTable {
     /// Makes the shapes, once all fields and their types are known.
     pub(crate) fn seal(&mut self) {
+        self.fields.shrink_to_fit();
         self.shapes.clear();
         self.derivations =
             self.fields.iter().map(|field| (field.relation, field.endpoint)).collect();
@@ -244,7 +245,7 @@ pub(crate) fn check_name(name: &str, vendor: &[String]) -> Result<(), (String, S
             Ok(())
         };
     }
-    let remedy = match nearest(name, ecs::names()) {
+    let remedy = match nearest(name, ecs::table().names()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!(
             "use an ECS name (`rules schema` lists them), `labels.{}`, or declare a prefix in `vendor:`",

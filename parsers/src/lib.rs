@@ -47,7 +47,7 @@ mod transform;
 mod write;
 mod yaml;
 
-pub use ecs::{Kind, Type, names as ecs_names, type_of as ecs_type};
+pub use ecs::{Kind, Table as EcsTable, Type, table as ecs_table};
 pub use engine::{
     Attempt, Disposition, LineContext, Parsed, Parser, RuleCounts, Step, write_event,
 };

@@ -356,8 +356,6 @@ pub struct RuleSet {
     pub(crate) internal_networks: Vec<Network>,
     pub(crate) header: HeaderFields,
     pub(crate) words: Words,
-    /// How many patterns all rules have.
-    pub(crate) pattern_count: usize,
     pub(crate) dispatch: crate::dispatch::Dispatch,
     pub(crate) hash: String,
 }

@@ -48,6 +48,8 @@ pub fn convert(
     programs: &[String],
     files: &[(String, String)],
 ) -> Conversion {
+    // Names of fields are looked up all the while.
+    let _held = crate::ecs::table();
     let mut pack = Pack::new(name, programs);
     let mut notes = Notes::default();
     for (file, text) in files {

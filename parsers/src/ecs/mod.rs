@@ -1,12 +1,12 @@
 //! The fields of the Elastic Common Schema: which names there are and how their values are written.
 //!
-//! The table is data (`fields.tsv`, packed by the build script), parsed once. What a pack may name beyond it is decided in
+//! The table is data (`fields.tsv`, packed by the build script). It is there while someone holds it, as the
+//! loader of rules does; an agent at rest has no use for it. What a pack may name beyond it is decided in
 //! [`crate::fields`].
 
 use flate2::read::DeflateDecoder;
-use rustc_hash::FxHashMap;
 use std::io::Read as _;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 const PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/fields.deflate"));
 
@@ -50,19 +50,60 @@ impl Type {
     pub const TEXT: Self = Self { kind: Kind::Text, list: false };
 }
 
-fn table() -> &'static FxHashMap<&'static str, Type> {
-    static TABLE: OnceLock<FxHashMap<&'static str, Type>> = OnceLock::new();
-    TABLE.get_or_init(|| {
-        let mut text = String::new();
-        let read = DeflateDecoder::new(PACKED).read_to_string(&mut text);
-        read.expect("the build packed it");
-        // The table stays as long as the process.
-        text.leak().lines().filter_map(row).collect()
-    })
+/// All fields.
+#[derive(Debug)]
+pub struct Table {
+    /// A field in each line, by its name.
+    text: String,
+    /// Where the lines begin.
+    rows: Vec<u32>,
 }
 
-fn row(line: &'static str) -> Option<(&'static str, Type)> {
-    let (name, kind) = line.split_once('\t')?;
+/// The table; it is unpacked if no one holds it.
+#[must_use]
+pub fn table() -> Arc<Table> {
+    static HELD: Mutex<Weak<Table>> = Mutex::new(Weak::new());
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(table) = held.upgrade() {
+        return table;
+    }
+    let mut text = String::new();
+    DeflateDecoder::new(PACKED).read_to_string(&mut text).expect("the build packed it");
+    let table = Arc::new(Table::of(text));
+    *held = Arc::downgrade(&table);
+    table
+}
+
+impl Table {
+    fn of(text: String) -> Self {
+        let start = |line: &str| (line.as_ptr() as usize - text.as_ptr() as usize) as u32;
+        let fields = text.lines().filter(|line| line.contains('\t'));
+        let rows: Vec<u32> = fields.map(start).collect();
+        let table = Self { text, rows };
+        debug_assert!(table.names().is_sorted(), "fields.tsv is not in order");
+        table
+    }
+
+    fn row(&self, start: u32) -> (&str, &str) {
+        let line = self.text[start as usize..].lines().next();
+        line.and_then(|line| line.split_once('\t')).unwrap_or_default()
+    }
+
+    /// The type of a field; `None` if ECS has no such field.
+    #[must_use]
+    pub fn type_of(&self, name: &str) -> Option<Type> {
+        let found = self.rows.binary_search_by(|start| self.row(*start).0.cmp(name)).ok()?;
+        kind(self.row(self.rows[found]).1)
+    }
+
+    /// All names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().map(|start| self.row(*start).0)
+    }
+}
+
+/// The type that a letter stands for.
+fn kind(kind: &str) -> Option<Type> {
     let list = kind.ends_with('[');
     let kind = match kind.as_bytes().first()? {
         b'k' => Kind::Text,
@@ -73,18 +114,12 @@ fn row(line: &'static str) -> Option<(&'static str, Type)> {
         b'i' => Kind::Ip,
         _ => Kind::Object,
     };
-    Some((name, Type { kind, list }))
+    Some(Type { kind, list })
 }
 
-/// The type of an ECS field; `None` if ECS has no such field.
-#[must_use]
-pub fn type_of(name: &str) -> Option<Type> {
-    table().get(name).copied()
-}
-
-/// All names, for suggestions.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    table().keys().copied()
+/// See [`Table::type_of`].
+pub(crate) fn type_of(name: &str) -> Option<Type> {
+    table().type_of(name)
 }
 
 #[cfg(test)]
@@ -102,6 +137,16 @@ mod tests {
         ] {
             assert_eq!(type_of(name), Some(Type { kind, list }), "{name}");
         }
-        assert_eq!(type_of("source.ipp"), None);
+        for unknown in ["source.ipp", "", "#", "zzz"] {
+            assert_eq!(type_of(unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn every_field_is_found_by_its_name_in_one_table() {
+        let table = table();
+        assert!(table.names().count() > 2_000);
+        assert!(table.names().all(|name| type_of(name).is_some()));
+        assert!(Arc::ptr_eq(&table, &super::table()), "it is unpacked once while it is held");
     }
 }

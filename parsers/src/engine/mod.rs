@@ -30,6 +30,7 @@ pub use counts::RuleCounts;
 use logweir_record::ECS_VERSION;
 use regex::bytes::CaptureLocations;
 use run::Run;
+use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use trace::Trace;
 pub use trace::{Attempt, Step};
@@ -97,8 +98,8 @@ struct State {
     /// The header's time, if it may be another one, too.
     unsure_time: Option<i64>,
     span_scratch: Scratch,
-    /// By the patterns' numbers, made when a regex is first needed.
-    locations: Vec<Option<CaptureLocations>>,
+    /// By the patterns' numbers, made when a regex is first needed: few patterns ever need one.
+    locations: FxHashMap<usize, CaptureLocations>,
     /// Where the captures of the last match stand, in the order of the pattern's captures.
     spans: Vec<Option<(usize, usize)>>,
     /// Candidates, for each level of chains.
@@ -145,7 +146,6 @@ impl Parser {
     #[must_use]
     pub fn new(rules: Arc<RuleSet>) -> Self {
         let mut state = State::default();
-        state.locations.resize_with(rules.pattern_count, || None);
         state.event.clear(rules.fields.len());
         state.counts = Counts::new(rules.len());
         Self { rules, state }
@@ -283,7 +283,8 @@ impl State {
 
     fn search_by_regex(&mut self, number: usize, pattern: &Pattern, text: &[u8]) -> bool {
         let regex = pattern.regex();
-        let locations = self.locations[number].get_or_insert_with(|| regex.capture_locations());
+        let made = || regex.capture_locations();
+        let locations = self.locations.entry(number).or_insert_with(made);
         if regex.captures_read(locations, text).is_none() {
             return false;
         }
@@ -457,7 +458,6 @@ mod tests {
         let rules = RuleSet::shipped();
         let lines: Vec<&[u8]> = rules.samples().map(|(_, sample)| sample.line.as_bytes()).collect();
         let mut state = State::default();
-        state.locations.resize_with(rules.pattern_count, || None);
         let (mut matches, mut programs) = (0, 0);
         for rule in &rules.rules {
             for (at, (pattern, _)) in rule.patterns.iter().enumerate() {

@@ -3,7 +3,7 @@
 use super::{blocks, pack};
 use crate::direction::{self, Network};
 use crate::dispatch::Dispatch;
-use crate::ecs::Type;
+use crate::ecs::{self, Type};
 use crate::event::Constant;
 use crate::fields::{FieldId, FieldTable};
 use crate::rule::{ByText, HeaderFields, Pack, Rule, RuleList, RuleSet, SetValue, Words};
@@ -58,10 +58,13 @@ pub(super) struct Builder {
     ids: FxHashMap<String, (usize, String, usize)>,
     faults: Vec<Diagnostic>,
     hasher: blake3::Hasher,
+    /// Held for as long as names of fields are looked up.
+    ecs: Arc<ecs::Table>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
+        let ecs = ecs::table();
         let mut fields = FieldTable::default();
         let header = HeaderFields::new(&mut fields);
         Self {
@@ -82,6 +85,7 @@ impl Default for Builder {
             ids: FxHashMap::default(),
             faults: Vec::new(),
             hasher: blake3::Hasher::new(),
+            ecs,
         }
     }
 }
@@ -182,11 +186,15 @@ impl Builder {
 
     pub(super) fn finish(mut self) -> (RuleSet, Vec<Diagnostic>) {
         let words = self.words();
+        // What only reading needed leaves its room to what is made now.
+        drop((self.ecs, self.ids, self.constant_numbers, self.chain_numbers));
+        drop((self.parsed_fields, self.mapped_values));
+        self.constants.shrink_to_fit();
         self.fields.seal();
-        let mut pattern_count = 0;
+        let mut first_pattern = 0;
         for rule in &mut self.rules {
-            rule.first_pattern = pattern_count;
-            pattern_count += rule.patterns.len();
+            rule.first_pattern = first_pattern;
+            first_pattern += rule.patterns.len();
         }
         let pack_constants: Vec<_> = self.packs.iter().map(|pack| pack.constants).collect();
         blocks::build(
@@ -215,7 +223,6 @@ impl Builder {
             internal_networks: self.internal_networks,
             header: self.header,
             words,
-            pattern_count,
             dispatch,
             hash: self.hasher.finalize().to_hex()[..32].to_owned(),
         };

@@ -96,6 +96,8 @@ impl Suggester {
     /// The draft; `None` if no line is left that a rule could be written for.
     #[must_use]
     pub fn finish(self, options: &Options) -> Option<Suggestion> {
+        // The drafts are loaded again and again.
+        let _held = crate::ecs::table();
         let mut drafts: Vec<Draft> = self.records.finish();
         drafts.extend(self.clusters.finish().into_iter().map(Draft::of));
         drafts.retain(|draft| draft.lines >= options.lines_min.max(1));

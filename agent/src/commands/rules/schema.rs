@@ -1,6 +1,6 @@
 //! `rules schema`: the fields that rules may name.
 
-use logweir_parsers::{Kind, ecs_names, ecs_type};
+use logweir_parsers::{Kind, ecs_table};
 use std::process::ExitCode;
 
 /// List the ECS fields that rules may set, with their types
@@ -13,11 +13,10 @@ pub(crate) struct Schema {
 impl Schema {
     pub(super) fn execute(self) -> ExitCode {
         let part = self.part.unwrap_or_default();
-        let mut names: Vec<&str> = ecs_names().filter(|name| name.contains(&part)).collect();
-        names.sort_unstable();
+        let table = ecs_table();
         let mut any = false;
-        for name in names {
-            let Some(kind) = ecs_type(name).filter(|kind| kind.kind != Kind::Object) else {
+        for name in table.names().filter(|name| name.contains(&part)) {
+            let Some(kind) = table.type_of(name).filter(|kind| kind.kind != Kind::Object) else {
                 continue;
             };
             let word = kind.kind.name();
