@@ -146,7 +146,14 @@ impl FieldTable {
     /// Appends `"name":`.
     #[inline]
     pub(crate) fn write_name(&self, shape: Shape, out: &mut Out) {
-        out.padded(&self.keys, shape.key as usize, usize::from(shape.name_len));
+        let (keys, start, len) = self.name(shape);
+        out.padded(keys, start, len);
+    }
+
+    /// Where `"name":` stands.
+    #[inline]
+    pub(crate) fn name(&self, shape: Shape) -> (&[u8], usize, usize) {
+        (&self.keys, shape.key as usize, usize::from(shape.name_len))
     }
 
     /// Where `"name":"` or `"name":["` stands.

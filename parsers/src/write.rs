@@ -108,8 +108,14 @@ impl Writer<'_> {
     fn line_other(&mut self, shape: Shape, start: u32, end: u32) {
         let (padded, at, len) = (self.source.padded, start as usize, (end - start) as usize);
         let text = Text::Line { start, end };
-        let number = shape.is_integer() && is_canonical(padded, at, len);
-        self.member(shape, if number { Value::Number(text) } else { Value::Text(text) });
+        if !shape.is_integer() || !is_canonical(padded, at, len) {
+            self.member(shape, Value::Text(text));
+            return;
+        }
+        let name = self.rules.fields.name(shape);
+        if !self.out.short_member(name, (padded, at, len), (b",   ", 1)) {
+            self.member(shape, Value::Number(text));
+        }
     }
 
     /// Appends a part of the line, which is known to be what the field is, between quotes.
@@ -117,11 +123,17 @@ impl Writer<'_> {
     pub(crate) fn line_text(&mut self, shape: Shape, start: u32, end: u32) {
         let (from, len) = (start as usize, (end - start) as usize);
         let (opening, close) = (self.rules.fields.opening(shape), closing(shape.kind.list));
-        if self.source.plain
-            && self.out.short_member(opening, (self.source.padded, from, len), close)
-        {
-            return;
+        let written = self.source.plain
+            && self.out.short_member(opening, (self.source.padded, from, len), close);
+        if !written {
+            self.long_line_text(shape, start, end);
         }
+    }
+
+    /// As [`Writer::line_text`], of any length and with escapes. A function of its own, because nearly
+    /// no text needs it: what it keeps in registers is not saved for the others.
+    #[inline(never)]
+    fn long_line_text(&mut self, shape: Shape, start: u32, end: u32) {
         self.rules.fields.write_opening(shape, self.out);
         self.content(Text::Line { start, end });
         self.close(shape.kind.list);
