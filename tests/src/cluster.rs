@@ -8,6 +8,7 @@ use crate::Identity;
 use crate::process::target_directory;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -51,6 +52,8 @@ struct Running {
     tls: Option<Authority>,
     /// Its standard input is the pipe whose end stops the cluster.
     _holder: Child,
+    /// Nobody else takes its ports.
+    _claim: UnixListener,
 }
 
 /// Who signs the certificates of a secured cluster.
@@ -178,7 +181,7 @@ impl Cluster {
 
 impl Running {
     fn start(secured: bool) -> Self {
-        let port = free_port();
+        let (port, claim) = free_port();
         let data = target_directory().join("tmp").join(format!("kafka-{}", std::process::id()));
         let tls = secured.then(|| Authority::make(&data.join("tls")));
         let folder = tls.as_ref().map(|tls| tls.folder.as_path());
@@ -193,7 +196,7 @@ impl Running {
         BufReader::new(stdout).read_line(&mut said).expect("a pipe can be read");
         let bootstrap = said.strip_prefix("ready ").expect("the cluster starts (see above)");
         let bootstrap = bootstrap.trim_end().to_owned();
-        Self { port, data, bootstrap, tls, _holder: holder }
+        Self { port, data, bootstrap, tls, _holder: holder, _claim: claim }
     }
 
     fn script(&self) -> Command {
@@ -245,13 +248,15 @@ pub fn skip(reason: &str) {
 }
 
 /// A port P such that P + 1…3, + 11…13, + 21…23, + 31…33 and + 41…43 are free; below the range that the system gives to
-/// clients.
-fn free_port() -> u16 {
+/// clients. Others wait with theirs until the nodes have started, so P is claimed.
+fn free_port() -> (u16, UnixListener) {
     let first = (std::process::id() % 240) as u16;
     let candidates = (0..240).map(|step| 20_000 + (first + step) % 240 * 50);
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let all_free =
+        |port: &u16| (0..50).step_by(10).all(|ten| (1..=3).all(|one| free(port + ten + one)));
     candidates
         .into_iter()
-        .find(|port| (0..50).step_by(10).all(|ten| (1..=3).all(|one| free(port + ten + one))))
+        .find_map(|port| Some((port, crate::claim(port).filter(|_| all_free(&port))?)))
         .expect("some of 12,000 ports are free")
 }

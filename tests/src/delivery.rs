@@ -1,7 +1,7 @@
 //! The whole path of one test: agent, topic, ingest, table; and the verdict on it.
 
 use crate::oracle::{assert_exactly_once, assert_in_order_per_source, without_repeats};
-use crate::{Agent, AgentConfig, Ingest, Table, Topic, wait_until};
+use crate::{Agent, AgentConfig, Ingest, Table, Topic, wait_for_count};
 use std::path::Path;
 
 /// An agent and an ingest with a topic between them.
@@ -51,10 +51,10 @@ impl Delivery {
     pub fn assert_complete(mut self, written: &[(&str, usize)]) {
         let expected: usize = written.iter().map(|(_, count)| count).sum();
         let table = self.ingest.table();
-        wait_until(&format!("{expected} events in the table"), || {
+        wait_for_count("events in the table", expected, || {
             self.agent.assert_running();
             self.ingest.assert_running();
-            table.rows() >= expected
+            table.rows()
         });
         self.agent.assert_delivered(expected);
         assert!(self.agent.terminate().success(), "the agent ends cleanly");

@@ -3,8 +3,8 @@
 
 use crate::{DEADLINE, Event, line};
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -20,7 +20,7 @@ pub struct Flow {
 
 impl Flow {
     /// Sends messages of the writer `name`, each `padding` bytes longer than its line, as fast as
-    /// they are taken and at most `count`; ends when the connection breaks.
+    /// they are taken and at most `count`; ends when all are taken or the connection breaks.
     #[must_use]
     pub fn start(address: SocketAddr, name: &str, padding: usize, count: usize) -> Self {
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
@@ -44,6 +44,8 @@ impl Flow {
                 }
                 so_far.fetch_add(1, Ordering::Release);
             }
+            // The reader closes once it has taken all; the system has all before.
+            let _ = stream.shutdown(Shutdown::Write).and_then(|()| stream.read(&mut [0]));
         });
         Self { stop, sent, thread: Some(thread) }
     }
@@ -54,13 +56,13 @@ impl Flow {
         self.sent.load(Ordering::Acquire)
     }
 
-    /// Whether all are sent or the connection is broken.
+    /// Whether all are taken or the connection is broken.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Waits until all are sent or the connection is broken; returns how many were sent.
+    /// Waits until all are taken or the connection is broken; returns how many were sent.
     pub fn finish(mut self) -> usize {
         self.end()
     }

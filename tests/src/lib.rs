@@ -44,7 +44,7 @@ pub use strace::{DURABLE_CALLS, PowerCut, failing, killed_at, noting};
 pub use streams::Streams;
 pub use table::{Ingest, Table};
 pub use topic::Topic;
-pub use wait::{DEADLINE, wait, wait_until};
+pub use wait::{DEADLINE, wait, wait_for_count, wait_until};
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt as _;
@@ -80,9 +80,7 @@ pub fn free_address() -> SocketAddr {
     let first = std::process::id() as usize * 101 + claims.len();
     for step in 0..count {
         let port = PORTS.start + ((first + step) % count) as u16;
-        // Such a name goes with the process that has it.
-        let name = unix::SocketAddr::from_abstract_name(format!("logweir-tests-port-{port}"));
-        let Ok(claim) = name.and_then(|name| UnixListener::bind_addr(&name)) else { continue };
+        let Some(claim) = claim(port) else { continue };
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
             claims.push(claim);
@@ -90,6 +88,13 @@ pub fn free_address() -> SocketAddr {
         }
     }
     panic!("none of {count} ports is free");
+}
+
+/// The claim to a port that no other test program has, for as long as it is kept.
+fn claim(port: u16) -> Option<UnixListener> {
+    // Such a name goes with the process that has it.
+    let name = unix::SocketAddr::from_abstract_name(format!("logweir-tests-port-{port}")).ok()?;
+    UnixListener::bind_addr(&name).ok()
 }
 
 #[cfg(test)]

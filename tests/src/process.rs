@@ -9,12 +9,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 /// How much of a program's output a failing test shows.
 const SHOWN_LINES: usize = 30;
-/// How long a program may take to end after SIGTERM.
-const STOP_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where this build goes: the directory above the profile's.
 pub(crate) fn target_directory() -> PathBuf {
@@ -159,11 +156,11 @@ impl Process {
     /// SIGTERM; returns the exit status.
     ///
     /// # Panics
-    /// It does not end within a minute.
+    /// It does not end in time.
     pub fn terminate(mut self) -> ExitStatus {
         let _ = kill_process(self.inner().unwrap_or_else(|| self.pid()), Signal::TERM);
         let what = format!("{} to end after SIGTERM", self.name);
-        crate::wait(&what, STOP_DEADLINE, || self.child.try_wait().ok().flatten())
+        crate::wait(&what, crate::DEADLINE, || self.child.try_wait().ok().flatten())
     }
 
     /// Whether the program has ended, however.

@@ -25,6 +25,21 @@ pub fn wait<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Option<
     }
 }
 
+/// Returns as soon as `count` finds at least `enough`. However long that takes on a slow machine: the
+/// [`DEADLINE`] begins anew whenever it finds more.
+///
+/// # Panics
+/// It found no more for so long; the message names `what`, and how much there was.
+pub fn wait_for_count(what: &str, enough: usize, mut count: impl FnMut() -> usize) {
+    let mut found = count();
+    while found < enough {
+        found = wait(&format!("{enough} {what}, {found} so far"), DEADLINE, || {
+            let now = count();
+            (now > found).then_some(now)
+        });
+    }
+}
+
 /// Returns as soon as `holds` holds, within [`DEADLINE`].
 ///
 /// # Panics

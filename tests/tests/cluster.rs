@@ -2,7 +2,7 @@
 
 use logweir_tests::{
     AgentConfig, Clock, Cluster, DEADLINE, Delivery, Lines, Node, Proxy, Random, Topic, directory,
-    free_address, line, run_to_end, wait, wait_until,
+    free_address, line, run_to_end, wait, wait_for_count, wait_until,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -33,7 +33,7 @@ fn tallies(writers: &[Lines]) -> Vec<(&str, usize)> {
 fn write_along(writers: &mut [Lines], total: usize, topic: &Topic, mut at: impl FnMut(usize)) {
     let written = |writers: &[Lines]| writers.iter().map(Lines::written).sum::<usize>();
     let mut delivered = 0;
-    wait_until(&format!("{total} lines to be written and delivered"), || {
+    wait_for_count("lines written and delivered", total, || {
         let now = topic.records().unwrap_or(delivered);
         if now != delivered {
             delivered = now;
@@ -47,7 +47,8 @@ fn write_along(writers: &mut [Lines], total: usize, topic: &Topic, mut at: impl 
             let writer = turn % writers.len();
             writers[writer].write(STEP.min(total - so_far));
         }
-        written(writers) >= total && delivered >= total
+        // After a kill some were delivered twice.
+        delivered.min(written(writers))
     });
 }
 
@@ -135,7 +136,8 @@ fn clock_jump() {
     }
     let years: BTreeSet<String> =
         topic.events().iter().map(|event| event.text("event.created")[..4].to_owned()).collect();
-    assert_eq!(years.len(), 3, "the clock did jump: {years:?}");
+    // One more where a day before today is in the year before.
+    assert!(years.len() >= 3, "the clock did jump: {years:?}");
     // Stopped, and started with another clock: goes on where it was.
     assert!(delivery.agent.terminate().success());
     clock.set(30 * DAY);
@@ -215,15 +217,21 @@ impl Walled {
     /// Waits until sources either have all that was written in Kafka, or no more than they had
     /// `before` the wall; some of both.
     fn wait_for_the_others(&self, all: u64, before: u64) {
-        wait_until("what goes to the other brokers", || {
-            let status = self.delivery.agent.status_told();
-            let sources = status["sources"].as_array().unwrap().iter();
-            let delivered: Vec<u64> =
-                sources.map(|source| source["delivered"].as_u64().unwrap()).collect();
-            let flowing = delivered.iter().filter(|count| **count == all).count();
-            let waiting = delivered.iter().filter(|count| **count <= before).count();
-            flowing >= 8 && waiting > 0 && flowing + waiting == 24
-        });
+        let mut most = 0;
+        let mut are_through = false;
+        while !are_through {
+            (most, are_through) = wait("what goes to the other brokers", DEADLINE, || {
+                let status = self.delivery.agent.status_told();
+                let sources = status["sources"].as_array().unwrap().iter();
+                let delivered: Vec<u64> =
+                    sources.map(|source| source["delivered"].as_u64().unwrap()).collect();
+                let flowing = delivered.iter().filter(|count| **count == all).count();
+                let waiting = delivered.iter().filter(|count| **count <= before).count();
+                let sum: u64 = delivered.iter().sum();
+                let are_through = flowing >= 8 && waiting > 0 && flowing + waiting == 24;
+                (are_through || sum > most).then_some((sum, are_through))
+            });
+        }
     }
 
     fn stuck(&self) -> u64 {

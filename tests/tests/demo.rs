@@ -1,6 +1,8 @@
 //! The demo: the whole path in one process, as a new user meets it.
 
-use logweir_tests::{Table, append, assert_nothing_missing, directory, free_address, run_to_end};
+use logweir_tests::{
+    Process, Table, append, assert_nothing_missing, directory, free_address, run_to_end, wait_until,
+};
 
 #[test]
 fn the_demo_reads_the_machines_logs_and_proves_that_nothing_is_missing() {
@@ -21,19 +23,27 @@ fn the_demo_reads_the_machines_logs_and_proves_that_nothing_is_missing() {
         &free_address().to_string(),
         "--generate",
         "100/s",
-        "--for",
-        "5s",
     ];
-    for run in 1..=2 {
-        let output = run_to_end("logweir", &arguments);
-        assert_eq!(output.code, Some(0), "run {run}: {}{}", output.stdout, output.stderr);
-        assert!(output.stdout.contains("nothing is missing"), "run {run}: {}", output.stdout);
-        // The second run goes on where the first one ended, and reads no line twice.
-        let table = Table { path: demo.join("table") };
+    let table = Table { path: demo.join("table") };
+    let of_file = || {
         let found = table.search("source.ip:10.1.0.0/16 and event.outcome:failure", 1_000);
-        let of_file =
-            found.iter().filter(|event| event.text("log.file.path").ends_with("auth.log"));
-        assert_eq!(of_file.count(), 100, "run {run}");
-        assert_nothing_missing(&table);
-    }
+        found.iter().filter(|event| event.text("log.file.path").ends_with("auth.log")).count()
+    };
+    let output = directory.path().join("output");
+    let mut first = Process::start("logweir", &arguments, &output);
+    wait_until("the file and more in the table", || {
+        first.assert_running();
+        table.rows() > 100 && of_file() == 100
+    });
+    let ended = first.terminate();
+    let said = std::fs::read_to_string(output).unwrap();
+    assert!(ended.success(), "{ended}: {said}");
+    assert!(said.contains("nothing is missing"), "{said}");
+    assert_nothing_missing(&table);
+    // The second run goes on where the first one ended, and reads no line twice.
+    let output = run_to_end("logweir", &[&arguments[..], &["--for", "5s"]].concat());
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    assert!(output.stdout.contains("nothing is missing"), "{}", output.stdout);
+    assert_eq!(of_file(), 100);
+    assert_nothing_missing(&table);
 }

@@ -11,6 +11,9 @@ const PARTITIONS: i32 = 4;
 /// Of each member.
 const WORKERS: usize = 2;
 const EVENTS: usize = 5_000;
+/// What an ingest says of each partition that comes and goes.
+const ASSIGNED: &str = "partition assigned";
+const REVOKED: &str = "partition revoked";
 
 #[derive(Debug, Clone, Copy)]
 enum Protocol {
@@ -24,7 +27,8 @@ fn member(directory: &Path, topic: &Topic, protocol: Protocol, name: &str, own: 
     template.with_kafka(
         "session.timeout.ms: 6000",
         match protocol {
-            Protocol::Classic => "session.timeout.ms: 15000",
+            // Longer than any restart takes; nobody waits for its end.
+            Protocol::Classic => "session.timeout.ms: 120000",
             Protocol::Consumer => "group.protocol: consumer",
         },
     );
@@ -53,8 +57,11 @@ fn settled(members: [&Ingest; 2]) -> [Vec<u64>; 2] {
 
 /// How often partitions came and went, in all that it said.
 fn moves(ingest: &Ingest) -> usize {
-    ingest.said().matches("partition assigned").count()
-        + ingest.said().matches("partition revoked").count()
+    count_of(ingest, ASSIGNED) + count_of(ingest, REVOKED)
+}
+
+fn count_of(ingest: &Ingest, words: &str) -> usize {
+    ingest.said().matches(words).count()
 }
 
 fn a_restart_shuffles_nothing(protocol: Protocol) {
@@ -66,6 +73,9 @@ fn a_restart_shuffles_nothing(protocol: Protocol) {
     let other = member(directory.path(), &topic, protocol, "other", "other");
     let table = one.table();
     let before = settled([&one, &other]);
+    // It says so after it shows.
+    let held = |ingest: &Ingest| count_of(ingest, ASSIGNED) - count_of(ingest, REVOKED);
+    wait_until("the other to have said so", || held(&other) == WORKERS);
     let moved = moves(&other);
     // Brokers that assign keep the name of a member that was killed to its session's end.
     let killed: &[bool] = match protocol {

@@ -107,8 +107,10 @@ fn a_listener_that_is_not_changed_keeps_its_connections() {
     let first = [listen(kept, ""), listen(changed, &label("a"))];
     let second = [listen(come, ""), listen(changed, &label("b")), listen(kept, "")];
     let agent = Agent::started(directory.path(), &config(&topic, &first));
-    let flow = Flow::start(kept, "kept", 0, 100_000);
     let before = Flow::start(changed, "before", 0, 100).finish();
+    // What has not been taken from a connection goes with its listener.
+    wait_until("the messages before", || topic.records() == Some(before));
+    let flow = Flow::start(kept, "kept", 0, 100_000);
     wait_until("messages", || topic.records() > Some(before + 100));
     reload(&agent, &first, &second);
     let after = Flow::start(changed, "after", 0, 100).finish();
@@ -148,8 +150,8 @@ fn what_a_reload_cannot_do_is_named_and_what_runs_goes_on() {
     assert_eq!(Flow::start(address, "on", 0, 10).finish(), 10);
     wait_until("the messages", || topic.records() == Some(10));
     // Somebody else listens there: told, and the rest is done.
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let place = taken.local_addr().unwrap();
+    let place = free_address();
+    let taken = std::net::TcpListener::bind(place).unwrap();
     let third = [source("1s"), format!("{{type: syslog, udp: '{place}', tcp: '{place}'}}")];
     reload(&agent, &second, &third);
     wait_until("the address", || {
@@ -184,7 +186,7 @@ fn changed_limits_of_a_source_and_of_the_agent_are_in_use_and_told() {
     agent.hang_up();
     wait_until("the reload", || agent.said().contains("sources are those"));
     let told = "changed limits are in use of=\"the agent\" limits=\"1000001 events/s";
-    assert!(agent.said().contains(told), "{}", agent.said());
+    wait_until("the limits of the agent", || agent.said().contains(told));
     wait_until("all lines", || topic.records() == Some(20_000));
     assert!(!agent.said().contains("waits for a restart"), "{}", agent.said());
     agent.counts_told().assert_balanced();

@@ -8,22 +8,33 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
 
 const LINES: usize = 5_000;
 
-/// A supervisor's ear.
+/// A supervisor's ear, which always listens: the agent waits for nobody, and the kernel keeps ten words.
 struct Ear {
-    socket: UnixDatagram,
+    words: Receiver<String>,
     heard: Vec<String>,
 }
 
 impl Ear {
+    fn at(path: &Path) -> Self {
+        let socket = UnixDatagram::bind(path).unwrap();
+        let (sender, words) = channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length) = socket.recv(&mut buffer)
+                && sender.send(String::from_utf8_lossy(&buffer[..length]).into_owned()).is_ok()
+            {
+            }
+        });
+        Self { words, heard: Vec::new() }
+    }
+
     fn hears(&mut self, what: &str, expected: impl Fn(&str) -> bool) -> String {
         wait(what, DEADLINE, || {
-            let mut buffer = [0; 4096];
-            if let Ok(length) = self.socket.recv(&mut buffer) {
-                self.heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
-            }
+            self.heard.extend(self.words.try_iter());
             let found = self.heard.iter().position(|text| expected(text))?;
             Some(self.heard.drain(..=found).next_back().expect("it was found"))
         })
@@ -46,9 +57,7 @@ fn without_kafka(directory: &Path) -> Agent {
 fn a_supervisor_hears_of_start_progress_reload_and_stop() {
     let directory = directory();
     let path = directory.path().join("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_nonblocking(true).unwrap();
-    let mut ear = Ear { socket, heard: Vec::new() };
+    let mut ear = Ear::at(&path);
     let mut agent = without_kafka(directory.path());
     let environment =
         ["env", &format!("NOTIFY_SOCKET={}", path.display()), "WATCHDOG_USEC=2000000"];

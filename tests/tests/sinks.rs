@@ -74,6 +74,8 @@ fn a_busy_server_gets_each_event_once_what_it_refuses_is_a_dead_letter_and_a_mut
     // It takes connections, and says nothing on them.
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut delivery = Delivery::of_files_stopped(directory.path(), &topic, "app.log");
+    // Whoever gets a partition that another has lost sends what is not committed once more.
+    delivery.ingest.with_kafka("session.timeout.ms: 6000", "session.timeout.ms: 120000");
     let files = directory.path().join("files");
     delivery.ingest.configure(&format!(
         "sinks:\n- {{type: opensearch, url: 'http://{}', batch.interval: 100ms}}\n\

@@ -70,8 +70,10 @@ fn a_field_that_a_rule_adds_while_the_ingest_runs_is_found_and_what_is_older_is_
     };
     assert_eq!(all(), [200, 100, 100, 100]);
     table(&store.path, &["compact"]);
-    let files: u64 = days(&store.path).iter().map(|(_, files, _)| files).sum();
-    assert_eq!((files, all()), (1, [200, 100, 100, 100]), "old and new in one file");
+    // One day, or two if midnight came between.
+    let files: Vec<u64> = days(&store.path).iter().map(|(_, files, _)| *files).collect();
+    assert!(files.iter().all(|files| *files == 1), "old and new in one file: {files:?}");
+    assert_eq!(all(), [200, 100, 100, 100]);
     logweir_tests::assert_nothing_missing(&store);
 }
 
@@ -116,7 +118,9 @@ fn upkeep_beside_an_ingest_at_work_and_searches_loses_and_repeats_nothing() {
     let store = ingest.table();
     let (mut random, mut streams) = (Random::seeded(), Streams::new(&topic, 12));
     let checkpoint = store.path.join("_delta_log/_last_checkpoint");
-    wait_until("a checkpoint of the log, and a compaction", || {
+    // A checkpoint of the log, and a compaction.
+    while !checkpoint.exists() || streams.sent() < 5_000 {
+        assert!(streams.sent() < 50_000, "no checkpoint after so many commits");
         streams.write(500, &mut random);
         streams.flush();
         let sent = streams.sent();
@@ -125,8 +129,7 @@ fn upkeep_beside_an_ingest_at_work_and_searches_loses_and_repeats_nothing() {
         table(&store.path, &["vacuum"]);
         table(&store.path, &["expire", "--before", "2020-01-01"]);
         ingest.assert_running();
-        checkpoint.exists() && sent >= 5_000
-    });
+    }
     let rows: u64 = days(&store.path).iter().map(|(_, _, rows)| rows).sum();
     assert_eq!(rows, streams.sent() as u64);
     streams.assert_stored(&store);

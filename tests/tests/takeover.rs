@@ -5,10 +5,12 @@ use logweir_tests::{
 };
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Writers enough that every partition has a source.
 const WRITERS: usize = 12;
+/// Between the lines that are written while a commit is looked for.
+const PAUSE: Duration = Duration::from_millis(20);
 
 fn pipeline(directory: &Path) -> (Broker, Delivery, Vec<Lines>) {
     let broker = Broker::started(directory);
@@ -47,13 +49,17 @@ fn an_ingest_that_joins_and_one_that_is_killed_change_nothing_in_the_table() {
     delivery.assert_complete(&tallies(&writers));
 }
 
-/// Another ingest takes up what one that stands still had: all of the first 1,000 lines of each writer
-/// are in the table then. Returns the one that stands still.
-fn take_over(delivery: &mut Delivery, other: Ingest) -> Ingest {
+fn written(writers: &[Lines]) -> usize {
+    writers.iter().map(Lines::written).sum()
+}
+
+/// Another ingest takes up what one that stands still had: all lines of the writers are in the table
+/// then. Returns the one that stands still.
+fn take_over(delivery: &mut Delivery, other: Ingest, writers: &[Lines]) -> Ingest {
     let sleeper = std::mem::replace(&mut delivery.ingest, other);
     delivery.ingest.start();
     let table = delivery.ingest.table();
-    wait_until("the other ingest to take over", || table.rows() >= WRITERS * 1_000);
+    wait_until("the other ingest to take over", || table.rows() >= written(writers));
     sleeper
 }
 
@@ -61,7 +67,7 @@ fn take_over(delivery: &mut Delivery, other: Ingest) -> Ingest {
 fn finish(mut sleeper: Ingest, delivery: Delivery, mut writers: Vec<Lines>) {
     let table = delivery.ingest.table();
     write(&mut writers, 500);
-    wait_until("all events", || table.rows() >= WRITERS * 1_500);
+    wait_until("all events", || table.rows() >= written(&writers));
     sleeper.kill9();
     delivery.assert_complete(&tallies(&writers));
 }
@@ -77,14 +83,15 @@ fn an_ingest_that_wakes_up_after_it_lost_its_partitions_writes_nothing_twice() {
     // It may have read some of these and not yet written them.
     delivery.ingest.pause();
     let twin = delivery.ingest.twin();
-    let sleeper = take_over(&mut delivery, twin);
+    let sleeper = take_over(&mut delivery, twin, &writers);
     sleeper.resume();
     finish(sleeper, delivery, writers);
 }
 
 /// Stops the ingest between the writing of a commit and its becoming one: the entry of the table's log is
-/// there, under the name that it has until it gets its own.
-fn stop_within_a_commit(ingest: &Ingest) {
+/// there, under the name that it has until it gets its own. However many are missed, the writers see to it
+/// that there is another.
+fn stop_within_a_commit(ingest: &Ingest, writers: &mut [Lines]) {
     let unnamed = ingest.table().path.join("_logweir/tmp");
     // Once it has its own name as well, it is one.
     let is_unnamed = |path: &Path| path.metadata().is_ok_and(|file| file.nlink() == 1);
@@ -97,10 +104,14 @@ fn stop_within_a_commit(ingest: &Ingest) {
         let files = std::fs::read_dir(&unnamed).into_iter().flatten().flatten();
         files.filter(|file| is_entry(&file.path())).count()
     };
-    let began = Instant::now();
+    let (began, mut wrote) = (Instant::now(), Instant::now());
     // It is there for as long as a disk needs to sync it, which no pause between two looks may miss.
     loop {
         assert!(began.elapsed() < DEADLINE, "the ingest commits");
+        if wrote.elapsed() > PAUSE {
+            write(writers, 1);
+            wrote = Instant::now();
+        }
         if entries() == 0 {
             continue;
         }
@@ -120,12 +131,13 @@ fn an_ingest_that_is_stopped_within_its_commit_and_wakes_up_without_its_partitio
     write(&mut writers, 500);
     wait_until("all events so far", || table.rows() >= WRITERS * 500);
     write(&mut writers, 500);
-    stop_within_a_commit(&delivery.ingest);
+    stop_within_a_commit(&delivery.ingest, &mut writers);
     let twin = delivery.ingest.member("twin");
-    let sleeper = take_over(&mut delivery, twin);
-    let refused = "another worker has written this partition";
-    assert!(!sleeper.said().contains(refused), "nobody was refused yet");
+    let sleeper = take_over(&mut delivery, twin, &writers);
+    let refusals = || sleeper.said().matches("another worker has written this partition").count();
+    // Where the machine is slow, its own workers may have lost partitions to each other before.
+    let before = refusals();
     sleeper.resume();
-    wait_until("the commit to be refused", || sleeper.said().contains(refused));
+    wait_until("the commit to be refused", || refusals() > before);
     finish(sleeper, delivery, writers);
 }

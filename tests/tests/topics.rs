@@ -30,6 +30,13 @@ fn a_topic_is_changed_as_shown_and_what_was_set_before_stays() {
     assert!(described.contains("retention.ms=604800000"), "a dry run changes nothing: {described}");
 
     assert_eq!(topics(bootstrap, "alter", &change).code, Some(0));
+    // A change is done before every broker knows of it.
+    wait_until("all brokers to know of it", || {
+        bootstrap.split(',').all(|broker| {
+            let described = topics(broker, "describe", &[&topic.name]);
+            described.code == Some(0) && described.stdout.contains("retention.ms=3600000")
+        })
+    });
     let described = topics(bootstrap, "describe", &[&topic.name]);
     assert_eq!(described.code, Some(0), "{}", described.stdout);
     assert!(
@@ -70,13 +77,20 @@ fn partitions_that_are_added_under_load_move_no_source_and_repeat_nothing() {
     writers.iter_mut().for_each(|writer| writer.write(500));
     let done = topics(cluster.bootstrap(), "alter", &[&wanted[..], &["--yes"]].concat());
     assert_eq!(done.code, Some(0), "{}", done.stderr);
+    wait_until("all brokers to know of it", || {
+        cluster.bootstrap().split(',').all(|broker| {
+            let described = topics(broker, "describe", &[&topic.name]);
+            described.code == Some(0) && described.stdout.contains("5 partitions")
+        })
+    });
 
     // What was on its way is sent again, by an agent that counts five partitions now.
     delivery.agent.kill9();
     delivery.agent.start();
     delivery.ingest.kill9();
     delivery.ingest.start();
-    writers.extend((6..12).map(writer));
+    // So many that not all of them get one of the two partitions that were there before.
+    writers.extend((6..30).map(writer));
     writers.iter_mut().for_each(|writer| writer.write(500));
     let tallies: Vec<(&str, usize)> = writers.iter().map(Lines::tally).collect();
     let enlarged = Topic::open(cluster.bootstrap(), &topic.name, 5);

@@ -53,6 +53,8 @@ fn an_agent_is_watched_by_tap_top_and_doctor() {
     assert_eq!(lines.len(), 3, "{}", tapped.stdout);
     assert!(lines.iter().all(|line| line.starts_with('{') && line.contains("wanted")));
 
+    // What was tapped may be on its way yet.
+    wait_until("kafka to be reached", || agent.status_told()["kafka"] == "up");
     let top = run_to_end("logweir-agent", &["top", "--config", path, "-n", "1"]);
     assert_eq!(top.code, Some(0), "{}", top.stderr);
     assert!(top.stdout.contains("a.log") && !top.stdout.contains('\x1b'), "{}", top.stdout);
