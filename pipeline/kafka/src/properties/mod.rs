@@ -129,7 +129,7 @@ const FILES: &[&str] = &[
 ];
 
 /// What a build has, whatever libraries it was built with.
-const WAYS_IN: &str = "SCRAM-SHA-512 (`sasl.username`, `sasl.password: {file: …}`), or certificates of clients (`security.protocol: ssl`, `ssl.certificate.location`, `ssl.key.location`)";
+const WAYS_IN: &str = "SCRAM-SHA-512, SCRAM-SHA-256 or, over TLS, PLAIN (`sasl.username`, `sasl.password: {file: …}`), or certificates of clients (`security.protocol: ssl`, `ssl.certificate.location`, `ssl.key.location`)";
 
 /// Below this, batches cost more per event than the events themselves.
 const BATCH_SIZE_ADVISED: u64 = 65_536;
@@ -398,11 +398,15 @@ impl Reader<'_> {
         if !sasl || !(named.is_empty() || named.eq_ignore_ascii_case("GSSAPI")) || has_gssapi() {
             return;
         }
-        let message = match named {
-            "" => "`sasl.mechanism` is missing".to_owned(),
-            _ => format!("`sasl.mechanism` is `{named}`, and this build has no Kerberos"),
+        let mut remedy = format!("use {WAYS_IN}");
+        let (message, span) = match self.spans.get("sasl.mechanism") {
+            None => ("`sasl.mechanism` is missing".to_owned(), section),
+            Some(span) => {
+                remedy.insert_str(0, "let the brokers offer another way beside it, and ");
+                (format!("`sasl.mechanism` is `{named}`, and this build has no Kerberos"), *span)
+            }
         };
-        self.faults.error(section, message).remedy = Some(format!("use {WAYS_IN}"));
+        self.faults.error(span, message).remedy = Some(remedy);
     }
 
     /// Refuses what librdkafka would refuse only when the client is made, without a place.
