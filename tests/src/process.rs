@@ -42,6 +42,15 @@ fn build() -> Result<()> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(["build", "--workspace", "--bins", "--quiet", "--manifest-path"]).arg(manifest);
     command.arg("--target-dir").arg(target_directory());
+    // What cargo tells a test of its own package is news to build scripts, which would run again.
+    let ours = |name: &std::ffi::OsString| {
+        let name = name.to_string_lossy();
+        ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    let names = std::env::vars_os().map(|(name, _)| name).filter(ours);
+    names.for_each(|name| {
+        command.env_remove(name);
+    });
     if profile_directory().ends_with("release") {
         command.arg("--release");
     }

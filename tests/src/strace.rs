@@ -23,6 +23,14 @@ pub fn failing(call: &str, error: &str, when: &str) -> Vec<String> {
     injecting(call, &format!("error={error}:when={when}"))
 }
 
+/// Lets each of `calls` take so many milliseconds more, and notes them into `log`.
+#[must_use]
+pub fn slowing(calls: &str, milliseconds: u32, log: &Path) -> Vec<String> {
+    let inject = format!("inject={calls}:delay_enter={milliseconds}ms");
+    let trace = format!("trace={calls}");
+    strace(&["-A", "-o", &log.display().to_string(), "-e", &trace, "-e", &inject, "--"])
+}
+
 fn injecting(call: &str, what: &str) -> Vec<String> {
     let inject = format!("inject={call}:{what}");
     let trace = format!("trace={call}");

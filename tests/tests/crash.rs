@@ -1,10 +1,11 @@
-//! The disk under the agent: killed at every call that changes it, failing, full, read-only, and
-//! without what it never wrote. `LOGWEIR_RUNS` makes the sweeps longer.
+//! The disk under the agent: killed at every call that changes it, failing, slow, full, read-only,
+//! and without what it never wrote. `LOGWEIR_RUNS` makes the sweeps longer.
 
 use logweir_tests::{
-    Agent, AgentConfig, Broker, DEADLINE, DURABLE_CALLS, Flow, Lines, PowerCut, Random, Table,
-    Topic, append, assert_exactly_once, assert_nothing_missing, assert_whole_beginnings, directory,
-    failing, free_address, killed_at, noting, run_to_end, runs, wait, wait_for_count, wait_until,
+    Agent, AgentConfig, Broker, DEADLINE, DURABLE_CALLS, Disk, Flow, Journal, Lines, PowerCut,
+    Random, Table, Topic, append, assert_exactly_once, assert_nothing_missing,
+    assert_whole_beginnings, directory, failing, free_address, has_own_mounts, killed_at,
+    mount_in_memory, noting, run_to_end, runs, slowing, wait, wait_for_count, wait_until,
     without_repeats,
 };
 use logweir_tests::{Event, Ingest};
@@ -205,6 +206,91 @@ fn reboot_outage() {
     assert!(taken_for_repeats.is_empty(), "{}", taken_for_repeats.len());
 }
 
+#[test]
+fn power_cut_on_ext4() {
+    if has_own_mounts("power_cut_on_ext4") {
+        with_power_cuts_on("ext4");
+    }
+}
+
+#[test]
+fn power_cut_on_xfs() {
+    if has_own_mounts("power_cut_on_xfs") {
+        with_power_cuts_on("xfs");
+    }
+}
+
+/// Cuts the power of the disk that the state is on: once without a broker, so that the disk is all
+/// there is, and once while Kafka has more than the disk.
+fn with_power_cuts_on(kind: &str) {
+    let directory = directory();
+    let mut stage = stage(directory.path(), "sync_interval: 50ms");
+    let state = stage.agent.state();
+    let Some(disk) = Disk::mounted(kind, directory.path(), &state) else { return };
+    let mut ingest = Ingest::started(directory.path(), &stage.topic.bootstrap, &stage.topic.name);
+    let mut file = Lines::new("file", &directory.path().join("app.log"));
+    stage.broker.kill9();
+    file.write(500);
+    stage.agent.start();
+    Flow::start(stage.address, "safe", 200, 1_000).finish();
+    wait_until("all to be taken and on the disk", || {
+        let taken = stage.agent.counts().is_some_and(|counts| counts.read == 1_500);
+        taken && spool_of(&stage.agent).is_some_and(|spool| spool["unsynced_bytes"] == 0)
+    });
+    let flow = Flow::start(stage.address, "outage", 200, 5_000);
+    wait_until("the moment of the cut", || flow.sent() > 200);
+    cut(&disk, Journal::Lost, &mut stage.agent);
+    drop(flow);
+    stage.broker.start();
+    stage.agent.start();
+    let flow = Flow::start(stage.address, "delivery", 200, 5_000);
+    wait_until("the moment of the cut", || {
+        flow.sent() > 200 && stage.topic.records() > Some(2_000)
+    });
+    cut(&disk, Journal::Written, &mut stage.agent);
+    drop(flow);
+    let before = stage.topic.records().unwrap_or_default();
+    stage.agent.start();
+    file.write(500);
+    Flow::start(stage.address, "last", 200, 1_000).finish();
+    let all = [("file", 1_000), ("safe", 1_000), ("last", 1_000)];
+    wait_until("more in the topic", || stage.topic.records() >= Some(before + 1_500));
+    stage.settle();
+    wait_until("the last of each in the topic", || {
+        let events = stage.topic.events();
+        let there: BTreeSet<_> = events.iter().filter_map(Event::numbered).collect();
+        all.iter().all(|(name, count)| there.contains(&(name, count - 1)))
+    });
+    stage.settle();
+    let table = ingest.table();
+    assert_table(&stage.topic, &table);
+    assert!(stage.agent.terminate().success() && ingest.terminate().success());
+    let events = table.search("", 1_000_000);
+    let arrived = assert_whole_beginnings(&events);
+    all.iter().for_each(|(name, count)| assert_eq!(arrived[*name], *count, "{name}"));
+    let arrived = originals(&events);
+    let delivered = originals(&stage.topic.events());
+    assert_eq!(delivered.difference(&arrived).count(), 0, "nothing was taken for a repeat");
+}
+
+/// Cuts the power; the control is a file that nobody has synced.
+fn cut(disk: &Disk, journal: Journal, agent: &mut Agent) {
+    let (control, content) = (agent.state().join("control"), [7; 100_000]);
+    std::fs::write(&control, content).unwrap();
+    disk.cut_power(journal);
+    agent.kill9();
+    disk.power_back();
+    assert_ne!(std::fs::read(&control).unwrap_or_default(), content, "the power was not cut");
+    let _ = std::fs::remove_file(&control);
+}
+
+/// The spool, as the status has it.
+fn spool_of(agent: &Agent) -> Option<Value> {
+    let status = agent.status()?;
+    let source = status["sources"].as_array()?.iter().find(|source| source["kind"] == "syslog")?;
+    Some(source["spool"].clone())
+}
+
 /// Waits until the table has all of the topic; nothing is missing in it.
 fn assert_table(topic: &Topic, table: &Table) {
     let expected = topic.events();
@@ -254,12 +340,8 @@ fn fsync_fail_for_good_stops_the_spool_and_nothing_else() {
     let mut stage = stage(directory.path(), "sync_interval: 50ms");
     stage.agent.start_within(&failing("fdatasync", "EIO", "1+"));
     let flow = Flow::start(stage.address, "flow", PADDING, 10_000);
-    let spool = |agent: &Agent| {
-        let status = agent.status()?;
-        status["sources"].as_array()?.iter().find(|source| source["kind"] == "syslog").cloned()
-    };
     wait_until("the spool to fail", || {
-        spool(&stage.agent).is_some_and(|source| source["spool"]["failed"] == true)
+        spool_of(&stage.agent).is_some_and(|spool| spool["failed"] == true)
     });
     let mut file = Lines::new("file", &directory.path().join("app.log"));
     file.write(1_000);
@@ -361,6 +443,116 @@ fn disk_full() {
         assert_eq!(read, 1_000 + count as u64, "{policy}");
         assert_eq!(dropped > 0, policy == "drop_newest", "{dropped}");
     }
+}
+
+#[test]
+fn inode_full() {
+    if !has_own_mounts("inode_full") {
+        return;
+    }
+    let directory = directory();
+    let mut stage = stage(directory.path(), "sync_interval: 50ms, disk_free_min: 1MiB");
+    let state = stage.agent.state();
+    // Enough for the state, and for fewer segments than the spool may have.
+    mount_in_memory("size=64m,nr_inodes=16,mode=700", &state);
+    let none_left = || rustix::fs::statvfs(&state).unwrap().f_ffree == 0;
+    stage.broker.kill9();
+    let mut file = Lines::new("file", &directory.path().join("app.log"));
+    file.write(1_000);
+    // Killed when there is none left, and started with as many.
+    let mut accepted = BTreeSet::new();
+    for name in ["first", "second"] {
+        stage.agent.start();
+        let flow = Flow::start(stage.address, name, PADDING, 2_000);
+        wait_until("no inode to be left", || {
+            stage.agent.assert_running();
+            none_left()
+        });
+        stage.agent.kill9();
+        drop(flow);
+        accepted.extend(undelivered(&stage.agent));
+    }
+    stage.agent.start();
+    let flow = Flow::start(stage.address, "last", PADDING, 2_000);
+    wait_until("no inode to be left", none_left);
+    stage.broker.start();
+    assert_eq!(flow.finish(), 2_000);
+    wait_until("the file and more in the topic", || stage.topic.records() >= Some(3_000));
+    stage.settle();
+    assert!(stage.agent.terminate().success());
+    let said = stage.agent_said(directory.path());
+    assert!(said.contains("the checkpoint cannot be written"), "there were inodes left: {said}");
+    let events = without_repeats(stage.topic.events());
+    let arrived = assert_whole_beginnings(&events);
+    assert_eq!((arrived["file"], arrived["last"]), (1_000, 2_000));
+    assert_eq!(accepted.difference(&originals(&events)).count(), 0, "what was accepted arrived");
+    let [read, delivered, held, dropped] = last_counts(&said);
+    assert_eq!((read, held, dropped), (delivered, 0, 0));
+}
+
+#[test]
+fn slow_fsync() {
+    let directory = directory();
+    let mut stage = stage(directory.path(), "sync_interval: 50ms");
+    let mut file = Lines::new("file", &directory.path().join("app.log"));
+    let log = directory.path().join("strace.log");
+    // Killed in the middle of a sync, and started again.
+    stage.broker.kill9();
+    stage.agent.start_within(&slowing("fsync,fdatasync", 300, &log));
+    let flow = Flow::start(stage.address, "outage", PADDING, 300);
+    wait_until("messages that wait for a sync", || {
+        spool_of(&stage.agent).is_some_and(|spool| spool["unsynced_bytes"].as_u64() > Some(0))
+    });
+    stage.agent.kill9();
+    drop(flow);
+    let accepted = undelivered(&stage.agent);
+    stage.broker.start();
+    stage.agent.start_within(&slowing("fsync,fdatasync", 300, &log));
+    file.write(1_000);
+    Flow::start(stage.address, "flow", PADDING, 1_000).finish();
+    wait_until("all in the topic", || {
+        stage.topic.records() >= Some(2_000 + accepted.len())
+            && stage.agent.counts().is_some_and(|counts| counts.held == 0 && counts.dropped == 0)
+    });
+    stage.agent.kill9();
+    let slowed = std::fs::read_to_string(&log).unwrap();
+    for call in ["fsync(", "fdatasync("] {
+        let is_slow = |line: &str| line.contains(call) && line.ends_with("(DELAYED)");
+        assert!(slowed.lines().any(is_slow), "no {call} was slow");
+    }
+    let events = without_repeats(stage.topic.events());
+    let arrived = assert_whole_beginnings(&events);
+    assert_eq!((arrived["file"], arrived["flow"]), (1_000, 1_000));
+    assert_eq!(accepted.difference(&originals(&events)).count(), 0, "what was accepted arrived");
+}
+
+#[test]
+fn what_is_lost_is_missed_by_these_tests_and_told_by_the_agent() {
+    let directory = directory();
+    let mut stage = stage(directory.path(), "sync_interval: 50ms");
+    stage.broker.kill9();
+    stage.agent.start();
+    Flow::start(stage.address, "flow", PADDING, 300).finish();
+    wait_until("all to be taken", || stage.agent.counts().is_some_and(|counts| counts.read == 300));
+    stage.agent.kill9();
+    let accepted = undelivered(&stage.agent);
+    assert_eq!(accepted.len(), 300);
+    let spools = stage.agent.state().join("spool");
+    let spool = std::fs::read_dir(spools).unwrap().next().unwrap().unwrap().path();
+    let mut segments: Vec<_> =
+        std::fs::read_dir(spool).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.sort();
+    assert!(segments.len() > 3, "{segments:?}");
+    std::fs::remove_file(&segments[1]).unwrap();
+    stage.broker.start();
+    stage.agent.start();
+    stage.settle();
+    let counts = stage.agent.counts_told();
+    assert!(counts.dropped > 0, "{counts:?}");
+    let events = without_repeats(stage.topic.events());
+    let lost = accepted.difference(&originals(&events)).count() as u64;
+    assert_eq!((lost, counts.read), (counts.dropped, 300));
+    assert!(std::panic::catch_unwind(|| assert_whole_beginnings(&events)).is_err());
 }
 
 impl Stage {
