@@ -73,6 +73,9 @@ fn reason(line: &str, ours: &Parts, theirs: &Parts) -> Option<&'static str> {
     if ours.program.is_empty() && theirs.program.starts_with('%') {
         return Some("the name of a message of Cisco's belongs to the message");
     }
+    if ours.program.is_empty() && theirs.program.contains("](") {
+        return Some("the level behind the number of a process is no part of a program's name");
+    }
     if ours.program.is_empty() && !theirs.program.is_empty() {
         let colon = behind(&format!("{}:", theirs.program));
         let spaced = colon.starts_with(' ');
