@@ -2,8 +2,8 @@
 //! and without what it never wrote. `LOGWEIR_RUNS` makes the sweeps longer.
 
 use logweir_tests::{
-    Agent, AgentConfig, Broker, DEADLINE, DURABLE_CALLS, Disk, Flow, Journal, Lines, PowerCut,
-    Random, Table, Topic, append, assert_exactly_once, assert_nothing_missing,
+    Agent, AgentConfig, Broker, DEADLINE, DURABLE_CALLS, Disk, Flow, Journal, Lines, MemoryCap,
+    PowerCut, Random, Table, Topic, append, assert_exactly_once, assert_nothing_missing,
     assert_whole_beginnings, directory, failing, free_address, has_own_mounts, killed_at,
     mount_in_memory, noting, run_to_end, runs, slowing, wait, wait_for_count, wait_until,
     without_repeats,
@@ -80,6 +80,8 @@ fn originals(events: &[Event]) -> BTreeSet<String> {
 /// What an agent has to take before it is given more, and how often at most: it makes some calls, such
 /// as the removal of a segment, once in a few thousand messages.
 const MESSAGES: usize = 1000;
+/// What an agent of a test's build may use, caches included.
+const MEMORY_BYTES: u64 = 64 << 20;
 const ROUNDS_MAX: usize = 100;
 
 /// Gives the agent work until the kill that it was started with has come.
@@ -524,6 +526,37 @@ fn slow_fsync() {
     let arrived = assert_whole_beginnings(&events);
     assert_eq!((arrived["file"], arrived["flow"]), (1_000, 1_000));
     assert_eq!(accepted.difference(&originals(&events)).count(), 0, "what was accepted arrived");
+}
+
+#[test]
+fn memory_cap() {
+    let Some(cap) = MemoryCap::of(MEMORY_BYTES) else { return };
+    // The control: what grows without end is killed.
+    let mut grows = std::process::Command::new(&cap.wrapper()[0]);
+    grows.args(&cap.wrapper()[1..]).args(["python3", "-c", "b'x' * (1 << 30)"]);
+    assert_eq!(grows.status().unwrap().code(), None, "the cap does not hold");
+    let directory = directory();
+    let mut stage = stage(directory.path(), "sync_interval: 50ms");
+    let mut file = Lines::new("file", &directory.path().join("app.log"));
+    stage.broker.kill9();
+    file.write(400_000);
+    stage.agent.start_within(&cap.wrapper());
+    let flow = Flow::start(stage.address, "flow", PADDING, 4_000);
+    wait_until("everything to be as full as it gets", || {
+        stage.agent.assert_running();
+        let bytes = spool_of(&stage.agent).and_then(|spool| spool["bytes"].as_u64());
+        let held = stage.agent.counts().map(|counts| counts.held);
+        bytes > Some(3 << 20) && held > Some(1_000)
+    });
+    stage.broker.start();
+    assert_eq!(flow.finish(), 4_000);
+    wait_until("all in the topic", || {
+        stage.agent.assert_running();
+        stage.topic.records() >= Some(404_000)
+    });
+    println!("at most {} KiB of {}", cap.peak() >> 10, MEMORY_BYTES >> 10);
+    assert!(stage.agent.terminate().success());
+    assert_exactly_once(&without_repeats(stage.topic.events()), &[file.tally(), ("flow", 4_000)]);
 }
 
 #[test]
