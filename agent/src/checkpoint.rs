@@ -228,6 +228,13 @@ impl Checkpoint {
         let Slots { best, damaged } = slots(directory)?;
         damaged.iter().for_each(|(path, what)| set_aside(path, what));
         let fresh = best.is_none();
+        if fresh && !damaged.is_empty() {
+            tracing::error!(
+                directory = %directory.display(),
+                "no checkpoint is left: all sources begin as at the first start of an agent, and what is \
+                 read again is delivered under new identities"
+            );
+        }
         let (sequence, body) = best.unwrap_or_else(|| {
             (0, Body { salt: crate::state_dir::random_hex(), ..Body::default() })
         });
@@ -547,7 +554,7 @@ fn set_aside(path: &Path, what: &str) {
     tracing::error!(
         path = %path.display(),
         what,
-        "a checkpoint is damaged; it is set aside as .bad, and the other one is used"
+        "a checkpoint is damaged; it is set aside as .bad, and the other one is used if it is whole"
     );
     let mut name = path.as_os_str().to_owned();
     name.push(".bad");

@@ -630,6 +630,16 @@ fn bad_state_dirs_are_refused_with_a_reason() {
     assert!(refused().contains("Not a directory"));
     std::fs::remove_file(&spool).unwrap();
     std::fs::rename(&moved, &spool).unwrap();
+    let (state, own) = (stage.agent.state(), rustix::process::geteuid().as_raw());
+    match std::os::unix::fs::chown(&state, Some(own + 1), None) {
+        Ok(()) => {
+            assert!(
+                refused().contains(&format!("belongs to user {}, and this is user {own}", own + 1))
+            );
+            std::os::unix::fs::chown(&state, Some(own), None).unwrap();
+        }
+        Err(error) => logweir_tests::skip(&format!("only root gives files away: {error}")),
+    }
     stage.agent.start();
     wait_until("the agent to run again", || stage.agent.counts().is_some());
 }

@@ -334,6 +334,12 @@ fn unix_sockets_take_datagrams_and_streams() {
     assert_eq!(receiver.originals(1), ["<13>Nov 28 01:02:03 su: by datagram"]);
     writeln!(UnixStream::connect(&stream).unwrap(), "<13>by stream").unwrap();
     assert_eq!(receiver.originals(2)[1], "<13>by stream");
+    // Larger than what is kept: cut, and it says so.
+    let large = format!("<13>{}", "x".repeat(70_000));
+    socket.send_to(large.as_bytes(), &datagram).unwrap();
+    let cut = &receiver.events(3)[2];
+    assert_eq!(cut.text("event.original"), &large[..64 << 10]);
+    assert_eq!(cut.json["logweir.original_bytes"], large.len());
     // What a kill leaves is no obstacle, what an end leaves is nothing.
     receiver.agent.kill9();
     receiver.agent.start();

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 /// So many datagrams are taken with one system call.
 const BATCH: usize = 64;
-/// The largest datagram.
+/// So much is kept of a datagram: by UDP there are none that are larger, a unix socket may bring some.
 const DATAGRAM_BYTES_MAX: usize = 1 << 16;
 /// How long to wait for a datagram; it bounds how late a stop is noticed.
 const NAP: Duration = Duration::from_millis(200);
@@ -132,29 +132,37 @@ impl Receiver {
         let mut slices: Vec<_> =
             buffer.chunks_mut(DATAGRAM_BYTES_MAX).map(|slot| [IoSliceMut::new(slot)]).collect();
         let socket = self.socket.as_raw_fd();
-        let received =
-            match recvmmsg(socket, headers, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None) {
-                Ok(received) => received,
-                Err(nix::Error::EAGAIN | nix::Error::EINTR) => return 0,
-                Err(error) => {
-                    tracing::debug!(%error, "datagrams cannot be read");
-                    std::thread::sleep(NAP);
-                    return 0;
-                }
-            };
+        // With MSG_TRUNC the length is that of the datagram, also where not all of it was kept.
+        let flags = MsgFlags::MSG_WAITFORONE | MsgFlags::MSG_TRUNC;
+        let received = match recvmmsg(socket, headers, slices.iter_mut(), flags, None) {
+            Ok(received) => received,
+            Err(nix::Error::EAGAIN | nix::Error::EINTR) => return 0,
+            Err(error) => {
+                tracing::debug!(%error, "datagrams cannot be read");
+                std::thread::sleep(NAP);
+                return 0;
+            }
+        };
         let received_at = Timestamp::now();
         let mut count = 0;
         for message in received {
             count += 1;
             let sender = message.address.as_ref().and_then(address);
             if let Some(datagram) = message.iovs().next() {
-                self.take(received_at, datagram, sender);
+                self.take(received_at, datagram, message.bytes, sender);
             }
         }
         count
     }
 
-    fn take(&mut self, received_at: Timestamp, datagram: &[u8], sender: Option<IpAddr>) {
+    /// Takes what was kept of a datagram of `length` bytes.
+    fn take(
+        &mut self,
+        received_at: Timestamp,
+        datagram: &[u8],
+        length: usize,
+        sender: Option<IpAddr>,
+    ) {
         let shard = self.intake.shard(sender);
         if sender.is_some_and(|sender| !self.intake.allows(sender)) {
             return self.intake.count_drop(shard, DropReason::NotAllowed, 1);
@@ -168,7 +176,8 @@ impl Receiver {
         }
         self.intake.spend(sender, 1, message.len() as u64);
         let kept = cut(message, self.intake.bytes_max);
-        let original_bytes = (kept.len() < message.len()).then_some(message.len() as u32);
+        let whole = if length > datagram.len() { length } else { message.len() };
+        let original_bytes = (kept.len() < whole).then_some(whole as u32);
         let pending = self.pending.entry(shard).or_insert_with(|| Pending::new(shard));
         let sender = sender.map(|sender| sender.to_canonical().to_string()).unwrap_or_default();
         pending.add(received_at, sender.as_bytes(), &Framed::whole(kept, original_bytes));

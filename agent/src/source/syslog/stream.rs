@@ -168,7 +168,12 @@ async fn shake_hands(
             let failures = &pass.door.intake.statistics.handshake_failures;
             // The first is told; who sends garbage may send much of it.
             if failures.fetch_add(1, Ordering::Relaxed) == 0 {
-                tracing::warn!(%sender, reason, "a TLS handshake failed; further ones are counted");
+                tracing::warn!(
+                    %sender,
+                    reason,
+                    help = "does the sender speak TLS 1.2 or newer, and do both sides trust their certificates?",
+                    "a TLS handshake failed; further ones are counted"
+                );
             } else {
                 tracing::debug!(%sender, reason, "a TLS handshake failed");
             }
@@ -288,6 +293,7 @@ impl Connection {
                         tracing::warn!(
                             %sender,
                             %error,
+                            help = "let the sender count as RFC 6587 says, or end its messages by newlines",
                             "a stream cannot be followed and is closed; further ones are counted"
                         );
                     } else {
