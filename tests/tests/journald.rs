@@ -5,7 +5,7 @@ use logweir_tests::{Agent, AgentConfig, Broker, Topic, directory, run_to_end, wa
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const REMOTE: &str = "/lib/systemd/systemd-journal-remote";
@@ -74,24 +74,30 @@ fn bytes(value: &Value) -> Vec<u8> {
     }
 }
 
-#[test]
-fn the_journal_is_read_as_journalctl_reads_it_over_restarts_and_rotation() {
-    let directory = directory();
-    let journals = directory.path().join("journal");
+/// The active file of a journal, and an agent that has delivered the hundred entries in it.
+fn with_a_hundred_read(directory: &Path) -> (Broker, Topic, PathBuf, Agent) {
+    let journals = directory.join("journal");
     std::fs::create_dir(&journals).unwrap();
     let active = journals.join("system.journal");
     write(&active, &export(0, 100));
-    let broker = Broker::started(directory.path());
+    let broker = Broker::started(directory);
     let topic = Topic::create(&broker.bootstrap(), "journal", 1);
     let source = format!("{{type: journald, directories: ['{}']}}", journals.display());
-    let mut agent = Agent::started(directory.path(), &AgentConfig::of_source(&topic, &source));
+    let agent = Agent::started(directory, &AgentConfig::of_source(&topic, &source));
     wait_until("the first hundred", || topic.records() == Some(100));
+    (broker, topic, active, agent)
+}
+
+#[test]
+fn the_journal_is_read_as_journalctl_reads_it_over_restarts_and_rotation() {
+    let directory = directory();
+    let (_broker, topic, active, mut agent) = with_a_hundred_read(directory.path());
     write(&active, &export(100, 50));
     wait_until("what came while it ran", || topic.records() == Some(150));
     assert!(agent.terminate().success());
     write(&active, &export(150, 50));
     let wanted = told(&active);
-    std::fs::rename(&active, journals.join("system@0-1.journal")).unwrap();
+    std::fs::rename(&active, active.with_file_name("system@0-1.journal")).unwrap();
     agent.start();
     wait_until("what came while it was stopped", || topic.records() == Some(200));
     agent.counts_told().assert_balanced();
@@ -162,15 +168,7 @@ fn discover_tells_what_the_journal_has_and_makes_it_a_source() {
 #[test]
 fn a_journal_that_is_said_otherwise_by_a_reload_is_read_on_once() {
     let directory = directory();
-    let journals = directory.path().join("journal");
-    std::fs::create_dir(&journals).unwrap();
-    let active = journals.join("system.journal");
-    write(&active, &export(0, 100));
-    let broker = Broker::started(directory.path());
-    let topic = Topic::create(&broker.bootstrap(), "journal", 1);
-    let source = format!("{{type: journald, directories: ['{}']}}", journals.display());
-    let agent = Agent::started(directory.path(), &AgentConfig::of_source(&topic, &source));
-    wait_until("the first hundred", || topic.records() == Some(100));
+    let (_broker, topic, active, agent) = with_a_hundred_read(directory.path());
     agent.rewrite("{type: journald,", "{type: journald, labels: {said: anew},");
     agent.hang_up();
     wait_until("the reload", || agent.said().contains("sources are those"));
