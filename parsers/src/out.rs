@@ -58,13 +58,32 @@ impl Out {
     /// Appends the first `used` of these bytes.
     #[inline]
     pub(crate) fn block<const N: usize>(&mut self, bytes: &[u8; N], used: usize) {
-        match self.buffer.get_mut(self.len..self.len + N) {
+        match self.room() {
             Some(room) => {
-                room.copy_from_slice(bytes);
+                *room = *bytes;
                 self.len += used;
             }
             None => self.long(&bytes[..used]),
         }
+    }
+
+    /// Appends what `fill` puts into the free space, of which it gives back the rest; `false`, and nothing
+    /// is done, if it gives none.
+    #[inline]
+    pub(crate) fn fill<'o>(
+        &'o mut self,
+        fill: impl FnOnce(&'o mut [u8]) -> Option<&'o mut [u8]>,
+    ) -> bool {
+        let capacity = self.buffer.len();
+        let Some(rest) = fill(&mut self.buffer[self.len..]) else { return false };
+        self.len = capacity - rest.len();
+        true
+    }
+
+    /// What is free, if it is as much.
+    #[inline]
+    fn room<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        self.buffer.get_mut(self.len..)?.first_chunk_mut()
     }
 
     #[inline]
@@ -78,10 +97,10 @@ impl Out {
     #[inline]
     pub(crate) fn padded(&mut self, source: &[u8], start: usize, len: usize) {
         if len <= PAD
-            && let Some(block) = source.get(start..start + PAD)
-            && let Some(room) = self.buffer.get_mut(self.len..self.len + PAD)
+            && let Some(block) = source.get(start..).and_then(|rest| rest.first_chunk::<PAD>())
+            && let Some(room) = self.room()
         {
-            room.copy_from_slice(block);
+            *room = *block;
             self.len += len;
         } else {
             self.long(&source[start..start + len]);

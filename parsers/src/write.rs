@@ -139,13 +139,6 @@ impl Writer<'_> {
         self.close(shape.kind.list);
     }
 
-    /// Appends a text of several pieces, which `write` writes.
-    pub(crate) fn pieces(&mut self, shape: Shape, write: impl FnOnce(&mut Self)) {
-        self.rules.fields.write_opening(shape, self.out);
-        write(self);
-        self.close(shape.kind.list);
-    }
-
     #[inline]
     fn close(&mut self, list: bool) {
         let (end, len) = closing(list);
@@ -335,7 +328,7 @@ impl Writer<'_> {
 
 /// What closes a text between quotes, and how much of it counts.
 #[inline]
-fn closing(list: bool) -> (&'static [u8; 4], usize) {
+pub(crate) fn closing(list: bool) -> (&'static [u8; 4], usize) {
     if list { (b"\"], ", 3) } else { (b"\",  ", 2) }
 }
 
@@ -347,6 +340,19 @@ pub(crate) fn is_canonical(padded: &[u8], start: usize, len: usize) -> bool {
         return false;
     };
     swar::place(swar::no_digit(block)) >= len && (len == 1 || padded[start] != b'0')
+}
+
+/// Whether the text is a number in decimal as it would be written again: without a sign, with no zeros
+/// that could be left out, and with no more digits than a float tells apart.
+pub(crate) fn is_canonical_fraction(text: &[u8]) -> bool {
+    const DIGITS_MAX: usize = 15;
+    let dot = text.iter().position(|byte| *byte == b'.');
+    let (whole, fraction) = text.split_at(dot.unwrap_or(text.len()));
+    let digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    text.len() <= DIGITS_MAX
+        && digits(whole)
+        && (whole.len() == 1 || whole[0] != b'0')
+        && (dot.is_none() || digits(&fraction[1..]) && fraction.last() != Some(&b'0'))
 }
 
 /// A whole number in decimal; a fraction of zeros is allowed (`200.0`).

@@ -18,12 +18,12 @@ use crate::header;
 use crate::json::{is_plain, write_content};
 use crate::out::{Out, PAD};
 use crate::pattern::Pattern;
-use crate::plan::{Captured, Derived};
+use crate::plan::{Cut, Places, Stencils};
 use crate::rule::{ORIGINAL, Rule, RuleSet};
 use crate::span::{Outcome, Scratch};
 use crate::sub::Space;
 use crate::time::{Stamp, TimeContext, Zone, write_rfc3339};
-use crate::write::{Source, Writer};
+use crate::write::Source;
 use base64::Engine as _;
 use counts::Counts;
 pub use counts::RuleCounts;
@@ -92,7 +92,9 @@ struct State {
     filled: bool,
     /// The rule with a plan that matched.
     planned: Option<Planned>,
-    derived: Derived,
+    /// Where the texts of a planned line stand.
+    places: Places,
+    stencils: Stencils,
     header_memo: header::Memo,
     unsure: Unsure,
     /// The header's time, if it may be another one, too.
@@ -126,13 +128,12 @@ struct State {
     over_budget: bool,
 }
 
-/// How a line goes to its event without the table of fields; its captures are in [`State::spans`].
+/// How a line goes to its event without the table of fields; its texts are in [`State::places`].
 #[derive(Debug, Clone, Copy)]
 struct Planned {
-    rule: usize,
-    pattern: usize,
-    /// Where in the line the text begins in which the captures stand.
-    offset: usize,
+    cut: Cut,
+    /// The time that the rule has read.
+    time: Option<i64>,
 }
 
 /// `event.created` as it was written last: lines of a chunk share their time of reading.
@@ -201,7 +202,7 @@ impl Parser {
         state.out.clear();
         state.unsure_time = state.unsure.time(&header, context.zone);
         match state.planned {
-            Some(planned) => state.write_planned(rules, source, context, &header, planned),
+            Some(planned) => state.write_planned(source, context, &header, planned),
             None => state.write(rules, source, context, header.message, rule),
         }
         out.extend_from_slice(state.out.written());
@@ -320,32 +321,23 @@ impl State {
     /// As [`State::write`] after the same line went through the table.
     fn write_planned(
         &mut self,
-        rules: &RuleSet,
         source: Source<'_>,
         context: &LineContext<'_>,
         header: &header::Header<'_>,
         planned: Planned,
     ) {
-        let rule = &rules.rules[planned.rule];
-        let plan = rule.plan(planned.pattern, rules).expect("a line was planned by a plan");
-        let line = source.view.line;
-        let captured = Captured { line, spans: &self.spans, offset: planned.offset };
-        let received_unix_nanos = context.received_unix_nanos;
-        let time_context = TimeContext { received_unix_nanos, zone: context.zone };
-        let time = plan.time(rule, captured, &time_context, &mut self.scratch);
+        let Planned { cut, time } = planned;
         let of_header = header.timestamp.map(|time| time.unix_nanos);
         self.unsure_time = self.unsure_time.filter(|_| time.is_none());
-        // A time that the header does not have stands behind what the rule fills in before it.
-        let late = time.filter(|_| of_header.is_none());
-        if late.is_none() {
-            self.write_timestamp(time.or(of_header).unwrap_or(received_unix_nanos));
+        // Else it is one of the stencil's members.
+        if time.is_none() || of_header.is_some() {
+            self.write_timestamp(time.or(of_header).unwrap_or(context.received_unix_nanos));
         }
-        let Self { event, stamp, out, derived, spans, .. } = self;
-        let mut writer = Writer { event, source, rules, stamp, out };
-        let captured = Captured { line, spans, offset: planned.offset };
-        plan.write(rule, header, captured, late, derived, &mut writer);
-        let with_message = !plan.has_message(captured);
-        self.write_end(source, context, header.message, Some(rule), with_message);
+        let stencil = self.stencils.get(cut);
+        stencil.write(&self.places, source, (time, &mut self.stamp), &mut self.out);
+        let with_message = stencil.with_message();
+        self.write_original(source, header.message, with_message);
+        self.write_marks(context, true);
     }
 
     fn write_timestamp(&mut self, unix_nanos: i64) {
@@ -368,12 +360,17 @@ impl State {
             None => self.out.text(ORIGINAL),
         }
         self.write_original(source, message, with_message);
+        self.write_marks(context, rule.is_some());
+    }
+
+    /// What is to be said of the line beside what it says, and when it was read.
+    fn write_marks(&mut self, context: &LineContext<'_>, parsed: bool) {
         let out = &mut self.out;
-        match (rule, context.original_bytes) {
-            (Some(_), None) => {}
-            (Some(_), Some(_)) => out.text(b",\"tags\":[\"truncated\"]"),
-            (None, Some(_)) => out.text(b",\"tags\":[\"unparsed\",\"truncated\"]"),
-            (None, None) => out.text(b",\"tags\":[\"unparsed\"]"),
+        match (parsed, context.original_bytes) {
+            (true, None) => {}
+            (true, Some(_)) => out.text(b",\"tags\":[\"truncated\"]"),
+            (false, Some(_)) => out.text(b",\"tags\":[\"unparsed\",\"truncated\"]"),
+            (false, None) => out.text(b",\"tags\":[\"unparsed\"]"),
         }
         if let Some(bytes) = context.original_bytes {
             out.text(b",\"logweir.original_bytes\":");
@@ -543,6 +540,21 @@ mod tests {
             }
         }
         assert!(both.planned > both.lines * 2 / 5, "{} of {}", both.planned, both.lines);
+    }
+
+    #[test]
+    fn answers_of_many_kinds_are_written_right_and_few_are_kept() {
+        let mut both = Both::new(&Arc::new(RuleSet::shipped()));
+        for turn in 0..2 {
+            for priority in 0..192 {
+                both.check(&format!(
+                    "<{priority}>Nov 28 10:15:02 web1 sshd[47]: Failed password for root from 203.0.113.{turn} port 41002 ssh2"
+                ));
+            }
+        }
+        assert_eq!(both.planned, both.lines);
+        let kept = both.short.state.stencils.kept();
+        assert!((1..=32).contains(&kept), "{kept}");
     }
 
     /// Everything that a plan knows, with each text there and not.

@@ -241,7 +241,7 @@ impl<'l> Run<'_, '_, 'l> {
         if self.depth == 0 && self.state.may_plan() && rule.begins_with_pattern() {
             // Most rules that are tried end here, before anything is filled in.
             found = self.find_pattern(rule, text);
-            let planned = found.is_some_and(|pattern| self.take_plan(rule, number, pattern, text));
+            let planned = found.is_some_and(|pattern| self.take_plan(rule, pattern, text));
             if planned || found.is_none() {
                 self.state.counts.count(number, planned, self.state.over_budget);
                 return planned.then_some(number);
@@ -281,17 +281,24 @@ impl<'l> Run<'_, '_, 'l> {
         self.search_patterns(rule, self.searched(rule, text))
     }
 
-    /// Whether the line can be written as the plan of the pattern that has just been found says; if
-    /// not, its captures still stand in [`State::spans`].
-    fn take_plan(&mut self, rule: &Rule, number: usize, pattern: usize, text: &[u8]) -> bool {
+    /// Whether the line can be written as the plan of the pattern that has just been found says.
+    fn take_plan(&mut self, rule: &Rule, pattern: usize, text: &[u8]) -> bool {
         let Some(plan) = rule.plan(pattern, self.rules) else { return false };
-        let on = self.searched(rule, text);
-        let Some(offset) = self.offset(on) else { return false };
-        if !plan.prepare(rule, on, &mut self.state.spans) {
-            self.find_pattern(rule, text);
+        let Some(offset) = self.offset(self.searched(rule, text)) else { return false };
+        let State { spans, places, stencils, scratch, .. } = &mut *self.state;
+        let (line, header) = (self.line, &self.header);
+        if !plan.prepare(rule, line, (spans, offset), header, places) {
             return false;
         }
-        self.state.planned = Some(Planned { rule: number, pattern, offset });
+        let time = plan.time(rule, (line, places), &self.time, scratch);
+        // A time that the header does not have stands behind what the rule fills in before it.
+        let late = time.is_some() && header.timestamp.is_none();
+        let Some(key) = plan.key(rule, self.rules, header, (self.padded, places), late) else {
+            return false;
+        };
+        let names = (rule, self.rules, rule.first_pattern + pattern);
+        let cut = plan.cut(names, &key, (line, places), stencils);
+        self.state.planned = Some(Planned { cut, time });
         true
     }
 

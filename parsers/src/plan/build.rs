@@ -1,21 +1,20 @@
 //! Makes the plans of a rule, or finds that it needs the table of fields: nothing that a plan says may
 //! look at what another part of the rule has filled in, except at captures and texts of the header.
 
-use super::derived::{RELATED_MAX, Role, Sibling, Siblings};
 use super::{
-    Captures, Checks, HeaderText, Mapped, Over, Piece, Plan, Set, SetTo, Slot, SlotKind, Source,
-    TimePart,
+    Captures, Checks, HEADER_TEXTS, HeaderText, MAPS_MAX, Mapped, Over, Piece, Plan, Question,
+    Role, Set, SetTo, Sibling, Siblings, Slot, SlotKind, Source, TIME_BIT, TextNumber, TimePart,
 };
 use crate::ecs::Kind;
-use crate::fields::{FieldId, FieldTable, Relation};
+use crate::fields::{FieldId, FieldTable, Relation, Shape};
 use crate::json::write_content;
 use crate::out::Out;
 use crate::rule::{HeaderFields, On, Part, Rule, RuleSet, SetValue, TimeRule};
 use crate::time::{TimeContext, Zone, write_rfc3339};
 use crate::transform::Transform;
 
-/// How many maps a plan may have: each has a bit.
-const MAPS_MAX: usize = 64;
+/// How many values of a line one plan may relate: each is compared with each.
+const RELATED_MAX: usize = 8;
 
 impl Plan {
     /// One for each pattern of the rule; `None` where it needs the table.
@@ -46,7 +45,7 @@ impl<'b> Builder<'b> {
         }
         let mut checks = Checks { transforms: self.transforms()?, ..Checks::default() };
         let slots: Option<Vec<Slot>> =
-            (0..self.fields.len()).map(|capture| self.slot(capture, &mut checks)).collect();
+            (0..self.header_number()?).map(|capture| self.slot(capture, &mut checks)).collect();
         let mut slots = slots?;
         slots.retain(|slot| slot.shape.emitted);
         let mut over = Over::default();
@@ -79,10 +78,11 @@ impl<'b> Builder<'b> {
         }
         for (at, field) in self.fields.iter().enumerate() {
             let captures = self.captures(*field);
-            if captures.len() > 1 && captures[0] == at {
+            if captures.len() > 1 && usize::from(captures[0]) == at {
                 checks.merged.push(captures);
             }
         }
+        let questions = self.questions(&slots, &sets)?;
         let changed = over.program.is_some()
             || over.appname.is_some()
             || over.captures.iter().any(|captures| !captures.is_empty());
@@ -95,7 +95,56 @@ impl<'b> Builder<'b> {
             checks: (!checks.is_empty()).then(|| Box::new(checks)),
             over: changed.then(|| Box::new(over)),
             message: self.captures(self.header().message),
+            questions: questions.into(),
+            header: self.header_number()?,
         })
+    }
+
+    /// How many captures there are.
+    fn header_number(self) -> Option<TextNumber> {
+        TextNumber::try_from(self.fields.len()).ok()
+    }
+
+    /// What has to be known of texts for each key to say all; `None` if that is too much, or if values
+    /// are written in a way that the table alone knows.
+    fn questions(self, slots: &[Slot], sets: &[Set]) -> Option<Vec<(TextNumber, Question)>> {
+        let header = self.header_number()?;
+        let pid = (header + HeaderText::Pid as TextNumber, Question::Integer);
+        let mut questions = vec![pid];
+        let mut ask = |text: TextNumber, shape: Shape, role: &Role| {
+            let question = match (shape.kind.kind, role) {
+                (Kind::Boolean | Kind::Object, _) => return None,
+                (_, Role::SureIp) => return Some(()),
+                (Kind::Integer, _) => Question::Integer,
+                (Kind::Float, _) => Question::Float,
+                (Kind::Ip, _)
+                | (_, Role::Address(_) | Role::Ip { .. } | Role::Related(Relation::Ip)) => {
+                    Question::IsIp
+                }
+                _ => return Some(()),
+            };
+            if !questions.contains(&(text, question)) {
+                questions.push((text, question));
+            }
+            Some(())
+        };
+        for slot in slots {
+            if let SlotKind::Field(role) | SlotKind::OfHeader(_, role) = &slot.kind {
+                ask(slot.capture, slot.shape, role)?;
+            }
+        }
+        for set in sets {
+            let SetTo::Copy(copy) = &set.value else { continue };
+            let (source, role) = &**copy;
+            for text in &source.captures {
+                ask(*text, set.shape, role)?;
+            }
+            if let Some(text) = source.header {
+                ask(header + text as TextNumber, set.shape, role)?;
+            }
+        }
+        let bits = usize::from(header) + HEADER_TEXTS + questions.len();
+        (bits <= TIME_BIT as usize).then_some(questions)
     }
 
     fn table(self) -> &'b FieldTable {
@@ -108,7 +157,7 @@ impl<'b> Builder<'b> {
 
     fn captures(self, field: FieldId) -> Captures {
         let known = self.fields.iter().enumerate().filter(|(_, known)| **known == field);
-        known.map(|(at, _)| at).collect()
+        known.map(|(at, _)| at as TextNumber).collect()
     }
 
     fn is_captured(self, field: FieldId) -> bool {
@@ -158,8 +207,8 @@ impl<'b> Builder<'b> {
         texts.into_iter().find(|(known, _)| *known == field).map(|(_, text)| text)
     }
 
-    fn slot(self, capture: usize, checks: &mut Checks) -> Option<Slot> {
-        let (id, header) = (self.fields[capture], self.header());
+    fn slot(self, capture: TextNumber, checks: &mut Checks) -> Option<Slot> {
+        let (id, header) = (self.fields[usize::from(capture)], self.header());
         let kind = if let Some(text) = self.header_text(id) {
             SlotKind::OfHeader(text, self.role(id)?)
         } else if id == header.timestamp {
@@ -174,7 +223,6 @@ impl<'b> Builder<'b> {
         if matches!(kind, SlotKind::Field(Role::SureIp)) {
             checks.addresses.push(capture);
         }
-        let capture = u16::try_from(capture).ok()?;
         Some(Slot { capture, shape: self.table().shape(id), kind })
     }
 
@@ -251,7 +299,11 @@ impl<'b> Builder<'b> {
     }
 
     fn sets(self, over: &mut Over) -> Option<Vec<Set>> {
-        self.rule.sets.iter().map(|(field, value)| self.set(*field, value, over)).collect()
+        let sets = self.rule.sets.iter().map(|(field, value)| self.set(*field, value, over));
+        let sets = sets.collect::<Option<Vec<_>>>()?;
+        // A key has room for one direction.
+        let ways = sets.iter().filter(|set| matches!(set.value, SetTo::Direction(_))).count();
+        (ways <= 1).then_some(sets)
     }
 
     fn set(self, field: FieldId, value: &SetValue, over: &mut Over) -> Option<Set> {

@@ -2,24 +2,27 @@
 //! read a time from it and set fields to constants, to templates or to what they captured.
 //!
 //! Such a rule needs no table of fields: which members it writes, in which order, and what follows
-//! from them is known when the rules are loaded. A line takes this way if its rule has a plan and
-//! [`Plan::prepare`] finds nothing in the captures that the plan does not foresee. Owns one promise:
-//! what is written is byte for byte what the table would be written as.
+//! from them is known as soon as a few questions about the line are answered, such as which captures
+//! have a text and whether that is an address. The answers are the line's [`Key`]; for each key that
+//! was seen, the members are composed once, as a [`Stencil`] with holes for the texts of the line, and
+//! lines with the same answers only have the holes filled. A line takes this way if its rule has a
+//! plan and [`Plan::prepare`] and [`Plan::key`] find nothing in it that the plan does not foresee. Owns
+//! one promise: what is written is byte for byte what the table would be written as.
 
 mod build;
-mod derived;
+mod compose;
+mod stencil;
 
 use crate::direction::direction;
-use crate::event::{Text, Value};
-use crate::fields::{FieldId, Relation, Shape};
+use crate::event::Text;
+use crate::fields::{Relation, Shape};
 use crate::header::Header;
 use crate::ip::is_ip;
 use crate::rule::{Rule, RuleSet};
 use crate::time::TimeContext;
 use crate::transform::Transform;
-use crate::write::{Writer, integer};
-pub(crate) use derived::Derived;
-use derived::Role;
+use crate::write::{integer, is_canonical, is_canonical_fraction};
+pub(crate) use stencil::{Cut, Stencils};
 
 /// What becomes of the captures of one pattern.
 #[derive(Debug)]
@@ -36,16 +39,76 @@ pub(crate) struct Plan {
     over: Option<Box<Over>>,
     /// The captures that are the message, instead of what stands behind the header.
     message: Captures,
+    /// What has to be known of texts, if the line has them.
+    questions: Box<[(TextNumber, Question)]>,
+    /// The number of the header's first text; before it stand the captures.
+    header: TextNumber,
 }
 
+/// A text of the line: a capture of the pattern by its place among them or, behind these, a text of the
+/// header.
+type TextNumber = u8;
+
 /// Captures of one field. Once they are prepared, one of them has a text at most.
-type Captures = Box<[usize]>;
+type Captures = Box<[TextNumber]>;
 
 /// A part of the line: from and to.
 type Place = (u32, u32);
 
-/// Where captures stand, relative to the text that was searched.
-type Spans = [Option<(usize, usize)>];
+/// Bits of a [`Key`]: one for each text and for each question about one, and one for the time.
+const BITS_MAX: usize = 64;
+/// The bit of a time that is a member of its own, behind others.
+const TIME_BIT: u32 = 63;
+
+/// Where the texts of a line stand, to be used again.
+#[derive(Debug)]
+pub(crate) struct Places {
+    at: [Place; BITS_MAX],
+    /// Which of them there are, by bit; of the others, nothing is known.
+    present: u64,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { at: [(0, 0); BITS_MAX], present: 0 }
+    }
+}
+
+/// What is asked of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Question {
+    IsIp,
+    Integer,
+    Float,
+}
+
+impl Question {
+    /// `None`: what the text stands for is written in another way, which the table knows.
+    #[inline]
+    fn ask(self, padded: &[u8], (start, end): Place) -> Option<bool> {
+        let (start, end) = (start as usize, end as usize);
+        match self {
+            Self::IsIp => Some(is_ip(&padded[start..end])),
+            Self::Integer if is_canonical(padded, start, end - start) => Some(true),
+            Self::Integer => integer(&padded[start..end]).is_none().then_some(false),
+            Self::Float => is_canonical_fraction(&padded[start..end]).then_some(true),
+        }
+    }
+}
+
+/// The answers that decide which members are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key {
+    bits: u64,
+    told: [u32; TOLD],
+}
+
+/// The constants of the maps, and [`MAPS_MAX`] for the rest.
+const TOLD: usize = MAPS_MAX + 1;
+/// How many maps a plan may have.
+const MAPS_MAX: usize = 5;
+/// In the place of a constant: there is none.
+const UNMAPPED: u32 = u32::MAX;
 
 /// What [`Plan::prepare`] does.
 #[derive(Debug, Default)]
@@ -55,7 +118,7 @@ struct Checks {
     /// Each has to leave a part of the text.
     transforms: Vec<(Captures, Vec<Transform>)>,
     /// These have to be addresses.
-    addresses: Vec<usize>,
+    addresses: Vec<TextNumber>,
     /// One of these has to have a text.
     present: Captures,
 }
@@ -67,7 +130,7 @@ struct Source {
     header: Option<HeaderText>,
 }
 
-/// Texts of the header that are fields of the event; numbers of [`Own`].
+/// Texts of the header that are fields of the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HeaderText {
     Hostname,
@@ -77,13 +140,11 @@ enum HeaderText {
     Pid,
 }
 
-/// Where the header's texts stand.
-type Own = [Option<Place>; 5];
+const HEADER_TEXTS: usize = 5;
 
 #[derive(Debug)]
 struct Slot {
-    /// Its place among the pattern's captures.
-    capture: u16,
+    capture: TextNumber,
     shape: Shape,
     kind: SlotKind,
 }
@@ -95,6 +156,36 @@ enum SlotKind {
     OfHeader(HeaderText, Role),
     /// The event's time, if the header has none.
     Time,
+}
+
+/// What follows from a value.
+#[derive(Debug)]
+enum Role {
+    Plain,
+    Related(Relation),
+    /// `X.address`: it is an `X.ip` or an `X.domain`, unless the rule captures these themselves.
+    Address(Box<Siblings>),
+    /// `X.ip`; what is no address becomes `X.address` and `X.domain`.
+    Ip {
+        address: Shape,
+        domain: Shape,
+    },
+    /// `X.ip` of a rule that captures more of that end: known to be an address.
+    SureIp,
+}
+
+/// Of an `X.address`.
+#[derive(Debug)]
+struct Siblings {
+    ip: Sibling,
+    domain: Sibling,
+}
+
+/// Another field of the same end, and the captures of it.
+#[derive(Debug)]
+struct Sibling {
+    shape: Shape,
+    captures: Captures,
 }
 
 /// A map of the rule, in the rule's order.
@@ -142,61 +233,100 @@ enum TimePart {
 #[derive(Debug, Default)]
 struct Over {
     /// By [`HeaderText`].
-    captures: [Captures; 5],
+    captures: [Captures; HEADER_TEXTS],
     program: Option<u32>,
     /// Of `log.syslog.appname`.
     appname: Option<Source>,
 }
 
-/// What a pattern has captured: `spans` are parts of what begins at `offset` in the line.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Captured<'c> {
-    pub(crate) line: &'c [u8],
-    pub(crate) spans: &'c Spans,
-    pub(crate) offset: usize,
+impl Places {
+    fn set(&mut self, text: usize, place: Place) {
+        self.at[text] = place;
+        self.present |= 1 << text;
+    }
+
+    #[inline]
+    fn place(&self, text: TextNumber) -> Place {
+        self.at[usize::from(text) % BITS_MAX]
+    }
+
+    #[inline]
+    fn bytes<'l>(&self, line: &'l [u8], text: TextNumber) -> &'l [u8] {
+        let (start, end) = self.place(text);
+        &line[start as usize..end as usize]
+    }
+
+    /// Leaves the last text, in the place of the first.
+    fn merge(&mut self, captures: &[TextNumber]) {
+        let mut present = captures.iter().filter(|capture| has(self.present, **capture));
+        let Some(first) = present.next() else { return };
+        if let Some(last) = present.next_back() {
+            self.at[usize::from(*first)] = self.at[usize::from(*last)];
+            for capture in captures.iter().filter(|capture| *capture != first) {
+                self.present &= !(1 << capture);
+            }
+        }
+    }
 }
 
-impl<'c> Captured<'c> {
-    #[inline]
-    fn place(self, capture: usize) -> Option<Place> {
-        let (start, end) = self.spans[capture]?;
-        Some(((self.offset + start) as u32, (self.offset + end) as u32))
-    }
+/// Whether the text is there.
+#[inline]
+fn has(present: u64, text: TextNumber) -> bool {
+    present >> text & 1 == 1
+}
 
-    fn any(self, captures: &[usize]) -> Option<Place> {
-        captures.iter().find_map(|capture| self.place(*capture))
-    }
-
-    fn of(self, source: &Source, own: &Own) -> Option<Place> {
-        self.any(&source.captures).or_else(|| own[source.header? as usize])
-    }
-
-    fn bytes(self, (start, end): Place) -> &'c [u8] {
-        &self.line[start as usize..end as usize]
-    }
+/// The first of them that is there.
+fn any(present: u64, captures: &[TextNumber]) -> Option<TextNumber> {
+    captures.iter().copied().find(|capture| has(present, *capture))
 }
 
 impl Plan {
-    /// Makes captures fit to be written; `false` if this line needs the table. `spans` tells where
-    /// they stand in `on`; what has no text or stands for nothing is taken out, what transforms cut
-    /// off is cut off.
-    pub(crate) fn prepare(&self, rule: &Rule, on: &[u8], spans: &mut Spans) -> bool {
-        for span in spans.iter_mut() {
-            if let Some((start, end)) = *span
-                && end - start <= self.null_len
-                && (start == end || rule.null_values.iter().any(|null| *null == on[start..end]))
-            {
-                *span = None;
+    /// Finds the texts of the line; `false` if this line needs the table. `spans` tells where the
+    /// captures stand behind `offset`; what has no text or stands for nothing is left out, what
+    /// transforms cut off is cut off.
+    pub(crate) fn prepare(
+        &self,
+        rule: &Rule,
+        line: &[u8],
+        (spans, offset): (&[Option<(usize, usize)>], usize),
+        header: &Header<'_>,
+        places: &mut Places,
+    ) -> bool {
+        places.present = 0;
+        for (at, span) in spans.iter().enumerate() {
+            let Some((start, end)) = *span else { continue };
+            let (start, end) = (start + offset, end + offset);
+            let void = end - start <= self.null_len
+                && (start == end || rule.null_values.iter().any(|null| *null == line[start..end]));
+            if !void {
+                places.set(at, (start as u32, end as u32));
             }
         }
-        self.checks.as_ref().is_none_or(|checks| checks.pass(on, spans))
+        if self.checks.as_ref().is_some_and(|checks| !checks.pass(line, places)) {
+            return false;
+        }
+        let texts = [
+            header.hostname,
+            header.program,
+            header.message_id,
+            header.structured_data,
+            header.pid,
+        ];
+        for (text, at) in texts.into_iter().zip(usize::from(self.header)..) {
+            if let Some(text) = text.filter(|text| !text.is_empty() && *text != b"-")
+                && let Some(Text::Line { start, end }) = Text::in_line(line, text)
+            {
+                places.set(at, (start, end));
+            }
+        }
+        true
     }
 
     /// The time that the captures tell; `space` is working space.
     pub(crate) fn time(
         &self,
         rule: &Rule,
-        captured: Captured<'_>,
+        (line, places): (&[u8], &Places),
         context: &TimeContext<'_>,
         space: &mut Vec<u8>,
     ) -> Option<i64> {
@@ -207,8 +337,8 @@ impl Plan {
                 match part {
                     TimePart::Text(text) => space.extend_from_slice(text),
                     TimePart::Field(source) => {
-                        let place = captured.any(&source.captures)?;
-                        space.extend_from_slice(captured.bytes(place));
+                        let text = any(places.present, &source.captures)?;
+                        space.extend_from_slice(places.bytes(line, text));
                     }
                 }
             }
@@ -217,127 +347,79 @@ impl Plan {
         })
     }
 
-    /// Whether the rule has captured a message of its own.
-    pub(crate) fn has_message(&self, captured: Captured<'_>) -> bool {
-        captured.any(&self.message).is_some()
-    }
-
-    /// Writes the members of the header, of the captures, of maps and of what is set, the `time` if it
-    /// is given, and what follows from all that.
-    pub(crate) fn write(
+    /// What decides how the line is written; `None` if it needs the table. `late`: its time is a member
+    /// behind others.
+    pub(crate) fn key(
         &self,
         rule: &Rule,
+        rules: &RuleSet,
         header: &Header<'_>,
-        captured: Captured<'_>,
-        mut time: Option<i64>,
-        derived: &mut Derived,
-        writer: &mut Writer<'_>,
-    ) {
-        derived.clear();
-        let mut own = own(header, captured.line);
-        let pid = &mut own[HeaderText::Pid as usize];
-        let procid = *pid;
-        if self.over.is_some() {
-            *pid = pid.filter(|pid| integer(captured.bytes(*pid)).is_some());
-        }
-        self.write_header(header, (&own, procid), captured, derived, writer);
-        for slot in &self.slots {
-            let Some(place) = captured.place(usize::from(slot.capture)) else { continue };
-            match &slot.kind {
-                SlotKind::Field(role) => {
-                    derived.value((slot.shape, role), place, captured.spans, writer);
-                }
-                SlotKind::OfHeader(text, _) if own[*text as usize].is_some() => {}
-                SlotKind::OfHeader(_, role) => {
-                    derived.value((slot.shape, role), place, captured.spans, writer);
-                }
-                SlotKind::Time => write_time(time.take(), writer),
+        (padded, places): (&[u8], &Places),
+        late: bool,
+    ) -> Option<Key> {
+        let mut bits = places.present | u64::from(late) << TIME_BIT;
+        let first = usize::from(self.header) + HEADER_TEXTS;
+        for (bit, (text, question)) in (first..).zip(&self.questions) {
+            if has(places.present, *text) {
+                bits |= u64::from(question.ask(padded, places.place(*text))?) << bit;
             }
         }
-        let mut mapped = 0_u64;
-        for (at, (planned, map)) in self.maps.iter().zip(&rule.maps).enumerate() {
-            let value = captured.of(&planned.from, &own).map(|place| captured.bytes(place));
-            if let Some(number) = map.constant(value) {
-                mapped |= 1 << at;
-                if planned.into.emitted {
-                    writer.member(planned.into, Value::Constant(number));
-                }
+        // It is no number to the rule, but a text to the header.
+        let pid = self.header + HeaderText::Pid as TextNumber;
+        if self.over.is_some() && has(bits, pid) && !self.answer(bits, pid, Question::Integer) {
+            bits &= !(1 << pid);
+            if header.priority.is_some() {
+                return None;
             }
         }
-        for set in &self.sets {
-            let by_header = set.of_header.is_some_and(|(text, by_priority)| {
-                own[text as usize].is_some() && (!by_priority || header.priority.is_some())
-            });
-            let known = by_header
-                || set.map.is_some_and(|map| mapped >> map & 1 == 1)
-                || captured.any(&set.captures).is_some();
-            if !known && set.shape.emitted {
-                set.write(captured, &own, derived, writer);
-            }
+        let mut told = [UNMAPPED; TOLD];
+        for ((mapped, map), told) in self.maps.iter().zip(&rule.maps).zip(&mut told) {
+            let value = self.text(places.present, &mapped.from);
+            let value = value.map(|text| places.bytes(padded, text));
+            *told = map.constant(value).unwrap_or(UNMAPPED);
         }
-        write_time(time, writer);
-        derived.write(writer);
+        let way = self.sets.iter().find_map(|set| set.direction(padded, places, rules));
+        let priority = header.priority.map_or(0, |priority| u32::from(priority) + 1);
+        told[MAPS_MAX] =
+            priority << 16 | u32::from(header.version) << 8 | u32::from(way.unwrap_or(0));
+        Some(Key { bits, told })
     }
 
-    fn write_header(
-        &self,
-        header: &Header<'_>,
-        (own, procid): (&Own, Option<Place>),
-        captured: Captured<'_>,
-        derived: &mut Derived,
-        writer: &mut Writer<'_>,
-    ) {
-        let rules: &RuleSet = writer.rules;
-        let fields = &rules.header;
-        let mut texts = *own;
-        let mut program = None;
-        let mut appname = own[HeaderText::Program as usize];
-        if let Some(over) = &self.over {
-            for (text, captures) in texts.iter_mut().zip(&over.captures) {
-                *text = text.map(|text| captured.any(captures).unwrap_or(text));
-            }
-            program = over.program;
-            let other = over.appname.as_ref().and_then(|source| captured.of(source, own));
-            appname = appname.map(|own| other.unwrap_or(own));
-        }
-        let [hostname, program_name, message_id, structured_data, pid] = texts;
-        if let Some(hostname) = hostname {
-            derived.relate(writer, Relation::Host, hostname);
-        }
-        let shape = |field: FieldId| rules.fields.shape(field);
-        let member = |field: FieldId, place: Option<Place>, writer: &mut Writer<'_>| {
-            if let Some((start, end)) = place {
-                writer.line_member(shape(field), start, end);
-            }
-        };
-        member(fields.hostname, hostname, writer);
-        match program.filter(|_| program_name.is_some()) {
-            Some(constant) => writer.member(shape(fields.program), Value::Constant(constant)),
-            None => member(fields.program, program_name, writer),
-        }
-        member(fields.message_id, message_id, writer);
-        member(fields.structured_data, structured_data, writer);
-        member(fields.pid, pid, writer);
-        let Some(priority) = header.priority else { return };
-        member(fields.syslog_hostname, own[HeaderText::Hostname as usize], writer);
-        member(fields.syslog_program, appname, writer);
-        member(fields.syslog_pid, procid, writer);
-        let (facility, severity) = (usize::from(priority >> 3), usize::from(priority & 7));
-        let words = &rules.words;
-        let version = (header.version == 1).then_some(Value::Constant(words.version));
-        let values = [
-            (fields.version, version),
-            (fields.priority, Some(Value::Integer(i64::from(priority)))),
-            (fields.facility_code, Some(Value::Integer(facility as i64))),
-            (fields.severity_code, Some(Value::Integer(severity as i64))),
-            (fields.severity_name, Some(Value::Constant(words.severities[severity]))),
-            (fields.facility_name, words.facilities.get(facility).copied().map(Value::Constant)),
-        ];
-        for (field, value) in values {
-            if let Some(value) = value {
-                writer.member(shape(field), value);
-            }
-        }
+    /// The answer to a question about a text.
+    fn answer(&self, bits: u64, text: TextNumber, question: Question) -> bool {
+        let asked = self.questions.iter().position(|asked| *asked == (text, question));
+        let first = usize::from(self.header) + HEADER_TEXTS;
+        asked.is_some_and(|at| bits >> (first + at) & 1 == 1)
+    }
+
+    /// The text of a source.
+    fn text(&self, present: u64, source: &Source) -> Option<TextNumber> {
+        any(present, &source.captures).or_else(|| self.of_header(present, source.header?))
+    }
+
+    /// The header's own text.
+    fn of_header(&self, present: u64, text: HeaderText) -> Option<TextNumber> {
+        let number = self.header + text as TextNumber;
+        has(present, number).then_some(number)
+    }
+}
+
+impl Key {
+    fn has_late_time(&self) -> bool {
+        has(self.bits, TIME_BIT as TextNumber)
+    }
+
+    fn priority(&self) -> Option<u8> {
+        ((self.told[MAPS_MAX] >> 16) as u8).checked_sub(1)
+    }
+
+    fn version(&self) -> u8 {
+        (self.told[MAPS_MAX] >> 8) as u8
+    }
+
+    /// By its place among the words, from 1 on.
+    fn direction(&self) -> usize {
+        usize::from(self.told[MAPS_MAX] as u8)
     }
 }
 
@@ -349,116 +431,36 @@ impl Checks {
             && self.present.is_empty()
     }
 
-    fn pass(&self, on: &[u8], spans: &mut Spans) -> bool {
+    fn pass(&self, line: &[u8], places: &mut Places) -> bool {
         for captures in &self.merged {
-            merge(captures, spans);
+            places.merge(captures);
         }
         for (captures, steps) in &self.transforms {
-            let present = captures.iter().find(|capture| spans[**capture].is_some());
-            let Some(span) = present.and_then(|capture| spans[*capture].as_mut()) else { continue };
+            let Some(text) = any(places.present, captures) else { continue };
             for step in steps {
-                let Some((before, len)) = step.part(&on[span.0..span.1]).filter(|part| part.1 > 0)
-                else {
-                    return false;
-                };
-                *span = (span.0 + before, span.0 + before + len);
+                let (start, _) = places.place(text);
+                let part = step.part(places.bytes(line, text)).filter(|part| part.1 > 0);
+                let Some((before, len)) = part else { return false };
+                let start = start + before as u32;
+                places.at[usize::from(text)] = (start, start + len as u32);
             }
         }
-        let sure =
-            |capture: &usize| spans[*capture].is_none_or(|(start, end)| is_ip(&on[start..end]));
-        let present = &self.present;
-        self.addresses.iter().all(sure)
-            && (present.is_empty() || present.iter().any(|capture| spans[*capture].is_some()))
+        let mut addresses = self.addresses.iter().filter(|text| has(places.present, **text));
+        addresses.all(|text| is_ip(places.bytes(line, *text)))
+            && (self.present.is_empty() || any(places.present, &self.present).is_some())
     }
 }
 
 impl Set {
-    fn write(
-        &self,
-        captured: Captured<'_>,
-        own: &Own,
-        derived: &mut Derived,
-        writer: &mut Writer<'_>,
-    ) {
-        match &self.value {
-            SetTo::Constant(number) => writer.member(self.shape, Value::Constant(*number)),
-            SetTo::Copy(copy) => {
-                let (source, role) = &**copy;
-                if let Some(place) = captured.of(source, own) {
-                    derived.value((self.shape, role), place, captured.spans, writer);
-                }
-            }
-            SetTo::Template(pieces) => {
-                let given = |piece: &Piece| match piece {
-                    Piece::Text(_) => true,
-                    Piece::Field(source) => captured.of(source, own).is_some(),
-                };
-                if !pieces.iter().all(given) {
-                    return;
-                }
-                writer.pieces(self.shape, |writer| {
-                    for piece in pieces {
-                        match piece {
-                            Piece::Text(json) => writer.out.text(json),
-                            Piece::Field(source) => {
-                                if let Some((start, end)) = captured.of(source, own) {
-                                    writer.content(Text::Line { start, end });
-                                }
-                            }
-                        }
-                    }
-                });
-            }
-            SetTo::Direction(ends) => {
-                let [source_ip, source, destination_ip, destination] = &**ends;
-                let text = |ip: &[usize], address: &[usize]| {
-                    let place = captured.any(ip).or_else(|| captured.any(address))?;
-                    Some(captured.bytes(place))
-                };
-                let rules = writer.rules;
-                let found = text(source_ip, source)
-                    .zip(text(destination_ip, destination))
-                    .and_then(|(from, to)| direction(from, to, &rules.internal_networks));
-                if let Some(found) = found {
-                    let word = rules.words.directions[found as usize];
-                    writer.member(self.shape, Value::Constant(word));
-                }
-            }
-        }
+    /// Which way traffic goes if this set tells it: its place among the words, from 1 on.
+    fn direction(&self, line: &[u8], places: &Places, rules: &RuleSet) -> Option<u8> {
+        let SetTo::Direction(ends) = &self.value else { return None };
+        let [source_ip, source, destination_ip, destination] = &**ends;
+        let text = |ip: &[TextNumber], address: &[TextNumber]| {
+            let text = any(places.present, ip).or_else(|| any(places.present, address))?;
+            Some(places.bytes(line, text))
+        };
+        let (from, to) = text(source_ip, source).zip(text(destination_ip, destination))?;
+        direction(from, to, &rules.internal_networks).map(|found| found as u8 + 1)
     }
-}
-
-/// Leaves the last text, in the place of the first.
-fn merge(captures: &[usize], spans: &mut Spans) {
-    let mut present = captures.iter().filter(|capture| spans[**capture].is_some());
-    let Some(first) = present.next() else { return };
-    if let Some(last) = present.next_back() {
-        spans[*first] = spans[*last];
-        for capture in captures.iter().filter(|capture| *capture != first) {
-            spans[*capture] = None;
-        }
-    }
-}
-
-fn write_time(time: Option<i64>, writer: &mut Writer<'_>) {
-    if let Some(time) = time {
-        let shape = writer.rules.fields.shape(writer.rules.header.timestamp);
-        writer.member(shape, Value::Time(time));
-    }
-}
-
-fn own(header: &Header<'_>, line: &[u8]) -> Own {
-    let place = |text: Option<&[u8]>| {
-        let text = text.filter(|text| !text.is_empty() && *text != b"-")?;
-        match Text::in_line(line, text)? {
-            Text::Line { start, end } | Text::Arena { start, end } => Some((start, end)),
-        }
-    };
-    [
-        place(header.hostname),
-        place(header.program),
-        place(header.message_id),
-        place(header.structured_data),
-        place(header.pid),
-    ]
 }
