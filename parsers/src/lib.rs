@@ -28,6 +28,7 @@ mod index;
 mod ip;
 mod json;
 mod landmark;
+mod lanes;
 mod lead;
 mod loader;
 mod matcher;

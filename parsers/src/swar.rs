@@ -45,12 +45,6 @@ pub(crate) fn equal(block: u64, byte: u8) -> u64 {
     zero.wrapping_sub(EACH) & !zero & HIGHEST
 }
 
-/// Bytes less than `bound`, which is 128 at most.
-#[inline]
-pub(crate) fn less(block: u64, bound: u8) -> u64 {
-    block.wrapping_sub(EACH * u64::from(bound)) & !block & HIGHEST
-}
-
 /// What is no decimal digit.
 #[inline]
 pub(crate) fn no_digit(block: u64) -> u64 {
@@ -82,8 +76,6 @@ mod tests {
             };
             let byte = bytes[(state >> 60) as usize % BYTES];
             assert_eq!(place(equal(block, byte)), first(&|other| other == byte), "{bytes:x?}");
-            let bound = byte.min(128);
-            assert_eq!(place(less(block, bound)), first(&|other| other < bound), "{bytes:x?}");
             let digits = u64::from_le_bytes(bytes.map(|byte| byte ^ 0x10));
             let none = |other: u8| !(other ^ 0x10).is_ascii_digit();
             assert_eq!(place(no_digit(digits)), first(&none), "{bytes:x?}");

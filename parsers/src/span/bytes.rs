@@ -1,6 +1,6 @@
 //! Sets of bytes.
 
-use crate::swar;
+use crate::lanes::{Found, Lanes};
 
 /// A set of bytes: a bit for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,9 +71,9 @@ pub(super) struct Class {
     stop: Stop,
 }
 
-/// What ends a run; the usual ones are found eight bytes at a time.
+/// What ends a run; the usual ones are found sixteen bytes at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
+pub(super) enum Stop {
     End,
     One(u8),
     Two(u8, u8),
@@ -117,52 +117,56 @@ impl Class {
         self.set.contains(byte)
     }
 
+    /// What ends a run.
+    pub(super) fn stop(&self) -> Stop {
+        self.stop
+    }
+
     /// Where the run of the set's bytes that begins at `at` ends, `end` at the latest. `text` may go
     /// on behind `end`, which is of use.
-    #[inline(always)]
-    pub(super) fn run(&self, text: &[u8], at: usize, end: usize) -> usize {
-        match self.stop {
-            Stop::End => end,
-            Stop::One(one) => first(text, at, end, |block| swar::equal(block, one)),
-            Stop::Two(one, two) => {
-                first(text, at, end, |block| swar::equal(block, one) | swar::equal(block, two))
-            }
-            Stop::Space => self.blanks(text, at, end, |_| 0),
-            Stop::SpaceOr(one) => self.blanks(text, at, end, |block| swar::equal(block, one)),
-            Stop::NoDigit => first(text, at, end, swar::no_digit),
-            Stop::Many => self.bytes(text, at, end),
-        }
-    }
-
-    /// As [`Class::run`] where blanks end it, and what `other` tells.
-    #[inline(always)]
-    fn blanks(&self, text: &[u8], mut at: usize, end: usize, other: impl Fn(u64) -> u64) -> usize {
-        loop {
-            // With the other control characters, which are seldom.
-            at = first(text, at, end, |block| {
-                swar::less(block, b'\r' + 1) | swar::equal(block, b' ') | other(block)
-            });
-            if at >= end || !self.set.contains(text[at]) {
-                return at;
-            }
-            at += 1;
-        }
-    }
-
     #[inline]
+    pub(super) fn run(&self, text: &[u8], at: usize, end: usize) -> usize {
+        self.stop.run(|| self, text, at, end)
+    }
+
+    #[inline(never)]
     fn bytes(&self, text: &[u8], at: usize, end: usize) -> usize {
         let rest = &text[at..end];
         at + rest.iter().position(|byte| !self.set.contains(*byte)).unwrap_or(rest.len())
     }
 }
 
-/// The first place from `at` on that `found` tells of a block, `end` at the latest.
+impl Stop {
+    /// As [`Class::run`] of the class that this is of, which is seldom needed.
+    #[inline(always)]
+    pub(super) fn run<'c>(
+        self,
+        class: impl FnOnce() -> &'c Class,
+        text: &[u8],
+        at: usize,
+        end: usize,
+    ) -> usize {
+        match self {
+            Self::End => end,
+            Self::One(one) => first(text, at, end, |lanes| lanes.equal(one)),
+            Self::Two(one, two) => {
+                first(text, at, end, |lanes| lanes.equal(one) | lanes.equal(two))
+            }
+            Self::Space => first(text, at, end, Lanes::blank),
+            Self::SpaceOr(one) => first(text, at, end, |lanes| lanes.blank() | lanes.equal(one)),
+            Self::NoDigit => first(text, at, end, Lanes::no_digit),
+            Self::Many => class().bytes(text, at, end),
+        }
+    }
+}
+
+/// The first place from `at` on that `found` tells of sixteen bytes, `end` at the latest.
 #[inline(always)]
-pub(super) fn first(text: &[u8], mut at: usize, end: usize, found: impl Fn(u64) -> u64) -> usize {
+fn first(text: &[u8], mut at: usize, end: usize, found: impl Fn(Lanes) -> Found) -> usize {
     while at < end {
-        let found = found(swar::load(text, at));
-        at += swar::place(found);
-        if found != 0 {
+        let found = found(Lanes::load(text, at));
+        at += found.place();
+        if !found.is_none() {
             break;
         }
     }

@@ -59,8 +59,8 @@ impl Compiler {
 
     /// The first slot that only later operations set. In a loop, what stands in it is none of them, for
     /// there a group keeps what it was in the turn before; it is set back when a turn fails.
-    fn later(&self) -> Option<u16> {
-        u16::try_from(self.opened.max(self.looped).checked_mul(2)?).ok()
+    fn later(&self) -> Option<u8> {
+        u8::try_from(self.opened.max(self.looped).checked_mul(2)?).ok()
     }
 
     fn set(&mut self, set: ByteSet) -> u16 {
@@ -100,9 +100,10 @@ impl Compiler {
             }
             HirKind::Repetition(repetition) => self.repetition(repetition)?,
             HirKind::Capture(capture) => {
-                let slot = u16::try_from(capture.index.checked_mul(2)?).ok()?;
+                let slot = u8::try_from(capture.index.checked_mul(2)?).ok()?;
+                let slot = Some(slot).filter(|slot| *slot < NO_SLOT)?;
                 self.opened = self.opened.max(capture.index + 1);
-                let behind = slot.checked_add(1).filter(|slot| *slot < NO_SLOT)?;
+                let behind = slot + 1;
                 if let HirKind::Repetition(repetition) = capture.sub.kind()
                     && let Some(set) = set_of(&repetition.sub)
                     && self.loops == 0
@@ -169,7 +170,7 @@ impl Compiler {
         Some(())
     }
 
-    fn span(&mut self, set: ByteSet, repetition: &Repetition, slot: u16) -> Option<()> {
+    fn span(&mut self, set: ByteSet, repetition: &Repetition, slot: u8) -> Option<()> {
         let set = self.set(set);
         let min = u16::try_from(repetition.min).ok().filter(|min| *min < NO_MAX)?;
         let max = match repetition.max {
@@ -263,13 +264,14 @@ impl Compiler {
         }
         let start = start(&self.ops, hir);
         let known = start == Start::Text && self.ops[0] == Op::Look(Look::Start);
-        let Parts { steps, spans, splits } = lower(&self.ops, &literals);
+        let classes: Box<[Class]> = self.sets.into_iter().map(Class::new).collect();
+        let Parts { steps, spans, splits } = lower(&self.ops, &literals, &classes, &firsts);
         Some(Program {
             begin: u16::from(known),
             steps,
             spans,
             splits,
-            classes: self.sets.into_iter().map(Class::new).collect(),
+            classes,
             firsts: firsts.into(),
             literals,
             slots,

@@ -2,7 +2,7 @@
 
 use super::bytes::ByteSet;
 use super::{Literals, Op, Span, Split};
-use crate::swar;
+use crate::lanes::{self, Found, Lanes};
 use regex_syntax::hir::Look;
 
 /// What can stand where an operation begins, if the rest of the program matches from there.
@@ -85,6 +85,11 @@ impl First {
         !self.open && !self.bytes.contains(byte)
     }
 
+    /// Whether one byte tells which of the two a text can go on with.
+    pub(super) fn is_apart(&self, other: &Self) -> bool {
+        !self.open && !other.open && !self.bytes.overlaps(&other.bytes)
+    }
+
     /// Whether `text`, which ends at `end`, can go on at `at`.
     #[inline(always)]
     pub(super) fn allows(&self, literals: &Literals, text: &[u8], at: usize, end: usize) -> bool {
@@ -101,69 +106,40 @@ impl First {
         &self,
         literals: &Literals,
         text: &[u8],
-        mut from: usize,
+        from: usize,
         (to, end): (usize, usize),
     ) -> Option<usize> {
         if self.open {
             return (from <= to).then_some(from);
         }
         let until = end.min(to + 1);
-        while from < until {
-            let Some(found) = self.find(text, from, until) else { break };
-            if self.confirms(literals, text, found, end) {
-                return Some(found);
+        let stands = |at| self.confirms(literals, text, at, end);
+        let found = match self.find {
+            Find::One(one) => find(text, from, until, stands, |lanes, _| lanes.equal(one)),
+            Find::Two(one, two) => {
+                find(text, from, until, stands, |lanes, _| lanes.equal(one) | lanes.equal(two))
             }
-            from = found + 1;
-        }
-        (self.end && to >= end && from <= end).then_some(end)
+            Find::Three(one, two, three) => find(text, from, until, stands, |lanes, _| {
+                lanes.equal(one) | lanes.equal(two) | lanes.equal(three)
+            }),
+            Find::Pair(one, two) => find(text, from, until, stands, |lanes, at| {
+                lanes.equal(one) & Lanes::load(text, at + 1).equal(two)
+            }),
+            Find::Set => self.bytes(literals, text, from, (until, end)),
+        };
+        found.or_else(|| (self.end && to >= end && from <= end).then_some(end))
     }
 
     /// The first place from `at` on and before `until` with one of the bytes.
-    #[inline]
-    fn find(&self, text: &[u8], at: usize, until: usize) -> Option<usize> {
-        match self.find {
-            Find::One(one) => self.blocks(text, at, until, |block, _| swar::equal(block, one)),
-            Find::Two(one, two) => self.blocks(text, at, until, |block, _| {
-                swar::equal(block, one) | swar::equal(block, two)
-            }),
-            Find::Three(one, two, three) => self.blocks(text, at, until, |block, _| {
-                swar::equal(block, one) | swar::equal(block, two) | swar::equal(block, three)
-            }),
-            Find::Pair(one, two) => self.blocks(text, at, until, |block, next| {
-                // The last byte of the block is compared with its follower, too.
-                swar::equal(block, one) & swar::equal(block >> 8 | next << 56, two)
-            }),
-            Find::Set => self.bytes(text, at, until),
-        }
-    }
-
-    /// `found` tells of a block and the byte behind it where one of the bytes is, and possibly more.
-    #[inline]
-    fn blocks(
+    fn bytes(
         &self,
+        literals: &Literals,
         text: &[u8],
-        mut at: usize,
-        until: usize,
-        found: impl Fn(u64, u64) -> u64,
+        at: usize,
+        (until, end): (usize, usize),
     ) -> Option<usize> {
-        while at < until {
-            // Behind the text, no pair stands.
-            let next = text.get(at + swar::BYTES).copied().unwrap_or_default();
-            let found = found(swar::load(text, at), u64::from(next));
-            at += swar::place(found);
-            if found == 0 {
-                continue;
-            }
-            if at >= until || self.bytes.contains(text[at]) {
-                break;
-            }
-            at += 1;
-        }
-        (at < until).then_some(at)
-    }
-
-    fn bytes(&self, text: &[u8], at: usize, until: usize) -> Option<usize> {
-        text[at..until].iter().position(|byte| self.bytes.contains(*byte)).map(|offset| at + offset)
+        let mut places = at..until;
+        places.find(|at| self.bytes.contains(text[*at]) && self.confirms(literals, text, *at, end))
     }
 
     /// The last such place.
@@ -189,6 +165,33 @@ impl First {
             window = &window[..offset];
         }
     }
+}
+
+/// The first place from `at` on and before `until` that `found` tells of and at which `stands` says
+/// that the rest stands, too.
+#[inline(always)]
+fn find(
+    text: &[u8],
+    mut at: usize,
+    until: usize,
+    stands: impl Fn(usize) -> bool,
+    found: impl Fn(Lanes, usize) -> Found,
+) -> Option<usize> {
+    while at < until {
+        let place = found(Lanes::load(text, at), at).place();
+        at += place;
+        if place == lanes::BYTES {
+            continue;
+        }
+        if at >= until {
+            break;
+        }
+        if stands(at) {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
 }
 
 /// The literal at the operation `at`, but for what takes nothing.

@@ -1,8 +1,12 @@
 //! From operations to what is run of them: jumps are gone, literals stand in their steps, and what has
-//! only one way to go on needs no more than that. Steps have the numbers of their operations.
+//! only one way to go on needs no more than that. Steps have the numbers of their operations; what a
+//! literal is longer than its step stands behind them all.
 
+use super::bytes::Class;
+use super::first::First;
 use super::{Literals, NO_MAX, Op, Skip, Span, Split, Step, Take, Word};
 use crate::swar;
+use regex_syntax::hir::Look;
 
 /// What a program is made of.
 pub(super) struct Parts {
@@ -11,57 +15,118 @@ pub(super) struct Parts {
     pub(super) splits: Box<[Split]>,
 }
 
-pub(super) fn lower(ops: &[Op], literals: &Literals) -> Parts {
-    let (mut spans, mut splits) = (Vec::new(), Vec::new());
-    let steps = ops.iter().zip(0_u16..).map(|(op, number)| {
+pub(super) fn lower(ops: &[Op], literals: &Literals, classes: &[Class], firsts: &[First]) -> Parts {
+    let (spans, splits, rests) = (Vec::new(), Vec::new(), Vec::new());
+    let mut lowering = Lowering { ops, literals, classes, firsts, spans, splits, rests };
+    let mut steps: Vec<Step> = (0..ops.len() as u16).map(|number| lowering.step(number)).collect();
+    steps.append(&mut lowering.rests);
+    let Lowering { spans, splits, .. } = lowering;
+    Parts { steps: steps.into(), spans: spans.into(), splits: splits.into() }
+}
+
+struct Lowering<'o> {
+    ops: &'o [Op],
+    literals: &'o Literals,
+    classes: &'o [Class],
+    firsts: &'o [First],
+    spans: Vec<Span>,
+    splits: Vec<Split>,
+    /// The rests of literals; they follow the operations.
+    rests: Vec<Step>,
+}
+
+impl Lowering<'_> {
+    fn step(&mut self, number: u16) -> Step {
+        let ops = self.ops;
         let to = target(ops, number + 1);
-        match *op {
-            Op::Literal { at, len } => match word(literals, at, len) {
-                Some(word) => Step::Word { word, to },
-                None => Step::Literal { at, len, to },
-            },
+        match ops[usize::from(number)] {
+            Op::Literal { at, len } => self.literal(at, len, to),
             Op::One { set } => Step::One { set, to },
-            Op::Span(span) => {
-                let to = target(ops, span.to);
-                let (class, slot, min) = (span.set, span.slot, span.min);
-                match span.take {
-                    Take::Longest => {
-                        let max = if span.max == NO_MAX { u32::MAX } else { span.max.into() };
-                        Step::Run { class, slot, min, to, max }
-                    }
-                    Take::Shortest => Step::Run { class, slot, min, to, max: min.into() },
-                    Take::Greedy | Take::Lazy => {
-                        spans.push(Span { to, ..span });
-                        let last = (spans.len() - 1) as u16;
-                        match span.take {
-                            Take::Greedy => Step::Greedy { span: last },
-                            _ => Step::Lazy { span: last },
-                        }
-                    }
-                }
-            }
+            Op::Span(span) => self.span(span),
             Op::Save { slot, restored } => Step::Save { slot, restored, to },
-            Op::Split(split) => {
-                let other = target(ops, split.other);
-                let literal = split.literal.map(|skip| Skip { to: target(ops, skip.to), ..skip });
-                let split = Split { one: target(ops, split.one), other, literal, ..split };
-                splits.push(split);
-                let number = (splits.len() - 1) as u16;
-                match literal.map(|skip| (beginning(literals, skip, split.exclusive), skip.to)) {
-                    Some((word, to)) => {
-                        let ended = at_end(ops, other);
-                        Step::Either { word, split: number, to, other, ended }
-                    }
-                    None => Step::Split { split: number, one: split.one_first, other },
-                }
-            }
+            Op::Split(split) => self.split(split),
             Op::Jump { to } => Step::Again { to },
-            Op::Look(regex_syntax::hir::Look::End) => Step::End { to },
+            Op::Look(Look::End) if ops.get(usize::from(to)) == Some(&Op::Match) => Step::MatchAtEnd,
+            Op::Look(Look::End) => Step::End { to },
             Op::Look(look) => Step::Look { look, to },
             Op::Match => Step::Match,
         }
-    });
-    Parts { steps: steps.collect(), spans: spans.into(), splits: splits.into() }
+    }
+
+    fn literal(&mut self, at: u32, len: u16, to: u16) -> Step {
+        const WORD: u16 = swar::BYTES as u16;
+        if len <= WORD {
+            return Step::Word { word: self.word(at, len), to };
+        }
+        let second = self.word(at + u32::from(WORD), (len - WORD).min(WORD));
+        let to = self.rest(at, len, 2 * WORD, to);
+        Step::Words { first: self.literals.block(at), second, to }
+    }
+
+    /// The step behind the first `done` bytes of a literal: of what is left of it, or `to`.
+    fn rest(&mut self, at: u32, len: u16, done: u16, to: u16) -> u16 {
+        if len <= done {
+            return to;
+        }
+        let rest = self.literal(at + u32::from(done), len - done, to);
+        self.rests.push(rest);
+        (self.ops.len() + self.rests.len() - 1) as u16
+    }
+
+    /// The first bytes of a literal, up to eight.
+    fn word(&self, at: u32, len: u16) -> Word {
+        let len = len.min(swar::BYTES as u16) as u8;
+        Word { block: self.literals.block(at), len, shift: 64 - 8 * len }
+    }
+
+    fn span(&mut self, span: Span) -> Step {
+        let to = target(self.ops, span.to);
+        let Span { set: class, slot, min, .. } = span;
+        let stop = self.classes[usize::from(class)].stop();
+        match span.take {
+            Take::Longest if span.max == NO_MAX => match (self.ops[usize::from(to)], min) {
+                (Op::Literal { at, len }, 0..=255) => {
+                    let word = self.word(at, len);
+                    let to = self.rest(at, len, word.len.into(), target(self.ops, to + 1));
+                    Step::Field { stop, class, slot, min: min as u8, word, to }
+                }
+                _ => Step::Run { stop, class, slot, min, to, max: u32::MAX },
+            },
+            Take::Longest => Step::Run { stop, class, slot, min, to, max: span.max.into() },
+            Take::Shortest => Step::Run { stop, class, slot, min, to, max: min.into() },
+            Take::Greedy | Take::Lazy => {
+                self.spans.push(Span { to, ..span });
+                let number = (self.spans.len() - 1) as u16;
+                match span.take {
+                    Take::Greedy => Step::Greedy { span: number },
+                    _ => Step::Lazy { span: number },
+                }
+            }
+        }
+    }
+
+    fn split(&mut self, split: Split) -> Step {
+        let ops = self.ops;
+        let (one, other) = (target(ops, split.one), target(ops, split.other));
+        let literal = split.literal.map(|skip| Skip { to: target(ops, skip.to), ..skip });
+        self.splits.push(Split { one, other, literal, ..split });
+        let number = (self.splits.len() - 1) as u16;
+        if let Some(Skip { at, len, to }) = literal {
+            let word = self.word(at, len);
+            let whole = split.exclusive && usize::from(len) <= swar::BYTES;
+            return Step::Either {
+                word,
+                whole,
+                split: number,
+                to,
+                other,
+                ended: at_end(ops, other),
+            };
+        }
+        let first = &self.firsts[usize::from(split.one_first)];
+        let apart = first.is_apart(&self.firsts[usize::from(split.other_first)]);
+        Step::Split { split: number, first: split.one_first, apart, one, other }
+    }
 }
 
 /// The operation that `to` leads to. A jump back closes a loop and stays a step.
@@ -82,21 +147,4 @@ fn at_end(ops: &[Op], mut to: u16) -> u16 {
         to = target(ops, *other);
     }
     to
-}
-
-fn word(literals: &Literals, at: u32, len: u16) -> Option<Word> {
-    (usize::from(len) <= swar::BYTES).then(|| first_word(literals, at, len as u8))
-}
-
-/// The first bytes of a literal, up to eight.
-fn first_word(literals: &Literals, at: u32, len: u8) -> Word {
-    Word { block: literals.block(at), len, shift: 64 - 8 * len, whole: true }
-}
-
-/// What a literal begins with; `alone` if nothing else can stand where it does.
-fn beginning(literals: &Literals, skip: Skip, alone: bool) -> Word {
-    match word(literals, skip.at, skip.len) {
-        Some(word) => Word { whole: alone, ..word },
-        None => Word { whole: false, ..first_word(literals, skip.at, swar::BYTES as u8) },
-    }
 }

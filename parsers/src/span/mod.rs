@@ -24,7 +24,7 @@ mod tests;
 
 use crate::swar;
 pub(crate) use bytes::ByteSet;
-use bytes::Class;
+use bytes::{Class, Stop};
 use first::First;
 use regex_syntax::hir::{Hir, Look};
 
@@ -202,7 +202,7 @@ enum Op {
     },
     Span(Span),
     Save {
-        slot: u16,
+        slot: u8,
         /// Whether the slot has to be set back when what follows fails.
         restored: bool,
     },
@@ -227,13 +227,13 @@ struct Span {
     /// How the end of the shortest is found.
     until: Until,
     /// Where the span stands goes to this slot and the one behind it, unless it is [`NO_SLOT`].
-    slot: u16,
+    slot: u8,
     /// Where it goes on, and how many bytes behind its end: the literal that was looked for stands
     /// there, if it is one.
     to: u16,
     behind: u16,
     /// The first slot of those that only what follows can have set: they are set back when it failed.
-    later: u16,
+    later: u8,
 }
 
 /// First one, then the other, each if it can begin here (places among the program's firsts).
@@ -244,7 +244,7 @@ struct Split {
     one_first: u16,
     other_first: u16,
     /// As in [`Span`].
-    later: u16,
+    later: u8,
     /// The literal that `one` begins with, if it is all that can stand there.
     literal: Option<Skip>,
     /// Whether the other branch cannot begin where that literal stands.
@@ -268,9 +268,10 @@ enum Step {
         word: Word,
         to: u16,
     },
-    Literal {
-        at: u32,
-        len: u16,
+    /// Two words, of which the first has eight bytes.
+    Words {
+        first: u64,
+        second: Word,
         to: u16,
     },
     One {
@@ -278,13 +279,23 @@ enum Step {
         to: u16,
     },
     /// The longest run of the class, and never less; where it stands goes to `slot` and the one
-    /// behind it, unless that is [`NO_SLOT`].
+    /// behind it.
     Run {
+        stop: Stop,
         class: u16,
-        slot: u16,
+        slot: u8,
         min: u16,
         to: u16,
         max: u32,
+    },
+    /// Such a run of any length from `min` on, and a literal of up to eight bytes behind it.
+    Field {
+        stop: Stop,
+        class: u16,
+        slot: u8,
+        min: u8,
+        word: Word,
+        to: u16,
     },
     /// One of the program's spans that may be given back.
     Greedy {
@@ -295,7 +306,7 @@ enum Step {
         span: u16,
     },
     Save {
-        slot: u16,
+        slot: u8,
         restored: bool,
         to: u16,
     },
@@ -303,16 +314,20 @@ enum Step {
     /// one. Where they do, it is what follows them if nothing else can be, else the split decides.
     Either {
         word: Word,
+        /// Whether the word is all that has to be compared where two branches part.
+        whole: bool,
         split: u16,
         to: u16,
         other: u16,
         /// What the other one leads to where the text has ended.
         ended: u16,
     },
-    /// One of the program's splits. Where none of the bytes of `one`, a place among the firsts, stands,
-    /// it is the other branch.
+    /// One of the program's splits. Where none of the bytes of `first`, a place among the firsts,
+    /// stands, it is the other branch. Where one does and the branches are `apart`, it is the one.
     Split {
         split: u16,
+        first: u16,
+        apart: bool,
         one: u16,
         other: u16,
     },
@@ -328,21 +343,25 @@ enum Step {
         to: u16,
     },
     Match,
+    /// The end of the text, and a match.
+    MatchAtEnd,
 }
 
-/// A literal of up to eight bytes.
+/// A literal of up to eight bytes. Beside it, a step has no room to spare.
 #[derive(Debug, Clone, Copy)]
+#[repr(Rust, packed)]
 struct Word {
     block: u64,
     len: u8,
     /// By how many bits a block is shifted so that only the literal's bytes are left.
     shift: u8,
-    /// Whether it is all that has to be compared where two branches part.
-    whole: bool,
 }
 
+/// More slots than this have no program; those of what is not captured are the last two.
+const SLOTS: usize = 256;
+const NO_SLOT: u8 = (SLOTS - 2) as u8;
+
 const NO_MAX: u16 = u16::MAX;
-const NO_SLOT: u16 = u16::MAX;
 
 /// How the end of a lazy run is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

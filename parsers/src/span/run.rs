@@ -1,7 +1,7 @@
 //! The executor: follows the operations, keeps what is left to try in frames, and counts its steps.
 
 use super::{
-    NO_MAX, NO_SLOT, Outcome, Program, Scratch, Skip, Span, Start, Step, UNSET, Until, Word,
+    NO_MAX, Outcome, Program, SLOTS, Scratch, Skip, Span, Start, Step, UNSET, Until, Word,
 };
 use crate::swar;
 use regex_syntax::hir::Look;
@@ -21,7 +21,7 @@ pub(super) enum Frame {
     /// The other branch of a split.
     Branch { split: u16, at: u32 },
     /// A slot as it was.
-    Slot { slot: u16, old: u32 },
+    Slot { slot: u8, old: u32 },
     /// A run that may be given back, down to `low` and below `high`.
     Longer { span: u16, low: u32, high: u32 },
     /// A run that may be taken beyond `at`, up to `high`.
@@ -33,11 +33,12 @@ pub(super) fn search(program: &Program, text: &[u8], end: usize, scratch: &mut S
     if u32::try_from(text.len()).is_err() {
         return Outcome::OutOfFuel;
     }
-    if scratch.slots.len() < program.slots {
-        scratch.slots.resize(program.slots, UNSET);
+    if scratch.slots.len() < SLOTS {
+        scratch.slots.resize(SLOTS, UNSET);
     }
     let fuel = (FUEL_BASE + FUEL_PER_BYTE * end) as isize;
     let Scratch { slots, frames } = scratch;
+    let slots = slots.first_chunk_mut().expect("it was made so long");
     let mut run = Run { program, text, end, slots, frames, fuel };
     if program.start == Start::Text {
         return run.attempt(0);
@@ -58,12 +59,15 @@ pub(super) fn search(program: &Program, text: &[u8], end: usize, scratch: &mut S
     Outcome::NoMatch
 }
 
+/// All that any program has, so that no number of one has to be compared with how many there are.
+type Slots = [u32; SLOTS];
+
 struct Run<'r> {
     program: &'r Program,
     text: &'r [u8],
     /// Where the text ends; what stands behind it has no meaning.
     end: usize,
-    slots: &'r mut [u32],
+    slots: &'r mut Slots,
     frames: &'r mut Vec<Frame>,
     /// Below zero: used up, and nothing that was left to try is tried.
     fuel: isize,
@@ -76,7 +80,7 @@ impl<'r> Run<'r> {
     /// a loop, and runs of which only a part is taken.
     fn attempt(&mut self, start: usize) -> Outcome {
         self.frames.clear();
-        self.slots[..self.program.slots].fill(UNSET);
+        self.unset(0);
         let (program, text, end) = (self.program, self.text, self.end);
         // Stores to the slots do not make it be loaded again.
         let steps: &[Step] = &program.steps;
@@ -90,9 +94,12 @@ impl<'r> Run<'r> {
                         continue;
                     }
                 }
-                Step::Literal { at: place, len, to } => {
-                    if program.literals.stands(*place, *len, text, at, end) {
-                        (step, at) = (*to, at + usize::from(*len));
+                Step::Words { first, second, to } => {
+                    let second_at = at + swar::BYTES;
+                    if *first == swar::load(text, at)
+                        && let Some(behind) = second.stands(text, second_at, end)
+                    {
+                        (step, at) = (*to, behind);
                         continue;
                     }
                 }
@@ -102,12 +109,24 @@ impl<'r> Run<'r> {
                         continue;
                     }
                 }
-                Step::Run { class, slot, min, to, max } => {
+                Step::Run { stop, class, slot, min, to, max } => {
                     let limit = end.min(at + *max as usize);
-                    let reached = program.classes[usize::from(*class)].run(text, at, limit);
+                    let class = || &program.classes[usize::from(*class)];
+                    let reached = stop.run(class, text, at, limit);
                     if reached >= at + usize::from(*min) {
                         self.save(*slot, at, reached);
                         (step, at) = (*to, reached);
+                        continue;
+                    }
+                }
+                Step::Field { stop, class, slot, min, word, to } => {
+                    let class = || &program.classes[usize::from(*class)];
+                    let reached = stop.run(class, text, at, end);
+                    if reached >= at + usize::from(*min)
+                        && let Some(behind) = word.stands(text, reached, end)
+                    {
+                        self.save(*slot, at, reached);
+                        (step, at) = (*to, behind);
                         continue;
                     }
                 }
@@ -131,21 +150,25 @@ impl<'r> Run<'r> {
                     step = *to;
                     continue;
                 }
-                Step::Either { word, split, to, other, ended } => {
+                Step::Either { word, whole, split, to, other, ended } => {
                     if at >= end {
                         step = *ended;
                         continue;
                     }
                     (step, at) = match word.stands(text, at, end) {
-                        Some(behind) if word.whole => (*to, behind),
+                        Some(behind) if *whole => (*to, behind),
                         Some(_) => self.split(*split, at),
                         None => (*other, at),
                     };
                     continue;
                 }
-                Step::Split { split, one, other } => {
-                    if at < end && program.firsts[usize::from(*one)].forbids(text[at]) {
+                Step::Split { split, first, apart, one, other } => {
+                    if at >= end {
+                        (step, at) = self.split(*split, at);
+                    } else if program.firsts[usize::from(*first)].forbids(text[at]) {
                         step = *other;
+                    } else if *apart {
+                        step = *one;
                     } else {
                         (step, at) = self.split(*split, at);
                     }
@@ -168,8 +191,9 @@ impl<'r> Run<'r> {
                         continue;
                     }
                 }
-                Step::Match => {
-                    (self.slots[0], self.slots[1]) = (start as u32, at as u32);
+                Step::MatchAtEnd if at != end => {}
+                Step::Match | Step::MatchAtEnd => {
+                    self.save(0, start, at);
                     return Outcome::Match;
                 }
             }
@@ -185,11 +209,21 @@ impl<'r> Run<'r> {
 
     /// Notes where a run stands.
     #[inline(always)]
-    fn save(&mut self, slot: u16, from: usize, to: usize) {
-        if slot != NO_SLOT
-            && let Some([start, end]) = self.slots.get_mut(usize::from(slot)..usize::from(slot) + 2)
-        {
-            (*start, *end) = (from as u32, to as u32);
+    fn save(&mut self, slot: u8, from: usize, to: usize) {
+        // An even number, so there is one behind it.
+        self.slots[usize::from(slot)] = from as u32;
+        self.slots[usize::from(slot | 1)] = to as u32;
+    }
+
+    /// The slots from `first` on hold nothing any more.
+    #[inline(always)]
+    fn unset(&mut self, first: u8) {
+        const MANY: usize = 16;
+        let first = usize::from(first);
+        // More than there are, but at once.
+        match self.slots[first..].first_chunk_mut::<MANY>() {
+            Some(many) if self.program.slots <= first + MANY => *many = [UNSET; MANY],
+            _ => self.slots[first..self.program.slots.max(first)].fill(UNSET),
         }
     }
 
@@ -229,26 +263,17 @@ impl<'r> Run<'r> {
         (to, reached)
     }
 
-    /// What failed has set nothing that another way has found.
-    fn forget(&mut self, later: u16) {
-        self.slots[usize::from(later)..self.program.slots].fill(UNSET);
-    }
-
     /// Notes the end of a span; where the text goes on.
     #[inline]
     fn taken(&mut self, span: &Span, at: usize) -> usize {
-        if span.slot != NO_SLOT {
-            self.slots[usize::from(span.slot) + 1] = at as u32;
-        }
+        self.slots[usize::from(span.slot | 1)] = at as u32;
         at + usize::from(span.behind)
     }
 
     /// Notes the begin of a span; how long it is at least and at most.
     #[inline]
     fn begun(&mut self, span: &Span, at: usize) -> (usize, usize) {
-        if span.slot != NO_SLOT {
-            self.slots[usize::from(span.slot)] = at as u32;
-        }
+        self.slots[usize::from(span.slot)] = at as u32;
         let max = usize::from(span.max);
         let limit = if span.max == NO_MAX { self.end } else { self.end.min(at + max) };
         (at + usize::from(span.min), limit)
@@ -336,6 +361,7 @@ impl<'r> Run<'r> {
     /// fuel.
     #[inline(never)]
     fn back(&mut self) -> Option<(u16, usize)> {
+        // What failed has set nothing that another way has found.
         while self.fuel >= 0 {
             let program = self.program;
             let (to, reached) = match self.frames.pop()? {
@@ -345,16 +371,16 @@ impl<'r> Run<'r> {
                 }
                 Frame::Branch { split, at } => {
                     let split = &program.splits[usize::from(split)];
-                    self.forget(split.later);
+                    self.unset(split.later);
                     return Some((split.other, at as usize));
                 }
                 Frame::Longer { span, low, high } => {
-                    self.forget(program.spans[usize::from(span)].later);
+                    self.unset(program.spans[usize::from(span)].later);
                     self.fuel -= 1;
                     (span, self.shrink(span, low as usize, high as usize - 1))
                 }
                 Frame::Shorter { span, at, high } => {
-                    self.forget(program.spans[usize::from(span)].later);
+                    self.unset(program.spans[usize::from(span)].later);
                     self.fuel -= 1;
                     let (at, high) = (at as usize, high as usize);
                     let set = &program.classes[usize::from(program.spans[usize::from(span)].set)];

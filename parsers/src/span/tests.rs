@@ -143,7 +143,25 @@ fn literals_of_any_length_are_compared_whole() {
             off[..length - 1].to_owned(),
         ];
         check(&pattern, &texts.each_ref().map(String::as_str));
+        // Behind a run, the literal is compared in the run's step.
+        let pattern = format!("^([^a]{{2,}}){literal}(.?)$");
+        let texts = [
+            format!("xx{literal}"),
+            format!("xyz{literal}1"),
+            format!("x{literal}"),
+            format!("xx{off}"),
+            format!("xx{}", &off[..length - 1]),
+        ];
+        check(&pattern, &texts.each_ref().map(String::as_str));
     }
+}
+
+#[test]
+fn branches_that_one_byte_tells_apart_are_taken_by_it() {
+    check(
+        r"^(?:(\d+)|([a-z]+))-(?:\d(x)|([x-z])y|)(?:([ab])|([cd]))*$",
+        &["12-", "ab-1x", "ab-xy", "ab-x", "1-1", "1-abcd", "1-xyabcd", "-", "1-xe", "1a-"],
+    );
 }
 
 #[test]
@@ -203,6 +221,9 @@ fn what_has_no_place_does_not_compile() {
     {
         assert!(Program::compile(pattern).is_none(), "{pattern}");
     }
+    let groups = |count: usize| "(a)?".repeat(count);
+    check(&groups(126), &["", &"a".repeat(126)]);
+    assert!(Program::compile(&groups(127)).is_none());
 }
 
 #[test]
