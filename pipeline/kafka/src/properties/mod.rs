@@ -36,6 +36,9 @@ const DEFAULTS_BOTH: &[(&str, &str)] = &[
     // A statically linked OpenSSL knows no directory of certificates; librdkafka looks for one.
     ("ssl.ca.location", "probe"),
     ("reconnect.backoff.max.ms", "5000"),
+    // What the programs count stands in their metrics. For brokers that subscribe to more, librdkafka
+    // keeps a hundred kilobytes of histograms for each.
+    ("enable.metrics.push", "false"),
 ];
 
 /// Measured in batches of a few hundred bytes per event: larger batches and a linger of 50 ms halve
