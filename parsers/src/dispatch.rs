@@ -7,6 +7,7 @@ use crate::pattern::Pattern;
 use crate::rule::Pack;
 use crate::span::Scratch;
 use rustc_hash::FxHashMap;
+use std::sync::OnceLock;
 
 /// The indexes over the packs' `applies`; packs stand in them by descending priority.
 #[derive(Debug, Default)]
@@ -15,10 +16,16 @@ pub(crate) struct Dispatch {
     program_globs: Globs,
     /// By first byte: (literal, pack).
     starts: Vec<Vec<(Vec<u8>, u32)>>,
-    /// What is looked for in the message: first `json_keys`, then `contains`, then `signature`.
-    probes: Vec<Probe>,
-    probes_by_literal: LiteralIndex,
+    /// Made for the first message that no name of a program has told of.
+    probes: OnceLock<Box<Probes>>,
     syslog: Vec<u32>,
+}
+
+/// What is looked for in the message: first `json_keys`, then `contains`, then `signature`.
+#[derive(Debug)]
+struct Probes {
+    probes: Box<[Probe]>,
+    by_literal: LiteralIndex,
 }
 
 /// A pack that a message belongs to if it has what the pack's `applies` says.
@@ -39,25 +46,12 @@ enum ProbeKind {
 
 impl Dispatch {
     pub(crate) fn new(packs: &[Pack]) -> Self {
-        let mut order: Vec<u32> = (0..packs.len() as u32).collect();
-        order.sort_by_key(|number| std::cmp::Reverse(packs[*number as usize].priority));
         let mut dispatch = Self { starts: vec![Vec::new(); 256], ..Self::default() };
         let mut programs = FxHashMap::default();
-        for number in &order {
-            dispatch.add(*number, &packs[*number as usize], &mut programs);
-        }
-        let mut needs = Vec::new();
-        for kind in [ProbeKind::JsonKeys, ProbeKind::Contains, ProbeKind::Signature] {
-            for pack in &order {
-                if let Some(need) = kind.need(&packs[*pack as usize]) {
-                    let landmarks = kind.landmarks(&packs[*pack as usize], &need);
-                    dispatch.probes.push(Probe { pack: *pack, kind, landmarks });
-                    needs.push(need);
-                }
-            }
+        for number in order(packs) {
+            dispatch.add(number, &packs[number as usize], &mut programs);
         }
         dispatch.programs = Programs::new(programs);
-        dispatch.probes_by_literal = LiteralIndex::new(&needs);
         dispatch
     }
 
@@ -124,8 +118,9 @@ impl Dispatch {
                 return;
             }
         }
-        self.probes_by_literal.visit(message, found, |at| {
-            let Probe { pack: number, kind, landmarks } = &self.probes[at as usize];
+        let Probes { probes, by_literal } = &**self.probes.get_or_init(|| Probes::new(packs));
+        by_literal.visit(message, found, |at| {
+            let Probe { pack: number, kind, landmarks } = &probes[at as usize];
             (landmarks.is_empty() || landmarks.iter().any(|mark| mark.is_in(message)))
                 && kind.fits(&packs[*number as usize], message, scratch)
                 && pack(number)
@@ -135,6 +130,31 @@ impl Dispatch {
     /// The packs for any line that has a syslog header.
     pub(crate) fn syslog(&self) -> &[u32] {
         &self.syslog
+    }
+}
+
+/// The packs by descending priority.
+fn order(packs: &[Pack]) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..packs.len() as u32).collect();
+    order.sort_by_key(|number| std::cmp::Reverse(packs[*number as usize].priority));
+    order
+}
+
+impl Probes {
+    #[cold]
+    fn new(packs: &[Pack]) -> Box<Self> {
+        let order = order(packs);
+        let (mut probes, mut needs) = (Vec::new(), Vec::new());
+        for kind in [ProbeKind::JsonKeys, ProbeKind::Contains, ProbeKind::Signature] {
+            for pack in &order {
+                if let Some(need) = kind.need(&packs[*pack as usize]) {
+                    let landmarks = kind.landmarks(&packs[*pack as usize], &need);
+                    probes.push(Probe { pack: *pack, kind, landmarks });
+                    needs.push(need);
+                }
+            }
+        }
+        Box::new(Self { probes: probes.into(), by_literal: LiteralIndex::new(&needs) })
     }
 }
 

@@ -103,7 +103,7 @@ pub(crate) fn losses<'a>(
 ) -> Vec<String> {
     let mut found = Vec::new();
     for attempt in attempts.filter(|attempt| attempt.failure.is_none()) {
-        let rule = &rules.rules[attempt.rule];
+        let rule = rules.rule(attempt.rule);
         for (name, start, end) in &attempt.captures {
             let value = &attempt.text[*start..*end];
             let Some(id) = rules.fields.find(name.as_bytes()) else { continue };
@@ -156,7 +156,7 @@ pub(crate) fn missed(
 ) -> Vec<String> {
     let found = parser.explain(line, context, &mut Vec::new());
     let rules = parser.rules().clone();
-    let rule = &rules.rules[number];
+    let rule = rules.rule(number);
     let mut notes = Vec::new();
     let tried = found.attempts.iter().find(|(attempt, _)| attempt.rule == number);
     let pack_tried = found.packs.iter().any(|tried| tried.pack == rule.pack);
@@ -255,10 +255,10 @@ fn tried(
         false
     });
     for (attempt, _) in attempts {
-        add(&mut packs, rules.rules[attempt.rule].pack);
+        add(&mut packs, rules.rule(attempt.rule).pack);
     }
     let matched = attempts.iter().find(|(attempt, _)| attempt.failure.is_none());
-    let last = matched.map(|(attempt, _)| rules.rules[attempt.rule].pack);
+    let last = matched.map(|(attempt, _)| rules.rule(attempt.rule).pack);
     let reached = last.and_then(|last| packs.iter().position(|pack| *pack == last));
     packs.truncate(reached.map_or(packs.len(), |at| at + 1));
     packs
@@ -300,7 +300,7 @@ fn passed_over(
     let was_tried = |rule: usize| attempts.iter().any(|(attempt, _)| attempt.rule == rule);
     let matched = attempts
         .iter()
-        .find(|(attempt, _)| attempt.failure.is_none() && rules.rules[attempt.rule].pack == pack)
+        .find(|(attempt, _)| attempt.failure.is_none() && rules.rule(attempt.rule).pack == pack)
         .map(|(attempt, _)| attempt.rule);
     rules.packs[pack]
         .list
@@ -334,7 +334,7 @@ fn goes_on(rules: &RuleSet, rule: usize, message: &[u8]) -> String {
 }
 
 fn needs(rules: &RuleSet, rule: usize) -> String {
-    let need = rules.rules[rule].need();
+    let need = rules.rule(rule).need();
     let list = |literals: &[Vec<u8>]| {
         let shown: Vec<String> = literals
             .iter()
@@ -364,7 +364,7 @@ fn elsewhere(
             continue;
         }
         let matches = |rule: &&usize| {
-            let rule = &rules.rules[**rule];
+            let rule = rules.rule(**rule);
             let text = match rule.on {
                 On::Message => header.message,
                 On::Line => line,
@@ -434,7 +434,7 @@ fn hints(rules: &RuleSet, header: &header::Header<'_>, found: &Explanation) -> V
 
 /// The pattern of a rule that came farthest, and where it stopped.
 fn stop_of(rules: &RuleSet, attempt: &Attempt) -> Option<Stop> {
-    let rule = &rules.rules[attempt.rule];
+    let rule = rules.rule(attempt.rule);
     rule.patterns
         .iter()
         .filter_map(|(pattern, fields)| {

@@ -4,9 +4,10 @@ use crate::ecs::{self, Kind, Type};
 use crate::out::{Out, PAD};
 use logweir_document::nearest;
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 /// A field's number within a rule set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct FieldId(pub(crate) u32);
 
 impl FieldId {
@@ -109,7 +110,7 @@ impl FieldTable {
     /// Makes the shapes, once all fields and their types are known.
     pub(crate) fn seal(&mut self) {
         self.fields.shrink_to_fit();
-        self.shapes.clear();
+        self.shapes = Vec::with_capacity(self.fields.len());
         self.derivations =
             self.fields.iter().map(|field| (field.relation, field.endpoint)).collect();
         self.keys.clear();
@@ -130,6 +131,8 @@ impl FieldTable {
             });
         }
         self.keys.extend_from_slice(&[0; PAD]);
+        self.keys.shrink_to_fit();
+        self.by_name.shrink_to_fit();
     }
 
     #[inline]
@@ -194,6 +197,7 @@ impl FieldTable {
         let mut key = vec![b'"'];
         logweir_record::write_escaped(&mut key, name.as_bytes());
         key.extend_from_slice(b"\":");
+        key.shrink_to_fit();
         self.fields.push(Field {
             name: name.to_owned(),
             key,

@@ -11,6 +11,7 @@
 //! not load.
 
 mod atomic;
+mod blocks;
 pub mod check;
 pub mod convert;
 mod decide;
@@ -34,6 +35,7 @@ mod loader;
 mod matcher;
 mod out;
 mod outline;
+mod packed;
 mod pattern;
 mod plan;
 mod rule;

@@ -1,7 +1,9 @@
 //! Keys of value maps and conditions: exact texts, globs and ranges of whole numbers.
 
+use serde::{Deserialize, Serialize};
+
 /// What a value is compared with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Matcher {
     Exact(Vec<u8>),
     /// `?` stands for one byte, `*` for any number.

@@ -34,12 +34,12 @@ impl RuleSet {
     /// The number of the pack that a rule is of, chained or not.
     #[must_use]
     pub fn pack_of(&self, rule: usize) -> usize {
-        self.rules[rule].pack
+        self.rule(rule).pack
     }
 
     #[must_use]
     pub fn outline(&self, rule: usize) -> Outline<'_> {
-        let rule = &self.rules[rule];
+        let rule = self.rule(rule);
         let on = |on: On| match on {
             On::Message => Source::Message,
             On::Line => Source::Line,

@@ -20,6 +20,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use regex_automata::nfa::thompson::{Compiler, Config as NfaConfig, NFA, WhichCaptures};
 use regex_automata::util::primitives::PatternID;
 use regex_syntax::hir::{Hir, HirKind};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -104,14 +105,16 @@ impl Expanded {
 ///
 /// It was examined once for its faults. What is kept is its text, for of all rules a host has lines
 /// for a few: what runs is made of it for the first line.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Pattern {
     source: Box<str>,
     unicode: bool,
     /// For each of [`Expanded::captures`], its group in the regex.
     pub(crate) groups: Box<[usize]>,
+    #[serde(skip)]
     machine: OnceLock<Box<Machine>>,
     /// For what the span program cannot do: tens of kilobytes of tables.
+    #[serde(skip)]
     regex: OnceLock<Regex>,
 }
 

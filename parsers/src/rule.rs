@@ -1,5 +1,6 @@
 //! Rules and packs as they are run: everything by number, everything rendered that can be.
 
+use crate::blocks::{self, Outer};
 use crate::direction::Network;
 use crate::ecs::{Kind, Type};
 use crate::event::Constant;
@@ -7,6 +8,7 @@ use crate::fields::{FieldId, FieldTable, Relation};
 use crate::index::{LiteralIndex, Need};
 use crate::matcher::Matcher;
 use crate::out::{Out, PAD};
+use crate::packed::Packed;
 use crate::pattern::Pattern;
 use crate::plan::Plan;
 use crate::sub::{CsvOptions, KvOptions};
@@ -15,23 +17,27 @@ use crate::transform::Transform;
 use logweir_document::Span;
 use memchr::memmem::Finder;
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 use std::sync::{Arc, OnceLock};
 
 /// How many reasons for drops a rule set may have: each is a counter of every source.
 pub const DROP_REASONS_MAX: usize = 64;
 
 /// A rule.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Rule {
     pub(crate) id: String,
-    /// The file and the place of its id there.
-    pub(crate) place: (Arc<str>, Span),
+    #[serde(skip)]
+    pub(crate) file: Arc<str>,
+    /// Where its id stands in the file.
+    pub(crate) span: Span,
     pub(crate) pack: usize,
-    /// The number of its first pattern among those of all rules.
+    /// The number of its first pattern; no pattern of another rule has it.
     pub(crate) first_pattern: usize,
     /// Tried in order; empty: the rule has no pattern.
     pub(crate) patterns: Box<[(Pattern, Box<[FieldId]>)]>,
     /// See [`Rule::plan`]; made for the first line.
+    #[serde(skip)]
     pub(crate) plans: OnceLock<Box<[Option<Plan>]>>,
     pub(crate) on: On,
     pub(crate) parse: Vec<SubParse>,
@@ -42,6 +48,7 @@ pub(crate) struct Rule {
     pub(crate) then: Option<Then>,
     pub(crate) maps: Vec<ValueMap>,
     /// Constants that nothing else in the rule concerns.
+    #[serde(skip)]
     pub(crate) block: Block,
     /// The rule's other ones, then those of the pack for other fields.
     pub(crate) sets: Vec<(FieldId, SetValue)>,
@@ -49,11 +56,14 @@ pub(crate) struct Rule {
     pub(crate) times: Vec<TimeRule>,
     pub(crate) action: Option<Action>,
     /// The pack's.
+    #[serde(skip)]
     pub(crate) null_values: Arc<[Vec<u8>]>,
     /// What follows the fields of an event of this rule, up to the beginning of the original line:
     /// the block, the rule's name and `"event.original":"`; behind it there is [`PAD`].
+    #[serde(skip)]
     pub(crate) tail: Box<[u8]>,
     /// None in a set that was loaded to be run only.
+    #[serde(skip)]
     pub(crate) samples: Box<[Sample]>,
 }
 
@@ -61,14 +71,14 @@ pub(crate) struct Rule {
 pub(crate) type ByText<V> = Arc<FxHashMap<Box<[u8]>, V>>;
 
 /// What a rule's patterns are matched against.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum On {
     Message,
     Line,
     Field(FieldId),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SubParse {
     pub(crate) form: Form,
     pub(crate) on: On,
@@ -78,7 +88,7 @@ pub(crate) struct SubParse {
     pub(crate) optional: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Form {
     Json,
     Kv(KvOptions),
@@ -89,26 +99,26 @@ pub(crate) enum Form {
     Auditd,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Condition {
     pub(crate) field: FieldId,
     pub(crate) test: Test,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Test {
     Exists,
     Absent,
     AnyOf(Vec<Matcher>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Then {
     pub(crate) field: Option<FieldId>,
     pub(crate) chain: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ValueMap {
     pub(crate) from: FieldId,
     pub(crate) into: FieldId,
@@ -129,7 +139,7 @@ impl ValueMap {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum SetValue {
     /// By its number.
     Constant(u32),
@@ -139,19 +149,19 @@ pub(crate) enum SetValue {
 }
 
 /// An end of traffic as a rule may have captured it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct End {
     pub(crate) ip: FieldId,
     pub(crate) address: FieldId,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Part {
     Text(Vec<u8>),
     Field(FieldId),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct TimeRule {
     pub(crate) from: Vec<Part>,
     pub(crate) formats: Vec<TimeFormat>,
@@ -171,7 +181,7 @@ impl TimeRule {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Shift {
     Later(FieldId),
     Earlier(FieldId),
@@ -185,7 +195,7 @@ impl Shift {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Action {
     /// By its reason.
     Drop(usize),
@@ -225,11 +235,11 @@ impl RuleList {
         &self.rules
     }
 
-    /// The index over the list, whose positions [`RuleList::number`] knows. `rules` are those of the
-    /// set.
+    /// The index over the list, whose positions [`RuleList::number`] knows. `set` is that of the
+    /// rules.
     #[inline]
-    pub(crate) fn index(&self, rules: &[Rule]) -> &LiteralIndex {
-        self.index.get_or_init(|| self.index_of(rules))
+    pub(crate) fn index(&self, set: &RuleSet) -> &LiteralIndex {
+        self.index.get_or_init(|| self.index_of(set))
     }
 
     /// The rule at a position.
@@ -239,8 +249,8 @@ impl RuleList {
     }
 
     #[cold]
-    fn index_of(&self, rules: &[Rule]) -> Box<LiteralIndex> {
-        let needs: Vec<Need> = self.rules.iter().map(|number| rules[*number].need()).collect();
+    fn index_of(&self, set: &RuleSet) -> Box<LiteralIndex> {
+        let needs: Vec<Need> = self.rules.iter().map(|number| set.rule(*number).need()).collect();
         Box::new(LiteralIndex::new(&needs))
     }
 }
@@ -257,6 +267,11 @@ impl Rule {
         self.sets.shrink_to_fit();
         self.transforms.shrink_to_fit();
         self.times.shrink_to_fit();
+    }
+
+    /// Whether all that was read of it can be packed: no zone by name.
+    pub(crate) fn can_be_packed(&self) -> bool {
+        self.times.iter().all(|time| time.zone.as_ref().is_none_or(Zone::is_fixed))
     }
 
     /// How to write what one of the patterns captures, unless that needs the table of fields. `set` is
@@ -348,7 +363,12 @@ impl Applies {
 pub struct RuleSet {
     pub(crate) fields: FieldTable,
     pub(crate) constants: Vec<Constant>,
-    pub(crate) rules: Box<[Rule]>,
+    /// By number; see [`RuleSet::rule`].
+    pub(crate) rules: Box<[OnceLock<Box<Rule>>]>,
+    /// Those of files of which no rule was asked for yet, and of the other ones, too.
+    pub(crate) packed: Box<[Packed]>,
+    /// What goes before the rules in chains.
+    pub(crate) outer: Outer,
     pub(crate) packs: Box<[Pack]>,
     pub(crate) chains: Box<[RuleList]>,
     pub(crate) drop_reasons: Vec<String>,
@@ -448,24 +468,55 @@ impl RuleSet {
         self.rules.is_empty()
     }
 
+    /// The rule of a number. The first that is asked for of a file is unpacked with all others of it:
+    /// of all packs, a host has lines for a few.
+    #[inline]
+    pub(crate) fn rule(&self, number: usize) -> &Rule {
+        match self.rules[number].get() {
+            Some(rule) => rule,
+            None => self.unpack(number),
+        }
+    }
+
+    /// All rules, in the order of their numbers.
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &Rule> {
+        (0..self.len()).map(|number| self.rule(number))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unpack(&self, number: usize) -> &Rule {
+        if let Some(packed) = self.packed.iter().find(|packed| packed.has(number)) {
+            packed.unpack().into_iter().for_each(|(number, rule)| self.put(number, rule));
+        }
+        self.rules[number].get().expect("a rule stands in the set or is packed")
+    }
+
+    /// Takes in a rule as it was read, unless another thread did so meanwhile.
+    pub(crate) fn put(&self, number: usize, mut rule: Rule) {
+        blocks::build(number, &mut rule, self);
+        rule.seal();
+        self.rules[number].get_or_init(|| Box::new(rule));
+    }
+
     /// The id of a rule by its number.
     #[must_use]
     pub fn rule_id(&self, rule: usize) -> &str {
-        &self.rules[rule].id
+        &self.rule(rule).id
     }
 
     /// The file of a rule and the line in it.
     #[must_use]
     pub fn rule_place(&self, rule: usize) -> (&str, usize) {
-        let (file, span) = &self.rules[rule].place;
-        (file, span.line)
+        let rule = self.rule(rule);
+        (&rule.file, rule.span.line)
     }
 
     /// Whether a rule is of a pack for any line of a kind: any syslog line, or a priority below
     /// [`PRIORITY_LAST_RESORT`]. What it matches, nothing knows.
     #[must_use]
     pub fn is_last_resort(&self, rule: usize) -> bool {
-        let pack = &self.packs[self.rules[rule].pack];
+        let pack = &self.packs[self.rule(rule).pack];
         pack.applies.syslog || pack.priority < PRIORITY_LAST_RESORT
     }
 
@@ -495,7 +546,7 @@ impl RuleSet {
     /// Names and descriptions of the packs, for listings: (name, dataset, rules).
     pub fn packs(&self) -> impl Iterator<Item = (&str, &str, usize)> {
         self.packs.iter().enumerate().map(|(number, pack)| {
-            let rules = self.rules.iter().filter(|rule| rule.pack == number).count();
+            let rules = self.rules().filter(|rule| rule.pack == number).count();
             (pack.name.as_str(), pack.dataset.as_str(), rules)
         })
     }
@@ -513,8 +564,7 @@ impl RuleSet {
 
     /// The samples of every rule: (rule's number, sample).
     pub fn samples(&self) -> impl Iterator<Item = (usize, &Sample)> {
-        self.rules
-            .iter()
+        self.rules()
             .enumerate()
             .flat_map(|(number, rule)| rule.samples.iter().map(move |sample| (number, sample)))
     }

@@ -104,7 +104,7 @@ fn outcome(parser: &mut Parser, number: usize, sample: &Sample) -> Outcome {
         got: Some(Value::Array(vec![got, once(&field).unwrap_or_default()])),
         field,
     }));
-    let rule = &rules.rules[number];
+    let rule = rules.rule(number);
     // A rule that goes on with a chain is seldom the innermost one itself.
     if parsed.rule != Some(number) && rule.then.is_none() {
         differences.insert(
@@ -218,7 +218,7 @@ impl RuleSet {
     pub fn dropping_rules(&self) -> impl Iterator<Item = &str> {
         let drops =
             |action: &Option<Action>| matches!(action, Some(Action::Drop(_) | Action::Sample(_)));
-        self.rules.iter().filter(move |rule| drops(&rule.action)).map(|rule| rule.id.as_str())
+        self.rules().filter(move |rule| drops(&rule.action)).map(|rule| rule.id.as_str())
     }
 }
 

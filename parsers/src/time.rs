@@ -7,6 +7,7 @@
 use crate::out::Out;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 
 const NANOS: i64 = 1_000_000_000;
 /// How far ahead of the time of reading a time without a year may be: clocks and zones differ by a
@@ -14,15 +15,17 @@ const NANOS: i64 = 1_000_000_000;
 const AHEAD_MAX_NANOS: i64 = 31 * 86_400 * NANOS;
 
 /// A time zone.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Zone {
     kind: ZoneKind,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum ZoneKind {
     /// Seconds east of UTC.
     Fixed(i32),
+    /// Not packed: it is looked up when the rules are read, not when their first line comes.
+    #[serde(skip)]
     Named(TimeZone),
 }
 
@@ -100,20 +103,20 @@ pub struct TimeContext<'a> {
 }
 
 /// A compiled format.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TimeFormat {
     steps: Vec<Step>,
     special: Option<Special>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Special {
     Rfc3339,
     /// Units per second.
     Unix(i64),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Step {
     Literal(u8),
     Spaces,

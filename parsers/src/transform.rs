@@ -5,9 +5,10 @@ use crate::fields::FieldId;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
+use serde::{Deserialize, Serialize};
 
 /// One step.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Transform {
     Lowercase,
     Uppercase,

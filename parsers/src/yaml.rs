@@ -58,7 +58,7 @@ mod tests {
         for text in
             ["", "a", "it's", "a: b #c", "x\ty", "q\"\\\u{1}\n\u{85}", "ü\u{2028}", "- a", "\u{7f}"]
         {
-            let document = logweir_document::parse("x", &format!("a: {}\n", quoted(text))).unwrap();
+            let document = logweir_document::parse("x", format!("a: {}\n", quoted(text))).unwrap();
             let node = document.root.get("a").unwrap();
             let logweir_document::Value::Scalar(scalar) = &node.value else { panic!() };
             assert_eq!(scalar.text, text, "{}", quoted(text));

@@ -298,7 +298,7 @@ fn labels(table: &mut Table<'_>, faults: &mut Faults) -> Vec<(String, String)> {
     };
     let mut labels = Vec::new();
     let legal = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
-    for (key, value) in entries {
+    for (key, value) in entries.iter() {
         if key.name.is_empty() || key.name.len() > 64 || !key.name.chars().all(legal) {
             let message = format!("`{}` is no name for a label", key.name);
             faults.error(key.span, message).remedy =

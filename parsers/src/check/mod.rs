@@ -82,11 +82,11 @@ pub fn check(
     let reached = reached(rules);
     let mut places = Places { rules, sources: BTreeMap::new() };
     let mut report = Report { costs: Vec::new(), findings: Vec::new(), overlaps: Vec::new() };
-    for number in 0..rules.rules.len() {
+    for number in 0..rules.len() {
         let cost = Cost {
             rule: number,
-            class: class(&rules.rules[number]),
-            worst: worst(&rules.rules[number], measure),
+            class: class(rules.rule(number)),
+            worst: worst(rules.rule(number), measure),
         };
         if cost.worst > WORST_MAX {
             let message = format!(
@@ -100,8 +100,8 @@ pub fn check(
         }
         report.costs.push(cost);
     }
-    for number in 0..rules.rules.len() {
-        if !reached.contains(&number) && rules.rules[number].samples.is_empty() {
+    for number in 0..rules.len() {
+        if !reached.contains(&number) && rules.rule(number).samples.is_empty() {
             let message = format!("no sample reaches the rule `{}`", rules.rule_id(number));
             let remedy = "give it `samples:` with a whole line each; a rule of a chain, too";
             report.findings.push(places.warning(number, message, remedy));
@@ -195,7 +195,7 @@ fn shadowed(
 ) {
     let rules = places.rules;
     for number in list.numbers().iter().filter(|number| !reached.contains(number)) {
-        let rule = &rules.rules[*number];
+        let rule = rules.rule(*number);
         if rule.on != On::Message || rule.patterns.is_empty() {
             continue;
         }
@@ -248,7 +248,7 @@ fn examples(rule: &Rule) -> Vec<Vec<u8>> {
 /// The rule of the list before `number` that takes the text for certain.
 fn taker(list: &RuleList, rules: &RuleSet, number: usize, text: &[u8]) -> Option<usize> {
     list.numbers().iter().take_while(|other| **other != number).copied().find(|other| {
-        let rule = &rules.rules[*other];
+        let rule = rules.rule(*other);
         let certain = rule.when.is_empty() && rule.parse.iter().all(|parse| parse.optional);
         certain
             && rule.on == On::Message
@@ -267,9 +267,9 @@ fn overlaps(rules: &Arc<RuleSet>, places: &mut Places<'_>, out: &mut Vec<Diagnos
             for list in lists.filter(|list| list.numbers().contains(rule)) {
                 let later = list.numbers().iter().skip_while(|number| *number != rule).skip(1);
                 for other in later {
-                    let candidate = &rules.rules[*other];
+                    let candidate = rules.rule(*other);
                     if candidate.on == On::Message
-                        && rules.rules[*rule].on == On::Message
+                        && rules.rule(*rule).on == On::Message
                         && candidate
                             .patterns
                             .iter()
@@ -304,7 +304,7 @@ struct Places<'r> {
 
 impl Places<'_> {
     fn warning(&mut self, rule: usize, message: String, remedy: &str) -> Diagnostic {
-        let (name, span) = &self.rules.rules[rule].place;
+        let Rule { file: name, span, .. } = self.rules.rule(rule);
         let source = self.sources.entry(name.to_string()).or_insert_with(|| Source {
             name: name.to_string(),
             text: loader::text_of(name).unwrap_or_default(),

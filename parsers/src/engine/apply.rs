@@ -212,7 +212,7 @@ impl Run<'_, '_, '_> {
 
     /// What the rule's action says; `None`: deliver.
     pub(super) fn act(&mut self, rule: Option<usize>) -> Option<Disposition> {
-        match self.rules.rules[rule?].action.as_ref()? {
+        match self.rules.rule(rule?).action.as_ref()? {
             Action::Drop(reason) => Some(Disposition::Drop(*reason)),
             Action::Sample(of) => {
                 self.state.samples_seen += 1;
@@ -244,7 +244,7 @@ impl Run<'_, '_, '_> {
 
     /// What every event has.
     pub(super) fn finish(&mut self, pack: Option<usize>, rule: Option<usize>) {
-        let complete = rule.is_some_and(|number| self.rules.rules[number].block.complete);
+        let complete = rule.is_some_and(|number| self.rules.rule(number).block.complete);
         if !complete {
             self.finish_constants(pack);
         }

@@ -213,7 +213,7 @@ impl<'l> Run<'_, '_, 'l> {
     /// The innermost rule that matches, from `list` or the chains that it leads to.
     fn try_list(&mut self, list: &RuleList, text: &[u8]) -> Option<usize> {
         let text = &text[..text.len().min(RULE_BYTES_MAX)];
-        let index = list.index(&self.rules.rules);
+        let index = list.index(self.rules);
         let mut candidates = index.candidates(text);
         while let Some(position) = candidates.next_sure() {
             let innermost = self.try_rule(list.number(position), text);
@@ -236,7 +236,7 @@ impl<'l> Run<'_, '_, 'l> {
 
     fn try_rule(&mut self, number: usize, text: &[u8]) -> Option<usize> {
         self.state.over_budget = false;
-        let rule = &self.rules.rules[number];
+        let rule = self.rules.rule(number);
         let mut found = None;
         if self.depth == 0 && self.state.may_plan() && rule.begins_with_pattern() {
             // Most rules that are tried end here, before anything is filled in.

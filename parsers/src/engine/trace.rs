@@ -49,7 +49,7 @@ impl Run<'_, '_, '_> {
         if self.state.trace.is_none() {
             return;
         }
-        let rule = &self.rules.rules[number];
+        let rule = self.rules.rule(number);
         let on = self.input(rule.on, text).map(|input| input.bytes().to_vec()).unwrap_or_default();
         let offset = match self.input(rule.on, text).map(|input| self.place(input.bytes())) {
             Some(Text::Line { start, .. }) => Some(start as usize),

@@ -1,19 +1,21 @@
 //! What grows while the files are read, and the rule set that it becomes.
 
-use super::{blocks, pack};
+use super::pack;
+use crate::blocks::{Leading, Outer};
 use crate::direction::{self, Network};
 use crate::dispatch::Dispatch;
 use crate::ecs::{self, Type};
 use crate::event::Constant;
 use crate::fields::{FieldId, FieldTable};
+use crate::packed::Packed;
 use crate::rule::{ByText, HeaderFields, Pack, Rule, RuleList, RuleSet, SetValue, Words};
 use logweir_document::{Diagnostic, Document, Faults, Span};
 use rustc_hash::FxHashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Tables of which equal ones are kept once.
 #[derive(Debug)]
-pub(super) struct Shared<V>(Vec<ByText<V>>);
+pub(crate) struct Shared<V>(Vec<ByText<V>>);
 
 impl<V> Default for Shared<V> {
     fn default() -> Self {
@@ -22,14 +24,12 @@ impl<V> Default for Shared<V> {
 }
 
 impl<V: PartialEq> Shared<V> {
-    pub(super) fn share(&mut self, mut table: FxHashMap<Box<[u8]>, V>) -> ByText<V> {
-        if let Some(known) = self.0.iter().find(|known| ***known == table) {
-            return known.clone();
+    /// Puts the known table in the place of an equal one.
+    pub(crate) fn share(&mut self, table: &mut ByText<V>) {
+        match self.0.iter().find(|known| *known == table) {
+            Some(known) => *table = known.clone(),
+            None => self.0.push(table.clone()),
         }
-        table.shrink_to_fit();
-        let table = Arc::new(table);
-        self.0.push(table.clone());
-        table
     }
 }
 
@@ -38,12 +38,22 @@ impl<V: PartialEq> Shared<V> {
 pub(super) struct Builder {
     pub(super) fields: FieldTable,
     pub(super) header: HeaderFields,
-    pub(super) rules: Vec<Rule>,
+    /// With their numbers; in a set that is to be run only, those that cannot be packed.
+    rules: Vec<(usize, Rule)>,
+    /// Those of the file that is read.
+    of_file: Vec<(usize, Rule)>,
+    packed: Vec<Packed>,
+    /// How many rules there are, and how many patterns in them.
+    rules_len: usize,
+    patterns_len: usize,
+    /// By the rules' numbers.
+    leading: FxHashMap<usize, Leading>,
     pub(super) drop_reasons: Vec<String>,
     pub(super) internal_networks: Vec<Network>,
     /// Whether the samples of the rules go into the set.
     pub(super) keeps_samples: bool,
-    /// What sub-parsers make fields of, and what value maps stand for.
+    /// What sub-parsers make fields of, and what value maps stand for; of the file that is read, if its
+    /// rules are packed then.
     pub(super) parsed_fields: Shared<Option<FieldId>>,
     pub(super) mapped_values: Shared<u32>,
     constants: Vec<Constant>,
@@ -55,7 +65,7 @@ pub(super) struct Builder {
     /// (pack, chain) → the chain's number, so that a later file of the same pack adds to its chains.
     chain_numbers: FxHashMap<(String, String), usize>,
     /// Where each rule id was given: (rule, file, line).
-    ids: FxHashMap<String, (usize, String, usize)>,
+    ids: FxHashMap<String, (usize, Arc<str>, usize)>,
     faults: Vec<Diagnostic>,
     hasher: blake3::Hasher,
     /// Held for as long as names of fields are looked up.
@@ -71,6 +81,11 @@ impl Default for Builder {
             fields,
             header,
             rules: Vec::new(),
+            of_file: Vec::new(),
+            packed: Vec::new(),
+            rules_len: 0,
+            patterns_len: 0,
+            leading: FxHashMap::default(),
             drop_reasons: Vec::new(),
             internal_networks: Vec::new(),
             keeps_samples: true,
@@ -97,6 +112,15 @@ impl Builder {
         let mut faults = Faults::new(document.source.clone());
         pack::read(self, &document.root, &mut faults);
         self.faults.extend(faults.into_list());
+    }
+
+    /// Puts the rules of a file away, once its document is gone.
+    pub(super) fn end_file(&mut self) {
+        if !self.keeps_samples {
+            self.packed.extend(Packed::pack(&mut self.of_file));
+            (self.parsed_fields, self.mapped_values) = (Shared::default(), Shared::default());
+        }
+        self.rules.append(&mut self.of_file);
     }
 
     /// Takes a text that rules depend on into the digest.
@@ -136,7 +160,7 @@ impl Builder {
         span: Span,
         faults: &mut Faults,
     ) -> Option<usize> {
-        let file = faults.source().name.clone();
+        let file = rule.file.clone();
         match self.ids.get(&rule.id) {
             Some((_, known, line)) if *known == file => {
                 let fault = faults.error(span, format!("the id `{}` is taken", rule.id));
@@ -146,16 +170,27 @@ impl Builder {
             Some((number, ..)) => {
                 let number = *number;
                 self.ids.insert(rule.id.clone(), (number, file, span.line));
-                self.rules[number] = rule;
+                self.rules.retain(|(known, _)| *known != number);
+                self.packed.iter_mut().for_each(|packed| packed.forget(number));
+                self.leading.remove(&number);
+                self.take(number, rule);
                 None
             }
             None => {
-                let number = self.rules.len();
+                let number = self.rules_len;
+                self.rules_len += 1;
                 self.ids.insert(rule.id.clone(), (number, file, span.line));
-                self.rules.push(rule);
+                self.take(number, rule);
                 Some(number)
             }
         }
+    }
+
+    fn take(&mut self, number: usize, mut rule: Rule) {
+        rule.first_pattern = self.patterns_len;
+        self.patterns_len += rule.patterns.len();
+        self.leading.extend(Leading::of(&rule).map(|leading| (number, leading)));
+        self.of_file.push((number, rule));
     }
 
     pub(super) fn constant(&mut self, value: &serde_json::Value, kind: Type) -> u32 {
@@ -191,32 +226,19 @@ impl Builder {
         drop((self.parsed_fields, self.mapped_values));
         self.constants.shrink_to_fit();
         self.fields.seal();
-        let mut first_pattern = 0;
-        for rule in &mut self.rules {
-            rule.first_pattern = first_pattern;
-            first_pattern += rule.patterns.len();
-        }
-        let pack_constants: Vec<_> = self.packs.iter().map(|pack| pack.constants).collect();
-        blocks::build(
-            &mut self.rules,
-            &pack_constants,
-            &self.chains,
-            &self.constants,
-            &self.fields,
-            &self.header,
-            &words,
-        );
-        self.rules.iter_mut().for_each(Rule::seal);
         let mut packs = self.packs;
         for (pack, numbers) in packs.iter_mut().zip(self.pack_rules) {
             pack.list = RuleList::new(numbers);
         }
-        let chains = self.chains.into_iter().map(RuleList::new).collect();
+        let chains: Box<[_]> = self.chains.into_iter().map(RuleList::new).collect();
+        let outer = Outer::new(&self.leading, &chains);
         let dispatch = Dispatch::new(&packs);
         let rules = RuleSet {
             fields: self.fields,
             constants: self.constants,
-            rules: self.rules.into(),
+            rules: std::iter::repeat_with(OnceLock::new).take(self.rules_len).collect(),
+            packed: self.packed.into(),
+            outer,
             packs: packs.into(),
             chains,
             drop_reasons: self.drop_reasons,
@@ -226,6 +248,7 @@ impl Builder {
             dispatch,
             hash: self.hasher.finalize().to_hex()[..32].to_owned(),
         };
+        self.rules.into_iter().for_each(|(number, rule)| rules.put(number, rule));
         (rules, self.faults)
     }
 

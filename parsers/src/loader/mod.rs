@@ -2,7 +2,6 @@
 //!
 //! A file that comes later may replace rules of an earlier one by their ids; everything else adds.
 
-mod blocks;
 mod builder;
 mod pack;
 mod rule;
@@ -10,6 +9,7 @@ mod shipped;
 
 use crate::rule::RuleSet;
 use builder::Builder;
+pub(crate) use builder::Shared;
 use logweir_document::{Diagnostic, Severity, parse};
 use std::path::{Path, PathBuf};
 
@@ -48,7 +48,8 @@ impl RuleSet {
         Loading::default().all(directories, shipped, between)
     }
 
-    /// As [`RuleSet::load_between`], for lines only: the samples are checked and then left out.
+    /// As [`RuleSet::load_between`], for lines only: the samples are checked and then left out, and of
+    /// each file the rules are kept packed until a line comes for one of them.
     ///
     /// # Errors
     /// Those of [`RuleSet::load`].
@@ -129,7 +130,7 @@ impl Loading {
         between: &[(String, String)],
     ) -> Result<Loaded, Vec<Diagnostic>> {
         if shipped {
-            shipped::packs().for_each(|(name, text)| self.add(name, &text));
+            shipped::packs().for_each(|(name, text)| self.add(name, text));
         }
         for (name, text) in between {
             self.add(&format!("{PUBLISHED}{name}"), text);
@@ -145,16 +146,17 @@ impl Loading {
 
     fn read(&mut self, path: &Path) {
         match read_named(path) {
-            Ok((name, text)) => self.add(&name, &text),
+            Ok((name, text)) => self.add(&name, text),
             Err(fault) => self.faults.push(*fault),
         }
     }
 
-    fn add(&mut self, name: &str, text: &str) {
+    fn add(&mut self, name: &str, text: impl Into<String>) {
         match parse(name, text) {
             Ok(document) => self.builder.add(&document),
             Err(fault) => self.faults.push(*fault),
         }
+        self.builder.end_file();
     }
 
     fn finish(self) -> Result<Loaded, Vec<Diagnostic>> {

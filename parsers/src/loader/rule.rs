@@ -148,7 +148,8 @@ impl Reader<'_, '_, '_, '_> {
         table.finish(self.faults);
         let mut rule = Rule {
             id,
-            place: (self.context.file.clone(), span),
+            file: self.context.file.clone(),
+            span,
             pack: self.context.number,
             first_pattern: 0,
             patterns,
@@ -296,7 +297,9 @@ impl Reader<'_, '_, '_, '_> {
         if let Form::Csv(options) = &form {
             self.columns_as_fields(&options.columns, &mut fields);
         }
-        let fields = self.builder.parsed_fields.share(fields);
+        fields.shrink_to_fit();
+        let mut fields = Arc::new(fields);
+        self.builder.parsed_fields.share(&mut fields);
         table.finish(self.faults);
         Some(SubParse { form, on, fields, rest, optional })
     }
@@ -443,7 +446,7 @@ impl Reader<'_, '_, '_, '_> {
         let mut others = Vec::new();
         let kind = self.builder.fields.get(into).kind;
         if let Value::Mapping(entries) = &node.value {
-            for (key, value) in entries {
+            for (key, value) in entries.iter() {
                 self.check_type(into, value);
                 let constant = self.builder.constant(&json(value), kind);
                 match Matcher::new(&key.name) {
@@ -454,7 +457,9 @@ impl Reader<'_, '_, '_, '_> {
                 }
             }
         }
-        let exact = self.builder.mapped_values.share(exact);
+        exact.shrink_to_fit();
+        let mut exact = Arc::new(exact);
+        self.builder.mapped_values.share(&mut exact);
         ValueMap { from, into, exact, others, default: None }
     }
 

@@ -1,9 +1,10 @@
 //! Columns separated by one byte: comma (RFC 4180), tab, space.
 
 use super::{FieldSink, Space, SubValue};
+use serde::{Deserialize, Serialize};
 
 /// How the columns are written and called.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CsvOptions {
     pub separator: u8,
     /// Between two of these, the separator is text, and two of them are one.

@@ -1,9 +1,10 @@
 //! `key=value` pairs, as FortiGate, netfilter, logfmt and many others write them.
 
 use super::{FieldSink, Space, SubValue};
+use serde::{Deserialize, Serialize};
 
 /// How pairs are written.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct KvOptions {
     /// Any of these bytes ends a pair.
     pub pair_separators: Vec<u8>,

@@ -124,7 +124,7 @@ impl Document {
         renumber(&mut part.root, file);
         let mut root = std::mem::replace(
             &mut self.root,
-            Node { span: Span::default(), value: Value::Mapping(Vec::new()) },
+            Node { span: Span::default(), value: Value::Mapping(Arc::default()) },
         );
         self.merge(&mut root, part.root, "", faults);
         self.root = root;
@@ -140,7 +140,8 @@ impl Document {
         }
         match (&mut into.value, from.value) {
             (Value::Mapping(old), Value::Mapping(new)) => {
-                for (key, node) in new {
+                let old = Arc::make_mut(old);
+                for (key, node) in Arc::unwrap_or_clone(new) {
                     let place = join(path, &key.name);
                     match old.iter_mut().find(|(known, _)| known.name == key.name) {
                         Some((_, known)) => self.merge(known, node, &place, faults),
@@ -148,7 +149,9 @@ impl Document {
                     }
                 }
             }
-            (Value::Sequence(old), Value::Sequence(new)) => old.extend(new),
+            (Value::Sequence(old), Value::Sequence(new)) => {
+                Arc::make_mut(old).extend(Arc::unwrap_or_clone(new));
+            }
             (old, new) => {
                 let what = if path.is_empty() { "the document" } else { path };
                 let other = self.place(into.span);
@@ -286,12 +289,13 @@ fn put(root: &mut Node, path: &[String], node: Node) {
         return;
     };
     if !matches!(root.value, Value::Mapping(_)) {
-        root.value = Value::Mapping(Vec::new());
+        root.value = Value::Mapping(Arc::default());
     }
     let Value::Mapping(entries) = &mut root.value else { return };
+    let entries = Arc::make_mut(entries);
     let index = entries.iter().position(|(key, _)| key.name == *name).unwrap_or_else(|| {
         let key = Key { name: name.clone(), span: node.span };
-        entries.push((key, Node { span: node.span, value: Value::Mapping(Vec::new()) }));
+        entries.push((key, Node { span: node.span, value: Value::Mapping(Arc::default()) }));
         entries.len() - 1
     });
     put(&mut entries[index].1, rest, node);
@@ -305,9 +309,11 @@ fn relocate(node: &mut Node, to: &impl Fn(Span) -> Span) {
     node.span = to(node.span);
     match &mut node.value {
         Value::Scalar(_) => {}
-        Value::Sequence(items) => items.iter_mut().for_each(|item| relocate(item, to)),
+        Value::Sequence(items) => {
+            Arc::make_mut(items).iter_mut().for_each(|item| relocate(item, to));
+        }
         Value::Mapping(entries) => {
-            for (key, node) in entries {
+            for (key, node) in Arc::make_mut(entries) {
                 key.span = to(key.span);
                 relocate(node, to);
             }

@@ -2,6 +2,8 @@
 
 use crate::diagnostic::Diagnostic;
 use saphyr_parser::{Event, Parser, ScalarStyle};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -27,7 +29,7 @@ impl Source {
 }
 
 /// A place: line and column are 1-based, in characters; the width is of the first line covered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Span {
     /// Which of the texts of a document that is put together of several; 0 is the first.
     pub file: u16,
@@ -62,9 +64,10 @@ pub struct Key {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     Scalar(Scalar),
-    Sequence(Vec<Node>),
+    /// As mappings shared with what aliases stand for: packs of rules have large ones, and many.
+    Sequence(Arc<Vec<Node>>),
     /// In the order of the file; keys are unique.
-    Mapping(Vec<(Key, Node)>),
+    Mapping(Arc<Vec<(Key, Node)>>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,11 +141,11 @@ impl Document {
 /// # Errors
 /// The first place that is not YAML, a duplicate key, a key that is not a scalar, a tag, or a
 /// document beyond [`NODES_MAX`] or [`DEPTH_MAX`].
-pub fn parse(name: &str, text: &str) -> Result<Document, Box<Diagnostic>> {
-    let source = Arc::new(Source { name: name.to_owned(), text: text.to_owned() });
+pub fn parse(name: &str, text: impl Into<String>) -> Result<Document, Box<Diagnostic>> {
+    let source = Arc::new(Source { name: name.to_owned(), text: text.into() });
     let mut builder = Builder {
         source: &source,
-        parser: Parser::new_from_str(text),
+        parser: Parser::new_from_str(&source.text),
         anchors: HashMap::new(),
         nodes: 0,
     };
@@ -164,7 +167,7 @@ impl<'t> Builder<'t> {
             match event {
                 Event::StreamStart | Event::DocumentStart(_) | Event::Nothing => {}
                 Event::StreamEnd | Event::DocumentEnd => {
-                    return Ok(Node { span, value: Value::Mapping(Vec::new()) });
+                    return Ok(Node { span, value: Value::Mapping(Arc::default()) });
                 }
                 event => {
                     let node = self.node(event, span, 0)?;
@@ -223,11 +226,15 @@ impl<'t> Builder<'t> {
         }
         let (anchor, value) = match event {
             Event::Scalar(text, style, anchor, _) => {
-                let scalar = Scalar { text: text.into_owned(), style: style_of(style) };
+                let scalar = Scalar { text: owned(text), style: style_of(style) };
                 (anchor, Value::Scalar(scalar))
             }
-            Event::SequenceStart(anchor, _) => (anchor, Value::Sequence(self.sequence(depth)?)),
-            Event::MappingStart(anchor, _) => (anchor, Value::Mapping(self.mapping(depth)?)),
+            Event::SequenceStart(anchor, _) => {
+                (anchor, Value::Sequence(Arc::new(self.sequence(depth)?)))
+            }
+            Event::MappingStart(anchor, _) => {
+                (anchor, Value::Mapping(Arc::new(self.mapping(depth)?)))
+            }
             Event::Alias(id) => {
                 let target = self.anchors.get(&id).cloned();
                 let Some(node) = target else {
@@ -249,7 +256,10 @@ impl<'t> Builder<'t> {
         let mut items = Vec::new();
         loop {
             match self.next()? {
-                (Event::SequenceEnd, _) => return Ok(items),
+                (Event::SequenceEnd, _) => {
+                    items.shrink_to_fit();
+                    return Ok(items);
+                }
                 (event, span) => items.push(self.node(event, span, depth + 1)?),
             }
         }
@@ -260,8 +270,11 @@ impl<'t> Builder<'t> {
         loop {
             let (event, span) = self.next()?;
             let name = match event {
-                Event::MappingEnd => return Ok(entries),
-                Event::Scalar(text, ..) => text.into_owned(),
+                Event::MappingEnd => {
+                    entries.shrink_to_fit();
+                    return Ok(entries);
+                }
+                Event::Scalar(text, ..) => owned(text),
                 _ => {
                     let mut fault = self.fault(span, "a key must be a plain word");
                     fault.remedy = Some("quote the key if it begins with a special sign".into());
@@ -294,6 +307,13 @@ impl<'t> Builder<'t> {
     fn fault(&self, span: Span, message: impl Into<String>) -> Box<Diagnostic> {
         Box::new(Diagnostic::at(self.source, span, message))
     }
+}
+
+/// Without what it has in reserve: the tree of a large file sets the most that the process ever takes.
+fn owned(text: Cow<'_, str>) -> String {
+    let mut text = text.into_owned();
+    text.shrink_to_fit();
+    text
 }
 
 fn style_of(style: ScalarStyle) -> Style {

@@ -3,6 +3,7 @@
 use crate::node::{Document, Node, Style, Value};
 use crate::reference::{self, Kind, Section};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// What is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,8 @@ impl Writer<'_> {
                 match (&key.kind, value) {
                     (Kind::Section(_), None) if depth == 0 => {
                         self.line(key.name, "", None, depth, &mut first);
-                        let nothing = Node { span: node.span, value: Value::Mapping(Vec::new()) };
+                        let nothing =
+                            Node { span: node.span, value: Value::Mapping(Arc::default()) };
                         self.section(&nothing, &inner, depth + 1, &[]);
                     }
                     (Kind::Secret, Some(value)) => self.secret(key.name, value, depth, &mut first),
@@ -105,7 +107,7 @@ impl Writer<'_> {
 
     fn list(&mut self, node: &Node, list: &reference::List, depth: usize) {
         let Value::Sequence(items) = &node.value else { return };
-        for item in items {
+        for item in items.iter() {
             let kind = item.get("type").and_then(Node::text).unwrap_or_default();
             let variant = list.variants.iter().find(|variant| variant.name == kind);
             let mut first = true;

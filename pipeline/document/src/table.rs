@@ -237,7 +237,7 @@ impl<'n> Table<'n> {
             return None;
         };
         let mut texts = Vec::with_capacity(items.len());
-        for item in items {
+        for item in items.iter() {
             match item.text() {
                 Some(text) => texts.push((text, item.span)),
                 None => self.wrong(name, item, "a text", faults),

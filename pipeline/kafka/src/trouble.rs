@@ -175,7 +175,7 @@ mod tests {
     use logweir_document::{Faults, parse};
 
     fn properties(more: &str) -> Properties {
-        let document = parse("a.yaml", &format!("bootstrap.servers: k:1\n{more}")).unwrap();
+        let document = parse("a.yaml", format!("bootstrap.servers: k:1\n{more}")).unwrap();
         let mut faults = Faults::new(document.source.clone());
         Properties::read(&document.root, "kafka", Role::Producer, &mut faults).unwrap()
     }

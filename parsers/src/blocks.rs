@@ -1,0 +1,168 @@
+//! Finds the constants of each rule that nothing else concerns, and renders them in one piece.
+//!
+//! A constant may go into the block if no capture, map, template, condition, transform or time of
+//! the rule or of a rule that leads to it can see or set its field. Whatever stays behind is set one by one.
+
+use crate::fields::FieldId;
+use crate::rule::{Action, On, Part, Rule, RuleList, RuleSet, SetValue};
+use crate::transform::Transform;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// Moves constants from `sets` into the block of a rule. `set` is that which the rule is to stand in.
+pub(crate) fn build(number: usize, rule: &mut Rule, set: &RuleSet) {
+    // What a chain's rules set comes first, so nothing of the outer rule is certain.
+    if rule.then.is_some() {
+        return;
+    }
+    let RuleSet { fields, constants, header, words, .. } = set;
+    let outer = set.outer.of(number, &set.chains);
+    let in_chain = outer.is_some();
+    let mut looked_at = FxHashSet::default();
+    look(rule, &mut looked_at);
+    let own: FxHashSet<FieldId> = filled(rule).collect();
+    let free = |id: FieldId| {
+        let field = fields.get(id);
+        field.emitted
+            && field.relation.is_none()
+            && field.endpoint.is_none()
+            && !field.name.starts_with("related.")
+            && !looked_at.contains(&id)
+            && !own.contains(&id)
+            && !outer.as_ref().is_some_and(|outer| outer.contains(&id))
+            && !header.has(id)
+    };
+    let mut certain: Vec<(FieldId, u32)> = Vec::new();
+    rule.sets.retain(|(field, value)| match value {
+        SetValue::Constant(number) if free(*field) => {
+            certain.push((*field, *number));
+            false
+        }
+        _ => true,
+    });
+    rule.sets.shrink_to_fit();
+    let [dataset, module] = set.packs[rule.pack].constants;
+    let of_every_event = [dataset, module, (header.kind, words.event)];
+    let left = |field: &FieldId| rule.sets.iter().any(|(known, _)| known == field);
+    rule.block.complete =
+        !in_chain && of_every_event.iter().all(|(field, _)| free(*field) && !left(field));
+    if rule.block.complete {
+        for (field, constant) in of_every_event {
+            if !certain.iter().any(|(known, _)| *known == field) {
+                certain.push((field, constant));
+            }
+        }
+    }
+    rule.block.marked = in_chain || rule.parse.iter().any(|parse| parse.rest.is_some());
+    for (field, constant) in certain {
+        rule.block.fields.push(field);
+        rule.block.members.extend_from_slice(&fields.get(field).key);
+        rule.block.members.extend_from_slice(&constants[constant as usize].json);
+        rule.block.members.push(b',');
+    }
+}
+
+/// A rule that leads to a chain: to which, and the fields that it reads or fills.
+#[derive(Debug)]
+pub(crate) struct Leading {
+    chain: usize,
+    fields: FxHashSet<FieldId>,
+}
+
+impl Leading {
+    /// `None` if the rule leads nowhere.
+    pub(crate) fn of(rule: &Rule) -> Option<Self> {
+        let chain = rule.then.as_ref()?.chain;
+        let mut fields = filled(rule).collect();
+        look(rule, &mut fields);
+        Some(Self { chain, fields })
+    }
+}
+
+/// For each chain, the fields that rules on the way to it read or fill.
+#[derive(Debug)]
+pub(crate) struct Outer(Box<[Box<[FieldId]>]>);
+
+impl Outer {
+    /// `leading` are the rules that lead to chains, by number.
+    pub(crate) fn new(leading: &FxHashMap<usize, Leading>, chains: &[RuleList]) -> Self {
+        let mut fields = vec![FxHashSet::default(); chains.len()];
+        // A chain leads to a chain at most so often as there are chains; it is over when nothing is new.
+        let mut before = usize::MAX;
+        loop {
+            for (number, leading) in leading {
+                for chain in standing_in(*number, chains) {
+                    let outer = fields[chain].clone();
+                    fields[leading.chain].extend(outer);
+                }
+                fields[leading.chain].extend(&leading.fields);
+            }
+            let known = fields.iter().map(FxHashSet::len).sum();
+            if std::mem::replace(&mut before, known) == known {
+                return Self(
+                    fields.into_iter().map(|fields| fields.into_iter().collect()).collect(),
+                );
+            }
+        }
+    }
+
+    /// `None` if the rule stands in no chain.
+    fn of(&self, rule: usize, chains: &[RuleList]) -> Option<FxHashSet<FieldId>> {
+        let mut outer = standing_in(rule, chains).map(|chain| &self.0[chain]).peekable();
+        outer.peek()?;
+        Some(outer.flatten().copied().collect())
+    }
+}
+
+/// The chains that a rule stands in.
+fn standing_in(rule: usize, chains: &[RuleList]) -> impl Iterator<Item = usize> {
+    let chains = chains.iter().enumerate();
+    chains.filter(move |(_, list)| list.numbers().contains(&rule)).map(|(chain, _)| chain)
+}
+
+/// The fields that something reads.
+fn look(rule: &Rule, out: &mut FxHashSet<FieldId>) {
+    let mut on = |on: &On| {
+        if let On::Field(field) = on {
+            out.insert(*field);
+        }
+    };
+    on(&rule.on);
+    rule.parse.iter().for_each(|parse| on(&parse.on));
+    out.extend(rule.when.iter().map(|condition| condition.field));
+    out.extend(rule.maps.iter().map(|map| map.from));
+    for (field, steps) in &rule.transforms {
+        out.insert(*field);
+        out.extend(steps.iter().filter_map(|step| match step {
+            Transform::Add(other) => Some(*other),
+            _ => None,
+        }));
+    }
+    out.extend(rule.then.iter().filter_map(|then| then.field));
+    if let Some(Action::Mask { fields, .. }) = &rule.action {
+        out.extend(fields);
+    }
+    for (_, value) in &rule.sets {
+        if let SetValue::Direction(ends) = value {
+            out.extend(ends.iter().flat_map(|end| [end.ip, end.address]));
+        }
+    }
+    out.extend(rule.times.iter().filter_map(|time| Some(time.shift?.by())));
+    let templates = rule.sets.iter().filter_map(|(_, value)| match value {
+        SetValue::Template(parts) => Some(parts),
+        SetValue::Constant(_) | SetValue::Direction(_) => None,
+    });
+    for part in templates.chain(rule.times.iter().map(|time| &time.from)).flatten() {
+        if let Part::Field(field) = part {
+            out.insert(*field);
+        }
+    }
+}
+
+/// The fields that a rule fills from the line.
+fn filled(rule: &Rule) -> impl Iterator<Item = FieldId> + '_ {
+    let captured = rule.patterns.iter().flat_map(|(_, fields)| fields.iter().copied());
+    let parsed = rule.parse.iter().flat_map(|parse| parse.fields.values().copied().flatten());
+    let mapped = rule.maps.iter().map(|map| map.into);
+    let times = rule.times.iter().map(|time| time.into);
+    captured.chain(parsed).chain(mapped).chain(times)
+}
