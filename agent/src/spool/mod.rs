@@ -1,8 +1,9 @@
 //! The spool: messages on disk from when they are accepted until Kafka has acknowledged them.
 //!
-//! Segments, `<base offset>.seg`, are only ever appended to, by one write per batch; a start begins a
+//! Segments, `<base offset>.seg`, are only appended to, by one write per batch; a start begins a
 //! new segment and never touches an old one. Up to where the content is delivered stands in the
-//! checkpoint, a file in two generations; segments in front of that are given back. A start reads the
+//! checkpoint, a file in two generations; segments in front of that are given back, and the first that
+//! stays tells so, whatever becomes of the checkpoint. A start reads the
 //! headers of the segments and at most two segments, whatever the backlog.
 //!
 //! Owns SPL-1: what [`Spool::append`] has taken survives a kill of the process at once, and a power
@@ -32,8 +33,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A segment is this part of the spool, but not larger than the second number, unless there would be
@@ -173,6 +174,8 @@ impl Spool {
         make(directory)?;
         let segments: VecDeque<Segment> = load(directory)?.into();
         remove_leftovers(directory).map_err(&fault)?;
+        // The checkpoint may be older than what was given back.
+        let acked = segments.iter().map(Segment::delivered_before).fold(acked, u64::max);
         let end = segments.back().map_or(0, Segment::end).max(acked);
         let number = match segments.back() {
             Some(last) => last.header.first + last.walked().map_err(&fault)?.items(),
@@ -352,14 +355,36 @@ impl Spool {
         Ok(segment)
     }
 
-    /// Gives back the segments that end at or before `acked`, but for the one that is written to.
+    /// Gives back the segments that end at or before `acked`, but for the one that is written to. The
+    /// first that stays tells so: the checkpoint may be behind `acked` for as long as it cannot be
+    /// written, and what was given back must not be taken for missing then.
     pub(crate) fn release(&self, acked: u64) {
+        let kept = {
+            let state = lock(&self.state);
+            let delivered = state.segments.iter().take_while(|segment| segment.end() <= acked);
+            let count = delivered.count().min(state.segments.len().saturating_sub(1));
+            if count == 0 {
+                return;
+            }
+            state.segments[count].clone()
+        };
+        // Without the lock, as syncing may take long.
+        if let Err(error) = kept.tell_all_before_delivered(&self.path_of(&kept)) {
+            let path = self.path_of(&kept);
+            tracing::warn!(path = %path.display(), %error, "a segment cannot be given back yet");
+            return;
+        }
         let mut state = lock(&self.state);
-        while state.segments.len() > 1
-            && let Some(first) = state.segments.front()
-            && first.end() <= acked
-        {
-            let path = self.directory.join(segment_name(first.base()));
+        let known = |segment: &Segment| Arc::ptr_eq(&segment.file, &kept.file);
+        let Some(count) = state.segments.iter().position(known) else {
+            // It was written anew meanwhile, and does not tell it.
+            return;
+        };
+        state.segments[count].header.after = 0;
+        for _ in 0..count {
+            let Some(path) = state.segments.front().map(|first| self.path_of(first)) else {
+                return;
+            };
             if let Err(error) = fs::remove_file(&path)
                 && error.kind() != io::ErrorKind::NotFound
             {
@@ -368,6 +393,10 @@ impl Spool {
             }
             state.segments.pop_front();
         }
+    }
+
+    fn path_of(&self, segment: &Segment) -> PathBuf {
+        self.directory.join(segment_name(segment.base()))
     }
 
     /// Reads into `buffer` from `offset`, at most up to the end of a segment. `None` if nothing is

@@ -3,7 +3,8 @@
 //! Header, 44 bytes, little-endian: magic (8 bytes), version (u32, 1), zero (u32), offset of the first
 //! record (u64), offset behind the last record of the segment before (u64), number of the first record
 //! since the spool began (u64), CRC-32C of the 40 bytes before (u32). Magic and version stay where they
-//! are in every version. The records are described in `record.rs`.
+//! are in every version. The records are described in `record.rs`. Before segments are given back, the
+//! second of the offsets becomes 0 in the first one that stays: all in front of it is delivered.
 //!
 //! Two segments need not touch: a start leaves a gap (see `mod.rs`). The numbers tell such a gap from a
 //! lost segment, and say exactly how many records a damaged stretch held. Owns SPL-3 for this file.
@@ -149,6 +150,25 @@ impl Segment {
 
     pub(super) fn end(&self) -> u64 {
         self.header.base + self.length
+    }
+
+    /// Up to where all is known to be delivered by this segment being there.
+    pub(super) fn delivered_before(&self) -> u64 {
+        // Behind another segment `after` is never 0 unless it was set so.
+        if self.header.after == 0 { self.base() } else { 0 }
+    }
+
+    /// Tells so, safe from a power cut; the segment is the one at `path`.
+    pub(super) fn tell_all_before_delivered(&self, path: &Path) -> io::Result<()> {
+        if self.header.after == 0 {
+            return Ok(());
+        }
+        // Opened anew: an error of syncing is told once to each that has the file open, and the one
+        // that the spool waits for must not be taken from it.
+        let nofollow = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+        let file = OpenOptions::new().write(true).custom_flags(nofollow).open(path)?;
+        file.write_all_at(&Header { after: 0, ..self.header }.encode(), 0)?;
+        file.sync_data()
     }
 
     /// Where the byte at `offset` of the spool stands in the file.
