@@ -12,7 +12,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{LazyLock, RwLock};
+use std::sync::{Arc, LazyLock, RwLock};
 
 /// Why an event did not go to the events' topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -210,6 +210,9 @@ impl Tally {
 pub struct SourceSnapshot {
     /// The source id as it is in the events.
     pub id: String,
+    /// To which of [`Snapshot::configured`] it belongs.
+    #[serde(skip)]
+    pub configured: Arc<str>,
     /// `file`, `syslog`, `journald` or `stdin`.
     pub kind: &'static str,
     /// The path, or the listener.
@@ -275,6 +278,22 @@ impl Counts {
         self.unparsed += other.unparsed;
         self.bytes_read += other.bytes_read;
         self.nul_bytes_skipped += other.nul_bytes_skipped;
+    }
+}
+
+/// The counts of a source as it is configured: of a pattern of paths, a listener, a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConfiguredSnapshot {
+    /// What it reads, as the configuration says: the kind and the places. What no configuration says
+    /// is under its kind alone.
+    pub source: String,
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+impl From<(Arc<str>, Counts)> for ConfiguredSnapshot {
+    fn from((source, counts): (Arc<str>, Counts)) -> Self {
+        Self { source: source.to_string(), counts }
     }
 }
 
@@ -360,6 +379,8 @@ pub struct Snapshot {
     pub checkpoint_errors: u64,
     #[serde(flatten)]
     pub counts: Counts,
+    /// What is configured, each with all that was read for it, also what is not read any more.
+    pub configured: Vec<ConfiguredSnapshot>,
     pub listeners: Vec<ListenerSnapshot>,
     pub sources: Vec<SourceSnapshot>,
     /// Those that were tried since they are in use, those that were tried most first.

@@ -3,7 +3,7 @@
 //! Start: take the state directory, load what is on disk, then begin to read. Stop: no more input,
 //! what is read goes out (within the grace), the checkpoint is written last.
 
-use crate::accounting::{Counts, Snapshot, SourceSnapshot};
+use crate::accounting::{ConfiguredSnapshot, Counts, Snapshot};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::config::{Config, RulesConfig, SourceConfig};
 use crate::confine;
@@ -11,6 +11,7 @@ use crate::delivery::Courier;
 use crate::inputs::{Inputs, Sources};
 use crate::metrics;
 use crate::parsing::Rules;
+use crate::pipeline::Route;
 use crate::published::Published;
 use crate::reload::{self, LimitsInUse};
 use crate::report::Reporter;
@@ -70,7 +71,6 @@ pub struct Agent {
     stop: Arc<AtomicBool>,
     pulse: Pulse,
     rules: (Rules, RulesConfig),
-    limits: LimitsInUse,
     /// Answers until the agent is gone.
     metrics: Option<Endpoint>,
     /// Last, so that the directory is free only when nothing is written there any more.
@@ -84,6 +84,7 @@ struct Parts {
     discovery: Discovery,
     inputs: Inputs,
     rules: Rules,
+    limits: LimitsInUse,
     published: Option<Arc<Published>>,
 }
 
@@ -136,6 +137,7 @@ impl Agent {
             discovery,
             inputs,
             rules,
+            limits: limits.clone(),
             published: published.clone(),
         });
         let stop = Arc::new(AtomicBool::new(false));
@@ -150,7 +152,7 @@ impl Agent {
         let rules = (config.rules.clone(), config.rules_from.clone());
         threads.extend(reload::start(config.rules, config.rules_from, stop.clone()));
         let path = config.path;
-        threads.extend(path.map(|path| reload::start_limits(path, limits.clone(), stop.clone())));
+        threads.extend(path.map(|path| reload::start_limits(path, limits, stop.clone())));
         Ok(Self {
             parts,
             workers: Mutex::new(Some(workers)),
@@ -158,7 +160,6 @@ impl Agent {
             stop,
             pulse,
             rules,
-            limits,
             metrics: metrics.transpose().map_err(AgentError::Metrics)?,
             state_dir,
         })
@@ -198,9 +199,8 @@ impl Agent {
     /// limits; of files and journals that are said otherwise, what is read goes out first. Returns
     /// what could not be done, for a person.
     pub(crate) fn reload_sources(&self, sources: Vec<SourceConfig>) -> Vec<String> {
-        let sources = self.limits.take_over(sources);
-        let mut sources = Sources::of(sources);
-        let Parts { context, discovery, inputs, .. } = &*self.parts;
+        let Parts { context, discovery, inputs, limits, .. } = &*self.parts;
+        let mut sources = Sources::of(limits.take_over(sources));
         discovery.configure(std::mem::take(&mut sources.files));
         inputs.reload(context, sources)
     }
@@ -259,18 +259,28 @@ impl Parts {
     /// The state of this moment, naming at most so many files: those that are furthest behind. All
     /// are counted.
     fn snapshot_of(&self, files_max: usize) -> Snapshot {
-        let (past, mut sources) = self.context.retired();
-        let mut counts: Counts = past;
-        let mut files = self.discovery.tails();
+        // Of one moment: what is let go of goes from those that are read to the retired.
+        let (mut files, (inputs, (mut configured, mut sources))) =
+            self.discovery.tails_with(|| self.inputs.tails_with(|| self.context.retired()));
+        // One of which nothing was found yet is there with zeros.
+        for place in self.limits.places() {
+            configured.entry(place.into()).or_default();
+        }
+        let mut add = |to: &Arc<str>, counts: &Counts| {
+            configured.entry(to.clone()).or_default().add(counts);
+        };
         for tail in split_off_least_behind(&mut files, files_max) {
-            counts.add(&tail.route().lane.counts().2);
+            add(&tail.route().configured, &tail.route().lane.counts().2);
         }
         sources.extend(files.iter().map(|tail| {
-            let name = tail.path().display().to_string();
-            lane_snapshot(&tail.route().lane, "file", name, Some(tail.end_offset()))
+            let named = ("file", tail.path().display().to_string());
+            let Route { lane, configured, .. } = tail.route();
+            lane_snapshot(lane, configured, named, Some(tail.end_offset()))
         }));
-        sources.extend(self.inputs.snapshots());
-        sources.iter().for_each(|source: &SourceSnapshot| counts.add(&source.counts));
+        sources.extend(inputs.snapshots());
+        sources.iter().for_each(|source| add(&source.configured, &source.counts));
+        let mut counts = Counts::default();
+        configured.values().for_each(|of| counts.add(of));
         sources.sort_by(|a, b| (a.kind, &a.name, &a.id).cmp(&(b.kind, &b.name, &b.id)));
         let (kafka, kafka_reason) = self.context.courier.standing();
         Snapshot {
@@ -287,6 +297,7 @@ impl Parts {
             kafka_restarts: self.context.courier.restarts(),
             checkpoint_errors: self.context.checkpoint.errors(),
             counts,
+            configured: configured.into_iter().map(ConfiguredSnapshot::from).collect(),
             listeners: self.inputs.listeners(),
             sources,
             rules: self.rules.counts(),

@@ -8,7 +8,7 @@ use crate::config::{
     Common, FileConfig, HeadsConfig, JournaldConfig, SourceConfig, StdinConfig, SyslogConfig,
 };
 use crate::source::heads::{self, HeadsSource};
-use crate::source::journald::{self, Journald};
+use crate::source::journald::{self, JournalTail, Journald};
 use crate::source::spooled::SpoolTail;
 use crate::source::stdin::Stdin;
 use crate::source::syslog::{Addresses, Syslog, spool_name};
@@ -128,19 +128,15 @@ impl Inputs {
     }
 
     pub(crate) fn tails(&self) -> Vec<Arc<SpoolTail>> {
-        let state = read(&self.state);
-        let syslog = state.syslog.iter().flat_map(Syslog::tails);
-        let stdin = state.stdin.iter().flat_map(|(_, stdin)| stdin.tails());
-        let left = state.left.iter().flat_map(|spools| spools.tails());
-        let heads = state.heads.iter().flat_map(HeadsSource::tails);
-        syslog.chain(stdin).chain(heads).chain(left).chain(&state.orphans).cloned().collect()
+        read(&self.state).spools()
     }
 
-    pub(crate) fn snapshots(&self) -> Vec<SourceSnapshot> {
-        let spools = self.tails().into_iter().map(|tail| tail.snapshot()).collect::<Vec<_>>();
+    /// What there is to ask for a snapshot, with what `also` tells of the same moment: nothing is let
+    /// go of meanwhile.
+    pub(crate) fn tails_with<T>(&self, also: impl FnOnce() -> T) -> (InputTails, T) {
         let state = read(&self.state);
-        let journals = state.journald.iter().chain(&state.leaving).flat_map(Journald::tails);
-        spools.into_iter().chain(journals.map(|tail| tail.snapshot())).collect()
+        let (spools, journals) = (state.spools(), state.journals());
+        (InputTails { spools, journals }, also())
     }
 
     pub(crate) fn listeners(&self) -> Vec<ListenerSnapshot> {
@@ -166,9 +162,7 @@ impl Inputs {
             let work: Arc<dyn Work> = tail;
             queue.wake(&work);
         }
-        let state = read(&self.state);
-        let journals = state.journald.iter().chain(&state.leaving).flat_map(Journald::tails);
-        journald::wake(journals.collect(), queue);
+        journald::wake(read(&self.state).journals(), queue);
     }
 
     /// No more input.
@@ -183,14 +177,37 @@ impl Inputs {
     }
 }
 
+/// The sources besides files at one moment.
+#[derive(Debug)]
+pub(crate) struct InputTails {
+    spools: Vec<Arc<SpoolTail>>,
+    journals: Vec<Arc<JournalTail>>,
+}
+
+impl InputTails {
+    pub(crate) fn snapshots(&self) -> impl Iterator<Item = SourceSnapshot> {
+        let spools = self.spools.iter().map(|tail| tail.snapshot());
+        spools.chain(self.journals.iter().map(|tail| tail.snapshot()))
+    }
+}
+
 impl State {
-    fn adopt_orphans(&mut self, context: &Context, spools: &Path) -> io::Result<()> {
-        let Ok(found) = std::fs::read_dir(spools) else { return Ok(()) };
+    fn spools(&self) -> Vec<Arc<SpoolTail>> {
         let syslog = self.syslog.iter().flat_map(Syslog::tails);
         let stdin = self.stdin.iter().flat_map(|(_, stdin)| stdin.tails());
+        let left = self.left.iter().flat_map(|spools| spools.tails());
         let heads = self.heads.iter().flat_map(HeadsSource::tails);
+        syslog.chain(stdin).chain(heads).chain(left).chain(&self.orphans).cloned().collect()
+    }
+
+    fn journals(&self) -> Vec<Arc<JournalTail>> {
+        self.journald.iter().chain(&self.leaving).flat_map(Journald::tails).collect()
+    }
+
+    fn adopt_orphans(&mut self, context: &Context, spools: &Path) -> io::Result<()> {
+        let Ok(found) = std::fs::read_dir(spools) else { return Ok(()) };
         let used: Vec<String> =
-            syslog.chain(stdin).chain(heads).map(|tail| tail.spool().name().to_owned()).collect();
+            self.spools().iter().map(|tail| tail.spool().name().to_owned()).collect();
         for name in found.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
             // `logweir-agent spool repair` sets aside under such names.
             if used.contains(&name) || name.contains(".bad") {

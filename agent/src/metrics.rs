@@ -1,10 +1,12 @@
 //! What the agent tells Prometheus: one table of metrics, written out from a snapshot.
 //!
-//! Every scrape is one snapshot, so read = delivered + held + dropped holds in it. There is no metric
-//! per file but how far it is behind, and that for a bounded number of files: counters by file are in
-//! `logweir-agent status`.
+//! Every scrape is one snapshot, so read = delivered + held + dropped holds in it, for each source as it
+//! is configured and for all together. There is no metric per file but how far it is behind, and that
+//! for a bounded number of files: counters by file are in `logweir-agent status`.
 
-use crate::accounting::{ListenerSnapshot, OWN_REASONS, Snapshot, SourceSnapshot};
+use crate::accounting::{
+    ConfiguredSnapshot, Counts, ListenerSnapshot, OWN_REASONS, Snapshot, SourceSnapshot,
+};
 use crate::published::PublishedSnapshot;
 use logweir_service::Kind::{Counter, Gauge};
 use logweir_service::{Exposition, Metric};
@@ -43,6 +45,30 @@ const DROPPED: Metric = Metric::new(
     Counter,
     &["reason"],
     "Events that do not go to the events' topic, by reason",
+);
+const SOURCE_READ: Metric = Metric::new(
+    "logweir_agent_source_events_read_total",
+    Counter,
+    &["source"],
+    "Of `logweir_agent_events_read_total`, those of a source as it is configured",
+);
+const SOURCE_DELIVERED: Metric = Metric::new(
+    "logweir_agent_source_events_delivered_total",
+    Counter,
+    &["source"],
+    "Of `logweir_agent_events_delivered_total`, those of a source as it is configured",
+);
+const SOURCE_HELD: Metric = Metric::new(
+    "logweir_agent_source_events_held",
+    Gauge,
+    &["source"],
+    "Of `logweir_agent_events_held`, those of a source as it is configured",
+);
+const SOURCE_DROPPED: Metric = Metric::new(
+    "logweir_agent_source_events_dropped_total",
+    Counter,
+    &["source", "reason"],
+    "Of `logweir_agent_events_dropped_total`, those of a source as it is configured",
 );
 const PARSED: Metric = Metric::new(
     "logweir_agent_events_parsed_total",
@@ -170,12 +196,16 @@ const REFUSED: Metric = Metric::new(
 );
 
 /// All of them, in the order of a scrape.
-pub(crate) const METRICS: [Metric; 27] = [
+pub(crate) const METRICS: [Metric; 31] = [
     INFO,
     READ,
     DELIVERED,
     HELD,
     DROPPED,
+    SOURCE_READ,
+    SOURCE_DELIVERED,
+    SOURCE_HELD,
+    SOURCE_DROPPED,
     PARSED,
     UNPARSED,
     READ_BYTES,
@@ -209,11 +239,9 @@ pub(crate) fn render(snapshot: &Snapshot) -> String {
     out.value(&READ, counts.read as f64);
     out.value(&DELIVERED, counts.delivered as f64);
     out.value(&HELD, counts.held as f64);
-    let mut dropped: BTreeMap<&str, u64> =
-        OWN_REASONS.into_iter().map(|reason| (reason.word(), 0)).collect();
-    dropped.extend(&counts.dropped);
-    let dropped = dropped.into_iter().map(|(word, count)| ([word.to_owned()], count as f64));
-    out.metric(&DROPPED, dropped);
+    let dropped = dropped(counts).into_iter();
+    out.metric(&DROPPED, dropped.map(|(word, count)| ([word.to_owned()], count as f64)));
+    configured(&mut out, &snapshot.configured);
     out.value(&PARSED, counts.parsed as f64);
     out.value(&UNPARSED, counts.unparsed as f64);
     out.value(&READ_BYTES, counts.bytes_read as f64);
@@ -234,6 +262,29 @@ pub(crate) fn render(snapshot: &Snapshot) -> String {
     sources(&mut out, &snapshot.sources);
     listeners(&mut out, &snapshot.listeners);
     out.finish()
+}
+
+fn configured(out: &mut Exposition, configured: &[ConfiguredSnapshot]) {
+    let values = |value: fn(&Counts) -> u64| {
+        configured.iter().map(move |of| ([of.source.clone()], value(&of.counts) as f64))
+    };
+    out.metric(&SOURCE_READ, values(|counts| counts.read));
+    out.metric(&SOURCE_DELIVERED, values(|counts| counts.delivered));
+    out.metric(&SOURCE_HELD, values(|counts| counts.held));
+    let dropped = configured.iter().flat_map(|of| {
+        let labels = |word: &str| [of.source.clone(), word.to_owned()];
+        dropped(&of.counts).into_iter().map(move |(word, count)| (labels(word), count as f64))
+    });
+    out.metric(&SOURCE_DROPPED, dropped);
+}
+
+/// Counts by reason, also of the agent's own ones that did not occur: a series that begins with its
+/// first event shows no increase by it.
+fn dropped(counts: &Counts) -> BTreeMap<&'static str, u64> {
+    let mut dropped: BTreeMap<_, _> =
+        OWN_REASONS.into_iter().map(|reason| (reason.word(), 0)).collect();
+    dropped.extend(&counts.dropped);
+    dropped
 }
 
 /// Bytes of all sources that are not acknowledged.

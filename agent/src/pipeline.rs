@@ -22,6 +22,8 @@ pub(crate) struct Route {
     pub lane: Arc<Lane>,
     /// Where outcomes for the lane are addressed to.
     pub slot: u32,
+    /// The configured source that it belongs to, by its place.
+    pub configured: Arc<str>,
     pub envelope: Envelope,
     pub selection: Selection,
 }

@@ -69,6 +69,11 @@ impl LimitsInUse {
         Self(Arc::new(Mutex::new(sources.iter().map(of).collect())))
     }
 
+    /// The places that are read.
+    pub(crate) fn places(&self) -> Vec<String> {
+        lock(&self.0).iter().map(|(place, _)| place.clone()).collect()
+    }
+
     /// Puts the limits of `sources` into use where the same is read, and tells each that is another
     /// one; returns whether there is any.
     fn set(&self, sources: &[SourceConfig]) -> bool {

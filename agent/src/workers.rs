@@ -350,6 +350,7 @@ mod tests {
         };
         let route = Route {
             slot: courier.register(&lane),
+            configured: "file".into(),
             envelope: Envelope::new(&agent, id, &[]),
             selection: Selection::of(&FileConfig::default().common),
             lane,

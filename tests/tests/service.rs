@@ -153,6 +153,8 @@ fn the_accounts_balance_in_every_scrape() {
     std::fs::write(directory.path().join("a\"b.log"), text + "\n").unwrap();
     let mut config = AgentConfig::of_files(&topic, directory.path(), "*.log");
     config.without_rules = true;
+    // Of which there are none.
+    config.files.push(directory.path().join("*.txt").display().to_string());
     let mut agent = Agent::stopped(directory.path(), &config);
     agent.append(&format!("metrics: {{listen: '{address}'}}\n"));
     agent.start();
@@ -165,6 +167,16 @@ fn the_accounts_balance_in_every_scrape() {
         let [read, delivered, held, dropped] =
             ["read_total", "delivered_total", "held", "dropped_total"].map(|n| total(&series, n));
         assert_eq!(read, delivered + held + dropped, "{series:?}");
+        for (mark, names) in [("*.log\"", [read, delivered, held, dropped]), ("*.txt\"", [0.0; 4])]
+        {
+            let of_source =
+                ["read_total", "delivered_total", "held", "dropped_total"].map(|name| {
+                    let prefix = format!("logweir_agent_source_events_{name}{{source=\"file ");
+                    let own = series.iter().filter(|(key, _)| key.starts_with(&prefix));
+                    own.filter(|(key, _)| key.contains(mark)).map(|(_, value)| value).sum::<f64>()
+                });
+            assert_eq!(of_source, names, "{mark}: {series:?}");
+        }
         assert!(series.contains_key("logweir_agent_events_dropped_total{reason=\"empty_line\"}"));
         delivered == LINES as f64 && dropped == 1.0
     });

@@ -47,6 +47,12 @@ In every scrape `events_read_total` = `events_delivered_total` + `events_held` +
 `events_dropped_total`, exactly. Every reason of the agent's own is there from the start, with
 0, those of rules once they occur; see [agent.md](agent.md) for what they mean.
 
+The same holds for each `source`, whose four metrics sum up to those of all together. A source is one of
+`sources:` by its kind and what it reads, as in `file /var/log/*.log` or `syslog udp 127.0.0.1:514`; there
+are as many as are configured, whatever files there are. Two that read the same are one. Under its kind
+alone is what no configuration says: the agent's own `heads`, and what an earlier configuration
+has left in a spool.
+
 This page is printed by `logweir-agent reference metrics`. The metrics of the ingest are in
 [ingest-status.md](ingest-status.md).
 

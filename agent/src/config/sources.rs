@@ -8,6 +8,7 @@ use logweir_document::{Diagnostic, Faults, Node, Span, Table, Value};
 use logweir_parsers::Zone;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is kept of a line unless configured otherwise; a syslog message of 64 KiB is whole.
@@ -96,6 +97,8 @@ pub(crate) struct Common {
     /// All that is said of the source but its limits, by which a source that is the same in a
     /// changed configuration is known. Empty if no configuration says it.
     pub(crate) said: String,
+    /// See [`SourceConfig::place`]. Empty if no configuration says it.
+    pub(crate) place: Arc<str>,
     /// Only rules of this dataset are tried, and `event.dataset` is this where none matches.
     pub(crate) dataset: Option<Dataset>,
     /// Constant fields of every event, named `labels.…`.
@@ -111,6 +114,7 @@ impl Default for Common {
     fn default() -> Self {
         Self {
             said: String::new(),
+            place: Arc::default(),
             dataset: None,
             labels: Vec::new(),
             zone: local_zone(),
@@ -236,6 +240,7 @@ impl Reader {
         table.finish(faults);
         if let Some(source) = &mut source {
             source.common_mut().said = said(node, "limits");
+            source.common_mut().place = source.place().into();
         }
         source
     }
@@ -286,8 +291,8 @@ pub(super) fn common(table: &mut Table<'_>, faults: &mut Faults) -> Common {
     let lengths = LINE_BYTES_MIN..=LINE_BYTES_MAX;
     let line_bytes_max =
         table.byte_size_within("line_bytes_max", lengths, faults).unwrap_or(LINE_BYTES_MAX_DEFAULT);
-    let said = String::new();
-    Common { said, dataset, labels, zone, limits, line_bytes_max: line_bytes_max as usize }
+    let line_bytes_max = line_bytes_max as usize;
+    Common { dataset, labels, zone, limits, line_bytes_max, ..Common::default() }
 }
 
 fn labels(table: &mut Table<'_>, faults: &mut Faults) -> Vec<(String, String)> {

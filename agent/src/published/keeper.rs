@@ -529,6 +529,7 @@ rules:
         let counted = |parsed, unparsed| Snapshot {
             sources: vec![SourceSnapshot {
                 id: "a".into(),
+                configured: "file".into(),
                 kind: "file",
                 name: "a.log".into(),
                 read_offset: 0,

@@ -134,6 +134,7 @@ mod tests {
             snapshot.counts.add(&counts);
             snapshot.sources.push(SourceSnapshot {
                 id: (*name).into(),
+                configured: "file".into(),
                 kind: "file",
                 name: (*name).into(),
                 read_offset: 0,

@@ -21,6 +21,7 @@ use crate::spool::{AppendError, Settings};
 use crate::sync::lock;
 use crate::workers::{Queue, Work};
 use logweir_record::{Agent, Envelope, SealKey, SourceId};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -45,13 +46,17 @@ struct Retired {
     /// Those that have something on its way.
     leaving: Vec<Leaving>,
     /// What the others came to.
-    past: Counts,
+    past: ByConfigured,
 }
+
+/// Counts by configured source, see [`Route::configured`].
+pub(crate) type ByConfigured = BTreeMap<Arc<str>, Counts>;
 
 #[derive(Debug)]
 struct Leaving {
     lane: Arc<Lane>,
     slot: u32,
+    configured: Arc<str>,
     kind: &'static str,
     name: String,
 }
@@ -109,13 +114,17 @@ impl Context {
             .collect();
         let envelope =
             Envelope::new(&self.agent, lane.id(), &members).sealed(self.seal_key.clone());
-        Route { lane, slot, envelope, selection: Selection::of(common) }
+        // What no configuration says is counted by its kind: the agent's own heads, and what an
+        // earlier configuration has left in a spool.
+        let configured = if common.place.is_empty() { kind.into() } else { common.place.clone() };
+        Route { lane, slot, configured, envelope, selection: Selection::of(common) }
     }
 
     /// The source of `route` is not read any more; what it has on its way is waited for.
     pub(crate) fn retire(&self, route: &Route, kind: &'static str, name: &str) {
-        let (lane, slot) = (route.lane.clone(), route.slot);
-        lock(&self.retired).leaving.push(Leaving { lane, slot, kind, name: name.to_owned() });
+        let (lane, slot, configured) = (route.lane.clone(), route.slot, route.configured.clone());
+        let leaving = Leaving { lane, slot, configured, kind, name: name.to_owned() };
+        lock(&self.retired).leaving.push(leaving);
     }
 
     /// Lets go of retired sources that have nothing on its way any more.
@@ -126,6 +135,7 @@ impl Context {
             let settled = leaving.lane.is_settled();
             if settled {
                 self.courier.unregister(leaving.slot);
+                let past = past.entry(leaving.configured.clone()).or_default();
                 past.add(&leaving.lane.counts().2);
             }
             !settled
@@ -134,12 +144,12 @@ impl Context {
 
     /// What retired sources came to, and those of them that have something on its way.
     #[must_use]
-    pub(crate) fn retired(&self) -> (Counts, Vec<SourceSnapshot>) {
+    pub(crate) fn retired(&self) -> (ByConfigured, Vec<SourceSnapshot>) {
         let retired = lock(&self.retired);
-        let leaving = retired
-            .leaving
-            .iter()
-            .map(|leaving| lane_snapshot(&leaving.lane, leaving.kind, leaving.name.clone(), None));
+        let leaving = retired.leaving.iter().map(|leaving| {
+            let (kind, name) = (leaving.kind, leaving.name.clone());
+            lane_snapshot(&leaving.lane, &leaving.configured, (kind, name), None)
+        });
         (retired.past.clone(), leaving.collect())
     }
 
@@ -161,14 +171,15 @@ impl Context {
 /// The state of a source by its lane. `end_offset` is where the source ends, if it goes on.
 pub(crate) fn lane_snapshot(
     lane: &Lane,
-    kind: &'static str,
-    name: String,
+    configured: &Arc<str>,
+    (kind, name): (&'static str, String),
     end_offset: Option<u64>,
 ) -> SourceSnapshot {
     let (read_offset, acked_offset, counts) = lane.counts();
     let end_offset = end_offset.unwrap_or(read_offset).max(read_offset);
     SourceSnapshot {
         id: lane.id().to_string(),
+        configured: configured.clone(),
         kind,
         name,
         read_offset,

@@ -102,7 +102,8 @@ impl SpoolTail {
         let drops = self.spool.drops();
         let name = self.spool.name().to_owned();
         let end = Some(self.spool.end());
-        let mut snapshot = super::lane_snapshot(&self.lane, self.kind, name, end);
+        let (kind, route) = (self.kind, self.route());
+        let mut snapshot = super::lane_snapshot(&self.lane, &route.configured, (kind, name), end);
         // Asked after the lane, so that it is never behind what the lane has read.
         let waiting = self.spool.appended().saturating_sub(snapshot.counts.read);
         snapshot.counts.read += waiting + drops.total();

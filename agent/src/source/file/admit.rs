@@ -116,7 +116,6 @@ impl Scanner {
         let Some(original) = entry.file() else {
             return self.context.checkpoint.remember(entry.clone());
         };
-        write(&self.tails).remove(&copy.key());
         self.retire(copy, false);
         let place = copy.content();
         let content = FileContent {
@@ -200,7 +199,7 @@ impl Scanner {
     /// The content of a file was replaced in place: the old content's lane is left to end by
     /// itself, and the new content is another source.
     pub(super) fn replace(&mut self, key: Key) {
-        let Some(tail) = write(&self.tails).remove(&key) else { return };
+        let Some(tail) = read(&self.tails).get(&key).cloned() else { return };
         self.heads.remove(key);
         let old = tail.content();
         tail.mark_replaced();
@@ -234,13 +233,15 @@ impl Scanner {
 
     /// A file is not read any more.
     pub(super) fn let_go(&self, tail: &Arc<FileTail>, may_come_back: bool) {
-        write(&self.tails).remove(&tail.key());
         self.heads.remove(tail.key());
         self.retire(tail, may_come_back);
     }
 
     pub(super) fn retire(&self, tail: &Arc<FileTail>, may_come_back: bool) {
         self.context.checkpoint.untrack(tail.route().lane.id(), may_come_back);
+        // Under one lock, so that at every moment it is among those that are read or the retired.
+        let mut tails = write(&self.tails);
+        tails.remove(&tail.key());
         self.context.retire(tail.route(), "file", &tail.path().display().to_string());
     }
 }

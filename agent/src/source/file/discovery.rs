@@ -90,6 +90,12 @@ impl Discovery {
         read(&self.tails).values().cloned().collect()
     }
 
+    /// The same with what `also` tells of the same moment: no file is let go of meanwhile.
+    pub(crate) fn tails_with<T>(&self, also: impl FnOnce() -> T) -> (Vec<Arc<FileTail>>, T) {
+        let tails = read(&self.tails);
+        (tails.values().cloned().collect(), also())
+    }
+
     /// Whether all that the file at `path` holds now is acknowledged; `None` if it is not read yet.
     #[must_use]
     pub(crate) fn is_read_out(&self, path: &Path) -> Option<bool> {

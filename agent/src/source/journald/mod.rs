@@ -285,7 +285,8 @@ impl JournalTail {
 
     pub(crate) fn snapshot(&self) -> SourceSnapshot {
         let end = Some(self.end.load(Ordering::Relaxed));
-        lane_snapshot(&self.route.lane, "journald", self.name.clone(), end)
+        let named = ("journald", self.name.clone());
+        lane_snapshot(&self.route.lane, &self.route.configured, named, end)
     }
 
     /// Takes the next entries; returns the position behind them and whether there are more.
