@@ -424,7 +424,7 @@ fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
 fn open_files_max(wanted: usize) -> usize {
     use rustix::process::{Resource, getrlimit};
     let limit = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| limit as usize);
-    let room = limit - OPEN_FILES_ELSE.min(limit / 2);
+    let room = limit - OPEN_FILES_ELSE.min(limit / 4 * 3);
     if room < wanted {
         tracing::info!(
             wanted,

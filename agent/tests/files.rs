@@ -8,11 +8,11 @@ use serde_json::Value;
 use stage::*;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{FileExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 fn stop(agent: Agent) {
     agent.stop(PATIENCE);
@@ -165,6 +165,31 @@ fn inode_reuse() {
 }
 
 #[test]
+fn globs_that_overlap() {
+    let mut stage = Stage::new();
+    let directory = stage.directory.path().display();
+    let source = |paths: &str| format!("- {{type: file, paths: [{paths}]}}\n  ");
+    let first = source(&format!("'{directory}/*.log', '{directory}/a.*', '{directory}/b.log'"));
+    let second = source(&format!("'{directory}/a*.log', '{directory}/c'"));
+    stage.sources = Some(first + &second);
+    for (n, name) in ["a.log", "ab.log", "b.log", "a.txt", "c"].into_iter().enumerate() {
+        stage.lines(name, n as u32 * 10..n as u32 * 10 + 10);
+    }
+    fs::hard_link(stage.path("b.log"), stage.path("d.log")).unwrap();
+    let mut agent = Running::start(&stage);
+    agent.wait_delivered(&stage, 50);
+    stage.lines("a.log", 50..60);
+    // A look at all, after which each has been found by every glob again.
+    stage.lines("e.log", 60..70);
+    agent.wait_delivered(&stage, 70);
+    let events = stage.events();
+    assert_lines(&events, 0..70);
+    assert_eq!((events.len(), table(&events).len()), (70, 6));
+    // Whom the files that both name belong to is told once.
+    assert_eq!(agent.said("two sources name this file"), 1);
+}
+
+#[test]
 fn same_header() {
     let stage = Stage::new();
     let header = format!("{}\n", "h".repeat(4095));
@@ -276,35 +301,21 @@ fn without_room_for_notifications_files_are_looked_at_until_there_is() {
     }
     let stage = Stage::new();
     stage.lines("a.log", 0..10);
-    let agent = process(&stage);
     let script = "echo 0 >/proc/sys/user/max_inotify_watches || exit 77
         (while [ ! -e \"$0\" ]; do sleep 0.05; done; echo 9999 >/proc/sys/user/max_inotify_watches) &
         exec \"$@\"";
-    let mut limited = Command::new("unshare");
-    limited.args(alone).args(["sh", "-c", script]).arg(stage.path("more"));
-    limited.arg(agent.get_program()).args(agent.get_args());
-    let mut agent = limited.stderr(File::create(stage.path("said")).unwrap()).spawn().unwrap();
-    let said = |what: &str| fs::read_to_string(stage.path("said")).unwrap().matches(what).count();
-    let mut wait = |what: &str, reached: &dyn Fn() -> bool| {
-        let deadline = Instant::now() + PATIENCE;
-        while !reached() {
-            let ended = agent.try_wait().unwrap();
-            assert!(ended.is_none(), "the agent ended ({ended:?}) before {what}");
-            assert!(Instant::now() < deadline, "waited in vain for {what}");
-            std::thread::yield_now();
-        }
-    };
-    wait("the first lines", &|| stage.events().len() == 10);
+    let more = stage.path("more").display().to_string();
+    let limited = [&["unshare"], &alone[..], &["sh", "-c", script, &more]].concat();
+    let mut agent = Running::start_within(&stage, &limited);
+    agent.wait_until("the first lines", || stage.events().len() == 10);
     stage.lines("a.log", 10..20);
     stage.lines("b.log", 20..30);
-    wait("the lines that polling finds", &|| stage.events().len() == 30);
-    assert_eq!(said("no file notifications"), 1);
-    File::create(stage.path("more")).unwrap();
-    wait("the notifications", &|| said("file notifications work again") == 1);
+    agent.wait_until("the lines that polling finds", || stage.events().len() == 30);
+    assert_eq!(agent.said("no file notifications"), 1);
+    File::create(&more).unwrap();
+    agent.wait_until_said("file notifications work again");
     stage.lines("a.log", 30..40);
-    wait("the last lines", &|| stage.events().len() == 40);
-    agent.kill().unwrap();
-    agent.wait().unwrap();
+    agent.wait_until("the last lines", || stage.events().len() == 40);
     assert_lines(&stage.events(), 0..40);
 }
 
@@ -350,18 +361,6 @@ fn deleted_fd_release() {
     wait_delivered(&agent, 10);
     fs::remove_file(stage.path("a.log")).unwrap();
     wait_for(&agent, "the file to be closed", |_| open_files(stage.directory.path()) == 0);
-}
-
-#[test]
-fn perm_restored() {
-    let stage = Stage::new();
-    stage.lines("a.log", 0..10);
-    fs::set_permissions(stage.path("a.log"), fs::Permissions::from_mode(0o000)).unwrap();
-    let agent = stage.start();
-    wait_for(&agent, "the agent to run", |_| true);
-    fs::set_permissions(stage.path("a.log"), fs::Permissions::from_mode(0o640)).unwrap();
-    wait_delivered(&agent, 10);
-    assert_lines(&stage.events(), 0..10);
 }
 
 #[test]

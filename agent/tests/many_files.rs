@@ -7,17 +7,14 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 use stage::*;
 use std::fs;
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// Lines are written to one file in so many.
 const ACTIVE_SHARE: usize = 100;
-
-/// The unit of times in `/proc`, on every architecture of Linux.
-const USER_HZ: u64 = 100;
 
 /// What comes out at the other end.
 struct Events(BaseConsumer);
@@ -53,42 +50,6 @@ impl Events {
     }
 }
 
-/// A process that is ended with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Running {
-    fn proc(&self, file: &str) -> String {
-        fs::read_to_string(format!("/proc/{}/{file}", self.0.id())).unwrap()
-    }
-
-    /// Processor time so far.
-    fn cpu(&self) -> Duration {
-        let stat = self.proc("stat");
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks: u64 = [11, 12].iter().map(|at| fields[*at].parse::<u64>().unwrap()).sum();
-        Duration::from_millis(ticks * 1000 / USER_HZ)
-    }
-
-    fn rss_mib(&self) -> u64 {
-        let status = self.proc("status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
-    }
-
-    fn open_logs(&self, stage: &Stage) -> usize {
-        let links = fs::read_dir(format!("/proc/{}/fd", self.0.id())).unwrap().flatten();
-        let names = links.filter_map(|link| fs::read_link(link.path()).ok());
-        names.filter(|name| name.starts_with(stage.path("logs")) && name.is_file()).count()
-    }
-}
-
 #[test]
 fn many_files_cost_little_while_they_are_quiet() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
@@ -107,7 +68,7 @@ fn many_files_cost_little_while_they_are_quiet() {
     let events = Events::of(&stage);
     for what in ["first start", "start from the checkpoint"] {
         let started = Instant::now();
-        let mut agent = Running(process(&stage).stderr(Stdio::null()).spawn().unwrap());
+        let agent = Running::start(&stage);
         if what == "first start" {
             events.next(count);
         } else {
@@ -126,11 +87,11 @@ fn many_files_cost_little_while_they_are_quiet() {
         std::thread::park_timeout(idle);
         let spent = agent.cpu() - before.0;
         let (share, rss) =
-            (spent.as_secs_f64() / before.1.elapsed().as_secs_f64(), agent.rss_mib());
+            (spent.as_secs_f64() / before.1.elapsed().as_secs_f64(), agent.number("VmRSS") / 1024);
         println!(
             "idle: {:.2} % of a core, {rss} MiB, {} open",
             share * 100.0,
-            agent.open_logs(&stage)
+            agent.open_below(&stage.path("logs"))
         );
 
         let before = (agent.cpu(), Instant::now());
@@ -141,7 +102,7 @@ fn many_files_cost_little_while_they_are_quiet() {
             let event = &events.next(1)[0];
             waited.push(written.elapsed());
             assert_eq!(event["event.original"], format!("file {n} again"));
-            assert!(agent.open_logs(&stage) <= open_max);
+            assert!(agent.open_below(&stage.path("logs")) <= open_max);
         }
         waited.sort();
         let spent = (agent.cpu() - before.0).as_secs_f64() / before.1.elapsed().as_secs_f64();
@@ -151,12 +112,7 @@ fn many_files_cost_little_while_they_are_quiet() {
             waited[waited.len() - 1],
             spent * 100.0
         );
-        rustix::process::kill_process(
-            rustix::process::Pid::from_child(&agent.0),
-            rustix::process::Signal::TERM,
-        )
-        .unwrap();
-        assert!(agent.0.wait().unwrap().success());
+        assert!(agent.terminate().success());
     }
 }
 
@@ -168,14 +124,13 @@ fn inotify_overflow() {
     let stage = Stage::new();
     stage.append("first.log", "before\n");
     let events = Events::of(&stage);
-    let mut agent = Running(process(&stage).stderr(Stdio::null()).spawn().unwrap());
+    let agent = Running::start(&stage);
     events.next(1);
-    let pid = rustix::process::Pid::from_child(&agent.0);
-    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    kill_process(agent.pid(), Signal::STOP).unwrap();
     for n in 0..count {
         stage.append(&format!("{n}.log"), &format!("line {n}\n"));
     }
-    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    kill_process(agent.pid(), Signal::CONT).unwrap();
     let mut lines: Vec<_> =
         events.next(count).iter().map(|e| e["event.original"].clone()).collect();
     lines.sort_by_key(ToString::to_string);
@@ -186,6 +141,5 @@ fn inotify_overflow() {
     while stage.status()["watch_overflows"].as_u64() < Some(1) {
         assert!(Instant::now() < deadline, "{}", stage.status());
     }
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert!(agent.0.wait().unwrap().success());
+    assert!(agent.terminate().success());
 }

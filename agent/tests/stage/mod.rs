@@ -8,12 +8,13 @@ use rdkafka::message::Message as _;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::{Offset, TopicPartitionList};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -21,6 +22,8 @@ pub(crate) const TOPIC: &str = "logweir.events";
 pub(crate) const PARTITIONS: i32 = 4;
 /// Long enough for a loaded machine; a test that passes never waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// The unit of times in `/proc`, on every architecture of Linux.
+const USER_HZ: u64 = 100;
 /// Between two looks at the agent, so that the tests leave the processors to the agents.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -205,4 +208,100 @@ pub(crate) fn process(stage: &Stage) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_logweir-agent"));
     command.args(["run", "--config", path.to_str().unwrap()]);
     command
+}
+
+/// The agent as a process; it is ended with the test.
+pub(crate) struct Running {
+    child: Child,
+    said: PathBuf,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Running {
+    pub(crate) fn start(stage: &Stage) -> Self {
+        Self::start_within(stage, &[])
+    }
+
+    /// By way of another program, which becomes it.
+    pub(crate) fn start_within(stage: &Stage, wrapper: &[&str]) -> Self {
+        let (agent, said) = (process(stage), stage.path("said"));
+        // It dies with the test, however that ends.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).args(wrapper);
+        command.arg(agent.get_program()).args(agent.get_args());
+        let child = command.stderr(File::create(&said).unwrap()).spawn().unwrap();
+        Self { child, said }
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// How often it has said something.
+    pub(crate) fn said(&self, what: &str) -> usize {
+        String::from_utf8_lossy(&fs::read(&self.said).unwrap()).matches(what).count()
+    }
+
+    /// Waits for what is seen in what it says, or in its process.
+    pub(crate) fn wait_until_it(&mut self, what: &str, mut reached: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !reached(self) {
+            let ended = self.child.try_wait().unwrap();
+            let said = || String::from_utf8_lossy(&fs::read(&self.said).unwrap()).into_owned();
+            assert!(ended.is_none(), "the agent ended ({ended:?}) before {what}: {}", said());
+            assert!(Instant::now() < deadline, "waited in vain for {what}: {}", said());
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    pub(crate) fn wait_until(&mut self, what: &str, mut reached: impl FnMut() -> bool) {
+        self.wait_until_it(what, |_| reached());
+    }
+
+    pub(crate) fn wait_until_said(&mut self, what: &str) {
+        self.wait_until_it(&format!("{what:?} to be said"), |agent| agent.said(what) > 0);
+    }
+
+    /// Waits until Kafka has so many events, of this run.
+    pub(crate) fn wait_delivered(&mut self, stage: &Stage, count: u64) {
+        let delivered = || stage.status()["delivered"].as_u64() >= Some(count);
+        self.wait_until(&format!("{count} delivered"), delivered);
+    }
+
+    fn proc(&self, file: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
+    }
+
+    /// Processor time so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = self.proc("stat");
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: u64 = [11, 12].iter().map(|at| fields[*at].parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 1000 / USER_HZ)
+    }
+
+    /// A number of `status`, such as `VmRSS` or `VmHWM`, both in KiB.
+    pub(crate) fn number(&self, name: &str) -> u64 {
+        let status = self.proc("status");
+        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.unwrap().split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// Files below `directory` that it has open.
+    pub(crate) fn open_below(&self, directory: &Path) -> usize {
+        let links = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().flatten();
+        let names = links.filter_map(|link| fs::read_link(link.path()).ok());
+        names.filter(|name| name.starts_with(directory) && !name.is_dir()).count()
+    }
+
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+        self.child.wait().unwrap()
+    }
 }

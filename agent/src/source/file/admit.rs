@@ -30,12 +30,12 @@ impl Scanner {
         first_look: bool,
     ) -> std::io::Result<()> {
         let slot = self.room().ok_or(ErrorKind::ResourceBusy)?;
-        let (file, metadata) = open_regular(path, config.follow_links)?;
+        let (file, metadata) = self.open_files.note(open_regular(path, config.follow_links))?;
         let key = Key::of(&metadata);
         if read(&self.tails).contains_key(&key) {
             return Ok(());
         }
-        if is_compressed(&file) {
+        if is_compressed(&file)? {
             self.archives.push((config.clone(), path.to_owned()));
             return Ok(());
         }
@@ -46,7 +46,10 @@ impl Scanner {
         if let Some(entry) = &claimed
             && let Some(known) = entry.file()
         {
-            if holds(&body, known, &entry.position()) {
+            // What cannot be read now is not known to be other content: it stays remembered.
+            let is_known = holds(&body, known, &entry.position())
+                .inspect_err(|_| self.context.checkpoint.remember(entry.clone()))?;
+            if is_known {
                 content = FileContent { device: key.device, ..known.clone() };
                 let position = entry.position();
                 let undecided = position.offset == 0;
@@ -148,7 +151,7 @@ impl Scanner {
                 let original = tail.body();
                 original.and_then(|original| begins(body, size, &original)).unwrap_or(false)
             } else {
-                holds(body, &tail.content(), &acked)
+                holds(body, &tail.content(), &acked).unwrap_or(false)
             }
         })
     }
@@ -262,7 +265,7 @@ fn adopt(checkpoint: &Checkpoint, body: &Body) -> Option<Entry> {
     checkpoint.claim(Among::Replaced, |entry| {
         let known = entry.file()?;
         let is_copy = usize::from(known.head_length) >= HEAD_KEPT_BYTES
-            && holds(body, known, &entry.position());
+            && holds(body, known, &entry.position()).unwrap_or(false);
         is_copy.then_some(known.epoch)
     })
 }

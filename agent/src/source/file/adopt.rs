@@ -14,7 +14,7 @@ use crate::delivery::{Position, content_hash};
 use crate::dormant::Among;
 use crate::sync::read;
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -52,19 +52,26 @@ impl Scanner {
             }
             match self.look_into(&config, &path) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                    self.crowded = true;
+                Err(error) if error.kind() == ErrorKind::ResourceBusy => {
+                    self.crowded += 1;
                     self.archives.push((config, path));
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => self.refuse(&path, &error),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => {
+                    self.refuse(&path, &error);
+                    // A disk that fails may not fail for good, and no glob may find the archive again.
+                    if error.raw_os_error().is_some() && error.kind() != ErrorKind::PermissionDenied
+                    {
+                        self.archives.push((config, path));
+                    }
+                }
             }
         }
     }
 
     fn look_into(&mut self, config: &Arc<FileConfig>, path: &Path) -> io::Result<()> {
-        let slot = self.room().ok_or(io::ErrorKind::ResourceBusy)?;
-        let (file, metadata) = open_regular(path, config.follow_links)?;
+        let slot = self.room().ok_or(ErrorKind::ResourceBusy)?;
+        let (file, metadata) = self.open_files.note(open_regular(path, config.follow_links))?;
         let key = Key::of(&metadata);
         let Some(archive) = Archive::open(file)? else {
             self.passed_over.insert(key, metadata.len());
@@ -128,12 +135,15 @@ impl Scanner {
         let mut alike = checkpoint.dormant(|entry| is_own(entry) || begins_alike(entry));
         // In the order of the archive, which can only be read onward.
         alike.sort_by_key(|entry| (!is_own(entry), entry.offset));
-        let found = alike
-            .into_iter()
-            .find(|entry| entry.file().is_some_and(|file| holds(body, file, &entry.position())));
-        Ok(found.and_then(|found| {
-            checkpoint.claim(Among::All, |entry| (entry.source == found.source).then_some(()))
-        }))
+        for found in alike {
+            if let Some(file) = found.file()
+                && holds(body, file, &found.position())?
+            {
+                let is_found = |entry: &Entry| (entry.source == found.source).then_some(());
+                return Ok(checkpoint.claim(Among::All, is_found));
+            }
+        }
+        Ok(None)
     }
 
     /// An archive of which everything is delivered is looked at no more; it is remembered for as

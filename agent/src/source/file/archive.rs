@@ -22,10 +22,13 @@ const GZIP: &[u8] = b"\x1f\x8b";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 
 /// Whether the file's content is compressed, in whatever way.
-pub(super) fn is_compressed(file: &File) -> bool {
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn is_compressed(file: &File) -> io::Result<bool> {
     let mut head = [0; 6];
-    let count = read_at(file, &mut head, 0).unwrap_or(0);
-    COMPRESSED.iter().any(|magic| head[..count].starts_with(magic))
+    let count = read_at(file, &mut head, 0)?;
+    Ok(COMPRESSED.iter().any(|magic| head[..count].starts_with(magic)))
 }
 
 /// See the module's description.

@@ -3,14 +3,14 @@
 //! One thread owns the table of files. The kernel's notifications wake single files at once; a
 //! rescan finds whatever they did not tell, and is all there is where they are not to be had.
 
-use super::open_files::OpenFiles;
+use super::open_files::{OpenFiles, Waiting};
 use super::scanner::{Scanner, Tails};
 use super::tail::{FileTail, Notice};
 use super::watches::Watches;
 use crate::config::FileConfig;
 use crate::source::Context;
 use crate::sync::{lock, read};
-use crossbeam_channel::{Receiver, Sender, select_biased, tick, unbounded};
+use crossbeam_channel::{Receiver, Sender, at, never, select_biased, tick, unbounded};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -57,7 +57,11 @@ impl Discovery {
             archives: Vec::new(),
             passed_over: HashMap::new(),
             open_files: open_files.clone(),
-            crowded: false,
+            crowded: 0,
+            crowded_told: None,
+            room_due: Instant::now(),
+            waiting: Waiting::default(),
+            contested: HashSet::new(),
             leaving: Vec::new(),
             overflows: overflows.clone(),
             notice_sender: notice_sender.clone(),
@@ -131,6 +135,7 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
     let beat = tick(Duration::from_millis(100));
     while !stop.load(Ordering::Acquire) {
         let mut structural = false;
+        let room = scanner.room_due().map_or_else(never, at);
         select_biased! {
             recv(notices) -> notice => {
                 match notice {
@@ -141,7 +146,7 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
                         scanner.configure(configs);
                         structural = true;
                     }
-                    Ok(Notice::Crowded) => scanner.make_room(),
+                    Ok(Notice::Crowded(key)) => scanner.waiting.add(key),
                     Ok(Notice::Unfinished(key, end, due)) => {
                         scanner.unfinished.insert(key, (end, due));
                     }
@@ -153,15 +158,16 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
                     structural = scanner.event(event);
                 }
             }
+            recv(room) -> _ => {}
             recv(beat) -> _ => {
                 scanner.decide_copies();
                 scanner.finish_records();
-                scanner.make_room();
                 scanner.look_after_left_when_due();
                 structural = scanner.let_leaving_go()
                     | (watches.take_missed() && scanner.overflowed());
             }
         }
+        scanner.make_room_when_due();
         if structural && !stop.load(Ordering::Acquire) {
             std::thread::sleep(wait.gather);
             while let Ok(event) = watches.events.try_recv() {

@@ -55,7 +55,8 @@ pub(super) fn born_ns(metadata: &Metadata) -> u64 {
 /// change the way in between. Without `follow_links` no part of the path may be a link.
 ///
 /// # Errors
-/// No regular file, a link that is not trusted, or what the kernel says.
+/// No regular file, a link that is not trusted, or what the kernel says;
+/// [`io::ErrorKind::ResourceBusy`] if the system lets no more files be open.
 pub(super) fn open_regular(path: &Path, follow_links: bool) -> io::Result<(File, Metadata)> {
     let link = path.symlink_metadata()?;
     let target = path.metadata()?;
@@ -91,6 +92,7 @@ fn open_without_links(path: &PathBuf) -> io::Result<File> {
             .custom_flags((flags | OFlags::NOFOLLOW).bits() as i32)
             .open(path),
         Err(Errno::LOOP) => Err(io::Error::other("there is a link in its path")),
+        Err(Errno::MFILE | Errno::NFILE) => Err(io::ErrorKind::ResourceBusy.into()),
         Err(error) => Err(error.into()),
     }
 }
@@ -114,11 +116,18 @@ pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result
 
 /// Whether the file begins as `content` says and has the bytes of `position` before it: the same
 /// content, perhaps grown.
-pub(super) fn holds(body: &Body, content: &FileContent, position: &Position) -> bool {
-    let head = body.head(u64::from(content.head_length));
-    let guard = body.guard_at(position.offset);
-    head.is_ok_and(|(_, hash)| hash == content.head_hash)
-        && guard.is_ok_and(|guard| guard == position.guard)
+///
+/// # Errors
+/// What the kernel says: then it is not known.
+pub(super) fn holds(body: &Body, content: &FileContent, position: &Position) -> io::Result<bool> {
+    let is_alike = || -> io::Result<bool> {
+        let (_, hash) = body.head(u64::from(content.head_length))?;
+        Ok(hash == content.head_hash && body.guard_at(position.offset)? == position.guard)
+    };
+    match is_alike() {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        outcome => outcome,
+    }
 }
 
 /// Whether the `size` bytes that there are of `body` are the first ones of `original`, by their

@@ -12,22 +12,41 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Between two looks for files that can be closed: at most 2 % of a core.
+const MAKE_ROOM: (Duration, u32) = (Duration::from_millis(10), 50);
+/// How often it is told at most that files wait for others.
+const TELL_CROWDED: Duration = Duration::from_secs(60);
 
 impl Scanner {
     /// Room for one more open file, made by closing others if need be.
-    pub(super) fn room(&self) -> Option<Slot> {
+    pub(super) fn room(&mut self) -> Option<Slot> {
         self.open_files.take().or_else(|| {
             self.make_room();
             self.open_files.take()
         })
     }
 
+    /// Makes room if files wait for it, not too often.
+    pub(super) fn make_room_when_due(&mut self) {
+        if Instant::now() >= self.room_due {
+            self.make_room();
+        }
+    }
+
+    /// When room is made next, if files wait for it.
+    pub(super) fn room_due(&self) -> Option<Instant> {
+        (self.waiting() > 0).then_some(self.room_due)
+    }
+
     /// Closes files so that others can be opened: of those that are at rest at a path that is known,
     /// the ones that have been quiet for longest.
-    pub(super) fn make_room(&self) {
-        let surplus = self.open_files.surplus();
-        if surplus == 0 {
-            return;
+    pub(super) fn make_room(&mut self) {
+        let started = Instant::now();
+        let surplus = self.open_files.surplus(self.waiting());
+        if surplus == 0 || started < self.room_due {
+            return self.wake_waiting();
         }
         let stays = |tail: &FileTail| {
             let wait = 2 * tail.config().rotate_wait;
@@ -42,17 +61,38 @@ impl Scanner {
         resting.sort_unstable_by_key(|(quiet, _)| Reverse(*quiet));
         let resting = resting.iter().map(|(_, tail)| tail).filter(|tail| tail.is_at_its_place());
         resting.take(surplus).for_each(|tail| tail.close());
+        drop(tails);
+        let (pause, cost) = MAKE_ROOM;
+        self.room_due = Instant::now() + pause.max(started.elapsed() * cost);
+        self.wake_waiting();
+    }
+
+    /// How many files wait for room.
+    fn waiting(&self) -> usize {
+        self.waiting.len() + self.crowded
+    }
+
+    fn wake_waiting(&mut self) {
+        for key in self.waiting.take(self.open_files.room()) {
+            if let Some(tail) = read(&self.tails).get(&key) {
+                self.wake(tail);
+            }
+        }
     }
 
     /// What is in a file, opened if there is room; else the file is looked at again soon.
-    pub(super) fn body_of(&self, tail: &Arc<FileTail>) -> Option<Arc<Body>> {
+    pub(super) fn body_of(&mut self, tail: &Arc<FileTail>) -> Option<Arc<Body>> {
         if !tail.is_open() {
             drop(self.room()?);
         }
         tail.body().ok()
     }
 
-    pub(super) fn tell_crowded(&self) {
+    pub(super) fn tell_crowded(&mut self) {
+        if self.crowded_told.is_some_and(|at| at.elapsed() < TELL_CROWDED) {
+            return;
+        }
+        self.crowded_told = Some(Instant::now());
         tracing::warn!(
             open_files_max = self.open_files.max(),
             "so many files are open and being read; others wait until some of them are delivered \

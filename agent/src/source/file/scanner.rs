@@ -4,7 +4,7 @@
 use super::adopt::is_named_archive;
 use super::heads::Heads;
 use super::identity::{Key, born_ns};
-use super::open_files::OpenFiles;
+use super::open_files::{OpenFiles, Waiting};
 use super::tail::{FileTail, Notice};
 use super::watches::Watches;
 use super::{Glob, Look};
@@ -31,8 +31,8 @@ const RESCAN_UNWATCHED: (Duration, u32) = (Duration::from_secs(15), 50);
 /// The same while the kernel tells what changes and no archive waits for a look, so that nothing waits for
 /// it: at most 0.2 %.
 const RESCAN_WATCHED: (Duration, u32) = (Duration::from_secs(60), 500);
-/// The same while files wait for others to be closed.
-const RESCAN_CROWDED: (Duration, u32) = (Duration::from_millis(100), 4);
+/// The same while files wait for others to be closed: at most 10 %.
+const RESCAN_CROWDED: (Duration, u32) = (Duration::from_millis(100), 9);
 /// Between two looks at the files that have left their path: at most 2 % of a core.
 const LOOK_AT_LEFT: (Duration, u32) = (Duration::from_secs(1), 50);
 /// Changes of directories are gathered for so long, and for so many times what a rescan takes.
@@ -81,8 +81,14 @@ pub(super) struct Scanner {
     /// Compressed files that there is nothing to read of, by their size.
     pub(super) passed_over: HashMap<Key, u64>,
     pub(super) open_files: OpenFiles,
-    /// Files wait to be begun until others can be closed.
-    pub(super) crowded: bool,
+    /// How many files wait to be begun until others can be closed.
+    pub(super) crowded: usize,
+    pub(super) crowded_told: Option<Instant>,
+    /// When files are looked for next that can be closed.
+    pub(super) room_due: Instant,
+    pub(super) waiting: Waiting,
+    /// Sources that want files which others read: these, and the others; each pair is told once.
+    pub(super) contested: HashSet<(String, String)>,
     /// Files that are not read on as they were.
     pub(super) leaving: Vec<Arc<FileTail>>,
     pub(super) notice_sender: Sender<Notice>,
@@ -140,6 +146,7 @@ impl Scanner {
         self.leaving.extend(leaving.inspect(|tail| tail.leave()).cloned());
         drop(tails);
         self.refused.clear();
+        self.contested.clear();
     }
 
     /// Lets go of files that are not read on and have all out; returns whether there were any, which
@@ -194,7 +201,8 @@ impl Scanner {
     /// Looks through all directories.
     pub(super) fn rescan(&mut self, watches: &mut Watches, first: bool) -> Rescanned {
         let started = Instant::now();
-        let was_crowded = std::mem::take(&mut self.crowded);
+        self.crowded = 0;
+        self.open_files.try_more();
         let mut directories = HashSet::new();
         let mut seen: HashMap<Key, PathBuf> = HashMap::new();
         let mut any_first_look = false;
@@ -238,12 +246,10 @@ impl Scanner {
         let is_told = watches.are_whole() && !self.have_archives_to_read();
         let (max, mut cost) = if is_told { RESCAN_WATCHED } else { RESCAN_UNWATCHED };
         let mut min = RESCAN_INTERVAL;
-        if self.crowded {
+        if self.crowded > 0 {
             // It ends as soon as some files are delivered.
             (min, cost) = RESCAN_CROWDED;
-            if !was_crowded {
-                self.tell_crowded();
-            }
+            self.tell_crowded();
         }
         Rescanned {
             interval: (took * cost).clamp(min, max),
@@ -265,7 +271,7 @@ impl Scanner {
         };
         let key = Key::of(&metadata);
         if seen.contains_key(&key) {
-            return;
+            return self.tell_if_contested(config, &path, key);
         }
         let mut known = read(&self.tails).get(&key).cloned();
         if let Some(tail) = known.take_if(|tail| !tail.is_of(&metadata)) {
@@ -285,8 +291,12 @@ impl Scanner {
             seen.insert(key, path);
             return;
         }
+        if self.is_too_old(config, &metadata, key) {
+            return;
+        }
         // With no room for one file there is none for the next.
-        if self.crowded || self.is_too_old(config, &metadata, key) {
+        if self.crowded > 0 {
+            self.crowded += 1;
             return;
         }
         match self.begin(config, &path, first_look) {
@@ -294,8 +304,29 @@ impl Scanner {
                 self.refused.remove(&path);
                 seen.insert(key, path);
             }
-            Err(error) if error.kind() == ErrorKind::ResourceBusy => self.crowded = true,
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => self.crowded += 1,
             Err(error) => self.refuse(&path, &error),
+        }
+    }
+
+    /// A file is read once: as the first source that finds it says. Tells once for each two sources if
+    /// this one is not it.
+    fn tell_if_contested(&mut self, config: &Arc<FileConfig>, path: &Path, key: Key) {
+        let Some(tail) = read(&self.tails).get(&key).cloned() else { return };
+        let names = |config: &FileConfig| {
+            config.paths.first().map(Glob::as_str).unwrap_or_default().to_owned()
+        };
+        let (reads, wants) = (names(tail.config()), names(config));
+        if !Arc::ptr_eq(tail.config(), config)
+            && self.contested.insert((wants.clone(), reads.clone()))
+        {
+            tracing::warn!(
+                path = %path.display(),
+                reads,
+                wants,
+                "two sources name this file; it is read once, as the first of them says (if that is not \
+                 meant, `exclude` it there)"
+            );
         }
     }
 

@@ -37,10 +37,11 @@ use std::time::{Duration, Instant};
 const CHUNK_BYTES: usize = 128 << 10;
 /// How many chunks of a line without end are looked through in one turn.
 const LONG_LINE_CHUNKS: usize = 64;
-/// How long a file rests after it could not be read.
-const REST_AFTER_ERROR: Duration = Duration::from_secs(5);
-/// How long a file waits for another one to be closed.
-const WAIT_FOR_ROOM: Duration = Duration::from_millis(10);
+/// How long a file rests after it could not be read: the first time, and at most, when each time it was
+/// twice as long as before.
+const REST_AFTER_ERROR: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// How often it is told at most that a file cannot be read.
+const TELL_ERROR: Duration = Duration::from_secs(60);
 /// How many ends of unacknowledged records are kept that their content does not tell.
 const CUTS_MAX: usize = 16;
 
@@ -55,8 +56,8 @@ pub(super) enum Notice {
     Undecided(Key),
     /// A file that was closed is not at its place.
     Moved,
-    /// There is no room to open a file again.
-    Crowded,
+    /// There is no room to open a file again; it is woken when there is.
+    Crowded(Key),
     /// A record ends here unless more of it comes before the time given.
     Unfinished(Key, u64, Instant),
 }
@@ -101,7 +102,15 @@ struct Reading {
     /// Known once the file has begun.
     encoding: Option<Encoding>,
     pace: Pace,
-    error_told: bool,
+    /// Why it rests, if it cannot be read.
+    trouble: Option<Trouble>,
+    trouble_told: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Trouble {
+    rest: Duration,
+    is_told: bool,
 }
 
 /// Where a tail begins.
@@ -135,7 +144,8 @@ impl FileTail {
             replaced: false,
             encoding: None,
             pace,
-            error_told: false,
+            trouble: None,
+            trouble_told: None,
         };
         let tail = Self {
             key: start.key,
@@ -183,7 +193,8 @@ impl FileTail {
             return Ok(body.clone());
         }
         let slot = self.open_files.take().ok_or(io::ErrorKind::ResourceBusy)?;
-        let (file, metadata) = open_regular(&lock(&self.place), self.config.follow_links)?;
+        let opened = open_regular(&lock(&self.place), self.config.follow_links);
+        let (file, metadata) = self.open_files.note(opened)?;
         if !self.is_same(&metadata) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -295,7 +306,7 @@ impl FileTail {
 
     /// Looks at the open file itself; returns (size, whether it has a name left).
     pub(super) fn look(&self) -> io::Result<(u64, bool)> {
-        let metadata = self.body()?.metadata()?;
+        let metadata = self.body()?.metadata().inspect_err(|error| self.close_if_stale(error))?;
         Ok((metadata.len(), metadata.nlink() > 0))
     }
 
@@ -443,7 +454,9 @@ impl FileTail {
         worker.buffer.resize(wanted, 0);
         let buffer = std::mem::take(worker.buffer);
         let turn = self.chunk_in(reading, worker, body, buffer, guard_length);
-        reading.error_told &= turn.is_err();
+        if turn.is_ok() {
+            self.can_be_read(reading);
+        }
         turn
     }
 
@@ -461,6 +474,9 @@ impl FileTail {
         let outcome = read.and_then(|count| {
             let at_end = count < buffer.len();
             let bytes = &buffer[..count];
+            if count < guard_length {
+                self.look_whether_shorter(body, position.offset)?;
+            }
             if count < guard_length || Guard::of(&bytes[..guard_length]) != position.guard {
                 return Ok(self.replaced(reading));
             }
@@ -659,26 +675,64 @@ impl FileTail {
     /// found where it is.
     fn not_open(&self, reading: &mut Reading, error: &io::Error) -> Turn {
         let notice = match error.kind() {
-            io::ErrorKind::ResourceBusy => Notice::Crowded,
+            io::ErrorKind::ResourceBusy => Notice::Crowded(self.key),
             io::ErrorKind::NotFound => Notice::Moved,
             _ => return self.rest(reading, error),
         };
-        let is_crowded = matches!(notice, Notice::Crowded);
         // Without a receiver the agent stops.
         let _ = self.notices.send(notice);
-        if is_crowded { Turn::Later(WAIT_FOR_ROOM) } else { Turn::Idle }
+        Turn::Idle
     }
 
     fn rest(&self, reading: &mut Reading, error: &io::Error) -> Turn {
-        if !std::mem::replace(&mut reading.error_told, true) {
-            tracing::warn!(
-                path = %self.path.display(),
-                %error,
-                "the file cannot be read; it is tried again, other sources go on{}",
-                confine::hint(&self.path)
-            );
+        self.close_if_stale(error);
+        let (first, max) = REST_AFTER_ERROR;
+        let trouble = match reading.trouble.take() {
+            Some(Trouble { rest, is_told }) => Trouble { rest: max.min(2 * rest), is_told },
+            None => Trouble { rest: first, is_told: self.tell_trouble(reading, error) },
+        };
+        Turn::Later(reading.trouble.insert(trouble).rest)
+    }
+
+    /// Tells why the file cannot be read, unless that was told a moment ago.
+    fn tell_trouble(&self, reading: &mut Reading, error: &io::Error) -> bool {
+        if reading.trouble_told.is_some_and(|at| at.elapsed() < TELL_ERROR) {
+            return false;
         }
-        Turn::Later(REST_AFTER_ERROR)
+        reading.trouble_told = Some(Instant::now());
+        tracing::warn!(
+            path = %self.path.display(),
+            %error,
+            "the file cannot be read; it is tried again, other sources go on{}",
+            confine::hint(&self.path)
+        );
+        true
+    }
+
+    fn can_be_read(&self, reading: &mut Reading) {
+        if reading.trouble.take().is_some_and(|trouble| trouble.is_told) {
+            tracing::info!(path = %self.path.display(), "the file can be read again");
+        }
+    }
+
+    /// The server of a network file system does not know the open file any more: it is opened again
+    /// at its place. An archive is read in one go.
+    fn close_if_stale(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::StaleNetworkFileHandle && !self.is_archive {
+            self.close();
+        }
+    }
+
+    /// Fewer bytes came than there were before. That may be a network file system which is not up to
+    /// date: only if the size says so, too, is the file shorter; else it is opened again, which asks
+    /// the server.
+    fn look_whether_shorter(&self, body: &Body, offset: u64) -> io::Result<()> {
+        if self.is_archive || body.metadata()?.len() < offset {
+            return Ok(());
+        }
+        self.close();
+        let what = "its size says that there is more in it than can be read";
+        Err(io::Error::new(io::ErrorKind::UnexpectedEof, what))
     }
 }
 
