@@ -2,24 +2,27 @@
 //!
 //! Most runs and most distances to what is looked for are shorter than that, so one step tells; a
 //! register of eight bytes, see [`crate::swar`], takes two.
+//!
+//! A text has to go on behind its end for [`BEHIND`] bytes, which have no meaning: so there is no way
+//! of its own for what is left of it, which would take registers from all others.
 
 use std::ops::{BitAnd, BitOr};
 use wide::u8x16;
 
 pub(crate) const BYTES: usize = 16;
+/// What is read behind the end of a text at most: of a pair at its end, the second.
+pub(crate) const BEHIND: usize = BYTES + 1;
 
 /// Sixteen bytes of a text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lanes(u8x16);
 
 impl Lanes {
-    /// Those from `at` on, with zeros where `text` has ended.
+    /// Those from `at` on.
     #[inline(always)]
-    pub(crate) fn load(text: &[u8], at: usize) -> Self {
-        let bytes = text.get(at..at + BYTES).and_then(<[u8]>::first_chunk);
-        // By value: what goes through memory costs more than the rest of a search.
-        let bytes = bytes.map_or_else(|| last(text, at), |bytes| u128::from_ne_bytes(*bytes));
-        Self(u8x16::new(bytes.to_ne_bytes()))
+    fn at(text: &[u8], at: usize) -> Self {
+        let bytes = text[at..at + BYTES].first_chunk().expect("it has this length");
+        Self(u8x16::new(*bytes))
     }
 
     #[inline(always)]
@@ -46,14 +49,6 @@ impl Lanes {
         let above = self.0 - u8x16::splat(b'0');
         Found(above.max(u8x16::splat(10)).simd_eq(above))
     }
-}
-
-#[cold]
-#[inline(never)]
-fn last(text: &[u8], at: usize) -> u128 {
-    let mut bytes = [0; BYTES];
-    bytes.iter_mut().zip(text.iter().skip(at)).for_each(|(to, from)| *to = *from);
-    u128::from_ne_bytes(bytes)
 }
 
 /// Which of the sixteen bytes are looked for: all bits of those are set.
@@ -98,6 +93,40 @@ impl BitAnd for Found {
     }
 }
 
+/// The first place from `at` on that `found` tells of sixteen bytes, `end` at the latest, behind which
+/// `text` goes on.
+#[inline(always)]
+pub(crate) fn first(
+    text: &[u8],
+    mut at: usize,
+    end: usize,
+    found: impl Fn(Lanes) -> Found,
+) -> usize {
+    while at < end {
+        let found = found(Lanes::at(text, at));
+        at += found.place();
+        if !found.is_none() {
+            break;
+        }
+    }
+    at.min(end)
+}
+
+/// The first place from `at` on where one byte and behind it the other stands, `end` at the latest,
+/// behind which `text` goes on.
+#[inline(always)]
+pub(crate) fn pair(text: &[u8], at: usize, end: usize, (one, other): (u8, u8)) -> usize {
+    let mut at = at;
+    while at < end {
+        let found = Lanes::at(text, at).equal(one) & Lanes::at(text, at + 1).equal(other);
+        at += found.place();
+        if !found.is_none() {
+            break;
+        }
+    }
+    at.min(end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,7 +141,7 @@ mod tests {
         for start in 0..=u8::MAX {
             let bytes: [u8; BYTES] =
                 std::array::from_fn(|at| start.wrapping_add((at * 37 % 41) as u8));
-            let lanes = Lanes::load(&bytes, 0);
+            let lanes = Lanes::at(&bytes, 0);
             for byte in [b'\t', b'\r', b'0', 0, 255, start] {
                 assert_eq!(
                     lanes.equal(byte).bits(),
@@ -140,15 +169,28 @@ mod tests {
     }
 
     #[test]
-    fn places_are_counted_from_the_first_and_what_is_behind_the_text_is_zero() {
-        let text = b"abcdefghijklmnopabc";
-        assert_eq!(Lanes::load(text, 0).equal(b'c').place(), 2);
-        assert_eq!(Lanes::load(text, 3).equal(b'c').place(), 15);
-        assert_eq!(Lanes::load(text, 3).equal(b'x').place(), BYTES);
-        assert!(Lanes::load(text, 3).equal(b'x').is_none());
-        assert_eq!(Lanes::load(text, 17).equal(0).place(), 2);
-        assert_eq!(Lanes::load(text, 40).equal(0).bits(), (1 << BYTES) - 1);
-        let lanes = Lanes::load(text, 0);
+    fn the_first_place_is_found_up_to_the_end() {
+        let text = b"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz";
+        for end in 0..=text.len() - BEHIND {
+            for at in 0..=end {
+                for letter in b'a'..=b'y' {
+                    let is = |at: &usize| text[*at] == letter;
+                    let expected = (at..end).find(is).unwrap_or(end);
+                    let found = first(text, at, end, |lanes| lanes.equal(letter));
+                    assert_eq!(found, expected, "{letter} from {at} to {end}");
+                    let pairs = |at: &usize| is(at) && text[*at + 1] == letter + 1;
+                    let expected = (at..end).find(pairs).unwrap_or(end);
+                    assert_eq!(pair(text, at, end, (letter, letter + 1)), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_found_is_joined_by_byte() {
+        let lanes = Lanes::at(b"abcdefghijklmnopabc", 0);
+        assert_eq!(lanes.equal(b'x').place(), BYTES);
+        assert!(lanes.equal(b'x').is_none());
         assert_eq!((lanes.equal(b'c') | lanes.equal(b'b')).place(), 1);
         assert!((lanes.equal(b'c') & lanes.equal(b'b')).is_none());
     }

@@ -1,6 +1,6 @@
 //! Sets of bytes.
 
-use crate::lanes::{Found, Lanes};
+use crate::lanes::{Lanes, first};
 
 /// A set of bytes: a bit for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -158,17 +158,4 @@ impl Stop {
             Self::Many => class().bytes(text, at, end),
         }
     }
-}
-
-/// The first place from `at` on that `found` tells of sixteen bytes, `end` at the latest.
-#[inline(always)]
-fn first(text: &[u8], mut at: usize, end: usize, found: impl Fn(Lanes) -> Found) -> usize {
-    while at < end {
-        let found = found(Lanes::load(text, at));
-        at += found.place();
-        if !found.is_none() {
-            break;
-        }
-    }
-    at.min(end)
 }

@@ -2,7 +2,7 @@
 
 use super::bytes::ByteSet;
 use super::{Literals, Op, Span, Split};
-use crate::lanes::{self, Found, Lanes};
+use crate::lanes::{Lanes, first, pair};
 use regex_syntax::hir::Look;
 
 /// What can stand where an operation begins, if the rest of the program matches from there.
@@ -115,16 +115,21 @@ impl First {
         let until = end.min(to + 1);
         let stands = |at| self.confirms(literals, text, at, end);
         let found = match self.find {
-            Find::One(one) => find(text, from, until, stands, |lanes, _| lanes.equal(one)),
-            Find::Two(one, two) => {
-                find(text, from, until, stands, |lanes, _| lanes.equal(one) | lanes.equal(two))
+            Find::One(one) => {
+                let one = |lanes: Lanes| lanes.equal(one);
+                find(from, until, stands, |at| first(text, at, until, one))
             }
-            Find::Three(one, two, three) => find(text, from, until, stands, |lanes, _| {
-                lanes.equal(one) | lanes.equal(two) | lanes.equal(three)
-            }),
-            Find::Pair(one, two) => find(text, from, until, stands, |lanes, at| {
-                lanes.equal(one) & Lanes::load(text, at + 1).equal(two)
-            }),
+            Find::Two(one, two) => {
+                let any = |lanes: Lanes| lanes.equal(one) | lanes.equal(two);
+                find(from, until, stands, |at| first(text, at, until, any))
+            }
+            Find::Three(one, two, three) => {
+                let any = |lanes: Lanes| lanes.equal(one) | lanes.equal(two) | lanes.equal(three);
+                find(from, until, stands, |at| first(text, at, until, any))
+            }
+            Find::Pair(one, two) => {
+                find(from, until, stands, |at| pair(text, at, until, (one, two)))
+            }
             Find::Set => self.bytes(literals, text, from, (until, end)),
         };
         found.or_else(|| (self.end && to >= end && from <= end).then_some(end))
@@ -167,31 +172,25 @@ impl First {
     }
 }
 
-/// The first place from `at` on and before `until` that `found` tells of and at which `stands` says
-/// that the rest stands, too.
+/// The first place from `at` on and before `until` that `next` leads to and at which `stands` says that
+/// the rest stands, too.
 #[inline(always)]
 fn find(
-    text: &[u8],
     mut at: usize,
     until: usize,
     stands: impl Fn(usize) -> bool,
-    found: impl Fn(Lanes, usize) -> Found,
+    next: impl Fn(usize) -> usize,
 ) -> Option<usize> {
-    while at < until {
-        let place = found(Lanes::load(text, at), at).place();
-        at += place;
-        if place == lanes::BYTES {
-            continue;
-        }
+    loop {
+        at = next(at);
         if at >= until {
-            break;
+            return None;
         }
         if stands(at) {
             return Some(at);
         }
         at += 1;
     }
-    None
 }
 
 /// The literal at the operation `at`, but for what takes nothing.

@@ -4,14 +4,14 @@
 
 use super::bytes::Class;
 use super::first::First;
-use super::{Literals, NO_MAX, Op, Skip, Span, Split, Step, Take, Word};
+use super::{Goal, Literals, Loose, NO_MAX, Op, Skip, Span, Split, Step, Take, Until, Word};
 use crate::swar;
 use regex_syntax::hir::Look;
 
 /// What a program is made of.
 pub(super) struct Parts {
     pub(super) steps: Box<[Step]>,
-    pub(super) spans: Box<[Span]>,
+    pub(super) spans: Box<[Loose]>,
     pub(super) splits: Box<[Split]>,
 }
 
@@ -29,7 +29,7 @@ struct Lowering<'o> {
     literals: &'o Literals,
     classes: &'o [Class],
     firsts: &'o [First],
-    spans: Vec<Span>,
+    spans: Vec<Loose>,
     splits: Vec<Split>,
     /// The rests of literals; they follow the operations.
     rests: Vec<Step>,
@@ -95,14 +95,31 @@ impl Lowering<'_> {
             Take::Longest => Step::Run { stop, class, slot, min, to, max: span.max.into() },
             Take::Shortest => Step::Run { stop, class, slot, min, to, max: min.into() },
             Take::Greedy | Take::Lazy => {
-                self.spans.push(Span { to, ..span });
+                self.spans.push(self.loose(span, to));
                 let number = (self.spans.len() - 1) as u16;
                 match span.take {
-                    Take::Greedy => Step::Greedy { span: number },
-                    _ => Step::Lazy { span: number },
+                    Take::Greedy => Step::Greedy { span: number, to },
+                    _ => Step::Lazy { span: number, to },
                 }
             }
         }
+    }
+
+    fn loose(&self, span: Span, to: u16) -> Loose {
+        let Span { set, next, min, slot, behind, later, .. } = span;
+        let stop = |class: u16| self.classes[usize::from(class)].stop();
+        let goal = match (span.until, self.firsts[usize::from(next)].literal) {
+            (Until::Class(class), _) => Goal::Class { class, stop: stop(class) },
+            (Until::Literal, Some((at, len))) => {
+                let word = self.word(at, len);
+                let done = u16::from(word.len);
+                let rest = (len > done).then(|| (at + u32::from(done), len - done));
+                Goal::Literal { word, rest }
+            }
+            (Until::Literal, None) => Goal::Anywhere,
+        };
+        let max = if span.max == NO_MAX { u32::MAX } else { span.max.into() };
+        Loose { set, stop: stop(set), min, max, goal, next, slot, later, to, behind }
     }
 
     fn split(&mut self, split: Split) -> Step {

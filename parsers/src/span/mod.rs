@@ -33,7 +33,7 @@ use regex_syntax::hir::{Hir, Look};
 pub struct Program {
     steps: Box<[Step]>,
     /// The runs that may have to be given back or taken further.
-    spans: Box<[Span]>,
+    spans: Box<[Loose]>,
     /// The choices that more than a short literal decides.
     splits: Box<[Split]>,
     classes: Box<[Class]>,
@@ -60,6 +60,8 @@ pub enum Outcome {
 pub struct Scratch {
     slots: Vec<u32>,
     frames: Vec<run::Frame>,
+    /// A copy of a text that nothing follows.
+    text: Vec<u8>,
 }
 
 impl Scratch {
@@ -118,6 +120,7 @@ impl Program {
 
     /// As [`Program::search`], of the first `len` bytes of `padded`. What stands behind them has no
     /// meaning; a search is quicker if there are some.
+    #[inline]
     pub fn search_padded(&self, padded: &[u8], len: usize, scratch: &mut Scratch) -> Outcome {
         run::search(self, padded, len, scratch)
     }
@@ -236,6 +239,38 @@ struct Span {
     later: u8,
 }
 
+/// What is run of a [`Span`] that may have to be given back or taken further.
+#[derive(Debug, Clone, Copy)]
+struct Loose {
+    set: u16,
+    stop: Stop,
+    min: u16,
+    max: u32,
+    goal: Goal,
+    /// As in [`Span`].
+    next: u16,
+    slot: u8,
+    later: u8,
+    to: u16,
+    behind: u16,
+}
+
+/// Where a lazy run may end.
+#[derive(Debug, Clone, Copy)]
+enum Goal {
+    Anywhere,
+    /// Where this stands, and the rest of the literal, of which there may be one.
+    Literal {
+        word: Word,
+        rest: Option<(u32, u16)>,
+    },
+    /// Where a run of the class ends, which is what of the set cannot follow.
+    Class {
+        class: u16,
+        stop: Stop,
+    },
+}
+
 /// First one, then the other, each if it can begin here (places among the program's firsts).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Split {
@@ -300,10 +335,12 @@ enum Step {
     /// One of the program's spans that may be given back.
     Greedy {
         span: u16,
+        to: u16,
     },
     /// One of the program's spans that may be taken further.
     Lazy {
         span: u16,
+        to: u16,
     },
     Save {
         slot: u8,

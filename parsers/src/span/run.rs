@@ -1,8 +1,7 @@
 //! The executor: follows the operations, keeps what is left to try in frames, and counts its steps.
 
-use super::{
-    NO_MAX, Outcome, Program, SLOTS, Scratch, Skip, Span, Start, Step, UNSET, Until, Word,
-};
+use super::{Goal, Loose, Outcome, Program, SLOTS, Scratch, Skip, Start, Step, UNSET, Word};
+use crate::lanes::{BEHIND, pair};
 use crate::swar;
 use regex_syntax::hir::Look;
 
@@ -29,7 +28,11 @@ pub(super) enum Frame {
 }
 
 /// Searches the first `end` bytes of `text`.
+#[inline]
 pub(super) fn search(program: &Program, text: &[u8], end: usize, scratch: &mut Scratch) -> Outcome {
+    if text.len() < end + BEHIND {
+        return search_copy(program, &text[..end], scratch);
+    }
     if u32::try_from(text.len()).is_err() {
         return Outcome::OutOfFuel;
     }
@@ -37,7 +40,7 @@ pub(super) fn search(program: &Program, text: &[u8], end: usize, scratch: &mut S
         scratch.slots.resize(SLOTS, UNSET);
     }
     let fuel = (FUEL_BASE + FUEL_PER_BYTE * end) as isize;
-    let Scratch { slots, frames } = scratch;
+    let Scratch { slots, frames, .. } = scratch;
     let slots = slots.first_chunk_mut().expect("it was made so long");
     let mut run = Run { program, text, end, slots, frames, fuel };
     if program.start == Start::Text {
@@ -59,6 +62,18 @@ pub(super) fn search(program: &Program, text: &[u8], end: usize, scratch: &mut S
     Outcome::NoMatch
 }
 
+/// Searches a text that does not go on behind its end.
+#[inline(never)]
+fn search_copy(program: &Program, text: &[u8], scratch: &mut Scratch) -> Outcome {
+    let mut copy = std::mem::take(&mut scratch.text);
+    copy.clear();
+    copy.extend_from_slice(text);
+    copy.extend_from_slice(&[0; BEHIND]);
+    let outcome = search(program, &copy, text.len(), scratch);
+    scratch.text = copy;
+    outcome
+}
+
 /// All that any program has, so that no number of one has to be compared with how many there are.
 type Slots = [u32; SLOTS];
 
@@ -78,6 +93,7 @@ impl<'r> Run<'r> {
     ///
     /// What costs fuel is what can be repeated: going back and what was read since then, the turns of
     /// a loop, and runs of which only a part is taken.
+    #[inline(never)]
     fn attempt(&mut self, start: usize) -> Outcome {
         self.frames.clear();
         self.unset(0);
@@ -96,7 +112,7 @@ impl<'r> Run<'r> {
                 }
                 Step::Words { first, second, to } => {
                     let second_at = at + swar::BYTES;
-                    if *first == swar::load(text, at)
+                    if *first == block(text, at)
                         && let Some(behind) = second.stands(text, second_at, end)
                     {
                         (step, at) = (*to, behind);
@@ -130,15 +146,15 @@ impl<'r> Run<'r> {
                         continue;
                     }
                 }
-                Step::Greedy { span } => {
+                Step::Greedy { span, to } => {
                     if let Some(reached) = self.greedy(*span, at) {
-                        (step, at) = (program.spans[usize::from(*span)].to, reached);
+                        (step, at) = (*to, reached);
                         continue;
                     }
                 }
-                Step::Lazy { span } => {
+                Step::Lazy { span, to } => {
                     if let Some(reached) = self.lazy(*span, at) {
-                        (step, at) = (program.spans[usize::from(*span)].to, reached);
+                        (step, at) = (*to, reached);
                         continue;
                     }
                 }
@@ -198,8 +214,10 @@ impl<'r> Run<'r> {
                 }
             }
             self.fuel -= steps_of(at - since) + 1;
-            match self.back() {
-                Some(next) => (step, at) = next,
+            // Most rules that fail have nothing left to try.
+            let next = if self.frames.is_empty() { None } else { self.back() };
+            match next {
+                Some((to, reached)) => (step, at) = (to, reached as usize),
                 None if self.fuel < 0 => return Outcome::OutOfFuel,
                 None => return Outcome::NoMatch,
             }
@@ -219,11 +237,11 @@ impl<'r> Run<'r> {
     #[inline(always)]
     fn unset(&mut self, first: u8) {
         const MANY: usize = 16;
-        let first = usize::from(first);
+        let (slots, from) = (self.program.slots, usize::from(first));
         // More than there are, but at once.
-        match self.slots[first..].first_chunk_mut::<MANY>() {
-            Some(many) if self.program.slots <= first + MANY => *many = [UNSET; MANY],
-            _ => self.slots[first..self.program.slots.max(first)].fill(UNSET),
+        match self.slots[from..].first_chunk_mut::<MANY>() {
+            Some(many) if slots <= from + MANY => *many = [UNSET; MANY],
+            _ => unset_each(&mut self.slots[from..slots.max(from)]),
         }
     }
 
@@ -263,33 +281,30 @@ impl<'r> Run<'r> {
         (to, reached)
     }
 
-    /// Notes the end of a span; where the text goes on.
-    #[inline]
-    fn taken(&mut self, span: &Span, at: usize) -> usize {
-        self.slots[usize::from(span.slot | 1)] = at as u32;
-        at + usize::from(span.behind)
-    }
-
-    /// Notes the begin of a span; how long it is at least and at most.
-    #[inline]
-    fn begun(&mut self, span: &Span, at: usize) -> (usize, usize) {
-        self.slots[usize::from(span.slot)] = at as u32;
-        let max = usize::from(span.max);
-        let limit = if span.max == NO_MAX { self.end } else { self.end.min(at + max) };
-        (at + usize::from(span.min), limit)
-    }
-
     #[inline(never)]
     fn greedy(&mut self, number: u16, at: usize) -> Option<usize> {
         let span = &self.program.spans[usize::from(number)];
-        let (low, limit) = self.begun(span, at);
-        let reached = self.program.classes[usize::from(span.set)].run(self.text, at, limit);
-        self.shrink(number, low, reached)
+        let limit = self.end.min(at + span.max as usize);
+        let class = || &self.program.classes[usize::from(span.set)];
+        let reached = span.stop.run(class, self.text, at, limit);
+        let found = self.shrink(span, number, at + usize::from(span.min), reached)?;
+        self.save(span.slot, at, found);
+        Some(found + usize::from(span.behind))
     }
 
-    /// The longest of the runs that end from `low` to `high` with which the text can go on.
-    fn shrink(&mut self, number: u16, low: usize, high: usize) -> Option<usize> {
+    #[inline(never)]
+    fn lazy(&mut self, number: u16, at: usize) -> Option<usize> {
         let span = &self.program.spans[usize::from(number)];
+        let limit = self.end.min(at + span.max as usize);
+        let low = self.least(span, at, limit)?;
+        let found = self.grow(span, number, low, limit)?;
+        self.save(span.slot, at, found);
+        Some(found + usize::from(span.behind))
+    }
+
+    /// The end of the longest of the runs that end from `low` to `high` with which the text can go on.
+    #[inline]
+    fn shrink(&mut self, span: &Loose, number: u16, low: usize, high: usize) -> Option<usize> {
         let first = &self.program.firsts[usize::from(span.next)];
         let found = first.last(&self.program.literals, self.text, low, (high, self.end));
         self.fuel -= steps_of(high.saturating_sub(found.unwrap_or(low)));
@@ -297,61 +312,82 @@ impl<'r> Run<'r> {
         if at > low {
             self.keep(Frame::Longer { span: number, low: low as u32, high: at as u32 });
         }
-        Some(self.taken(span, at))
+        Some(at)
     }
 
-    #[inline(never)]
-    fn lazy(&mut self, number: u16, at: usize) -> Option<usize> {
-        let span = &self.program.spans[usize::from(number)];
-        let (low, limit) = self.begun(span, at);
-        if low > limit {
-            return None;
-        }
-        // No more is read than is needed.
-        if low > at && self.program.classes[usize::from(span.set)].run(self.text, at, low) < low {
-            return None;
-        }
-        self.grow(number, low, limit)
+    /// Where the least of a run that begins at `at` ends, up to `limit`. No more is read than is needed.
+    #[inline(always)]
+    fn least(&self, span: &Loose, at: usize, limit: usize) -> Option<usize> {
+        let low = at + usize::from(span.min);
+        let set = || &self.program.classes[usize::from(span.set)];
+        let of_set = match span.min {
+            0 => at <= limit,
+            1 => low <= limit && set().contains(self.text[at]),
+            _ => low <= limit && span.stop.run(set, self.text, at, low) >= low,
+        };
+        of_set.then_some(low)
     }
 
-    /// The shortest of the runs that end from `at` to `high` with which the text can go on.
-    fn grow(&mut self, number: u16, at: usize, high: usize) -> Option<usize> {
-        let span = &self.program.spans[usize::from(number)];
-        let found = match span.until {
-            Until::Literal => self.found(span, at, high),
-            Until::Class(class) => self.stopped(span, class, at, high),
+    /// The end of the shortest of the runs that end from `at` to `high` with which the text can go on.
+    #[inline(always)]
+    fn grow(&mut self, span: &Loose, number: u16, at: usize, high: usize) -> Option<usize> {
+        let set = || &self.program.classes[usize::from(span.set)];
+        let (found, may_grow) = match &span.goal {
+            Goal::Anywhere => (Some(at), true),
+            Goal::Literal { word, rest } => {
+                // All before it has to be of the set.
+                let found = self.seek(*word, *rest, at, high);
+                let covers = |found: &usize| span.stop.run(set, self.text, at, *found) >= *found;
+                (found.filter(covers), true)
+            }
+            Goal::Class { class, stop } => {
+                let class = || &self.program.classes[usize::from(*class)];
+                let next = &self.program.firsts[usize::from(span.next)];
+                let mut at = at;
+                loop {
+                    at = stop.run(class, self.text, at, high);
+                    let of_set = at < high && set().contains(self.text[at]);
+                    if next.allows(&self.program.literals, self.text, at, self.end) {
+                        break (Some(at), of_set);
+                    }
+                    if !of_set {
+                        break (None, false);
+                    }
+                    at += 1;
+                }
+            }
         };
         let Some(found) = found else {
             self.fuel -= steps_of(high - at);
             return None;
         };
-        if found < high {
+        if may_grow && found < high {
             self.keep(Frame::Shorter { span: number, at: found as u32, high: high as u32 });
         }
-        Some(self.taken(span, found))
+        Some(found)
     }
 
-    /// By looking for what follows, then whether all before it is of the set.
-    #[inline]
-    fn found(&self, span: &Span, at: usize, high: usize) -> Option<usize> {
-        let first = &self.program.firsts[usize::from(span.next)];
-        let found = first.next(&self.program.literals, self.text, at, (high, self.end))?;
-        let class = &self.program.classes[usize::from(span.set)];
-        (class.run(self.text, at, found) >= found).then_some(found)
-    }
-
-    /// By `class`, which is what of the set cannot follow.
-    #[inline]
-    fn stopped(&self, span: &Span, class: u16, mut at: usize, high: usize) -> Option<usize> {
-        let first = &self.program.firsts[usize::from(span.next)];
+    /// The first place from `at` to `high` where a literal of two bytes or more stands.
+    #[inline(always)]
+    fn seek(
+        &self,
+        word: Word,
+        rest: Option<(u32, u16)>,
+        mut at: usize,
+        high: usize,
+    ) -> Option<usize> {
+        let [first, second, ..] = word.block.to_le_bytes();
         loop {
-            at = self.program.classes[usize::from(class)].run(self.text, at, high);
-            if first.allows(&self.program.literals, self.text, at, self.end) {
-                return Some(at);
-            }
-            let set = &self.program.classes[usize::from(span.set)];
-            if at >= high || !set.contains(self.text[at]) {
+            at = pair(self.text, at, high + 1, (first, second));
+            if at > high {
                 return None;
+            }
+            if let Some(behind) = word.stands(self.text, at, self.end)
+                && rest.is_none_or(|(place, len)| {
+                    self.program.literals.stands(place, len, self.text, behind, self.end)
+                })
+            {
+                return Some(at);
             }
             at += 1;
         }
@@ -360,11 +396,11 @@ impl<'r> Run<'r> {
     /// Goes back to what was left to try last: the step, and where; `None` if nothing is left, or no
     /// fuel.
     #[inline(never)]
-    fn back(&mut self) -> Option<(u16, usize)> {
+    fn back(&mut self) -> Option<(u16, u32)> {
         // What failed has set nothing that another way has found.
         while self.fuel >= 0 {
             let program = self.program;
-            let (to, reached) = match self.frames.pop()? {
+            let (span, found) = match self.frames.pop()? {
                 Frame::Slot { slot, old } => {
                     self.slots[usize::from(slot)] = old;
                     continue;
@@ -372,30 +408,40 @@ impl<'r> Run<'r> {
                 Frame::Branch { split, at } => {
                     let split = &program.splits[usize::from(split)];
                     self.unset(split.later);
-                    return Some((split.other, at as usize));
+                    return Some((split.other, at));
                 }
-                Frame::Longer { span, low, high } => {
-                    self.unset(program.spans[usize::from(span)].later);
+                Frame::Longer { span: number, low, high } => {
+                    let span = &program.spans[usize::from(number)];
+                    self.unset(span.later);
                     self.fuel -= 1;
-                    (span, self.shrink(span, low as usize, high as usize - 1))
+                    (span, self.shrink(span, number, low as usize, high as usize - 1))
                 }
-                Frame::Shorter { span, at, high } => {
-                    self.unset(program.spans[usize::from(span)].later);
+                Frame::Shorter { span: number, at, high } => {
+                    let span = &program.spans[usize::from(number)];
+                    self.unset(span.later);
                     self.fuel -= 1;
                     let (at, high) = (at as usize, high as usize);
-                    let set = &program.classes[usize::from(program.spans[usize::from(span)].set)];
+                    let set = &program.classes[usize::from(span.set)];
                     if at >= self.end || !set.contains(self.text[at]) {
                         continue;
                     }
-                    (span, self.grow(span, at + 1, high))
+                    (span, self.grow(span, number, at + 1, high))
                 }
             };
-            if let Some(reached) = reached {
-                return Some((program.spans[usize::from(to)].to, reached));
+            if let Some(found) = found {
+                self.slots[usize::from(span.slot | 1)] = found as u32;
+                return Some((span.to, found as u32 + u32::from(span.behind)));
             }
         }
         None
     }
+}
+
+/// Apart from the usual case, which would go through the same call of `memset` else.
+#[cold]
+#[inline(never)]
+fn unset_each(slots: &mut [u32]) {
+    slots.fill(UNSET);
 }
 
 /// What reading so many bytes costs.
@@ -404,12 +450,18 @@ fn steps_of(bytes: usize) -> isize {
     (bytes / BYTES_PER_STEP) as isize
 }
 
+/// Eight bytes of the text; `at` is its end at most, behind which it goes on.
+#[inline(always)]
+fn block(text: &[u8], at: usize) -> u64 {
+    swar::block(text, at).expect("the text goes on behind its end")
+}
+
 impl Word {
     /// Where it ends if it stands at `at` in `text`, which ends at `end`.
     #[inline(always)]
     fn stands(self, text: &[u8], at: usize, end: usize) -> Option<usize> {
         let behind = at + usize::from(self.len);
-        let same = (self.block ^ swar::load(text, at)) << self.shift == 0;
+        let same = (self.block ^ block(text, at)) << self.shift == 0;
         (same && behind <= end).then_some(behind)
     }
 }
