@@ -138,7 +138,8 @@ impl Framer {
                 out(Framed::unterminated(bytes, Some(length as u32)));
             }
             Ok(Beginning::Line | Beginning::Unknown) if !trimmed(&rest).is_empty() => {
-                out(Framed::unterminated(trimmed(&rest), None));
+                let (kept, original_bytes) = self.kept_of(trimmed(&rest));
+                out(Framed::unterminated(kept, original_bytes));
             }
             _ => {}
         }
@@ -210,9 +211,7 @@ impl Framer {
         let end = memchr2(b'\n', 0, &rest[self.searched..]);
         if let Some(end) = end {
             let end = self.searched + end;
-            let line = trimmed(&rest[..end]);
-            let kept = cut(line, self.bytes_max);
-            let original_bytes = (kept.len() < line.len()).then_some(line.len() as u32);
+            let (kept, original_bytes) = self.kept_of(trimmed(&rest[..end]));
             out(Framed::whole(kept, original_bytes));
             return end + 1;
         }
@@ -224,6 +223,12 @@ impl Framer {
         let kept = cut(rest, self.bytes_max).to_vec();
         self.long = Some(Long { kept, length: rest.len(), left: None });
         rest.len()
+    }
+
+    /// What is kept of a line, and its length if that is not all.
+    fn kept_of<'l>(&self, line: &'l [u8]) -> (&'l [u8], Option<u32>) {
+        let kept = cut(line, self.bytes_max);
+        (kept, (kept.len() < line.len()).then_some(line.len() as u32))
     }
 
     fn step_long(&mut self, mut long: Long, rest: &[u8], out: &mut dyn FnMut(Framed<'_>)) -> usize {
@@ -271,12 +276,19 @@ pub(crate) fn trimmed(bytes: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use logweir_tests::{Random, runs};
 
     const MAX: usize = 16;
 
     /// The messages of a stream, `~` and the length behind those that were cut, `$` behind one that the
     /// stream ended within.
     fn frame(stream: &[u8], step: usize) -> (Vec<String>, Option<FramingError>) {
+        frame_pieces(stream.chunks(step))
+    }
+
+    fn frame_pieces<'s>(
+        pieces: impl Iterator<Item = &'s [u8]>,
+    ) -> (Vec<String>, Option<FramingError>) {
         let mut framer = Framer::new(MAX, true);
         let mut messages = Vec::new();
         let mut take = |framed: Framed| {
@@ -289,13 +301,14 @@ mod tests {
             }
             messages.push(text);
         };
-        let mut error = None;
-        for piece in stream.chunks(step) {
+        let (mut error, mut longest) = (None, 0);
+        for piece in pieces {
+            longest = longest.max(piece.len());
             if let Err(found) = framer.push(piece, &mut take) {
                 error = Some(found);
                 break;
             }
-            assert!(framer.buffer.len() <= MAX + DIGITS_MAX + step, "{}", framer.buffer.len());
+            assert!(framer.buffer.len() <= MAX + DIGITS_MAX + longest, "{}", framer.buffer.len());
         }
         if error.is_none() {
             framer.finish(&mut take);
@@ -322,6 +335,7 @@ mod tests {
             ("9 <1>a", &["<1>a~9$"], None),
             ("99 <1>0123456789abcdefg", &["<1>0123456789abc~99$"], None),
             ("<1>0123456789abcdefg", &["<1>0123456789abc~20$"], None),
+            ("<1>0123456789abcd", &["<1>0123456789abc~17$"], None),
             ("9 ", &["9 $"], None),
             ("9", &["9$"], None),
             // No counts, but lines.
@@ -341,6 +355,92 @@ mod tests {
                 let expected: Vec<String> = messages.iter().map(|m| (*m).to_owned()).collect();
                 assert_eq!(frame(stream.as_bytes(), step), (expected, *error), "{stream:?} {step}");
             }
+        }
+    }
+
+    /// A message as a sender frames it, and what it says.
+    struct Sent {
+        frame: Vec<u8>,
+        /// Where the content begins in the frame of a counted one.
+        counted: Option<usize>,
+        content: Vec<u8>,
+    }
+
+    impl Sent {
+        fn random(random: &mut Random) -> Self {
+            let counted = random.below(2) == 0;
+            // Within a counted one, line ends and what looks like another frame are text.
+            let letters: &[u8] = if counted { b"<1> 23\n\0ab" } else { b"<1> 23ab" };
+            let beginnings: &[&[u8]] =
+                if counted { &[b"<1>"] } else { &[b"<1>", b"a", b"7 b", b"12<"] };
+            let mut content = beginnings[random.below(beginnings.len())].to_vec();
+            content
+                .extend((0..random.below(2 * MAX)).map(|_| letters[random.below(letters.len())]));
+            // So that what is trimmed at the end is a line end and nothing of the text.
+            content.push(b'x');
+            if counted {
+                let header = format!("{} ", content.len());
+                let frame = [header.as_bytes(), &content].concat();
+                return Self { frame, counted: Some(header.len()), content };
+            }
+            let ends: &[&[u8]] = &[b"\n", b"\0", b"\r\n"];
+            // Of a line that is too long the carriage return counts.
+            let end = ends[random.below(if content.len() > MAX { 2 } else { ends.len() })];
+            Self { frame: [&content, end].concat(), counted: None, content }
+        }
+
+        /// What has to come of it where its stream ends behind so many bytes of its frame.
+        fn expected(&self, bytes: usize) -> Option<String> {
+            let text =
+                |bytes: &[u8]| String::from_utf8(bytes[..bytes.len().min(MAX)].to_vec()).unwrap();
+            let length = |bytes: &[u8], length: usize| match bytes.len() {
+                kept if kept.min(MAX) < length => format!("~{length}"),
+                _ => String::new(),
+            };
+            if bytes == self.frame.len() {
+                return Some(text(&self.content) + &length(&self.content, self.content.len()));
+            }
+            let come = &self.frame[..bytes];
+            let rest = match self.counted {
+                Some(header) if bytes > header => {
+                    let come = &come[header..];
+                    text(come) + &length(come, self.content.len())
+                }
+                _ => {
+                    let line = come.strip_suffix(b"\r").unwrap_or(come);
+                    text(line) + &length(line, line.len())
+                }
+            };
+            (bytes > 0).then(|| rest + "$")
+        }
+    }
+
+    #[test]
+    fn no_message_is_merged_or_lost_however_framings_mix_and_streams_are_cut() {
+        let mut random = Random::seeded();
+        for round in 0..runs(20) * 500 {
+            let messages: Vec<Sent> =
+                (0..1 + random.below(8)).map(|_| Sent::random(&mut random)).collect();
+            let whole: usize = messages.iter().map(|sent| sent.frame.len()).sum();
+            let end = if random.below(2) == 0 { whole } else { random.below(whole + 1) };
+            let stream = messages.iter().flat_map(|sent| &sent.frame).copied();
+            let stream: Vec<u8> = stream.take(end).collect();
+            let mut left = end;
+            let expected: Vec<String> = messages
+                .iter()
+                .filter_map(|sent| {
+                    let bytes = left.min(sent.frame.len());
+                    left -= bytes;
+                    sent.expected(bytes)
+                })
+                .collect();
+            let mut cuts: Vec<usize> =
+                (0..random.below(12)).map(|_| random.below(end + 1)).chain([0, end]).collect();
+            cuts.sort_unstable();
+            let pieces = cuts.windows(2).map(|cut| &stream[cut[0]..cut[1]]);
+            let found = frame_pieces(pieces.filter(|piece| !piece.is_empty()));
+            let shown = stream.escape_ascii();
+            assert_eq!(found, (expected, None), "round {round}, cut at {cuts:?}: {shown}");
         }
     }
 
