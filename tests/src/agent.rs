@@ -106,6 +106,21 @@ impl Counts {
         })
     }
 
+    /// As an agent that has stopped says, in the last line of that kind.
+    fn last_of(said: &str) -> Option<Self> {
+        let line = said.lines().rfind(|line| line.contains(" all_out="))?;
+        let count = |name: &str| {
+            let (_, rest) = line.split_once(&format!(" {name}="))?;
+            rest.split(' ').next()?.parse().ok()
+        };
+        Some(Self {
+            read: count("read")?,
+            delivered: count("delivered")?,
+            held: count("held")?,
+            dropped: count("dropped")?,
+        })
+    }
+
     #[must_use]
     pub fn is_balanced(self) -> bool {
         self.read == self.delivered + self.held + self.dropped
@@ -125,6 +140,8 @@ pub struct Agent {
     config: PathBuf,
     process: Option<Process>,
     starts: usize,
+    /// How much had been said before it was started last.
+    said_before: usize,
 }
 
 impl Agent {
@@ -136,7 +153,13 @@ impl Agent {
     pub fn stopped(directory: &Path, config: &AgentConfig) -> Self {
         let path = directory.join("agent.yaml");
         std::fs::write(&path, config.yaml(directory)).expect("the test's directory can be written");
-        Self { directory: directory.to_owned(), config: path, process: None, starts: 0 }
+        Self {
+            directory: directory.to_owned(),
+            config: path,
+            process: None,
+            starts: 0,
+            said_before: 0,
+        }
     }
 
     /// Changes what stands in its configuration; it may be running.
@@ -167,10 +190,15 @@ impl Agent {
     /// Starts it by way of another program, see [`Process::start_within`].
     pub fn start_within(&mut self, wrapper: &[String]) {
         let arguments = ["run", "--config", &self.config.display().to_string()];
-        let output = self.directory.join("agent.output");
+        let output = self.output();
+        self.said_before = std::fs::read(&output).map_or(0, |said| said.len());
         let process = Process::start_within(wrapper, "logweir-agent", &arguments, &output);
         self.process = Some(process);
         self.starts += 1;
+    }
+
+    fn output(&self) -> PathBuf {
+        self.directory.join("agent.output")
     }
 
     /// Changes its configuration, for the next start or reload.
@@ -209,6 +237,15 @@ impl Agent {
         self.process.as_ref().expect("the agent runs").resident_bytes()
     }
 
+    /// The most memory that was in use at a time, in bytes.
+    ///
+    /// # Panics
+    /// It does not run.
+    #[must_use]
+    pub fn peak_bytes(&self) -> u64 {
+        self.process.as_ref().expect("the agent runs").peak_bytes()
+    }
+
     /// Where it keeps its state.
     #[must_use]
     pub fn state(&self) -> PathBuf {
@@ -223,19 +260,45 @@ impl Agent {
         self.process.as_mut().expect("the agent was started").has_ended()
     }
 
-    /// SIGKILL; returns when it is gone.
+    /// SIGKILL; returns when it is gone. Where it still answers, its accounts have to balance.
+    ///
+    /// # Panics
+    /// They do not.
     pub fn kill9(&mut self) {
+        let _ = self.process.is_some().then(|| self.counts());
+        self.kill9_unasked();
+    }
+
+    /// SIGKILL at this very moment.
+    pub fn kill9_unasked(&mut self) {
         if let Some(process) = self.process.take() {
             process.kill9();
         }
     }
 
-    /// SIGTERM; returns how it ended.
+    /// SIGTERM; returns how it ended. Its accounts have to balance before, if it answers, and in what
+    /// it says last.
     ///
     /// # Panics
-    /// It does not run, or does not end.
+    /// They do not; it does not run, or does not end.
     pub fn terminate(&mut self) -> ExitStatus {
-        self.process.take().expect("the agent runs").terminate()
+        let _ = self.counts();
+        let status = self.process.take().expect("the agent runs").terminate();
+        if status.success() {
+            self.last_counts().assert_balanced();
+        }
+        status
+    }
+
+    /// What has become of the events, as it said when it stopped.
+    ///
+    /// # Panics
+    /// It has not said so.
+    #[must_use]
+    pub fn last_counts(&self) -> Counts {
+        let said = std::fs::read(self.output()).expect("it was started");
+        let said = String::from_utf8_lossy(&said[self.said_before..]);
+        Counts::last_of(&said).unwrap_or_else(|| panic!("it does not say how it stopped: {said}"))
     }
 
     /// # Panics
@@ -317,5 +380,14 @@ impl Agent {
         let counts = Counts::of(&status)?;
         counts.assert_balanced();
         Some(counts)
+    }
+}
+
+impl Drop for Agent {
+    /// The accounts of one that still runs when its test ends well have to balance.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.kill9();
+        }
     }
 }

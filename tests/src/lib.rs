@@ -44,7 +44,9 @@ pub use oracle::{Event, assert_exactly_once, assert_in_order_per_source, without
 pub use process::{Output, Process, program, run_to_end};
 pub use proxy::Proxy;
 pub use search_server::SearchServer;
-pub use strace::{DURABLE_CALLS, PowerCut, failing, killed_at, noting, slowing};
+pub use strace::{
+    DURABLE_CALLS, PowerCut, changes_in, failing, killed_at, noting, noting_changes, slowing,
+};
 pub use streams::Streams;
 pub use table::{Ingest, Table};
 pub use topic::Topic;

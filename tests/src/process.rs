@@ -192,15 +192,29 @@ impl Process {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Memory that is in use, in bytes: `VmRSS` of proc(5).
+    /// Memory that is in use, in bytes.
     ///
     /// # Panics
     /// It does not run.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory that was in use at a time, in bytes.
+    ///
+    /// # Panics
+    /// It does not run.
+    #[must_use]
+    pub fn peak_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// A line of its status, see proc(5).
+    fn memory(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
         kib.expect("a running program has a size") << 10
     }

@@ -3,13 +3,55 @@
 //!
 //! `strace` counts calls by name and by thread, so a sweep goes over one call after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The calls that change what is on disk, with how often a thread of an agent makes them in a short
-/// run, about: up to there a sweep goes.
-pub const DURABLE_CALLS: [(&str, usize); 6] =
-    [("pwrite64", 12), ("write", 12), ("fdatasync", 3), ("fsync", 6), ("rename", 5), ("unlink", 3)];
+/// run, about: up to there a sweep goes. A kill comes before a call, so that of a file that was just made
+/// and is empty is the one at its first write.
+pub const DURABLE_CALLS: [(&str, usize); 10] = [
+    ("pwrite64", 12),
+    ("write", 12),
+    ("fdatasync", 3),
+    ("fsync", 6),
+    ("rename", 5),
+    ("unlink", 3),
+    // Of a start.
+    ("mkdir", 2),
+    ("chmod", 4),
+    ("ftruncate", 1),
+    ("bind", 2),
+];
+
+/// All calls by which a program changes what is on disk, whether an agent makes them or not. Not every
+/// processor's kernel has all.
+const CHANGING_CALLS: &str = "?open,?creat,openat,openat2,?mkdir,mkdirat,?rmdir,?mknod,mknodat,?link,\
+    linkat,?symlink,symlinkat,?rename,?renameat,renameat2,?unlink,unlinkat,bind,?chmod,fchmod,fchmodat,\
+    ?chown,fchown,?lchown,fchownat,write,writev,pwrite64,pwritev,pwritev2,truncate,ftruncate,fallocate,\
+    sendfile,splice,copy_file_range,fsync,fdatasync,sync,syncfs,sync_file_range,setxattr,fsetxattr,\
+    removexattr,fremovexattr,?utime,?utimes,?futimesat,utimensat";
+
+/// Notes into `log` all calls that change a disk, with the paths of what is open.
+#[must_use]
+pub fn noting_changes(log: &Path) -> Vec<String> {
+    let trace = format!("trace={CHANGING_CALLS}");
+    strace(&["-y", "-s", "0", "-o", &log.display().to_string(), "-e", &trace, "--"])
+}
+
+/// The names of the calls noted in `log` that have changed something below `directory`.
+///
+/// # Panics
+/// There is no log.
+#[must_use]
+pub fn changes_in(log: &Path, directory: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(log).expect("strace writes it");
+    let directory = directory.display().to_string();
+    let changes = text.lines().filter(|line| line.contains(&directory) && !line.contains(" = -1 "));
+    let opens = |line: &&str| line.contains(" open") && !line.contains("O_CREAT");
+    let name =
+        |line: &str| Some(line.split_once(' ')?.1.trim_start().split_once('(')?.0.to_owned());
+    changes.filter(|line| !opens(line)).filter_map(name).collect()
+}
 
 /// Kills the program when a thread of it makes its `number`th `call`, before the call is made.
 #[must_use]
