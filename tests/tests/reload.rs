@@ -166,6 +166,40 @@ fn what_a_reload_cannot_do_is_named_and_what_runs_goes_on() {
 
 #[test]
 fn changed_limits_of_a_source_and_of_the_agent_are_in_use_and_told() {
+    let change = |limit, rates: [&str; 2], told: &str| Change {
+        limit,
+        before: rates[0].to_owned(),
+        after: rates[1].to_owned(),
+        told: told.to_owned(),
+    };
+    with_changed_limits(
+        "limits: {events_per_second: 8}",
+        &change("events_per_second", ["7", "1000000"], "1000000 events/s"),
+        &change("events_per_second", ["8", "1000001"], "1000001 events/s"),
+    );
+    with_changed_limits(
+        "limits: {bytes_per_second: 2KiB}",
+        &change("bytes_per_second", ["1KiB", "100MiB"], "104857600 bytes/s"),
+        &change("bytes_per_second", ["2KiB", "101MiB"], "105906176 bytes/s"),
+    );
+}
+
+/// A limit that is changed while the agent runs, and how the agent tells the new one.
+struct Change {
+    limit: &'static str,
+    before: String,
+    after: String,
+    told: String,
+}
+
+impl Change {
+    fn make(&self, agent: &Agent) {
+        let line = |rate: &str| format!("{}: {rate}}}", self.limit);
+        agent.edit(&line(&self.before), &line(&self.after));
+    }
+}
+
+fn with_changed_limits(of_agent: &'static str, source: &Change, overall: &Change) {
     let directory = directory();
     let broker = Broker::started(directory.path());
     let topic = Topic::create(&broker.bootstrap(), "limits", 1);
@@ -173,22 +207,22 @@ fn changed_limits_of_a_source_and_of_the_agent_are_in_use_and_told() {
     // More than is read at once, which is paid for afterwards.
     writer.write(20_000);
     let glob = directory.path().join("*.log").display().to_string();
-    let source = format!("{{type: file, paths: ['{glob}'], limits: {{events_per_second: 7}}}}");
-    let config =
-        AgentConfig { agent: vec!["limits: {events_per_second: 8}"], ..config(&topic, &[source]) };
-    let agent = Agent::started(directory.path(), &config);
+    let limits = format!("{{{}: {}}}", source.limit, source.before);
+    let file = format!("{{type: file, paths: ['{glob}'], limits: {limits}}}");
+    let config = AgentConfig { agent: vec![of_agent], ..config(&topic, &[file]) };
+    let mut agent = Agent::started(directory.path(), &config);
     wait_until("the first lines", || topic.records().is_some_and(|count| count > 0));
-    agent.edit("events_per_second: 7", "events_per_second: 1000000");
-    let told = format!("changed limits are in use of=\"file {glob}\" limits=\"1000000 events/s");
+    source.make(&agent);
+    let told = format!("changed limits are in use of=\"file {glob}\" limits=\"{}", source.told);
     wait_until("the limits of the source", || agent.said().contains(&told));
     assert!(topic.records() < Some(20_000), "the agent's limit holds still");
-    agent.edit("events_per_second: 8", "events_per_second: 1000001");
+    overall.make(&agent);
     agent.hang_up();
     wait_until("the reload", || agent.said().contains("sources are those"));
-    let told = "changed limits are in use of=\"the agent\" limits=\"1000001 events/s";
-    wait_until("the limits of the agent", || agent.said().contains(told));
+    let told = format!("changed limits are in use of=\"the agent\" limits=\"{}", overall.told);
+    wait_until("the limits of the agent", || agent.said().contains(&told));
     wait_until("all lines", || topic.records() == Some(20_000));
     assert!(!agent.said().contains("waits for a restart"), "{}", agent.said());
-    agent.counts_told().assert_balanced();
     assert_exactly_once(&topic.events(), &[writer.tally()]);
+    assert!(agent.terminate().success());
 }

@@ -1,16 +1,19 @@
 //! Receiving syslog: the scenarios that a receiver must pass, each as a test of its name.
 
 use logweir_tests::{
-    Agent, AgentConfig, Broker, DEADLINE, Event, Identity, Topic, directory, free_address, line,
-    wait, wait_until,
+    Agent, AgentConfig, Broker, DEADLINE, Event, Identity, Random, Topic, assert_whole_beginnings,
+    directory, free_address, line, wait, wait_until,
 };
-use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslStream, SslVerifyMode};
+use openssl::ssl::{
+    HandshakeError, SslConnector, SslFiletype, SslMethod, SslStream, SslVerifyMode,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// An agent with one syslog source that listens for UDP and TCP at one address.
@@ -61,6 +64,24 @@ impl Receiver {
         wait_until(&format!("{count} events"), || self.topic.records() == Some(count));
         self.agent.counts_told().assert_balanced();
         self.topic.events()
+    }
+
+    /// The events, once all connections so far have ended and all of them is taken; the agent is
+    /// stopped, and its accounts are those of the topic.
+    fn settled_events(&mut self) -> Vec<Event> {
+        // Those that are not let in yet come before this one.
+        let mut last = self.connect();
+        writeln!(last, "<13>the last connection").unwrap();
+        let is_last = |event: &Event| event.text("event.original") == "<13>the last connection";
+        wait_until("the last connection", || self.topic.events().iter().any(is_last));
+        drop(last);
+        wait_until("all connections to end", || self.listener("connections_open") == 0);
+        assert!(self.agent.terminate().success());
+        let counts = self.agent.last_counts();
+        let mut events = self.topic.events();
+        assert_eq!((counts.read, counts.held, counts.dropped), (events.len() as u64, 0, 0));
+        events.retain(|event| !is_last(event));
+        events
     }
 
     /// What was sent, in the order of sending.
@@ -126,6 +147,50 @@ fn incomplete_frame_at_close() {
     assert_eq!(event.json["logweir.unterminated"], true);
 }
 
+/// Ends a connection by a reset, as a sender does whose host has gone; what the agent has not taken by
+/// then may be lost.
+fn reset(stream: TcpStream) {
+    rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+}
+
+/// The text of an event, the length that it says it had, and whether its stream ended within it.
+fn told(event: &Event) -> (String, Option<u64>, bool) {
+    let length = event.json.get("logweir.original_bytes").and_then(Value::as_u64);
+    let unterminated = event.json.get("logweir.unterminated") == Some(&true.into());
+    (event.text("event.original").to_owned(), length, unterminated)
+}
+
+#[test]
+fn a_frame_is_told_from_its_beginning_at_whichever_byte_its_connection_ends() {
+    let mut receiver = Receiver::start("");
+    let (header, text) = ("19 ", "<13>an octet count\n");
+    let frame = format!("{header}{text}");
+    let expected = |bytes: usize| match bytes {
+        _ if bytes == frame.len() => (text.trim_end().to_owned(), None, false),
+        _ if bytes > header.len() => {
+            (text[..bytes - header.len()].to_owned(), Some(text.len() as u64), true)
+        }
+        _ => (frame[..bytes].to_owned(), None, true),
+    };
+    let send = |receiver: &Receiver, how: fn(TcpStream)| {
+        for bytes in 0..=frame.len() {
+            let mut stream = receiver.connect();
+            stream.write_all(&frame.as_bytes()[..bytes]).unwrap();
+            how(stream);
+        }
+    };
+    let mut all: Vec<_> = (1..=frame.len()).map(expected).collect();
+    send(&receiver, drop);
+    let mut found: Vec<_> = receiver.events(all.len()).iter().map(told).collect();
+    all.sort();
+    found.sort();
+    assert_eq!(found, all);
+    send(&receiver, reset);
+    let found: Vec<_> = receiver.settled_events().iter().map(told).collect();
+    let strange = found.iter().find(|found| !all.contains(found));
+    assert_eq!(strange, None);
+}
+
 #[test]
 fn a_line_that_its_connection_ended_within_is_marked() {
     let receiver = Receiver::start("");
@@ -139,22 +204,51 @@ fn a_line_that_its_connection_ended_within_is_marked() {
 
 #[test]
 fn conn_drop() {
-    let receiver = Receiver::start("");
-    let mut number = 0;
-    // Whole messages only, in connections of all lengths that end without a word.
-    for connection in 0..200 {
+    let mut receiver = Receiver::start("");
+    let mut random = Random::seeded();
+    let messages = number_of("LOGWEIR_MESSAGES", 2_000);
+    // Connections of all lengths that end without a word: between two messages or in one, by a close
+    // or by a reset.
+    let (mut closed, mut broken, mut written) = (Vec::new(), Vec::new(), 0);
+    while written < messages {
+        let name = format!("drop{written}");
+        let count = random.below(20);
+        let mut lines: Vec<String> =
+            (0..count).map(|n| format!("<13>{}", line(&name, n).trim_end())).collect();
+        written += count + 1;
+        lines.push(format!("<13>in the middle of {name}"));
         let mut stream = receiver.connect();
-        for _ in 0..=connection % 7 {
-            writeln!(stream, "<13>{}", line("drop", number).trim_end()).unwrap();
-            number += 1;
+        stream.write_all(lines.join("\n").as_bytes()).unwrap();
+        if random.below(2) == 0 {
+            drop(stream);
+            closed.push((name, count));
+        } else {
+            reset(stream);
+            broken.extend(lines);
         }
     }
-    let originals = receiver.originals(number);
-    for sent in 0..number {
-        let text = format!("<13>{}", line("drop", sent).trim_end());
-        assert!(originals.contains(&text), "{text}");
+    let (cut, whole): (Vec<_>, Vec<_>) =
+        receiver.settled_events().into_iter().partition(|event| told(event).2);
+    // Of each a beginning, and of those that were closed all.
+    let arrived = assert_whole_beginnings(&whole);
+    let mut cut: BTreeSet<String> = cut.iter().map(|event| told(event).0).collect();
+    for (name, count) in &closed {
+        assert_eq!(arrived.get(name).copied().unwrap_or(0), *count, "{name}");
+        assert!(cut.remove(&format!("<13>in the middle of {name}")), "{name}");
     }
-    wait_until("all connections to end", || receiver.listener("connections_open") == 0);
+    let (resets, left) = (broken.len(), cut.len());
+    println!("{} connections were closed; {left} cut of {resets} over those reset", closed.len());
+    for text in cut {
+        assert!(broken.iter().any(|line| line.starts_with(&text)), "nobody sent {text:?}");
+    }
+}
+
+/// How many a test sends: as an environment variable says, else `default`.
+fn number_of(variable: &str, default: usize) -> usize {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is a number")),
+        Err(_) => default,
+    }
 }
 
 #[test]
@@ -310,6 +404,50 @@ fn a_line_without_end_is_cut_and_the_next_is_whole() {
 }
 
 #[test]
+fn what_is_over_the_limit_costs_no_memory_whatever_is_claimed() {
+    const SENDERS: usize = 50;
+    let receiver = Receiver::start("");
+    let before = receiver.agent.peak_bytes();
+    // Each claims ten megabytes and sends next to nothing of it, and then one each really comes.
+    let claiming: Vec<TcpStream> = (0..SENDERS)
+        .map(|_| {
+            let mut stream = receiver.connect();
+            stream.write_all(b"9999999 <13>claimed").unwrap();
+            stream
+        })
+        .collect();
+    wait_until("all to be let in", || receiver.listener("connections_open") == SENDERS as u64);
+    let mut stream = receiver.connect();
+    let megabyte = format!("<13>{}\n", "x".repeat(1_000_000 - 5));
+    (0..SENDERS).for_each(|_| stream.write_all(megabyte.as_bytes()).unwrap());
+    drop((claiming, stream));
+    let events = receiver.events(2 * SENDERS);
+    let grown = receiver.agent.peak_bytes().saturating_sub(before);
+    println!("{} KiB for {SENDERS} of each", grown >> 10);
+    // A twentieth of what was claimed or sent.
+    assert!(grown < 50 << 20, "{grown} bytes");
+    let whole_of =
+        |length: u64| events.iter().filter(|event| told(event).1 == Some(length)).count();
+    assert_eq!((whole_of(9_999_999), whole_of(999_999)), (SENDERS, SENDERS));
+}
+
+#[test]
+fn a_datagram_that_is_too_long_is_cut_and_says_so() {
+    let receiver = Receiver::start(", line_bytes_max: 1KiB");
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // The longest that there is, one that just fits, and one byte more.
+    for length in [65_507, 1_024, 1_025] {
+        let text = format!("<13>{}", "x".repeat(length - 4));
+        socket.send_to(text.as_bytes(), receiver.address).unwrap();
+    }
+    let mut found: Vec<_> = receiver.events(3).iter().map(told).collect();
+    found.sort();
+    let text = format!("<13>{}", "x".repeat(1_020));
+    let expected = [None, Some(1_025), Some(65_507)].map(|length| (text.clone(), length, false));
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn only_those_that_are_allowed_may_send() {
     let receiver = Receiver::start(", allow: ['192.0.2.0/24']");
     assert_eq!(receiver.connect().read(&mut [0; 1]).unwrap_or(0), 0);
@@ -399,14 +537,11 @@ fn spoof_fields() {
 #[test]
 fn udp_burst() {
     let receiver = Receiver::start(", sockets: 2");
-    let count: u64 = std::env::var("LOGWEIR_DATAGRAMS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(50_000);
+    let count = number_of("LOGWEIR_DATAGRAMS", 50_000);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut sent = 0;
     for number in 0..count {
-        let text = format!("<13>{}", line("burst", number as usize).trim_end());
+        let text = format!("<13>{}", line("burst", number).trim_end());
         sent += u64::from(socket.send_to(text.as_bytes(), receiver.address).is_ok());
     }
     let counts = wait("every datagram to be in an account", DEADLINE, || {
@@ -450,8 +585,8 @@ fn ratelimit_per_source() {
     });
 }
 
-/// A TLS client at the receiver; the identity is `name` of the directory.
-fn secure(receiver: &Receiver, name: Option<&str>) -> Option<SslStream<TcpStream>> {
+/// A TLS client of the receiver; the identity is `name` of the directory.
+fn connector(receiver: &Receiver, name: Option<&str>) -> SslConnector {
     let mut builder = SslConnector::builder(SslMethod::tls_client()).unwrap();
     builder.set_verify(SslVerifyMode::NONE);
     if let Some(name) = name {
@@ -459,8 +594,13 @@ fn secure(receiver: &Receiver, name: Option<&str>) -> Option<SslStream<TcpStream
         builder.set_certificate_file(path("pem"), SslFiletype::PEM).unwrap();
         builder.set_private_key_file(path("key"), SslFiletype::PEM).unwrap();
     }
-    let connector = builder.build();
-    connector.connect("localhost", TcpStream::connect(receiver.address).unwrap()).ok()
+    builder.build()
+}
+
+/// The same, connected.
+fn secure(receiver: &Receiver, name: Option<&str>) -> Option<SslStream<TcpStream>> {
+    let stream = TcpStream::connect(receiver.address).unwrap();
+    connector(receiver, name).connect("localhost", stream).ok()
 }
 
 /// With these settings of its TLS besides.
@@ -516,6 +656,77 @@ fn tls_gibberish() {
     assert_eq!(event.text("log.source.address"), "127.0.0.1");
     let said = receiver.agent.said();
     assert!(said.contains("a TLS handshake failed"), "{said}");
+}
+
+/// A connection of which what is written can be kept back.
+#[derive(Debug)]
+struct Held {
+    stream: Option<TcpStream>,
+    written: Vec<u8>,
+}
+
+impl std::io::Read for Held {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match &mut self.stream {
+            Some(stream) => stream.read(buffer),
+            None => Err(std::io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl std::io::Write for Held {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        match &mut self.stream {
+            Some(stream) => stream.write(buffer),
+            None => {
+                self.written.extend_from_slice(buffer);
+                Ok(buffer.len())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn tls_ends_at_any_byte() {
+    let (receiver, authority) = with_tls("");
+    let at = receiver.directory.path();
+    Identity::new("client", &[], Some(&authority), 0).write(at, "client");
+    // What a client says first, without a server.
+    let nobody = Held { stream: None, written: Vec::new() };
+    let hello = match connector(&receiver, Some("client")).connect("localhost", nobody) {
+        Err(HandshakeError::WouldBlock(shaking)) => shaking.get_ref().written.clone(),
+        other => panic!("a handshake without an answer: {}", other.is_ok()),
+    };
+    assert!(hello.len() > 100, "{} bytes", hello.len());
+    for bytes in 0..=hello.len() {
+        receiver.connect().write_all(&hello[..bytes]).unwrap();
+    }
+    let failed = || receiver.listener("handshake_failures") as usize;
+    wait_until("all of them to have failed", || failed() == hello.len() + 1);
+    // The same with a record, which holds two messages. The last one is whole, and stays open.
+    let (mut length, mut bytes, mut last) = (None, 0, None);
+    while length.is_none_or(|length| bytes <= length) {
+        let stream = Some(TcpStream::connect(receiver.address).unwrap());
+        let held = Held { stream, written: Vec::new() };
+        let mut secure = connector(&receiver, Some("client")).connect("localhost", held).unwrap();
+        let mut stream = secure.get_mut().stream.take().unwrap();
+        secure.write_all(b"<13>first\n<13>second\n").unwrap();
+        let record = &secure.get_ref().written;
+        stream.write_all(&record[..bytes]).unwrap();
+        length = Some(record.len());
+        bytes += 1;
+        last = Some(stream);
+    }
+    let originals = receiver.originals(2);
+    assert_eq!(originals, ["<13>first", "<13>second"], "a record counts when it is whole");
+    drop(last);
+    wait_until("all connections to end", || receiver.listener("connections_open") == 0);
+    let counts = receiver.agent.counts_told();
+    assert_eq!((counts.read, counts.dropped), (2, 0), "{counts:?}");
 }
 
 #[test]
