@@ -258,11 +258,8 @@ impl Writer<'_> {
             Kind::Ip if is_ip(text) => self.quoted(|writer| writer.content(place)),
             Kind::Integer => {
                 // As it stands there, if it is written as JSON has it.
-                let canonical = (1..=18).contains(&text.len())
-                    && (text[0] != b'0' || text.len() == 1)
-                    && text.iter().all(u8::is_ascii_digit);
                 match integer(text) {
-                    _ if canonical => self.out.text(text),
+                    _ if is_canonical_text(text) => self.out.text(text),
                     Some(number) => self.out.integer(number),
                     None => return false,
                 }
@@ -340,6 +337,13 @@ pub(crate) fn is_canonical(padded: &[u8], start: usize, len: usize) -> bool {
         return false;
     };
     swar::place(swar::no_digit(block)) >= len && (len == 1 || padded[start] != b'0')
+}
+
+/// As [`is_canonical`], of any length that is sure to be a number here.
+pub(crate) fn is_canonical_text(text: &[u8]) -> bool {
+    (1..=18).contains(&text.len())
+        && (text[0] != b'0' || text.len() == 1)
+        && text.iter().all(u8::is_ascii_digit)
 }
 
 /// Whether the text is a number in decimal as it would be written again: without a sign, with no zeros

@@ -21,7 +21,7 @@ use crate::ip::is_ip;
 use crate::rule::{Rule, RuleSet};
 use crate::time::TimeContext;
 use crate::transform::Transform;
-use crate::write::{integer, is_canonical, is_canonical_fraction};
+use crate::write::{integer, is_canonical, is_canonical_fraction, is_canonical_text};
 pub(crate) use stencil::{Cut, Stencils};
 
 /// What becomes of the captures of one pattern.
@@ -90,6 +90,7 @@ impl Question {
         match self {
             Self::IsIp => Some(is_ip(&padded[start..end])),
             Self::Integer if is_canonical(padded, start, end - start) => Some(true),
+            Self::Integer if is_canonical_text(&padded[start..end]) => Some(true),
             Self::Integer => integer(&padded[start..end]).is_none().then_some(false),
             Self::Float => is_canonical_fraction(&padded[start..end]).then_some(true),
         }
