@@ -86,7 +86,7 @@ impl Dispatch {
     ) {
         let named = program.map_or(&[][..], |program| self.named(program));
         if !named.iter().any(|number| visit(*number as usize)) {
-            self.visit_others(packs, program, message, space, visit);
+            self.visit_others(packs, program, (message, message.len()), space, visit);
         }
     }
 
@@ -96,15 +96,17 @@ impl Dispatch {
         self.programs.get(program)
     }
 
-    /// As [`Dispatch::visit`], of those behind the ones that name the program as it is.
+    /// As [`Dispatch::visit`], of those behind the ones that name the program as it is. The message is the
+    /// first `len` bytes of `padded`; what stands behind them has no meaning.
     pub(crate) fn visit_others(
         &self,
         packs: &[Pack],
         program: Option<&[u8]>,
-        message: &[u8],
+        (padded, len): (&[u8], usize),
         (found, scratch): (&mut Vec<u32>, &mut Scratch),
         mut visit: impl FnMut(usize) -> bool,
     ) {
+        let message = &padded[..len];
         let mut pack = |number: &u32| visit(*number as usize);
         if let Some(program) = program
             && self.program_globs.fitting(program).any(&mut pack)
@@ -122,7 +124,7 @@ impl Dispatch {
         by_literal.visit(message, found, |at| {
             let Probe { pack: number, kind, landmarks } = &probes[at as usize];
             (landmarks.is_empty() || landmarks.iter().any(|mark| mark.is_in(message)))
-                && kind.fits(&packs[*number as usize], message, scratch)
+                && kind.fits(&packs[*number as usize], (padded, len), scratch)
                 && pack(number)
         });
     }
@@ -284,8 +286,8 @@ impl ProbeKind {
         }
     }
 
-    fn fits(self, pack: &Pack, message: &[u8], scratch: &mut Scratch) -> bool {
-        let applies = &pack.applies;
+    fn fits(self, pack: &Pack, (padded, len): (&[u8], usize), scratch: &mut Scratch) -> bool {
+        let (applies, message) = (&pack.applies, &padded[..len]);
         match self {
             Self::JsonKeys => {
                 message.trim_ascii_start().starts_with(b"{")
@@ -295,7 +297,7 @@ impl ProbeKind {
             Self::Signature => applies
                 .signature
                 .as_ref()
-                .is_some_and(|signature| signature.is_match(message, scratch)),
+                .is_some_and(|signature| signature.is_match(padded, len, scratch)),
         }
     }
 }

@@ -49,8 +49,10 @@ impl Lead {
         })
     }
 
-    /// Whether the pattern matches `text`; out of fuel also after too many attempts.
-    pub(crate) fn search(&self, text: &[u8], scratch: &mut Scratch) -> Outcome {
+    /// Whether the pattern matches the first `len` bytes of `padded`, as [`Program::search_padded`] says;
+    /// out of fuel also after too many attempts.
+    pub(crate) fn search(&self, padded: &[u8], len: usize, scratch: &mut Scratch) -> Outcome {
+        let text = &padded[..len];
         let behind = |at| at + self.literal.needle().len();
         let places = Overlapping { finder: &self.literal, text, from: 0 }.map(behind);
         let mut attempts = 0;
@@ -63,7 +65,7 @@ impl Lead {
             if attempts > ATTEMPTS_MAX {
                 return Outcome::OutOfFuel;
             }
-            match self.rest.search(rest, scratch) {
+            match self.rest.search_padded(&padded[place..], rest.len(), scratch) {
                 Outcome::NoMatch => {}
                 found => return found,
             }
@@ -124,17 +126,20 @@ mod tests {
             ] {
                 let expected =
                     if regex.is_match(text.as_bytes()) { Outcome::Match } else { Outcome::NoMatch };
-                assert_eq!(
-                    lead.search(text.as_bytes(), &mut scratch),
-                    expected,
-                    "{pattern} {text}"
-                );
+                // Whatever stands behind it.
+                for behind in ["", ": ab[1]X_b: xaxab", ": aaaaaaaaaaaaaaaaaaaaaaab"] {
+                    let padded = format!("{text}{behind}");
+                    let found = lead.search(padded.as_bytes(), text.len(), &mut scratch);
+                    assert_eq!(found, expected, "{pattern} {text} {behind}");
+                }
             }
         }
+        let mut search =
+            |lead: &Lead, text: &str| lead.search(text.as_bytes(), text.len(), &mut scratch);
         let lead = Lead::of(&parse("(?:^|: )a")).unwrap();
-        assert_eq!(lead.search(": b".repeat(99).as_bytes(), &mut scratch), Outcome::NoMatch);
+        assert_eq!(search(&lead, &": b".repeat(99)), Outcome::NoMatch);
         let lead = Lead::of(&parse("(?:^|: )a.*b")).unwrap();
-        assert_eq!(lead.search(": a".repeat(99).as_bytes(), &mut scratch), Outcome::OutOfFuel);
+        assert_eq!(search(&lead, &": a".repeat(99)), Outcome::OutOfFuel);
     }
 
     #[test]

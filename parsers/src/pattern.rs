@@ -277,13 +277,14 @@ impl Pattern {
         hir.as_ref().map(Landmark::all_of).unwrap_or_default()
     }
 
-    /// Whether `text` matches; the captures are of no interest.
-    pub(crate) fn is_match(&self, text: &[u8], scratch: &mut Scratch) -> bool {
-        let machine = self.machine();
+    /// Whether the first `len` bytes of `padded` match; the captures are of no interest. What stands behind
+    /// them has no meaning; it is quicker if there are some.
+    pub(crate) fn is_match(&self, padded: &[u8], len: usize, scratch: &mut Scratch) -> bool {
+        let (machine, text) = (self.machine(), &padded[..len]);
         let outcome = match (&machine.lead, &machine.program) {
             (_, Some(_)) if !machine.may_match(text) => Outcome::NoMatch,
-            (Some(lead), _) => lead.search(text, scratch),
-            (None, Some(program)) => program.search(text, scratch),
+            (Some(lead), _) => lead.search(padded, len, scratch),
+            (None, Some(program)) => program.search_padded(padded, len, scratch),
             (None, None) => Outcome::OutOfFuel,
         };
         match outcome {
@@ -800,7 +801,7 @@ mod tests {
                 for (pattern, need) in &patterns {
                     let expected = pattern.regex().is_match(text);
                     assert_eq!(
-                        pattern.is_match(text, &mut scratch),
+                        pattern.is_match(text, text.len(), &mut scratch),
                         expected,
                         "{} on {}",
                         pattern.source(),

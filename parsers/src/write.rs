@@ -305,19 +305,13 @@ impl Writer<'_> {
     }
 
     /// Appends a list of related values, if there are any.
-    pub(crate) fn relation(&mut self, relation: Relation, texts: &[Text]) {
-        self.relations(relation, texts.iter().copied());
-    }
-
-    /// As [`Writer::relation`], of texts from anywhere.
-    #[inline]
-    pub(crate) fn relations(&mut self, relation: Relation, mut texts: impl Iterator<Item = Text>) {
-        let Some(first) = texts.next() else { return };
+    fn relation(&mut self, relation: Relation, texts: &[Text]) {
+        let Some((first, others)) = texts.split_first() else { return };
         relation.write_opening(self.out);
-        self.content(first);
-        for text in texts {
+        self.content(*first);
+        for text in others {
             self.out.array(b"\",\"");
-            self.content(text);
+            self.content(*text);
         }
         self.out.array(b"\"],");
     }

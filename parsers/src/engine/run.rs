@@ -101,8 +101,10 @@ impl<'l> Run<'_, '_, 'l> {
         let mut matched = None;
         let mut probes = std::mem::take(&mut self.state.probes);
         let mut scratch = std::mem::take(&mut self.state.probe_scratch);
-        let (message, space) = (self.header.message, (&mut probes, &mut scratch));
-        rules.dispatch.visit_others(&rules.packs, program, message, space, |pack| {
+        let message = self.header.message;
+        let padded = (self.with_pad(message), message.len());
+        let space = (&mut probes, &mut scratch);
+        rules.dispatch.visit_others(&rules.packs, program, padded, space, |pack| {
             matched = self.try_pack(pack);
             matched.is_some()
         });
@@ -208,6 +210,14 @@ impl<'l> Run<'_, '_, 'l> {
         match Text::in_line(self.line, text)? {
             Text::Line { start, .. } | Text::Arena { start, .. } => Some(start as usize),
         }
+    }
+
+    /// A text with what stands behind it; the text alone if it is no slice of the line.
+    fn with_pad<'t>(&self, text: &'t [u8]) -> &'t [u8]
+    where
+        'l: 't,
+    {
+        self.offset(text).map_or(text, |start| &self.padded[start..])
     }
 
     /// The innermost rule that matches, from `list` or the chains that it leads to.
@@ -365,7 +375,7 @@ impl<'l> Run<'_, '_, 'l> {
     }
 
     fn search_patterns(&mut self, rule: &Rule, on: &[u8]) -> Option<usize> {
-        let padded = self.offset(on).map_or(on, |start| &self.padded[start..]);
+        let padded = self.with_pad(on);
         rule.patterns.iter().enumerate().position(|(at, (pattern, _))| {
             self.state.search(rule.first_pattern + at, pattern, on, padded)
         })

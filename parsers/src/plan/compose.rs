@@ -44,7 +44,7 @@ impl Plan {
         let (holes, related) = (Vec::new(), Default::default());
         let (members, ends) = (Vec::new(), Vec::new());
         let mut composer = Composer { plan: self, key, writer, holes, related, members, ends };
-        composer.members(rule);
+        composer.members();
         let pairs = composer.related(same);
         let holes = composer.holes;
         rule.write_tail(&mut out);
@@ -69,7 +69,7 @@ struct Composer<'c> {
 impl Composer<'_> {
     /// The members of the header, of the captures, of maps and of what is set, the time if it is one,
     /// and the ends of connections.
-    fn members(&mut self, rule: &Rule) {
+    fn members(&mut self) {
         let Self { plan, key, .. } = *self;
         let present = key.bits;
         let mut time = key.has_late_time();
@@ -102,7 +102,6 @@ impl Composer<'_> {
                 self.set(set);
             }
         }
-        debug_assert_eq!(rule.maps.len(), plan.maps.len());
         self.time(&mut time);
         for (shape, text) in std::mem::take(&mut self.members) {
             self.text(shape, text);

@@ -395,7 +395,7 @@ fn heads_and_leads_miss_nothing_that_a_random_pattern_matches() {
                 heads += 1;
             }
             if let Some(lead) = &lead {
-                let outcome = lead.search(&text, &mut scratch);
+                let outcome = lead.search(&text, text.len(), &mut scratch);
                 let fits = outcome == Outcome::OutOfFuel || (outcome == Outcome::Match) == matches;
                 assert!(fits, "{}", context());
                 leads += 1;
