@@ -489,31 +489,88 @@ fn unix_sockets_take_datagrams_and_streams() {
 #[test]
 fn parser_torture() {
     let receiver = Receiver::start("");
-    let texts = [
-        "no priority",
-        "<>empty",
-        "<192>too high",
-        "<999>much too high",
-        "<13>",
-        "<13>no time, no host",
-        "<13>Nov 28 01:02:03 no.tag",
-        "<13>Nov 28 01:02:03 user@host tag: at in host",
-        "<13>Nov 28 01:02:03 host tag without colon",
-        "<13>Nov 28 2026 01:02:03 host tag: year in time",
-        "<13>2026-11-28T01:02:03+01:00 host tag: iso",
-        "<189>29: *Mar  1 00:00:42.123: %SYS-5-CONFIG_I: Configured",
-        "<13>Feb 29 12:00:00 host tag: leap day",
-        "<13>Feb 30 12:00:00 host tag: no day",
-        "<13>Nov 28 23:59:60 host tag: leap second",
-        "<13>1 - - - - - -",
-        "<13>1 2026-11-28T01:02:03Z h a p m [x y=\"unclosed",
-        "<13>ünï 8-bit",
+    let none = Option::<&str>::None;
+    // With its priority, host, program, and message, as far as the line tells.
+    let rows = [
+        ("no priority", 0, none, none, none),
+        ("<>empty", 0, none, none, none),
+        ("<192>too high", 0, none, none, none),
+        ("<999>much too high", 0, none, none, none),
+        ("<13>", 13, none, none, none),
+        ("<13>no time, no host", 13, none, none, none),
+        ("<13>Nov 28 01:02:03 no.tag", 13, none, none, Some("no.tag")),
+        (
+            "<13>Nov 28 01:02:03 user@host tag: at in host",
+            13,
+            Some("user@host"),
+            Some("tag"),
+            Some("at in host"),
+        ),
+        (
+            "<13>Nov 28 01:02:03 host tag without colon",
+            13,
+            Some("host"),
+            none,
+            Some("tag without colon"),
+        ),
+        (
+            "<13>Nov 28 2026 01:02:03 host tag: year in time",
+            13,
+            Some("host"),
+            Some("tag"),
+            Some("year in time"),
+        ),
+        ("<13>2026-11-28T01:02:03+01:00 host tag: iso", 13, Some("host"), Some("tag"), Some("iso")),
+        (
+            "<189>29: *Mar  1 00:00:42.123: %SYS-5-CONFIG_I: Configured",
+            189,
+            none,
+            none,
+            Some("%SYS-5-CONFIG_I: Configured"),
+        ),
+        ("<13>Feb 29 12:00:00 host tag: leap day", 13, Some("host"), Some("tag"), Some("leap day")),
+        ("<13>Feb 30 12:00:00 host tag: no day", 13, none, none, none),
+        (
+            "<13>Nov 28 23:59:60 host tag: leap second",
+            13,
+            Some("host"),
+            Some("tag"),
+            Some("leap second"),
+        ),
+        ("<13>1 - - - - - -", 13, none, none, none),
+        (
+            "<13>1 2026-11-28T01:02:03Z h a p m [x y=\"unclosed",
+            13,
+            Some("h"),
+            none,
+            Some("a p m [x y=\"unclosed"),
+        ),
+        ("<13>ünï 8-bit", 13, none, none, none),
     ];
     let mut stream = receiver.connect();
-    for text in texts {
+    for (text, ..) in rows {
         writeln!(stream, "{text}").unwrap();
     }
-    assert_eq!(receiver.originals(texts.len()), texts);
+    let events = receiver.events(rows.len());
+    for (event, row) in events.iter().zip(rows) {
+        let text = |name: &str| event.json.get(name).and_then(Value::as_str);
+        let priority = event.json.get("log.syslog.priority").and_then(Value::as_u64);
+        let [host, program] = ["log.syslog.hostname", "log.syslog.appname"].map(text);
+        let original = event.text("event.original");
+        assert_eq!((original, priority.unwrap_or(0), host, program, text("message")), row);
+        // The parts of the priority go with it, and no line is taken for more than it is.
+        let parts = ["facility.code", "severity.code"]
+            .map(|part| event.json.get(format!("log.syslog.{part}")).and_then(Value::as_u64));
+        assert_eq!(parts, priority.map_or([None; 2], |all| [Some(all / 8), Some(all % 8)]));
+        assert_eq!(event.json["tags"], serde_json::json!(["unparsed"]), "{original}");
+    }
+    let time_of = |start: &str| {
+        let event = events.iter().find(|event| event.text("event.original").starts_with(start));
+        event.expect("it is one of them").text("@timestamp").to_owned()
+    };
+    // Those that tell their zone and year.
+    assert_eq!(time_of("<13>2026"), "2026-11-28T00:02:03.000Z");
+    assert_eq!(time_of("<13>1 2026"), "2026-11-28T01:02:03.000Z");
 }
 
 #[test]
