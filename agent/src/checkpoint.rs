@@ -575,6 +575,7 @@ fn wall_day() -> u64 {
 mod tests {
     use super::*;
     use crate::accounting::Tally;
+    use crate::delivery::content_hash;
 
     struct Fixed(Mutex<Entry>, Lane);
 
@@ -662,6 +663,61 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// What the first version wrote. It is never changed: a later version has a file of its own beside it.
+    const VERSION_1: &[u8] = include_bytes!("checkpoint.v1");
+
+    #[test]
+    fn a_checkpoint_of_the_first_version_is_read_in_full_and_still_written_so() {
+        let file = FileContent {
+            path: "/var/log/app.log".into(),
+            device: 65_024,
+            inode: 131_073,
+            born_ns: 1_767_225_600_123_456_789,
+            epoch: 2,
+            head_length: 3,
+            head_hash: content_hash(b"abc"),
+            replaced: true,
+            cuts: vec![1_100, 1_200],
+        };
+        let seqnum_id = "0123456789abcdef0123456789abcdef".to_owned();
+        let contents = [
+            Content::File(file.clone()),
+            Content::File(FileContent { replaced: false, cuts: Vec::new(), ..file }),
+            Content::Spool { name: "syslog 127.0.0.1:514".into() },
+            Content::Journal { seqnum_id },
+        ];
+        let mut number = 0;
+        let entries = contents.map(|content| {
+            number += 1;
+            let guard = Guard::of(b"the bytes before the position\n");
+            let (prev, partition) = if number == 1 { (Some(900), Some(7)) } else { (None, None) };
+            let position = Position { offset: 1_000 * number, prev, guard };
+            let id = SourceId::derive(&[&[number as u8]]);
+            Entry { seen_day: 20_454, ..Entry::new(id, (position, partition), content) }
+        });
+        let body = Body {
+            salt: "00112233445566778899aabbccddeeff".into(),
+            known_inputs: vec!["/var/log/*.log /srv/*.log".into()],
+            entries: entries.to_vec(),
+        };
+        assert_eq!(decode(VERSION_1), Ok((41, body.clone())));
+        let text = serde_json::to_vec(&body).unwrap();
+        assert!(VERSION_1.ends_with(&text), "the format has changed: it needs another version");
+        // And the agent goes on with it.
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(slot_path(directory.path(), 1), VERSION_1).unwrap();
+        let checkpoint = Checkpoint::open(directory.path()).unwrap();
+        assert_eq!(checkpoint.salt(), body.salt);
+        assert!(!checkpoint.first_look(&body.known_inputs[0]));
+        let claimed = checkpoint.claim(Among::Inode(131_073), |entry| entry.prev);
+        assert_eq!(claimed.as_ref(), Some(&entries[0]));
+        checkpoint.remember(entries[0].clone());
+        checkpoint.save().unwrap();
+        let kept = look(directory.path()).unwrap();
+        assert_eq!((kept.sequence, kept.entries.len()), (Some(42), 4));
+        assert!(entries[1..].iter().all(|entry| kept.entries.contains(entry)));
     }
 
     #[test]

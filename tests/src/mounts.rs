@@ -106,6 +106,13 @@ impl Disk {
     }
 }
 
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Whatever has a file of it open: else the test's directory could not go.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.place).output();
+    }
+}
+
 fn succeed(command: &mut Command) -> Result<Output, String> {
     let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
     match output.status.success() {

@@ -300,6 +300,13 @@ impl Running {
         names.filter(|name| name.starts_with(directory) && !name.is_dir()).count()
     }
 
+    /// Directories that the kernel tells it about.
+    pub(crate) fn watches(&self) -> usize {
+        let infos = fs::read_dir(format!("/proc/{}/fdinfo", self.child.id())).unwrap().flatten();
+        let texts = infos.filter_map(|info| fs::read_to_string(info.path()).ok());
+        texts.map(|text| text.lines().filter(|line| line.starts_with("inotify ")).count()).sum()
+    }
+
     pub(crate) fn terminate(mut self) -> ExitStatus {
         kill_process(self.pid(), Signal::TERM).unwrap();
         self.child.wait().unwrap()
