@@ -371,7 +371,7 @@ fn elsewhere(
                 On::Field(_) => return false,
             };
             rule.patterns.iter().any(|(pattern, _)| {
-                pattern.machine().required.is_some()
+                pattern.machine().required.as_ref().is_some_and(|part| part.needle().len() > 1)
                     && pattern.regex().is_match(&text[..text.len().min(4096)])
             })
         };

@@ -331,9 +331,19 @@ impl Pattern {
     }
 }
 
+/// See [`Machine::required`].
 fn required(hir: &Hir) -> Option<Finder<'static>> {
     let longest = longest_literal(hir);
-    (longest.len() >= 2).then(|| Finder::new(longest).into_owned())
+    tells(longest).then(|| Finder::new(longest).into_owned())
+}
+
+/// Whether many texts do not hold the literal, as they do most letters.
+fn tells(literal: &[u8]) -> bool {
+    match *literal {
+        [] => false,
+        [byte] => byte.is_ascii_punctuation() && !matches!(byte, b'.' | b':'),
+        _ => true,
+    }
 }
 
 /// The longest literal that every match holds; of alternatives, what all of them hold.
@@ -343,7 +353,7 @@ fn longest_literal(hir: &Hir) -> &[u8] {
         HirKind::Concat(parts) => parts
             .iter()
             .map(longest_literal)
-            .max_by_key(|literal| literal.len())
+            .max_by_key(|literal| (literal.len(), tells(literal)))
             .unwrap_or_default(),
         HirKind::Capture(capture) => longest_literal(&capture.sub),
         HirKind::Repetition(repetition) if repetition.min > 0 => longest_literal(&repetition.sub),
@@ -816,12 +826,14 @@ mod tests {
     }
 
     #[test]
-    fn alternatives_have_the_literal_that_all_of_them_hold() {
+    fn a_pattern_has_the_literal_that_tells_most_and_alternatives_what_all_of_them_hold() {
         for (pattern, literal) in [
             (r"^(?:a\d, \[b\] x|\[c\] \w+ )$", Some("] ")),
             (r"^(?:ab|\d)", None),
             (r"\d(?:opened|closed)", Some("ed")),
             (r"x(?:opened|closed)? from", Some(" from")),
+            (r"^.*?(?:from|to) \S+\[\d+\.\d+ ", Some("[")),
+            (r"^\d+ \w+:\d+\.\d+a$", None),
         ] {
             let compiled = compile(&expand(pattern, &BTreeMap::new()).unwrap(), false).unwrap();
             let needle = compiled.machine().required.as_ref().map(Finder::needle);
