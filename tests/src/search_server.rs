@@ -1,6 +1,7 @@
 //! A server that speaks as much of OpenSearch's `_bulk` as the sink needs, and answers as a test wants:
 //! too busy at first, and with a refusal for events that name a word.
 
+use crate::free_address;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -33,8 +34,16 @@ impl SearchServer {
     /// No port is free.
     #[must_use]
     pub fn start(busy: usize, refused_word: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
-        let address = listener.local_addr().expect("a bound socket has an address");
+        Self::start_at(free_address(), busy, refused_word)
+    }
+
+    /// The same at an address where nobody was before.
+    ///
+    /// # Panics
+    /// Somebody is.
+    #[must_use]
+    pub fn start_at(address: SocketAddr, busy: usize, refused_word: &str) -> Self {
+        let listener = TcpListener::bind(address).expect("the address is free");
         let state = State { refused_word: refused_word.into(), busy, ..State::default() };
         let server = Self { address, state: Arc::new(Mutex::new(state)) };
         let serving = server.clone();

@@ -3,7 +3,7 @@
 use logweir_record::TOPIC_DEAD_LETTER;
 use logweir_tests::{
     Broker, Delivery, Event, Lines, SearchServer, Topic, append, assert_exactly_once,
-    assert_in_order_per_source, directory, wait_until,
+    assert_in_order_per_source, directory, free_address, wait_for_count, wait_until,
 };
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -35,9 +35,11 @@ fn files_hold_every_event_once_though_the_ingest_is_killed_and_a_dead_server_sto
         .collect();
     let mut delivery = Delivery::of_files_stopped(directory.path(), &topic, "logs/*");
     let files = directory.path().join("files");
+    // Nobody is there yet.
+    let dead = free_address();
     delivery.ingest.configure(&format!(
         "sinks:\n- {{type: ndjson, path: '{}', rotate.bytes: 200KiB, batch.interval: 100ms, \
-         workers: 2}}\n- {{type: opensearch, url: 'http://127.0.0.1:9', batch.interval: 100ms}}\n",
+         workers: 2}}\n- {{type: opensearch, url: 'http://{dead}', batch.interval: 100ms}}\n",
         files.display()
     ));
     delivery.start();
@@ -53,10 +55,23 @@ fn files_hold_every_event_once_though_the_ingest_is_killed_and_a_dead_server_sto
         in_files(&files).len() >= expected
     });
     let tallies: Vec<(&str, usize)> = writers.iter().map(Lines::tally).collect();
-    delivery.assert_complete(&tallies);
     let events = in_files(&files);
     assert_exactly_once(&events, &tallies);
     assert_in_order_per_source(&events);
+    let table = delivery.ingest.table();
+    wait_for_count("events in the table", expected, || table.rows());
+    // All others have all that there is; only now the dead one comes to life, and gets it, too.
+    let server = SearchServer::start_at(dead, 0, "no line has this");
+    wait_for_count("documents in the server", expected, || server.documents().len());
+    delivery.assert_complete(&tallies);
+    assert_exactly_once(&as_events(&server), &tallies);
+    assert_eq!(in_files(&files).len(), expected, "no file gets anything twice");
+}
+
+/// What the search server has.
+fn as_events(server: &SearchServer) -> Vec<Event> {
+    let documents = server.documents();
+    documents.iter().map(|document| Event::parse(document.to_string().as_bytes())).collect()
 }
 
 #[test]
@@ -89,12 +104,7 @@ fn a_busy_server_gets_each_event_once_what_it_refuses_is_a_dead_letter_and_a_mut
     wait_until("what is not refused in the search server", || search.documents().len() >= 300);
     wait_until("all events in the files", || in_files(&files).len() >= 301);
     wait_until("the dead letter", || dead.records() == Some(1));
-    let events: Vec<Event> = search
-        .documents()
-        .iter()
-        .map(|document| Event::parse(document.to_string().as_bytes()))
-        .collect();
-    assert_exactly_once(&events, &[writer.tally()]);
+    assert_exactly_once(&as_events(&search), &[writer.tally()]);
     assert_eq!(search.sent_most(), 2, "only what there was no room for is sent again");
     let (_, letter) = &dead.read()[0];
     let letter = String::from_utf8_lossy(letter);
