@@ -2,10 +2,11 @@
 
 use logweir_tests::{
     Agent, AgentConfig, Broker, DEADLINE, Event, Identity, Random, Topic, assert_whole_beginnings,
-    directory, free_address, line, wait, wait_until,
+    directory, free_address, line, wait, wait_for_count, wait_until,
 };
 use openssl::ssl::{
-    HandshakeError, SslConnector, SslFiletype, SslMethod, SslStream, SslVerifyMode,
+    HandshakeError, SslConnector, SslConnectorBuilder, SslFiletype, SslMethod, SslStream,
+    SslVerifyMode, SslVersion,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
@@ -643,7 +644,7 @@ fn ratelimit_per_source() {
 }
 
 /// A TLS client of the receiver; the identity is `name` of the directory.
-fn connector(receiver: &Receiver, name: Option<&str>) -> SslConnector {
+fn connector(receiver: &Receiver, name: Option<&str>) -> SslConnectorBuilder {
     let mut builder = SslConnector::builder(SslMethod::tls_client()).unwrap();
     builder.set_verify(SslVerifyMode::NONE);
     if let Some(name) = name {
@@ -651,13 +652,13 @@ fn connector(receiver: &Receiver, name: Option<&str>) -> SslConnector {
         builder.set_certificate_file(path("pem"), SslFiletype::PEM).unwrap();
         builder.set_private_key_file(path("key"), SslFiletype::PEM).unwrap();
     }
-    builder.build()
+    builder
 }
 
 /// The same, connected.
 fn secure(receiver: &Receiver, name: Option<&str>) -> Option<SslStream<TcpStream>> {
     let stream = TcpStream::connect(receiver.address).unwrap();
-    connector(receiver, name).connect("localhost", stream).ok()
+    connector(receiver, name).build().connect("localhost", stream).ok()
 }
 
 /// With these settings of its TLS besides.
@@ -715,31 +716,35 @@ fn tls_gibberish() {
     assert!(said.contains("a TLS handshake failed"), "{said}");
 }
 
-/// A connection of which what is written can be kept back.
-#[derive(Debug)]
+/// A client's end of a connection, of which what is written can be kept back.
+#[derive(Debug, Default)]
 struct Held {
+    /// `None` where there is no server, or none any more.
     stream: Option<TcpStream>,
-    written: Vec<u8>,
+    /// What it says after it has heard something is kept back, too; then it hears nothing more.
+    keeps_answers: bool,
+    has_heard: bool,
+    kept: Vec<u8>,
 }
 
 impl std::io::Read for Held {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        match &mut self.stream {
-            Some(stream) => stream.read(buffer),
-            None => Err(std::io::ErrorKind::WouldBlock.into()),
-        }
+        let Some(stream) = self.stream.as_mut().filter(|_| self.kept.is_empty()) else {
+            return Err(std::io::ErrorKind::WouldBlock.into());
+        };
+        self.has_heard = true;
+        stream.read(buffer)
     }
 }
 
 impl std::io::Write for Held {
     fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
-        match &mut self.stream {
-            Some(stream) => stream.write(buffer),
-            None => {
-                self.written.extend_from_slice(buffer);
-                Ok(buffer.len())
-            }
+        let keeps = self.keeps_answers && self.has_heard;
+        if let Some(stream) = self.stream.as_mut().filter(|_| !keeps) {
+            return stream.write(buffer);
         }
+        self.kept.extend_from_slice(buffer);
+        Ok(buffer.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -747,41 +752,81 @@ impl std::io::Write for Held {
     }
 }
 
+/// Shakes hands for as long as the client gets an answer; returns its end of the connection.
+fn shaken(connector: &SslConnector, end: Held) -> Held {
+    let end = match connector.connect("localhost", end) {
+        // With TLS 1.3 a client is done as soon as it has said all.
+        Ok(mut done) => std::mem::take(done.get_mut()),
+        Err(HandshakeError::WouldBlock(mut shaking)) => std::mem::take(shaking.get_mut()),
+        Err(error) => panic!("the client gives up: {error}"),
+    };
+    assert!(end.kept.len() > 100, "{} bytes", end.kept.len());
+    end
+}
+
+/// Calls `end_after` with 0, 1, 2 … bytes, up to the length that it returns, and returns that.
+fn at_each_byte(mut end_after: impl FnMut(usize) -> usize) -> usize {
+    let mut bytes = 0;
+    while end_after(bytes) > bytes {
+        bytes += 1;
+    }
+    bytes
+}
+
 #[test]
 fn tls_ends_at_any_byte() {
     let (receiver, authority) = with_tls("");
     let at = receiver.directory.path();
     Identity::new("client", &[], Some(&authority), 0).write(at, "client");
-    // What a client says first, without a server.
-    let nobody = Held { stream: None, written: Vec::new() };
-    let hello = match connector(&receiver, Some("client")).connect("localhost", nobody) {
-        Err(HandshakeError::WouldBlock(shaking)) => shaking.get_ref().written.clone(),
-        other => panic!("a handshake without an answer: {}", other.is_ok()),
+    let mut failures = 0;
+    let mut assert_failed = |count: usize| {
+        failures += count;
+        let failed = || receiver.listener("handshake_failures") as usize;
+        wait_for_count("handshakes to have failed", failures, failed);
+        wait_until("all connections to end", || receiver.listener("connections_open") == 0);
+        assert_eq!(failed(), failures);
     };
-    assert!(hello.len() > 100, "{} bytes", hello.len());
-    for bytes in 0..=hello.len() {
-        receiver.connect().write_all(&hello[..bytes]).unwrap();
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        let mut connector = connector(&receiver, Some("client"));
+        connector.set_min_proto_version(Some(version)).unwrap();
+        connector.set_max_proto_version(Some(version)).unwrap();
+        let connector = connector.build();
+        // What a client says first, without a server.
+        let hello = shaken(&connector, Held::default()).kept;
+        for bytes in 0..=hello.len() {
+            receiver.connect().write_all(&hello[..bytes]).unwrap();
+        }
+        assert_failed(hello.len() + 1);
+        // What it says then, but for its last byte: certificate, keys, signature, finished. Each time that
+        // is something else, of another length by a few bytes.
+        let answer = at_each_byte(|bytes| {
+            let stream = Some(receiver.connect());
+            let end = shaken(&connector, Held { stream, keeps_answers: true, ..Held::default() });
+            let most = end.kept.len() - 1;
+            end.stream.unwrap().write_all(&end.kept[..bytes.min(most)]).unwrap();
+            most
+        });
+        assert_failed(answer + 1);
+        println!("{version:?}: ended at each of {} and {answer} bytes", hello.len());
     }
-    let failed = || receiver.listener("handshake_failures") as usize;
-    wait_until("all of them to have failed", || failed() == hello.len() + 1);
-    // The same with a record, which holds two messages. The last one is whole, and stays open.
-    let (mut length, mut bytes, mut last) = (None, 0, None);
-    while length.is_none_or(|length| bytes <= length) {
-        let stream = Some(TcpStream::connect(receiver.address).unwrap());
-        let held = Held { stream, written: Vec::new() };
-        let mut secure = connector(&receiver, Some("client")).connect("localhost", held).unwrap();
+    // The same with a record of a client that is let in, which holds two messages. The last one is whole,
+    // and stays open.
+    let connector = connector(&receiver, Some("client")).build();
+    let mut last = None;
+    at_each_byte(|bytes| {
+        let held = Held { stream: Some(receiver.connect()), ..Held::default() };
+        let mut secure = connector.connect("localhost", held).unwrap();
         let mut stream = secure.get_mut().stream.take().unwrap();
         secure.write_all(b"<13>first\n<13>second\n").unwrap();
-        let record = &secure.get_ref().written;
+        let record = &secure.get_ref().kept;
         stream.write_all(&record[..bytes]).unwrap();
-        length = Some(record.len());
-        bytes += 1;
         last = Some(stream);
-    }
+        record.len()
+    });
     let originals = receiver.originals(2);
     assert_eq!(originals, ["<13>first", "<13>second"], "a record counts when it is whole");
     drop(last);
-    wait_until("all connections to end", || receiver.listener("connections_open") == 0);
+    assert_failed(0);
     let counts = receiver.agent.counts_told();
     assert_eq!((counts.read, counts.dropped), (2, 0), "{counts:?}");
 }
