@@ -45,7 +45,8 @@ pub use process::{Output, Process, program, run_to_end};
 pub use proxy::Proxy;
 pub use search_server::SearchServer;
 pub use strace::{
-    DURABLE_CALLS, PowerCut, changes_in, failing, killed_at, noting, noting_changes, slowing,
+    DURABLE_CALLS, PowerCut, changes_in, failing, killed_at, noting, noting_changes, skipping,
+    slowing,
 };
 pub use streams::Streams;
 pub use table::{Ingest, Table};

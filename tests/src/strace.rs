@@ -65,6 +65,12 @@ pub fn failing(call: &str, error: &str, when: &str) -> Vec<String> {
     injecting(call, &format!("error={error}:when={when}"))
 }
 
+/// Does not make `calls`, and says that they were made.
+#[must_use]
+pub fn skipping(calls: &str) -> Vec<String> {
+    injecting(calls, "retval=0")
+}
+
 /// Lets each of `calls` take so many milliseconds more, and notes them into `log`.
 #[must_use]
 pub fn slowing(calls: &str, milliseconds: u32, log: &Path) -> Vec<String> {

@@ -5,7 +5,7 @@ use logweir_tests::{
     Agent, AgentConfig, Broker, Counts, DEADLINE, DURABLE_CALLS, Disk, Flow, Journal, Lines,
     MemoryCap, PowerCut, Random, Table, Topic, append, assert_exactly_once, assert_nothing_missing,
     assert_whole_beginnings, changes_in, directory, failing, free_address, has_own_mounts,
-    killed_at, mount_in_memory, noting, noting_changes, run_to_end, runs, slowing, wait,
+    killed_at, mount_in_memory, noting, noting_changes, run_to_end, runs, skipping, slowing, wait,
     wait_for_count, wait_until, without_repeats,
 };
 use logweir_tests::{Event, Ingest};
@@ -320,46 +320,64 @@ fn power_cut_on_xfs() {
     }
 }
 
-/// Cuts the power of the disk that the state is on: once without a broker, so that the disk is all
-/// there is, and once while Kafka has more than the disk.
+/// How often the power of each disk is cut: `LOGWEIR_POWER_CUTS`, else twice.
+fn power_cuts() -> usize {
+    std::env::var("LOGWEIR_POWER_CUTS").map_or(2, |cuts| cuts.parse().expect("a number"))
+}
+
+/// Cuts the power of the disk that the state is on, at random moments: by turns without a broker, so
+/// that the disk is all there is, and while Kafka has more than the disk.
 fn with_power_cuts_on(kind: &str) {
     let directory = directory();
-    let mut stage = stage(directory.path(), "sync_interval: 50ms");
+    // There is room for what two rounds leave.
+    let spool = "bytes_max: 8MiB, shards: 1, sync_interval: 50ms";
+    let mut stage = stage_with(directory.path(), "checkpoint_interval: 100ms", spool);
     let state = stage.agent.state();
     let Some(disk) = Disk::mounted(kind, directory.path(), &state) else { return };
     let mut ingest = Ingest::started(directory.path(), &stage.topic.bootstrap, &stage.topic.name);
     let mut file = Lines::new("file", &directory.path().join("app.log"));
+    let mut random = Random::seeded();
+    let mut all = Vec::new();
+    for number in 0..power_cuts() {
+        let in_outage = number % 2 == 0;
+        if in_outage {
+            stage.broker.kill9();
+        } else {
+            stage.broker.start();
+        }
+        file.write(500);
+        stage.agent.start();
+        all.push((format!("safe{number}"), 1_000));
+        take_and_sync(&mut stage, &format!("safe{number}"), 1_000);
+        if !in_outage {
+            // What earlier rounds have left is out, and there is room in the spool.
+            stage.settle();
+        }
+        let flow = Flow::start(stage.address, &format!("cut{number}"), 200, 5_000);
+        let moment = 1 + random.below(3_000);
+        wait_until("the moment of the cut", || flow.sent() >= moment);
+        // Each of the four cases comes in turn.
+        let journal = [Journal::Lost, Journal::Written][(number + number / 2) % 2];
+        println!("cut {number} after {moment} messages, {journal:?}, in outage: {in_outage}");
+        cut(&disk, journal, &mut stage.agent);
+        drop(flow);
+        if in_outage {
+            let there = undelivered(&stage.agent);
+            let safe = format!(" of safe{number} ");
+            let there = there.iter().filter(|message| message.contains(&safe)).count();
+            assert_eq!(there, 1_000, "what was synced is on the disk");
+        }
+    }
     stage.broker.kill9();
-    file.write(500);
-    stage.agent.start();
-    Flow::start(stage.address, "safe", 200, 1_000).finish();
-    wait_until("all to be taken and on the disk", || {
-        let taken = stage.agent.counts().is_some_and(|counts| counts.read == 1_500);
-        taken && spool_of(&stage.agent).is_some_and(|spool| spool["unsynced_bytes"] == 0)
-    });
-    let flow = Flow::start(stage.address, "outage", 200, 5_000);
-    wait_until("the moment of the cut", || flow.sent() > 200);
-    cut(&disk, Journal::Lost, &mut stage.agent);
-    drop(flow);
     stage.broker.start();
-    stage.agent.start();
-    let flow = Flow::start(stage.address, "delivery", 200, 5_000);
-    wait_until("the moment of the cut", || {
-        flow.sent() > 200 && stage.topic.records() > Some(2_000)
-    });
-    cut(&disk, Journal::Written, &mut stage.agent);
-    drop(flow);
-    let before = stage.topic.records().unwrap_or_default();
     stage.agent.start();
     file.write(500);
     Flow::start(stage.address, "last", 200, 1_000).finish();
-    let all = [("file", 1_000), ("safe", 1_000), ("last", 1_000)];
-    wait_until("more in the topic", || stage.topic.records() >= Some(before + 1_500));
-    stage.settle();
+    all.extend([("file".to_owned(), file.written()), ("last".to_owned(), 1_000)]);
     wait_until("the last of each in the topic", || {
         let events = stage.topic.events();
         let there: BTreeSet<_> = events.iter().filter_map(Event::numbered).collect();
-        all.iter().all(|(name, count)| there.contains(&(name, count - 1)))
+        all.iter().all(|(name, count)| there.contains(&(name.as_str(), count - 1)))
     });
     stage.settle();
     let table = ingest.table();
@@ -367,10 +385,47 @@ fn with_power_cuts_on(kind: &str) {
     assert!(stage.agent.terminate().success() && ingest.terminate().success());
     let events = table.search("", 1_000_000);
     let arrived = assert_whole_beginnings(&events);
-    all.iter().for_each(|(name, count)| assert_eq!(arrived[*name], *count, "{name}"));
+    all.iter().for_each(|(name, count)| assert_eq!(arrived[name], *count, "{name}"));
     let arrived = originals(&events);
     let delivered = originals(&stage.topic.events());
     assert_eq!(delivered.difference(&arrived).count(), 0, "nothing was taken for a repeat");
+}
+
+/// Has so many messages taken, and, as the agent says, synced.
+fn take_and_sync(stage: &mut Stage, name: &str, count: usize) {
+    assert_eq!(Flow::start(stage.address, name, 200, count).finish(), count);
+    wait_until("all to be on the disk", || {
+        stage.agent.assert_running();
+        spool_of(&stage.agent).is_some_and(|spool| spool["unsynced_bytes"] == 0)
+    });
+}
+
+#[test]
+fn power_cut_without_syncs_is_noticed() {
+    // The control: an agent whose syncs are not made, and who is told that they were.
+    if !has_own_mounts("power_cut_without_syncs_is_noticed") {
+        return;
+    }
+    for kind in ["ext4", "xfs"] {
+        let directory = directory();
+        let mut stage = stage(directory.path(), "sync_interval: 50ms");
+        let state = stage.agent.state();
+        let Some(disk) = Disk::mounted(kind, directory.path(), &state) else { return };
+        stage.broker.kill9();
+        stage.agent.start();
+        take_and_sync(&mut stage, "before", 100);
+        assert!(stage.agent.terminate().success());
+        let mut rounds = 0;
+        // A system that is slow enough writes it all by itself.
+        wait_until("what was not synced to be lost", || {
+            rounds += 1;
+            stage.agent.start_within(&skipping("fsync,fdatasync"));
+            take_and_sync(&mut stage, &format!("round{rounds}"), 100);
+            cut(&disk, Journal::Lost, &mut stage.agent);
+            undelivered(&stage.agent).len() < 100 + 100 * rounds
+        });
+        println!("{kind}: {rounds} rounds");
+    }
 }
 
 /// Cuts the power; the control is a file that nobody has synced.
