@@ -367,6 +367,10 @@ pub struct Snapshot {
     pub open_files: u64,
     /// How often more files changed than the kernel could tell, so that all were looked at.
     pub watch_overflows: u64,
+    /// Files that were gone before all that was known to be in them was read.
+    pub files_lost: u64,
+    /// What was not read of them.
+    pub bytes_lost: u64,
     /// Why it does not, and what to do; empty while it does.
     pub kafka_reason: String,
     /// Messages in the producer's queue or on their way.

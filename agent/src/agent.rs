@@ -283,6 +283,7 @@ impl Parts {
         configured.values().for_each(|of| counts.add(of));
         sources.sort_by(|a, b| (a.kind, &a.name, &a.id).cmp(&(b.kind, &b.name, &b.id)));
         let (kafka, kafka_reason) = self.context.courier.standing();
+        let (files_lost, bytes_lost) = self.discovery.lost();
         Snapshot {
             agent_id: self.context.agent.id.clone(),
             agent_name: self.context.agent.name.clone(),
@@ -291,6 +292,8 @@ impl Parts {
             landlock: confine::state(),
             open_files: self.discovery.open_files() as u64,
             watch_overflows: self.discovery.overflows(),
+            files_lost,
+            bytes_lost,
             kafka_reason,
             kafka_in_flight: self.context.courier.in_flight() as u64,
             kafka_partitions_stuck: self.context.courier.partitions_stuck() as u64,

@@ -124,6 +124,18 @@ const WATCH_OVERFLOWS: Metric = Metric::new(
     &[],
     "How often more files changed than the kernel could tell, so that all were looked at",
 );
+const FILES_LOST: Metric = Metric::new(
+    "logweir_agent_files_lost_total",
+    Counter,
+    &[],
+    "Files that were gone before all that was known to be in them was read",
+);
+const LOST_BYTES: Metric = Metric::new(
+    "logweir_agent_lost_bytes_total",
+    Counter,
+    &[],
+    "What was not read of files that were gone; if such a file comes back, it is read on",
+);
 const PARTITIONS_STUCK: Metric = Metric::new(
     "logweir_agent_kafka_partitions_stuck",
     Gauge,
@@ -196,7 +208,7 @@ const REFUSED: Metric = Metric::new(
 );
 
 /// All of them, in the order of a scrape.
-pub(crate) const METRICS: [Metric; 31] = [
+pub(crate) const METRICS: [Metric; 33] = [
     INFO,
     READ,
     DELIVERED,
@@ -217,6 +229,8 @@ pub(crate) const METRICS: [Metric; 31] = [
     PUBLISHED_VERSION,
     PUBLISHED_REFUSED,
     WATCH_OVERFLOWS,
+    FILES_LOST,
+    LOST_BYTES,
     PARTITIONS_STUCK,
     CHECKPOINT_ERRORS,
     LAG,
@@ -251,6 +265,8 @@ pub(crate) fn render(snapshot: &Snapshot) -> String {
     out.value(&KAFKA_RESTARTS, snapshot.kafka_restarts as f64);
     out.value(&OPEN_FILES, snapshot.open_files as f64);
     out.value(&WATCH_OVERFLOWS, snapshot.watch_overflows as f64);
+    out.value(&FILES_LOST, snapshot.files_lost as f64);
+    out.value(&LOST_BYTES, snapshot.bytes_lost as f64);
     out.value(&PARTITIONS_STUCK, snapshot.kafka_partitions_stuck as f64);
     out.value(&CHECKPOINT_ERRORS, snapshot.checkpoint_errors as f64);
     let published = || snapshot.published.iter().map(|of| ([of.group.clone()], of));

@@ -5,21 +5,31 @@
 
 mod stage;
 
+use flate2::{Compression, write::GzEncoder};
 use rustix::process::{Pid, Signal, kill_process};
 use stage::*;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 /// An agent whose calls for the file `name` fail as `fault` says: `pread64:error=EIO:when=3`. They are
 /// noted in the file `calls`.
 fn with_fault(stage: &Stage, name: &str, fault: &str) -> Running {
-    let (path, calls) = (stage.path(name), stage.path("calls"));
+    with_fault_of(stage, &[name], fault)
+}
+
+/// The same of several files, or names that a file gets.
+fn with_fault_of(stage: &Stage, names: &[&str], fault: &str) -> Running {
+    let calls = stage.path("calls").display().to_string();
     let inject = format!("inject={fault}");
     // `-D`: the agent stays the child, and the tracer is not in between.
-    let words = ["strace", "-D", "-I", "2", "-f", "-qq", "-s", "0", "-e", "trace=pread64,openat2"];
-    let paths = ["-o", calls.to_str().unwrap(), "-P", path.to_str().unwrap()];
-    Running::start_within(stage, &[&words[..], &paths, &["-e", &inject, "--"]].concat())
+    let mut words = vec!["strace", "-D", "-I", "2", "-f", "-qq", "-s", "0", "-o", &calls];
+    let paths: Vec<String> =
+        names.iter().map(|name| stage.path(name).display().to_string()).collect();
+    paths.iter().for_each(|path| words.extend(["-P", path]));
+    words.extend(["-e", "trace=pread64,openat2,statx", "-e", &inject, "--"]);
+    Running::start_within(stage, &words)
 }
 
 fn calls(stage: &Stage, what: &str) -> usize {
@@ -63,6 +73,86 @@ fn stale_handle() {
     assert_lines(&events, 0..count);
     assert_eq!((events.len(), table(&events).len()), (count as usize, 1));
     assert_told_once(&agent, CANNOT, started);
+}
+
+#[test]
+fn stale_handle_of_a_renamed_file() {
+    let mut stage = Stage::new();
+    let glob = stage.path("*.log").display().to_string();
+    stage.sources = Some(format!("- {{type: file, paths: ['{glob}'], rotate_wait: 1h}}"));
+    stage.lines("a.log", 0..100);
+    // The first look at it under the name that no glob finds is at the open file.
+    let mut agent = with_fault(&stage, "a.old", "statx:error=ESTALE:when=1");
+    agent.wait_delivered(&stage, 100);
+    fs::rename(stage.path("a.log"), stage.path("a.old")).unwrap();
+    agent.wait_until("the server to forget it", || calls(&stage, "ESTALE") > 0);
+    stage.lines("a.old", 100..200);
+    agent.wait_delivered(&stage, 200);
+    let events = stage.events();
+    assert_lines(&events, 0..200);
+    assert_eq!((events.len(), table(&events).len()), (200, 1));
+    assert_eq!(stage.status()["files_lost"], 0);
+}
+
+#[test]
+fn stale_handle_of_a_file_that_nothing_names_is_told_and_counted() {
+    let mut stage = Stage::new();
+    // What one worker has failed to read no other one reads.
+    stage.workers = 1;
+    let names = ["a.log", "elsewhere/a.log"];
+    let mut agent = with_fault_of(&stage, &names, "pread64:error=ESTALE:when=4+");
+    let count = write_until_it_fails(&stage, &mut agent, "a.log");
+    let size = fs::metadata(stage.path("a.log")).unwrap().len();
+    let source = || stage.status()["sources"][0].clone();
+    agent.wait_until("all of it to be seen", || {
+        source()["end_offset"] == size && source()["held"] == 0
+    });
+    let unread = size - source()["acked_offset"].as_u64().unwrap();
+    let elsewhere = stage.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::rename(stage.path("a.log"), elsewhere.join("a.log")).unwrap();
+    agent.wait_until("it to be given up", || stage.status()["files_lost"] == 1);
+    assert_eq!((unread > 0, stage.status()["bytes_lost"].as_u64()), (true, Some(unread)));
+    let told = format!("unread_bytes={unread}");
+    assert_eq!((agent.said("the file is gone"), agent.said(&told)), (1, 1));
+    // Nobody asks for it any more, until it comes back.
+    let (tries, before) = (calls(&stage, "ESTALE"), stage.status()["delivered"].as_u64().unwrap());
+    stage.lines("b.log", count..count + 100);
+    agent.wait_delivered(&stage, before + 100);
+    assert_eq!(calls(&stage, "ESTALE"), tries);
+    end_fault(&agent);
+    fs::rename(elsewhere.join("a.log"), stage.path("a.log")).unwrap();
+    agent.wait_delivered(&stage, u64::from(count) + 100);
+    let events = stage.events();
+    assert_lines(&events, 0..count + 100);
+    assert_eq!((events.len(), table(&events).len()), (count as usize + 100, 2));
+}
+
+#[test]
+fn stale_handle_of_an_archive() {
+    const LINES: u32 = 100_000;
+    let mut stage = Stage::new();
+    stage.glob = "*.gz";
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all((expected(0..LINES).join("\n") + "\n").as_bytes()).unwrap();
+    let archive = encoder.finish().unwrap();
+    fs::write(stage.path("draft"), &archive).unwrap();
+    fs::rename(stage.path("draft"), stage.path("a.1.gz")).unwrap();
+    // In the middle of it: it is read by pieces of 8 KiB.
+    assert!(archive.len() > 200 << 10, "{} bytes", archive.len());
+    let mut agent = with_fault(&stage, "a.1.gz", "pread64:error=ESTALE:when=10+");
+    agent.wait_until_said(CANNOT);
+    // The discovery has opened it once, and looked at what kind it is of before.
+    let opens = || calls(&stage, "openat2(");
+    let before = opens();
+    agent.wait_until("it to be opened again", || opens() > before.max(2));
+    // Renamed by the next rotation, which is where it can be read.
+    fs::rename(stage.path("a.1.gz"), stage.path("a.2.gz")).unwrap();
+    agent.wait_delivered(&stage, u64::from(LINES));
+    let events = stage.events();
+    assert_lines(&events, 0..LINES);
+    assert_eq!((events.len(), table(&events).len()), (LINES as usize, 1));
+    assert_eq!(stage.status()["files_lost"], 0);
 }
 
 #[test]

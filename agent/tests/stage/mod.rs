@@ -33,6 +33,7 @@ pub(crate) struct Stage {
     pub(crate) kafka_extra: String,
     pub(crate) source_extra: String,
     pub(crate) agent_extra: String,
+    pub(crate) workers: usize,
     pub(crate) glob: &'static str,
     /// Instead of the files.
     pub(crate) sources: Option<String>,
@@ -49,6 +50,7 @@ impl Stage {
             kafka_extra: ", linger.ms: 5".into(),
             source_extra: String::new(),
             agent_extra: String::new(),
+            workers: 2,
             glob: "*.log",
             sources: None,
         }
@@ -78,9 +80,10 @@ impl Stage {
         let soon = ", checkpoint_interval: 100ms";
         let soon = if self.agent_extra.contains("checkpoint_interval") { "" } else { soon };
         format!(
-            "agent: {{state_dir: '{directory}/state', workers: 2{soon}{}}}\n\
+            "agent: {{state_dir: '{directory}/state', workers: {}{soon}{}}}\n\
              kafka: {{bootstrap.servers: '{}', client.id: test{}}}\n\
              rules: {{shipped: false}}\nsources:\n  {}\n",
+            self.workers,
             self.agent_extra,
             self.kafka.bootstrap_servers(),
             self.kafka_extra,

@@ -4,6 +4,7 @@
 //! rescan finds whatever they did not tell, and is all there is where they are not to be had.
 
 use super::open_files::{OpenFiles, Waiting};
+use super::rest::Lost;
 use super::scanner::{Scanner, Tails};
 use super::tail::{FileTail, Notice};
 use super::watches::Watches;
@@ -26,6 +27,7 @@ pub(crate) struct Discovery {
     tails: Tails,
     open_files: OpenFiles,
     overflows: Arc<AtomicU64>,
+    lost: Arc<Lost>,
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -41,6 +43,7 @@ impl Discovery {
         let tails = Tails::default();
         let open_files = OpenFiles::new(open_files_max);
         let overflows = Arc::<AtomicU64>::default();
+        let lost = Arc::<Lost>::default();
         let stop = Arc::new(AtomicBool::new(false));
         let (notice_sender, notices) = unbounded();
         let scanner = Scanner {
@@ -64,6 +67,7 @@ impl Discovery {
             contested: HashSet::new(),
             leaving: Vec::new(),
             overflows: overflows.clone(),
+            lost: lost.clone(),
             notice_sender: notice_sender.clone(),
         };
         let stopped = stop.clone();
@@ -72,7 +76,7 @@ impl Discovery {
             .spawn(move || run(scanner, &notices, &stopped))
             .expect("a thread can be started");
         let thread = Mutex::new(Some(thread));
-        Self { unused, notices: notice_sender, tails, open_files, overflows, stop, thread }
+        Self { unused, notices: notice_sender, tails, open_files, overflows, lost, stop, thread }
     }
 
     /// Whether no files are configured at all.
@@ -118,6 +122,13 @@ impl Discovery {
     #[must_use]
     pub(crate) fn overflows(&self) -> u64 {
         self.overflows.load(Ordering::Relaxed)
+    }
+
+    /// How many files were gone before all that was known to be in them was read, and how many bytes of
+    /// them were not.
+    #[must_use]
+    pub(crate) fn lost(&self) -> (u64, u64) {
+        self.lost.counts()
     }
 
     pub(crate) fn stop(&self) {

@@ -1,5 +1,5 @@
 //! Files at rest: closed when there are too many open ones, and looked for when they have left their
-//! path meanwhile.
+//! path meanwhile; and what becomes of those that nothing names any more.
 
 use super::adopt::is_named_archive;
 use super::body::Body;
@@ -12,12 +12,33 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Between two looks for files that can be closed: at most 2 % of a core.
 const MAKE_ROOM: (Duration, u32) = (Duration::from_millis(10), 50);
 /// How often it is told at most that files wait for others.
 const TELL_CROWDED: Duration = Duration::from_secs(60);
+
+/// Files that nothing named any more before all that was known to be in them was read.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    files: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Lost {
+    fn add(&self, bytes: u64) {
+        self.files.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// How many they are, and how many bytes of them were not read.
+    #[must_use]
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.files.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+}
 
 impl Scanner {
     /// Room for one more open file, made by closing others if need be.
@@ -101,8 +122,7 @@ impl Scanner {
     }
 
     /// Files that were closed and that no glob finds any more: renamed in their directory they are
-    /// read on; otherwise all that was known of them is delivered, and they are let go. What came in
-    /// meanwhile may be in an archive.
+    /// read on; otherwise they are let go. What came in meanwhile may be in an archive.
     pub(super) fn find_missing(&mut self, missing: Vec<Arc<FileTail>>) {
         let mut by_directory: HashMap<PathBuf, HashMap<Key, Arc<FileTail>>> = HashMap::new();
         for tail in missing {
@@ -120,7 +140,7 @@ impl Scanner {
                     tail.set_place(&path);
                     // Open from now on: its path may go, and it is no more looked for.
                     let _ = self.body_of(&tail);
-                    if tail.note_size(metadata.len()) {
+                    if tail.is_archive() || tail.note_size(metadata.len()) {
                         self.wake(&tail);
                     }
                 } else if is_named_archive(&path)
@@ -130,11 +150,27 @@ impl Scanner {
                     self.archives.push((config.clone(), path));
                 }
             }
-            for tail in tails.values() {
-                self.left.remove(&tail.key());
-                self.let_go(tail, true);
-                tracing::debug!(path = %tail.path().display(), "a file at rest is gone");
-            }
+            tails.values().for_each(|tail| self.lose(tail));
         }
+    }
+
+    /// Lets go of a file that was closed and that nothing names any more. If not all of it was read,
+    /// that is told: an archive is only closed then, and of the others their size is known.
+    pub(super) fn lose(&mut self, tail: &Arc<FileTail>) {
+        self.left.remove(&tail.key());
+        tail.leave();
+        tail.route().lane.mark_gone();
+        self.let_go(tail, true);
+        let (path, unread_bytes) = (tail.path().display(), tail.bytes_unread());
+        if !tail.is_archive() && unread_bytes == 0 {
+            return tracing::debug!(%path, "a file at rest is gone");
+        }
+        self.lost.add(unread_bytes);
+        tracing::warn!(
+            %path,
+            unread_bytes,
+            "the file is gone from its directory, and the file system does not know it any more as it \
+             was open; what was not read of it is read only if it comes back where a source finds it"
+        );
     }
 }

@@ -5,6 +5,7 @@ use super::adopt::is_named_archive;
 use super::heads::Heads;
 use super::identity::{Key, born_ns};
 use super::open_files::{OpenFiles, Waiting};
+use super::rest::Lost;
 use super::tail::{FileTail, Notice};
 use super::watches::Watches;
 use super::{Glob, Look};
@@ -94,6 +95,7 @@ pub(super) struct Scanner {
     pub(super) notice_sender: Sender<Notice>,
     /// How often more changed than could be told.
     pub(super) overflows: Arc<AtomicU64>,
+    pub(super) lost: Arc<Lost>,
 }
 
 impl Scanner {
@@ -276,8 +278,7 @@ impl Scanner {
         let mut known = read(&self.tails).get(&key).cloned();
         if let Some(tail) = known.take_if(|tail| !tail.is_of(&metadata)) {
             // It was closed, is gone, and its number was given to another file.
-            self.left.remove(&key);
-            self.let_go(&tail, true);
+            self.lose(&tail);
         }
         if let Some(tail) = known {
             if !tail.is_archive() && tail.note_size(metadata.len()) {
@@ -405,7 +406,13 @@ impl Scanner {
             let key = tail.key();
             let found = seen.get(&key);
             if tail.is_archive() {
-                self.look_after_archive(&tail, found.is_some());
+                if tail.is_open() || tail.is_archive_done() {
+                    self.look_after_archive(&tail, found.is_some());
+                } else if found.is_some() {
+                    self.wake(&tail);
+                } else {
+                    missing.push(tail);
+                }
                 continue;
             }
             if found.is_some_and(|path| path == tail.path()) {
@@ -444,7 +451,14 @@ impl Scanner {
             if !tail.is_open() {
                 continue;
             }
-            let Ok((size, named)) = tail.look() else { continue };
+            let Ok((size, named)) = tail.look() else {
+                if !tail.is_open() {
+                    // Its server has forgotten it: whatever names it now is looked for. Without a
+                    // receiver the agent stops.
+                    let _ = self.notice_sender.send(Notice::Moved);
+                }
+                continue;
+            };
             if tail.note_size(size) {
                 self.wake(&tail);
             }

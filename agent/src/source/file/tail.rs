@@ -84,8 +84,10 @@ pub(crate) struct FileTail {
     finish: AtomicBool,
     /// The content may be a copy of another file's that is being made; nothing is read yet.
     undecided: AtomicBool,
-    /// Nothing more is read: the configuration has changed.
+    /// Nothing more is read: the configuration has changed, or the file is lost.
     leaving: AtomicBool,
+    /// The end of what an archive holds was reached, and is known.
+    has_end: AtomicBool,
     readiness: Readiness,
     /// The size of the file when it was last looked at.
     end_offset: AtomicU64,
@@ -163,6 +165,7 @@ impl FileTail {
             reading: Mutex::new(reading),
             undecided: AtomicBool::new(start.undecided),
             leaving: AtomicBool::new(false),
+            has_end: AtomicBool::new(false),
             readiness: Readiness::default(),
             notices,
             heads,
@@ -182,7 +185,7 @@ impl FileTail {
         self.undecided.store(false, Ordering::Release);
     }
 
-    /// What is read; opens the file if it was at rest.
+    /// What is read; opens the file if it was closed.
     ///
     /// # Errors
     /// What the kernel says; [`io::ErrorKind::NotFound`] if the file is at its place no more, and
@@ -198,7 +201,12 @@ impl FileTail {
         if !self.is_same(&metadata) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(open.insert(Arc::new(Body::plain(file, slot))).clone())
+        let body = if self.is_archive {
+            Body::archive(Archive::open(file)?.ok_or(io::ErrorKind::InvalidData)?, slot)
+        } else {
+            Body::plain(file, slot)
+        };
+        Ok(open.insert(Arc::new(body)).clone())
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -317,12 +325,13 @@ impl FileTail {
 
     /// Whether all of an archive is delivered.
     pub(super) fn is_archive_done(&self) -> bool {
-        let body = lock(&self.body).clone();
-        let is_whole = |body: Arc<Body>| {
-            body.as_archive().is_some_and(|archive| archive.known() == (self.read_offset(), true))
-        };
-        // One that is closed was done before.
-        self.is_archive && self.is_through() && body.is_none_or(is_whole)
+        let has_end = self.is_archive && self.has_end.load(Ordering::Acquire);
+        has_end && self.is_through() && self.bytes_unread() == 0
+    }
+
+    /// Bytes that are known to be in the file and were not read.
+    pub(super) fn bytes_unread(&self) -> u64 {
+        self.end_offset().saturating_sub(self.read_offset())
     }
 
     /// Notes the size; returns whether it differs from what has been read.
@@ -482,6 +491,7 @@ impl FileTail {
             }
             if at_end {
                 self.note_size(start + count as u64);
+                self.has_end.store(self.is_archive, Ordering::Release);
                 self.tell_damage(body);
             }
             self.lines(reading, worker, body, bytes, guard_length, at_end)
@@ -716,9 +726,9 @@ impl FileTail {
     }
 
     /// The server of a network file system does not know the open file any more: it is opened again
-    /// at its place. An archive is read in one go.
+    /// at its place.
     fn close_if_stale(&self, error: &io::Error) {
-        if error.kind() == io::ErrorKind::StaleNetworkFileHandle && !self.is_archive {
+        if error.kind() == io::ErrorKind::StaleNetworkFileHandle {
             self.close();
         }
     }
