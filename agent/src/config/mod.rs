@@ -133,7 +133,8 @@ impl Loaded {
 
 /// What a configuration is put together of.
 pub(crate) fn layers(path: &Path) -> Layers<'_> {
-    Layers { main: path, parts: PARTS, reference: &REFERENCE }
+    let first = "`logweir-agent init` writes a first one";
+    Layers { main: path, parts: PARTS, first, reference: &REFERENCE }
 }
 
 /// The files of a configuration: the one that is named, and its parts.

@@ -26,6 +26,8 @@ pub struct Layers<'p> {
     pub main: &'p Path,
     /// The name of a directory beside `main`; its `*.yaml` are read after it, ordered by name.
     pub parts: &'static str,
+    /// How to come by a first one where `main` is not there, for messages.
+    pub first: &'static str,
     pub reference: &'static Section,
 }
 
@@ -49,12 +51,12 @@ impl Layers<'_> {
         &self,
         variables: impl Iterator<Item = (String, String)>,
     ) -> Result<Document, Vec<Diagnostic>> {
-        let mut document = read_file(self.main).map_err(|fault| vec![*fault])?;
+        let mut document = read_file(self.main, self.first).map_err(|fault| vec![*fault])?;
         let mut faults = Vec::new();
         match part_files(self.main, self.parts) {
             Ok(parts) => {
                 for path in parts {
-                    match read_file(&path) {
+                    match read_file(&path, self.first) {
                         Ok(part) => document.append(part, &mut faults),
                         Err(fault) => faults.push(*fault),
                     }
@@ -100,15 +102,17 @@ pub fn part_files(main: &Path, parts: &str) -> Result<Vec<PathBuf>, Box<Diagnost
     Ok(paths)
 }
 
-fn read_file(path: &Path) -> Result<Document, Box<Diagnostic>> {
+fn read_file(path: &Path, first: &str) -> Result<Document, Box<Diagnostic>> {
     let name = path.display().to_string();
     match std::fs::read_to_string(path) {
         Ok(text) => parse(&name, &text),
         Err(error) => {
-            let remedy = if error.kind() == std::io::ErrorKind::PermissionDenied {
-                "run this as a user who may read it, or let this user read it"
-            } else {
-                "name an existing file with --config, readable by this user"
+            let remedy = match error.kind() {
+                std::io::ErrorKind::PermissionDenied => {
+                    "run this as a user who may read it, or let this user read it".to_owned()
+                }
+                std::io::ErrorKind::NotFound => format!("{first}; or name another with --config"),
+                _ => "name a file of text with --config".to_owned(),
             };
             let fault = Diagnostic::of_file(name, format!("cannot be read: {error}"));
             Err(Box::new(fault.with_remedy(remedy)))
@@ -355,6 +359,8 @@ mod tests {
         ],
     );
 
+    const FIRST: &str = "`program init` writes a first one";
+
     /// Puts a configuration together of files by name and text, and of variables.
     fn read(files: &[(&str, &str)], variables: &[(&str, &str)]) -> Result<String, String> {
         let directory = tempfile::tempdir().unwrap();
@@ -364,7 +370,7 @@ mod tests {
             fs::write(at(name), text).unwrap();
         }
         let main = at("main.yaml");
-        let layers = Layers { main: &main, parts: "conf.d", reference: &REFERENCE };
+        let layers = Layers { main: &main, parts: "conf.d", first: FIRST, reference: &REFERENCE };
         let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let prefix = format!("{}/", directory.path().display());
         match layers.read_with(variables.iter().map(pair)) {
@@ -437,13 +443,23 @@ mod tests {
     }
 
     #[test]
+    fn where_there_is_none_it_is_told_how_to_come_by_one() {
+        let faults = read(&[], &[]).unwrap_err();
+        assert_eq!(
+            faults,
+            "main.yaml: error: cannot be read: No such file or directory (os error 2)\n  \
+             help: `program init` writes a first one; or name another with --config\n1 error\n"
+        );
+    }
+
+    #[test]
     fn a_fault_in_a_part_is_told_with_its_line_there_and_by_the_new_name() {
         let directory = tempfile::tempdir().unwrap();
         let main = directory.path().join("main.yaml");
         fs::create_dir(directory.path().join("conf.d")).unwrap();
         fs::write(&main, "topic: a\n").unwrap();
         fs::write(directory.path().join("conf.d/a.yaml"), "inner:\n  timezone: UTC\n").unwrap();
-        let layers = Layers { main: &main, parts: "conf.d", reference: &REFERENCE };
+        let layers = Layers { main: &main, parts: "conf.d", first: FIRST, reference: &REFERENCE };
         let document = layers.read_with(std::iter::empty()).unwrap();
         let mut faults = Faults::of(&document, &REFERENCE);
         let mut root = Table::open(&document.root, "", &mut faults).unwrap();

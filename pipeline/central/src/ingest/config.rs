@@ -55,7 +55,8 @@ pub struct IngestConfig {
 /// What a configuration is put together of.
 #[must_use]
 pub fn layers(path: &Path) -> Layers<'_> {
-    Layers { main: path, parts: "ingest.d", reference: &REFERENCE }
+    let first = "`logweir config sample` prints a first one";
+    Layers { main: path, parts: "ingest.d", first, reference: &REFERENCE }
 }
 
 impl IngestConfig {
