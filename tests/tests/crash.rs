@@ -148,11 +148,22 @@ fn sigterm_load() {
     stage.agent.start();
     // More than is taken by the time that the signal comes.
     let flow = Flow::start(stage.address, "flow", PADDING, 1_000_000);
-    wait_until("the agent to be busy", || flow.sent() > 2_000 && stage.topic.records() > Some(500));
+    // All of the file is read, so that whatever else is read is of the flow.
+    let file_read = |agent: &Agent| source_of(agent, "file").and_then(|of| of["read"].as_u64());
+    wait_until("the agent to be busy", || {
+        flow.sent() > 2_000 && file_read(&stage.agent) == Some(20_000)
+    });
     assert!(stage.agent.terminate().success(), "it ends by itself");
     assert!(flow.finish() < 1_000_000);
     let said = stage.agent_said(directory.path());
     assert!(said.contains("stopping: sending what is read"), "{said}");
+    let stopped = stage.agent.last_counts();
+    // The same with a file that is being read.
+    stage.agent.start();
+    file.write(20_000);
+    wait_until("the agent to read", || file_read(&stage.agent) > Some(0));
+    assert!(stage.agent.terminate().success(), "it ends by itself");
+    let again = stage.agent.last_counts();
     stage.agent.start();
     file.write(100);
     assert_eq!(Flow::start(stage.address, "last", PADDING, 500).finish(), 500);
@@ -162,7 +173,14 @@ fn sigterm_load() {
     });
     stage.settle();
     assert!(stage.agent.terminate().success());
-    let mut events = without_repeats(stage.topic.events());
+    let sent = stage.topic.events();
+    let mut events = without_repeats(sent.clone());
+    // What it had taken by then is there, and what was acknowledged of it was not sent again.
+    let repeats = (sent.len() - events.len()) as u64;
+    println!("{stopped:?}, {again:?}, {repeats} repeats");
+    assert_eq!((stopped.dropped, again.dropped), (0, 0));
+    assert_eq!(events.len() as u64, stopped.read + 20_000 + 100 + 500);
+    assert!(repeats <= stopped.held + again.held, "{repeats} repeats");
     // The signal may come in the middle of a message.
     events.retain(|event| event.json.get("logweir.unterminated").is_none());
     let arrived = assert_whole_beginnings(&events);
@@ -439,11 +457,15 @@ fn cut(disk: &Disk, journal: Journal, agent: &mut Agent) {
     let _ = std::fs::remove_file(&control);
 }
 
+/// The first source of a kind, as the status has it.
+fn source_of(agent: &Agent, kind: &str) -> Option<Value> {
+    let status = agent.status()?;
+    status["sources"].as_array()?.iter().find(|source| source["kind"] == kind).cloned()
+}
+
 /// The spool, as the status has it.
 fn spool_of(agent: &Agent) -> Option<Value> {
-    let status = agent.status()?;
-    let source = status["sources"].as_array()?.iter().find(|source| source["kind"] == "syslog")?;
-    Some(source["spool"].clone())
+    Some(source_of(agent, "syslog")?["spool"].clone())
 }
 
 /// Waits until the table has all of the topic; nothing is missing in it.
@@ -470,6 +492,9 @@ fn with_failing(call: &str, error: &str, when: &str, says: &str) {
         Flow::start(stage.address, &format!("flow{flows}"), PADDING, 50).finish();
         stage.agent.said().contains(says).then_some(())
     });
+    if says.contains("checkpoint") {
+        assert!(stage.agent.status_told()["checkpoint_errors"].as_u64() > Some(0), "not counted");
+    }
     let written = file.written() + flows * 50;
     let read = |agent: &Agent| agent.counts_told().read as usize;
     wait_for_count("messages taken", written, || read(&stage.agent));
