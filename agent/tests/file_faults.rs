@@ -28,7 +28,7 @@ fn with_fault_of(stage: &Stage, names: &[&str], fault: &str) -> Running {
     let paths: Vec<String> =
         names.iter().map(|name| stage.path(name).display().to_string()).collect();
     paths.iter().for_each(|path| words.extend(["-P", path]));
-    words.extend(["-e", "trace=pread64,openat2,statx", "-e", &inject, "--"]);
+    words.extend(["-e", "trace=pread64,openat2,statx,getdents64", "-e", &inject, "--"]);
     Running::start_within(stage, &words)
 }
 
@@ -126,6 +126,39 @@ fn stale_handle_of_a_file_that_nothing_names_is_told_and_counted() {
     let events = stage.events();
     assert_lines(&events, 0..count + 100);
     assert_eq!((events.len(), table(&events).len()), (count as usize + 100, 2));
+}
+
+#[test]
+fn stale_handle_of_a_file_whose_directory_cannot_be_listed() {
+    let mut stage = Stage::new();
+    stage.workers = 1;
+    // As with a mount that is gone for a while; `logs/` leaves the agent its own state.
+    stage.glob = "logs/*.log";
+    fs::create_dir(stage.path("logs")).unwrap();
+    let fault = "pread64,getdents64:error=ESTALE:when=4+";
+    let mut agent = with_fault_of(&stage, &["logs/a.log", "logs"], fault);
+    let count = write_until_it_fails(&stage, &mut agent, "logs/a.log");
+    // A change, which is told, has it look at once.
+    let mut changes = 0;
+    let mut change = || {
+        changes += 1;
+        fs::write(stage.path(&format!("logs/{changes}")), "").unwrap();
+    };
+    let looks = || calls(&stage, "getdents64(");
+    let before = looks();
+    agent.wait_until("some looks that find nothing", || {
+        change();
+        looks() >= before + 6
+    });
+    assert_eq!(stage.status()["files_lost"], 0);
+    end_fault(&agent);
+    agent.wait_until("all to be delivered", || {
+        change();
+        stage.status()["delivered"] == count
+    });
+    let events = stage.events();
+    assert_lines(&events, 0..count);
+    assert_eq!((events.len(), table(&events).len()), (count as usize, 1));
 }
 
 #[test]

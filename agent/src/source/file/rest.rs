@@ -10,6 +10,8 @@ use super::tail::FileTail;
 use crate::sync::read;
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::fs::Metadata;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -122,7 +124,8 @@ impl Scanner {
     }
 
     /// Files that were closed and that no glob finds any more: renamed in their directory they are
-    /// read on; otherwise they are let go. What came in meanwhile may be in an archive.
+    /// read on; otherwise they are let go, once it is sure that they are not there. What came in meanwhile
+    /// may be in an archive.
     pub(super) fn find_missing(&mut self, missing: Vec<Arc<FileTail>>) {
         let mut by_directory: HashMap<PathBuf, HashMap<Key, Arc<FileTail>>> = HashMap::new();
         for tail in missing {
@@ -131,8 +134,13 @@ impl Scanner {
         }
         for (directory, mut tails) in by_directory {
             let config = tails.values().next().map(|tail| tail.config().clone());
-            for found in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
-                let (path, Ok(metadata)) = (found.path(), found.metadata()) else { continue };
+            let found = match list(&directory) {
+                Ok(found) => found,
+                // A mount that is gone may come back: the files are looked for again.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => continue,
+                Err(_) => Vec::new(),
+            };
+            for (path, metadata) in found {
                 let key = Key::of(&metadata);
                 if tails.get(&key).is_some_and(|tail| tail.is_of(&metadata))
                     && let Some(tail) = tails.remove(&key)
@@ -173,4 +181,18 @@ impl Scanner {
              was open; what was not read of it is read only if it comes back where a source finds it"
         );
     }
+}
+
+/// What is in a directory, without what is removed meanwhile.
+fn list(directory: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        match entry.metadata() {
+            Ok(metadata) => found.push((entry.path(), metadata)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
 }
