@@ -1,10 +1,11 @@
-//! A bad configuration: every fault at once, each with its place and what to do, exit code 78.
+//! A bad configuration: every fault at once, each with its place and what to do, exit code 78. And the
+//! commands that show what can be configured, also to a reader that goes.
 
 use logweir_tests::{Output, directory, program, run_to_end};
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Runs `program command --config` on `text`. Each of `faulty` is a piece of the text at whose
 /// beginning one fault is.
@@ -124,6 +125,27 @@ fn a_configuration_that_is_not_there_is_told_with_its_name() {
         let output = run_to_end(program, &[command, "--config", "/nowhere/config.yaml"]);
         assert_eq!(output.code, Some(78), "{program}: {}", output.stderr);
         assert!(output.stderr.contains("/nowhere/config.yaml"), "{program}: {}", output.stderr);
+    }
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_fault_and_a_full_disk_is_one() {
+    let run = |name: &str, stdout: Stdio| {
+        let output = Command::new(program(name))
+            .args(["config", "reference"])
+            .stdout(stdout)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for name in ["logweir-agent", "logweir"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(run(name, writer.into()), (Some(0), String::new()), "{name}");
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let (code, said) = run(name, full.into());
+        assert_eq!(code, Some(1), "{name}: {said}");
+        assert!(said.starts_with("standard output cannot be written: "), "{name}: {said}");
     }
 }
 

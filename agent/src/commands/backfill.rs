@@ -8,6 +8,7 @@
 use super::lines::Lines;
 use super::load_config;
 use crate::config::{Config, Dataset, FileConfig, SourceConfig};
+use crate::outln;
 use crate::parsing::{Engine, Line, Outcome, Selection};
 use crate::{Agent, Counts, STOP_GRACE};
 use crossbeam_channel::{Receiver, bounded};
@@ -166,13 +167,13 @@ fn dry_run(files: &[PathBuf], sources: &[FileConfig], config: &Config) -> Result
         }
         let Counts { read, parsed, unparsed, .. } = counts;
         let dropped = counts.dropped_total();
-        println!(
+        outln!(
             "{}: {read} lines, {parsed} parsed, {unparsed} unparsed, {dropped} dropped",
             path.display()
         );
         total.add(&counts);
     }
-    println!(
+    outln!(
         "would deliver {} events of {} lines; dropped {}",
         total.parsed + total.unparsed,
         total.read,
@@ -195,7 +196,7 @@ fn deliver(files: &[PathBuf], config: Config) -> Result<ExitCode, String> {
     tell_repeats(true);
     progress.end();
     let counts = agent.snapshot().counts;
-    println!(
+    outln!(
         "read {} = delivered {} + held {} + dropped {}; parsed {}, unparsed {}",
         counts.read,
         counts.delivered,
@@ -205,13 +206,13 @@ fn deliver(files: &[PathBuf], config: Config) -> Result<ExitCode, String> {
         counts.unparsed
     );
     if progress.left.is_empty() && all_out {
-        println!("{} files are delivered", files.len());
+        outln!("{} files are delivered", files.len());
         return Ok(ExitCode::SUCCESS);
     }
     for path in &progress.left {
-        println!("not all of it is delivered: {}", path.display());
+        outln!("not all of it is delivered: {}", path.display());
     }
-    println!("the same command goes on from here");
+    outln!("the same command goes on from here");
     Ok(ExitCode::FAILURE)
 }
 

@@ -5,6 +5,7 @@ use super::access::{Found, Reader};
 use super::load_config;
 use crate::Config;
 use crate::config::SourceConfig;
+use crate::outln;
 use logweir_kafka::topics::{TopicError, Topics};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,7 +35,7 @@ impl Check {
             1 => "1 source".to_owned(),
             count => format!("{count} sources"),
         };
-        println!("{}: no fault; {sources}, {rules} rules", self.config.display());
+        outln!("{}: no fault; {sources}, {rules} rules", self.config.display());
         check_files(&config);
         if !self.offline && !check_kafka(&config) {
             return ExitCode::FAILURE;
@@ -50,10 +51,10 @@ fn check_files(config: &Config) {
         let SourceConfig::File(source) = source else { continue };
         let Found { files, closed, hidden } = reader.look(source);
         let globs: Vec<&str> = source.paths.iter().map(|glob| glob.as_str()).collect();
-        println!("files {}: {} there", globs.join(" "), files.len());
+        outln!("files {}: {} there", globs.join(" "), files.len());
         let obstacles = closed.len() + hidden.len();
         for obstacle in closed.iter().chain(&hidden).take(CLOSED_SHOWN_MAX) {
-            println!(
+            outln!(
                 "  warning: {} cannot be {} by {}\n    help: {}",
                 obstacle.path.display(),
                 obstacle.what,
@@ -62,7 +63,7 @@ fn check_files(config: &Config) {
             );
         }
         if obstacles > CLOSED_SHOWN_MAX {
-            println!("  and {} more", obstacles - CLOSED_SHOWN_MAX);
+            outln!("  and {} more", obstacles - CLOSED_SHOWN_MAX);
         }
     }
 }
@@ -74,7 +75,7 @@ fn check_kafka(config: &Config) -> bool {
         .and_then(|topics| Ok((topics.brokers()?, topics.shape(&config.topic)?)));
     match outcome {
         Ok((brokers, Some((partitions, replicas)))) => {
-            println!(
+            outln!(
                 "kafka {servers}: {brokers} brokers; {} has {partitions} partitions, {replicas} copies of each",
                 config.topic
             );

@@ -2,6 +2,7 @@
 
 use super::report_faults;
 use crate::config::{REFERENCE, layers};
+use crate::{out, outln};
 use clap::Subcommand;
 use logweir_document::reference::Section;
 use logweir_document::{Layers, Shown, show};
@@ -68,15 +69,15 @@ impl ConfigCommand {
     /// The command for any program that has described its configuration.
     pub fn execute_for(self, described: &Described) -> ExitCode {
         match self.command {
-            Command::Sample => print!("{}", described.sample()),
-            Command::Schema => println!("{:#}", described.reference.schema(described.program)),
-            Command::Reference => print!("{}", described.page()),
+            Command::Sample => out!("{}", described.sample()),
+            Command::Schema => outln!("{:#}", described.reference.schema(described.program)),
+            Command::Reference => out!("{}", described.page()),
             Command::Show { config, origin } => {
                 let path = config.unwrap_or_else(|| described.path.into());
                 match (described.layers)(&path).read() {
                     Ok(document) => {
                         let shown = if origin { Shown::Origins } else { Shown::Values };
-                        print!("{}", show(&document, described.reference, shown));
+                        out!("{}", show(&document, described.reference, shown));
                     }
                     Err(faults) => return report_faults(&faults),
                 }

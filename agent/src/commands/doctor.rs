@@ -8,6 +8,7 @@ use super::access::{Obstacle, Reader};
 use super::load_config;
 use crate::Config;
 use crate::config::SourceConfig;
+use crate::outln;
 use crate::socket_dir::who_may_ask;
 use crate::status::ask;
 use logweir_kafka::certificate::Certificate;
@@ -51,17 +52,17 @@ struct Findings {
 
 impl Findings {
     fn well(&self, what: &str) {
-        println!("ok       {}", plain(what));
+        outln!("ok       {}", plain(what));
     }
 
     fn warning(&mut self, what: &str, remedy: &str) {
         self.warnings += 1;
-        println!("warning  {}\n         help: {}", plain(what), plain(remedy));
+        outln!("warning  {}\n         help: {}", plain(what), plain(remedy));
     }
 
     fn error(&mut self, what: &str, remedy: &str) {
         self.errors += 1;
-        println!("error    {}\n         help: {}", plain(what), plain(remedy));
+        outln!("error    {}\n         help: {}", plain(what), plain(remedy));
     }
 }
 
@@ -86,7 +87,7 @@ impl Doctor {
         brokers(&config, &mut findings);
         topics(&config, &mut findings);
         published_rules(&config, &mut findings);
-        println!("{} errors, {} warnings", findings.errors, findings.warnings);
+        outln!("{} errors, {} warnings", findings.errors, findings.warnings);
         if findings.errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
@@ -172,7 +173,7 @@ fn files(config: &Config, findings: &mut Findings) {
     }
     match closed.len() + hidden.len() {
         0 => findings.well(&format!("{} files, all readable by {}", files.len(), reader.name)),
-        n if n > CLOSED_SHOWN_MAX => println!("         and {} more", n - CLOSED_SHOWN_MAX),
+        n if n > CLOSED_SHOWN_MAX => outln!("         and {} more", n - CLOSED_SHOWN_MAX),
         _ => {}
     }
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;

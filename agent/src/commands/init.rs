@@ -2,6 +2,7 @@
 
 use super::write_config;
 use crate::Config;
+use crate::{out, outln};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -71,8 +72,8 @@ impl Init {
             };
             return refuse(&format!("cannot write {}: {error}{remedy}", self.config.display()));
         }
-        println!("{} is written", self.config.display());
-        print!("{}", next(&self.config));
+        outln!("{} is written", self.config.display());
+        out!("{}", next(&self.config));
         ExitCode::SUCCESS
     }
 }
@@ -96,7 +97,7 @@ next: logweir-agent discover --write{told}   finds the logs of this machine
 }
 
 fn asked() -> Option<String> {
-    print!("Kafka brokers (HOST:PORT, separated by commas): ");
+    out!("Kafka brokers (HOST:PORT, separated by commas): ");
     std::io::stdout().flush().ok()?;
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).ok()?;

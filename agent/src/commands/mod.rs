@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod init;
 mod input;
 mod lines;
+pub mod out;
 pub mod parse;
 pub mod reference;
 pub mod rules;

@@ -1,6 +1,7 @@
 //! `logweir-agent reference`: the pages of the documentation that the program knows itself.
 
 use crate::metrics::METRICS;
+use crate::out;
 use logweir_service::reference;
 use std::process::ExitCode;
 
@@ -20,7 +21,7 @@ enum Page {
 impl Reference {
     pub fn execute(self) -> ExitCode {
         match self.page {
-            Page::Metrics => print!("{}", metrics()),
+            Page::Metrics => out!("{}", metrics()),
         }
         ExitCode::SUCCESS
     }

@@ -6,6 +6,7 @@
 use super::report_faults;
 use crate::Config;
 use crate::checkpoint::{self, Content, Look};
+use crate::outln;
 use crate::spool::Message;
 use crate::spool::inspect::{Fault, Inspection, inspect, set_aside, spools};
 use crate::state_dir::StateDir;
@@ -281,7 +282,7 @@ fn repair(state_dir: &Path) -> io::Result<ExitCode> {
     let directory = state_dir.join("spool");
     if directory.is_symlink() {
         let aside = set_aside(&directory)?;
-        println!("{}: a symbolic link, set aside as {}", directory.display(), aside.display());
+        outln!("{}: a symbolic link, set aside as {}", directory.display(), aside.display());
         return Ok(ExitCode::SUCCESS);
     }
     for (name, directory) in spools(&directory)? {
@@ -290,7 +291,7 @@ fn repair(state_dir: &Path) -> io::Result<ExitCode> {
         for fault in found.faults.iter().filter(|fault| fault.fatal) {
             let aside = set_aside(&fault.file)?;
             let file = printable(&fault.file.display().to_string());
-            println!(
+            outln!(
                 "{file}: {}; set aside as {}",
                 fault.what,
                 printable(&aside.display().to_string())
@@ -305,7 +306,7 @@ fn repair(state_dir: &Path) -> io::Result<ExitCode> {
         }
         tell(&mut io::stdout().lock(), &name, acked, &left)?;
         if !left.faults.is_empty() {
-            println!("  the agent counts what is missing as `spool_damaged` when it comes to it");
+            outln!("  the agent counts what is missing as `spool_damaged` when it comes to it");
         }
     }
     Ok(ExitCode::SUCCESS)

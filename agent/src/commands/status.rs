@@ -3,6 +3,7 @@
 use super::{no_agent, report_faults};
 use crate::Config;
 use crate::status::ask;
+use crate::{out, outln};
 use clap::ValueEnum;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -38,10 +39,10 @@ impl Status {
             Err(faults) => return report_faults(&faults),
         };
         match ask(&socket_dir) {
-            Ok(text) if self.format == Format::Json => println!("{text}"),
+            Ok(text) if self.format == Format::Json => outln!("{text}"),
             Ok(text) => match serde_json::from_str::<Value>(&text) {
-                Ok(status) if self.rules => print!("{}", rules(&status)),
-                Ok(status) => print!("{}", table(&status)),
+                Ok(status) if self.rules => out!("{}", rules(&status)),
+                Ok(status) => out!("{}", table(&status)),
                 Err(error) => {
                     eprintln!("logweir-agent: the agent's answer is damaged: {error}");
                     return ExitCode::FAILURE;

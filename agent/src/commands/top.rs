@@ -3,6 +3,7 @@
 use super::status::text;
 use super::{no_agent, report_faults};
 use crate::Config;
+use crate::out;
 use crate::status::ask;
 use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -86,7 +87,7 @@ struct Screen(bool);
 impl Screen {
     fn new(terminal: bool) -> Self {
         if terminal {
-            print!("{ENTER}");
+            out!("{ENTER}");
         }
         Self(terminal)
     }

@@ -8,6 +8,7 @@ mod write;
 use super::access::{Obstacle, Reader};
 use super::input::load;
 use crate::source::journald;
+use crate::{out, outln};
 use logweir_parsers::{LineContext, Parser, RuleSet, Zone};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -142,15 +143,15 @@ impl Discover {
             !obstacles.any(|obstacle| obstacle.path == folder.path)
         });
         let journal = look_at_journal(self.journal, &reader, &mut trial);
-        print!("{}", table(&logs, &hidden, &journal, &rules, &reader.name));
+        out!("{}", table(&logs, &hidden, &journal, &rules, &reader.name));
         let services = services::listening(Path::new("/proc"));
-        print!("{}", services::table(&services, &rules, &seen(&logs, &journal, &rules)));
+        out!("{}", services::table(&services, &rules, &seen(&logs, &journal, &rules)));
         if !self.write {
             return ExitCode::SUCCESS;
         }
         match write::write(&self.config, &logs, &journal) {
             Ok(told) => {
-                println!("{told}");
+                outln!("{told}");
                 ExitCode::SUCCESS
             }
             Err(message) => {

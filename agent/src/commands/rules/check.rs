@@ -2,6 +2,7 @@
 
 use crate::commands::input::load;
 use crate::commands::show;
+use crate::outln;
 use logweir_parsers::check::check;
 use rustix::time::{ClockId, clock_gettime};
 use std::path::PathBuf;
@@ -39,26 +40,26 @@ impl Check {
             spent().saturating_sub(start)
         });
         for (pack, dataset, count) in rules.packs() {
-            println!("{pack:<24} {dataset:<24} {count:>5} rules");
+            outln!("{pack:<24} {dataset:<24} {count:>5} rules");
         }
         let dropping: Vec<&str> = rules.dropping_rules().collect();
         if !dropping.is_empty() {
-            println!("not delivering all they match: {}", dropping.join(", "));
+            outln!("not delivering all they match: {}", dropping.join(", "));
         }
         report.costs.sort_by_key(|cost| (std::cmp::Reverse(cost.worst), cost.rule));
         if self.slowest > 0 {
-            println!("slowest, on a line of 16 KiB made from the pattern to be slow:");
+            outln!("slowest, on a line of 16 KiB made from the pattern to be slow:");
         }
         for cost in report.costs.iter().take(self.slowest) {
             let (file, line) = rules.rule_place(cost.rule);
-            println!(
+            outln!(
                 "{:>10.1} us  {:<26}  {}  {file}:{line}",
                 cost.worst.as_secs_f64() * 1e6,
                 cost.class.name(),
                 rules.rule_id(cost.rule)
             );
         }
-        println!("{} rules, hash {}", rules.len(), rules.hash());
+        outln!("{} rules, hash {}", rules.len(), rules.hash());
         report.findings.extend(report.overlaps);
         show(&report.findings);
         if self.deny_warnings && !report.findings.is_empty() {

@@ -1,6 +1,7 @@
 //! `rules coverage`: how many lines of a file which rule matches, and what no rule does.
 
 use crate::commands::input::{Input, InputArguments};
+use crate::outln;
 use logweir_parsers::{Parser, RuleSet};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -75,16 +76,16 @@ fn print(counts: &Counts, rules: &RuleSet) {
     let mut rows: Vec<_> = counts.by_rule.iter().collect();
     rows.sort_by_key(|(rule, count)| (std::cmp::Reverse(**count), **rule));
     for (rule, count) in rows {
-        println!("{count:>10}  {}", rules.rule_id(*rule));
+        outln!("{count:>10}  {}", rules.rule_id(*rule));
     }
     let unmatched = counts.lines - counts.matched;
     if unmatched > 0 {
-        println!("{unmatched:>10}  (no rule)");
+        outln!("{unmatched:>10}  (no rule)");
     }
     let share =
         if counts.lines == 0 { 0.0 } else { counts.matched as f64 * 100.0 / counts.lines as f64 };
-    println!("{} of {} lines matched, {share:.1} %", counts.matched, counts.lines);
+    outln!("{} of {} lines matched, {share:.1} %", counts.matched, counts.lines);
     for line in &counts.unmatched {
-        println!("unmatched: {line}");
+        outln!("unmatched: {line}");
     }
 }

@@ -1,6 +1,7 @@
 //! `rules explain`: which rules were tried on a line, how far each came, and what came of it.
 
 use crate::commands::input::{LineArguments, RuleArguments};
+use crate::{out, outln};
 use logweir_parsers::{Attempt, Disposition, Explanation, Parser, RuleSet, Stop};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
@@ -57,9 +58,9 @@ impl Explain {
             Format::Text => {
                 let colours = Colours { on: std::io::stdout().is_terminal() };
                 let page = Page { rules: &rules, found: &found, line: &self.line, colours };
-                print!("{}", page.render(self.trace, &event));
+                out!("{}", page.render(self.trace, &event));
             }
-            Format::Json => println!("{}", as_json(&rules, &found, self.trace, event)),
+            Format::Json => outln!("{}", as_json(&rules, &found, self.trace, event)),
         }
         if found.parsed.rule.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

@@ -1,5 +1,6 @@
 //! `rules schema`: the fields that rules may name.
 
+use crate::outln;
 use logweir_parsers::{Kind, ecs_table};
 use std::process::ExitCode;
 
@@ -20,7 +21,7 @@ impl Schema {
                 continue;
             };
             let word = kind.kind.name();
-            println!("{name}\t{word}{}", if kind.list { "\tlist" } else { "" });
+            outln!("{name}\t{word}{}", if kind.list { "\tlist" } else { "" });
             any = true;
         }
         if any { ExitCode::SUCCESS } else { ExitCode::FAILURE }

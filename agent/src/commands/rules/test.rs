@@ -1,6 +1,7 @@
 //! `rules test`: what the samples become, against what is expected of them.
 
 use crate::commands::input::load;
+use crate::{out, outln};
 use logweir_parsers::samples::{self, Difference, Outcome, shown};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -42,10 +43,10 @@ impl Test {
             Err(code) => return code,
         };
         let outcomes = samples::run(&rules);
-        print!("{}", render(&outcomes, self.format));
+        out!("{}", render(&outcomes, self.format));
         let failed = outcomes.iter().filter(|outcome| !outcome.holds()).count();
         if self.format != Format::Json && self.format != Format::Junit {
-            println!("{} samples of {} rules, {failed} failed", outcomes.len(), rules.len());
+            outln!("{} samples of {} rules, {failed} failed", outcomes.len(), rules.len());
         }
         if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

@@ -6,6 +6,7 @@ use super::topic::read_to_end;
 use super::{printable, report};
 use anyhow::Result;
 use clap::Args;
+use logweir_agent::{out, outln};
 use logweir_document::parse_duration;
 use logweir_record::TOPIC_AGENTS;
 use logweir_store::format_time;
@@ -104,10 +105,10 @@ impl AgentsCommand {
         let is_silent = |agent: &Agent| now_us.saturating_sub(agent.seen_us) > silent_us;
         if self.format == "json" {
             for agent in &agents {
-                println!("{}", json(agent, is_silent(agent)));
+                outln!("{}", json(agent, is_silent(agent)));
             }
         } else {
-            print!("{}", text(&agents, now_us, is_silent));
+            out!("{}", text(&agents, now_us, is_silent));
         }
         let silent = agents.iter().any(is_silent);
         Ok(if silent { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -3,6 +3,7 @@
 use super::{open_table, printable, report};
 use anyhow::Result;
 use clap::Args;
+use logweir_agent::{out, outln};
 use logweir_document::parse_duration;
 use logweir_store::{SourceAudit, audit, format_time, parse_time};
 use std::collections::BTreeMap;
@@ -54,12 +55,12 @@ impl AuditCommand {
         }
         if self.format == "json" {
             for source in &sources {
-                println!("{}", json(source));
+                outln!("{}", json(source));
             }
         } else if self.silent.is_some() {
-            print!("{}", silent_text(&sources, now_us));
+            out!("{}", silent_text(&sources, now_us));
         } else {
-            print!("{}", text(&sources));
+            out!("{}", text(&sources));
         }
         if self.silent.is_some() {
             return Ok(if sources.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });

@@ -4,6 +4,7 @@ use super::ingest::signals;
 use super::report;
 use anyhow::Result;
 use clap::Args;
+use logweir_agent::outln;
 use logweir_broker::{Broker, BrokerConfig};
 use logweir_service::{LogConfig, start_log};
 use std::net::SocketAddr;
@@ -30,7 +31,7 @@ impl BrokerCommand {
         start_log("logweir", &LogConfig::default());
         let signal = signals()?;
         let broker = Broker::start(BrokerConfig::new(self.listen, self.data))?;
-        println!("listening on {}", broker.address());
+        outln!("listening on {}", broker.address());
         // An error means that the handler is gone, which ends the broker as well.
         let _ = signal.recv();
         broker.shutdown();

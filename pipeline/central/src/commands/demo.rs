@@ -6,6 +6,7 @@ use crate::demo::{DIRECTORY_DEFAULT, Demo, DemoOptions, Drained, Screen};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use crossbeam_channel::RecvTimeoutError;
+use logweir_agent::{out, outln};
 use logweir_document::parse_duration;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -52,9 +53,9 @@ impl DemoCommand {
         };
         let demo = Demo::start(&options)?;
         for note in &demo.notes {
-            println!("{note}");
+            outln!("{note}");
         }
-        println!("messages in {}\n", log_path.display());
+        outln!("messages in {}\n", log_path.display());
         let started = Instant::now();
         let mut screen = Screen::new();
         while let Err(RecvTimeoutError::Timeout) = signal.recv_timeout(LOOK_INTERVAL) {
@@ -63,14 +64,14 @@ impl DemoCommand {
                 break;
             }
         }
-        println!("draining");
+        outln!("draining");
         let mut screen = Screen::new();
         let Drained { sources, dropped } = demo.drain(&mut screen)?;
-        print!("\n{}", audit::text(&sources));
+        out!("\n{}", audit::text(&sources));
         for (reason, count) in &dropped {
-            println!("the agent dropped {count} lines on purpose: {reason}");
+            outln!("the agent dropped {count} lines on purpose: {reason}");
         }
-        println!("\nThe table stays: logweir search --store {}/table", options.directory.display());
+        outln!("\nThe table stays: logweir search --store {}/table", options.directory.display());
         Ok(if audit::complete(&sources) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -3,6 +3,7 @@
 use super::report;
 use anyhow::{Context as _, Result};
 use clap::Args;
+use logweir_agent::outln;
 use logweir_signed::SigningKey;
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -29,12 +30,12 @@ impl KeygenCommand {
         let (secret_path, public_path) = (with(&self.name, ".key"), with(&self.name, ".pub"));
         create(&secret_path, 0o600, &key.to_pem()?)?;
         create(&public_path, 0o644, &public.to_pem()?)?;
-        println!(
+        outln!(
             "{}: signs; for rules keep it where they are published, for heads give it to the agent as \
              `integrity.signing_key`",
             secret_path.display()
         );
-        println!(
+        outln!(
             "{}: key {}; for rules give it to the agents as `rules.published.public_key`, for heads to \
              `logweir verify --public-key`",
             public_path.display(),

@@ -8,6 +8,7 @@ use super::{open_table, report};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use jiff::civil::Date;
+use logweir_agent::{out, outln};
 use logweir_store::{CompactOptions, Day, GRACE_MIN, compact, expire, vacuum};
 use serde_json::json;
 use std::path::PathBuf;
@@ -54,15 +55,15 @@ impl TableCommand {
             Command::Describe { format } => {
                 let (version, days) = (table.version(), table.days()?);
                 match format.as_str() {
-                    "json" => println!("{}", json!({"version": version, "days": days})),
-                    _ => print!("{}", text(version, &days)),
+                    "json" => outln!("{}", json!({"version": version, "days": days})),
+                    _ => out!("{}", text(version, &days)),
                 }
             }
             Command::Compact => {
                 // Who asks for it by hand does not wait for more small files.
                 let options = CompactOptions { files_min: 2, ..CompactOptions::default() };
                 let done = compact(&table, &options)?;
-                println!(
+                outln!(
                     "{} files ({} bytes, {} rows) joined into {} ({} bytes)",
                     done.files_before,
                     done.bytes_before,
@@ -73,11 +74,11 @@ impl TableCommand {
             }
             Command::Expire { before } => {
                 let files = expire(&table, &before.to_string())?;
-                println!("{files} files of days before {before} taken out of the table");
+                outln!("{files} files of days before {before} taken out of the table");
             }
             Command::Vacuum => {
                 let done = vacuum(&table, GRACE_MIN)?;
-                println!("{} files removed, {} bytes", done.files_removed, done.bytes_removed);
+                outln!("{} files removed, {} bytes", done.files_removed, done.bytes_removed);
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ use crate::ingest::{Ingest, IngestConfig, METRICS, layers};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use logweir_agent::out;
 use logweir_service::{Notifier, start_log, tell_repeats};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,7 +44,7 @@ impl IngestCommand {
             None => config().map(run),
             Some(Question::Status(command)) => config().map(|config| command.execute(&config)),
             Some(Question::Reference) => {
-                print!("{}", logweir_service::reference(&METRICS));
+                out!("{}", logweir_service::reference(&METRICS));
                 Ok(Ok(ExitCode::SUCCESS))
             }
         };

@@ -5,6 +5,7 @@ use super::super::printable;
 use crate::ingest::IngestConfig;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
+use logweir_agent::{out, outln};
 use serde_json::Value;
 use std::process::ExitCode;
 
@@ -31,10 +32,10 @@ impl StatusCommand {
             format!("no ingest answers at {}; is it running? see `status.socket`", path.display())
         })?;
         match self.format {
-            Format::Json => println!("{text}"),
+            Format::Json => outln!("{text}"),
             Format::Text => {
                 let status = serde_json::from_str(&text).context("the answer is damaged")?;
-                print!("{}", shown(&status));
+                out!("{}", shown(&status));
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -4,6 +4,7 @@ use super::topic::SignArguments;
 use crate::commands::{report_faults, show};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use logweir_agent::outln;
 use logweir_parsers::check::check;
 use logweir_parsers::{RuleSet, pack_texts, samples};
 use std::path::{Path, PathBuf};
@@ -53,11 +54,11 @@ impl Publish {
             return Ok(code);
         }
         if self.dry_run {
-            println!("{} packs could be published", files.len());
+            outln!("{} packs could be published", files.len());
             return Ok(ExitCode::SUCCESS);
         }
         let set = self.sign.send(self.percent, false, files)?;
-        println!(
+        outln!(
             "version {} of the group `{}` is published: {} packs, hash {}, for {} % of its hosts",
             set.header.version,
             set.header.group,
@@ -91,7 +92,7 @@ fn samples_hold(rules: &Arc<RuleSet>) -> bool {
     let outcomes = samples::run(rules);
     let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.holds()).collect();
     failed.iter().for_each(|outcome| eprint!("{outcome}"));
-    println!("{} samples of {} rules, {} failed", outcomes.len(), rules.len(), failed.len());
+    outln!("{} samples of {} rules, {} failed", outcomes.len(), rules.len(), failed.len());
     failed.is_empty()
 }
 

@@ -5,6 +5,7 @@ use crate::commands::cluster::ClusterArguments;
 use crate::commands::printable;
 use anyhow::Result;
 use clap::Args;
+use logweir_agent::{out, outln};
 use logweir_signed::{PublishedRules, Refusal};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -37,11 +38,11 @@ impl Published {
             }
         }
         match self.format.as_str() {
-            "json" => groups.iter().for_each(|(group, found)| println!("{}", object(group, found))),
-            _ => print!("{}", table(&groups)),
+            "json" => groups.iter().for_each(|(group, found)| outln!("{}", object(group, found))),
+            _ => out!("{}", table(&groups)),
         }
         if keys.is_none() && self.format != "json" && !groups.is_empty() {
-            println!("signatures are not verified; --public-key FILE does");
+            outln!("signatures are not verified; --public-key FILE does");
         }
         let good = groups.values().all(Result::is_ok);
         Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

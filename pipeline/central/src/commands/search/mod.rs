@@ -7,6 +7,7 @@ use super::{open_table, report};
 use anyhow::{Result, anyhow};
 use clap::Args;
 use jiff::Timestamp;
+use logweir_agent::outln;
 use logweir_store::{
     Event, Format, Formatter, Order, Query, QueryError, SearchOptions, Table, around, count,
     parse_time, search,
@@ -98,7 +99,7 @@ impl SearchCommand {
         };
         let table = open_table(self.store.as_deref())?;
         if self.count {
-            println!("{}", count(&table, &query, &options)?);
+            outln!("{}", count(&table, &query, &options)?);
             return Ok(ExitCode::SUCCESS);
         }
         let counted = self.count_by.as_ref().map(|field| format!("count() by {field}"));

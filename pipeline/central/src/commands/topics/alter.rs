@@ -8,6 +8,7 @@
 use super::{ClusterArguments, connect, name_value};
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
+use logweir_agent::{out, outln};
 use logweir_kafka::topics::TopicState;
 use logweir_record::TOPIC_EVENTS;
 use std::process::ExitCode;
@@ -51,12 +52,12 @@ impl Alter {
         })?;
         let changes = changes(&state, self.partitions, &self.config)?;
         if changes == Changes::default() {
-            println!("{name}: as asked for, nothing to change");
+            outln!("{name}: as asked for, nothing to change");
             return Ok(ExitCode::SUCCESS);
         }
-        print!("{}", text(name, &changes));
+        out!("{}", text(name, &changes));
         if self.dry_run {
-            println!("Nothing was changed (--dry-run).");
+            outln!("Nothing was changed (--dry-run).");
             return Ok(ExitCode::SUCCESS);
         }
         if changes.partitions.is_some() && !self.yes {
@@ -73,12 +74,12 @@ impl Alter {
         }
         if let Some((_, wanted)) = changes.partitions {
             topics.add_partitions(name, wanted)?;
-            println!(
+            outln!(
                 "Workers find the new partitions within their `topic.metadata.refresh.interval.ms` \
                  (30 s by default); agents use them for new sources after their next start."
             );
         }
-        println!("{name}: changed");
+        outln!("{name}: changed");
         Ok(ExitCode::SUCCESS)
     }
 }

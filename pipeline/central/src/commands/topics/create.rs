@@ -4,6 +4,7 @@ use super::{ClusterArguments, connect, name_value};
 use crate::ingest::cores;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use logweir_agent::outln;
 use logweir_kafka::topics::{Outcome, TopicSpec};
 use logweir_record::{TOPIC_AGENTS, TOPIC_DEAD_LETTER, TOPIC_EVENTS, TOPIC_RULES};
 use std::process::ExitCode;
@@ -51,7 +52,7 @@ impl Create {
             print_outcome(&spec, &outcome);
         }
         if differ {
-            println!("What differs was left as it is; `logweir topics alter` changes it.");
+            outln!("What differs was left as it is; `logweir topics alter` changes it.");
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -93,7 +94,7 @@ impl Create {
 
 fn print_outcome(spec: &TopicSpec, outcome: &Outcome) {
     match outcome {
-        Outcome::Created => println!(
+        Outcome::Created => outln!(
             "{}: created, {} partitions, replication factor {}, {}",
             spec.name,
             spec.partitions,
@@ -101,12 +102,12 @@ fn print_outcome(spec: &TopicSpec, outcome: &Outcome) {
             spec.config.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(", ")
         ),
         Outcome::Exists { differences } if differences.is_empty() => {
-            println!("{}: exists, as asked for", spec.name);
+            outln!("{}: exists, as asked for", spec.name);
         }
         Outcome::Exists { differences } => {
-            println!("{}: exists", spec.name);
+            outln!("{}: exists", spec.name);
             for (name, wanted, found) in differences {
-                println!("  {name} is {found}, asked for {wanted}");
+                outln!("  {name} is {found}, asked for {wanted}");
             }
         }
     }

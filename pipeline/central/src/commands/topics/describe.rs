@@ -3,6 +3,7 @@
 use super::{ClusterArguments, connect};
 use anyhow::{Context as _, Result};
 use clap::Args;
+use logweir_agent::{out, outln};
 use logweir_kafka::topics::TopicState;
 use logweir_record::{TOPIC_AGENTS, TOPIC_DEAD_LETTER, TOPIC_EVENTS, TOPIC_RULES};
 use std::process::ExitCode;
@@ -24,11 +25,11 @@ impl Describe {
         for name in &self.topics {
             match topics.describe(name).with_context(|| format!("topic `{name}`"))? {
                 Some(state) => {
-                    print!("{}", text(name, &state));
+                    out!("{}", text(name, &state));
                     whole &= faults(&state).is_empty();
                 }
                 None => {
-                    println!("{name}: does not exist; `logweir topics create` makes it");
+                    outln!("{name}: does not exist; `logweir topics create` makes it");
                     whole = false;
                 }
             }

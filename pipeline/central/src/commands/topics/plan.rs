@@ -6,6 +6,7 @@
 use crate::ingest::cores;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use logweir_agent::out;
 use logweir_document::{parse_byte_size, parse_duration};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -81,7 +82,7 @@ struct Outcome {
 
 impl Plan {
     pub(super) fn run(self) -> Result<ExitCode> {
-        print!("{}", self.text());
+        out!("{}", self.text());
         Ok(ExitCode::SUCCESS)
     }
 

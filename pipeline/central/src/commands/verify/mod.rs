@@ -13,6 +13,7 @@ use chain::{Chains, Finding, Found, Keys, Place, Wrong};
 use clap::Args;
 use heads::SignedHeads;
 use jiff::Timestamp;
+use logweir_agent::{out, outln};
 use logweir_record::{
     FIELD_BASE64, FIELD_OFFSET, FIELD_ORIGINAL, FIELD_PREV, FIELD_SEAL, FIELD_SOURCE, SealKey,
     SealedLine, SourceId, TOPIC_EVENTS,
@@ -80,7 +81,7 @@ impl VerifyCommand {
             (None, None) => Keys::None,
         };
         if let (Some(agent), Keys::Master(master, _)) = (&self.key_of, &keys) {
-            println!("{}", master.of_agent(agent).to_hex());
+            outln!("{}", master.of_agent(agent).to_hex());
             return Ok(ExitCode::SUCCESS);
         }
         let topic = self.topic.as_deref().or(self.cluster.is_told().then_some(TOPIC_EVENTS));
@@ -92,8 +93,8 @@ impl VerifyCommand {
         heads.expect(&mut chains);
         let findings = chains.findings();
         match self.format.as_str() {
-            "json" => findings.iter().for_each(|finding| println!("{}", json(finding))),
-            _ => print!("{}", text(&findings, &chains, &heads)),
+            "json" => findings.iter().for_each(|finding| outln!("{}", json(finding))),
+            _ => out!("{}", text(&findings, &chains, &heads)),
         }
         let unsealed = !matches!(chains.keys, Keys::None) && chains.unsealed() > 0;
         let said = heads.agents.values();

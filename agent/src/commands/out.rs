@@ -1,0 +1,35 @@
+//! What commands tell on standard output.
+//!
+//! `print!` panics when its reader has gone, which is what `| head` does once it has enough. Here
+//! what is left is let go instead, and the command does its work to the end: what it was asked to
+//! change must not depend on who reads along, and neither must its exit code.
+
+use std::fmt::Arguments;
+use std::io::{self, Write as _};
+use std::process::exit;
+
+/// As `print!`, for a reader that may have had enough.
+#[macro_export]
+macro_rules! out {
+    ($($text:tt)*) => { $crate::commands::out::write(::std::format_args!($($text)*)) };
+}
+
+/// As `println!`, for a reader that may have had enough.
+#[macro_export]
+macro_rules! outln {
+    ($($text:tt)*) => {
+        $crate::commands::out::write(::std::format_args!("{}\n", ::std::format_args!($($text)*)))
+    };
+}
+
+/// Writes to standard output. One that fails for another reason than its reader, such as a full
+/// disk, ends the program: nobody may take half of a file for all of it.
+pub fn write(text: Arguments<'_>) {
+    match io::stdout().lock().write_fmt(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("standard output cannot be written: {error}");
+            exit(1);
+        }
+        _ => {}
+    }
+}
