@@ -409,6 +409,30 @@ fn symlink_target_switch() {
 }
 
 #[test]
+fn a_directory_that_takes_the_place_of_another_is_watched() {
+    let mut stage = Stage::new();
+    stage.glob = "*/a.log";
+    let mut agent = Running::start(&stage);
+    let (place, old) = (stage.path("d"), stage.path("old"));
+    for round in 0..20 {
+        fs::create_dir(&place).unwrap();
+        stage.lines("d/a.log", round * 10..round * 10 + 10);
+        agent.wait_until_it("the directory to be watched", |agent| agent.is_told_of(&place));
+        agent.wait_delivered(&stage, u64::from(round + 1) * 10);
+        // By turns removed and moved away, and made again at once.
+        if round % 2 == 0 {
+            fs::remove_dir_all(&place).unwrap();
+        } else {
+            let _ = fs::remove_dir_all(&old);
+            fs::rename(&place, &old).unwrap();
+        }
+    }
+    let events = stage.events();
+    assert_lines(&events, 0..200);
+    assert_eq!(events.len(), 200);
+}
+
+#[test]
 fn wildcard_dirs() {
     let mut stage = Stage::new();
     stage.glob = "a/*/b/*.log";

@@ -13,6 +13,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -303,11 +304,23 @@ impl Running {
         names.filter(|name| name.starts_with(directory) && !name.is_dir()).count()
     }
 
-    /// Directories that the kernel tells it about.
-    pub(crate) fn watches(&self) -> usize {
+    /// What the kernel tells it about, a line each.
+    fn told(&self) -> Vec<String> {
         let infos = fs::read_dir(format!("/proc/{}/fdinfo", self.child.id())).unwrap().flatten();
         let texts = infos.filter_map(|info| fs::read_to_string(info.path()).ok());
-        texts.map(|text| text.lines().filter(|line| line.starts_with("inotify ")).count()).sum()
+        let lines = texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
+        lines.filter(|line| line.starts_with("inotify ")).collect()
+    }
+
+    /// Directories that the kernel tells it about.
+    pub(crate) fn watches(&self) -> usize {
+        self.told().len()
+    }
+
+    /// Whether the kernel tells it about the directory that is there now.
+    pub(crate) fn is_told_of(&self, directory: &Path) -> bool {
+        let inode = format!(" ino:{:x} ", fs::metadata(directory).unwrap().ino());
+        self.told().iter().any(|line| line.contains(&inode))
     }
 
     pub(crate) fn terminate(mut self) -> ExitStatus {

@@ -141,6 +141,7 @@ impl Discovery {
 
 fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
     let mut watches = Watches::new();
+    let events = watches.events.clone();
     let mut wait = scanner.rescan(&mut watches, true);
     let mut scanned = Instant::now();
     let beat = tick(Duration::from_millis(100));
@@ -164,9 +165,9 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
                     Err(_) => {}
                 }
             }
-            recv(watches.events) -> event => {
+            recv(events) -> event => {
                 if let Ok(event) = event {
-                    structural = scanner.event(event);
+                    structural = take(&mut scanner, &mut watches, event);
                 }
             }
             recv(room) -> _ => {}
@@ -181,8 +182,8 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
         scanner.make_room_when_due();
         if structural && !stop.load(Ordering::Acquire) {
             std::thread::sleep(wait.gather);
-            while let Ok(event) = watches.events.try_recv() {
-                scanner.event(event);
+            while let Ok(event) = events.try_recv() {
+                take(&mut scanner, &mut watches, event);
             }
         }
         if structural || scanned.elapsed() >= wait.interval {
@@ -190,4 +191,16 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
             scanned = Instant::now();
         }
     }
+}
+
+/// Takes one notification; returns whether the directories have to be looked through.
+fn take(
+    scanner: &mut Scanner,
+    watches: &mut Watches,
+    event: notify::Result<notify::Event>,
+) -> bool {
+    if let Ok(event) = &event {
+        watches.forget(event);
+    }
+    scanner.event(event)
 }

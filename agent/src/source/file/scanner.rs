@@ -200,19 +200,11 @@ impl Scanner {
         }
     }
 
-    /// Looks through all directories.
-    pub(super) fn rescan(&mut self, watches: &mut Watches, first: bool) -> Rescanned {
-        let started = Instant::now();
-        self.crowded = 0;
-        self.open_files.try_more();
+    /// All paths that the globs find, by source, and the directories that they look into.
+    fn expand(&self) -> (Vec<(Arc<FileConfig>, Vec<PathBuf>)>, HashSet<PathBuf>) {
         let mut directories = HashSet::new();
-        let mut seen: HashMap<Key, PathBuf> = HashMap::new();
-        let mut any_first_look = false;
         let mut found = Vec::new();
         for config in &self.configs {
-            let input: Vec<&str> = config.paths.iter().map(Glob::as_str).collect();
-            let first_look = self.context.checkpoint.first_look(&input.join(" "));
-            any_first_look |= first_look;
             let mut paths = Vec::new();
             for glob in &config.paths {
                 glob.expand(&mut |path| paths.push(path), &mut |directory, look| {
@@ -222,11 +214,28 @@ impl Scanner {
                 });
             }
             paths.retain(|path| !config.exclude.iter().any(|glob| glob.matches(path)));
-            found.push((config.clone(), paths, first_look));
+            found.push((config.clone(), paths));
         }
-        // Before the files are looked at, so that what changes after that is told.
-        watches.set(directories);
-        for (config, paths, first_look) in found {
+        (found, directories)
+    }
+
+    /// Looks through all directories.
+    pub(super) fn rescan(&mut self, watches: &mut Watches, first: bool) -> Rescanned {
+        let started = Instant::now();
+        self.crowded = 0;
+        self.open_files.try_more();
+        let mut seen: HashMap<Key, PathBuf> = HashMap::new();
+        let (mut found, directories) = self.expand();
+        // Before the files are looked at, so that what changes after that is told. What came into a directory
+        // before it was watched is not: it is found by another look.
+        if watches.set(directories) {
+            found = self.expand().0;
+        }
+        let mut any_first_look = false;
+        for (config, paths) in found {
+            let input: Vec<&str> = config.paths.iter().map(Glob::as_str).collect();
+            let first_look = self.context.checkpoint.first_look(&input.join(" "));
+            any_first_look |= first_look;
             for path in paths {
                 self.look_at(&config, path, first_look, &mut seen);
             }

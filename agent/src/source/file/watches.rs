@@ -3,7 +3,8 @@
 //! They only save time: whatever is missed, the next rescan finds.
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::ModifyKind;
+use notify::{ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,18 +56,21 @@ impl Watches {
         self.missed.swap(false, Ordering::AcqRel)
     }
 
-    /// Watches these directories and no others. Where that cannot be, none is, and it is tried again
-    /// after a while.
-    pub(super) fn set(&mut self, directories: HashSet<PathBuf>) {
+    /// Watches these directories and no others; returns whether any was not watched before, and so may
+    /// have got files that were not told. Where they cannot be watched, none is, and it is tried again after
+    /// a while.
+    pub(super) fn set(&mut self, directories: HashSet<PathBuf>) -> bool {
         if self.watcher.is_none() && self.failed.is_some_and(|at| at.elapsed() < RETRY_INTERVAL) {
-            return;
+            return false;
         }
         match self.watch(&directories) {
             Ok(()) => {
+                let any_new = !directories.is_subset(&self.watched);
                 self.watched = directories;
                 if self.failed.take().is_some() {
                     tracing::info!("file notifications work again");
                 }
+                any_new
             }
             Err(error) => {
                 if self.failed.replace(Instant::now()).is_none() {
@@ -79,6 +83,23 @@ impl Watches {
                 self.watcher = None;
                 self.watched.clear();
                 self.shared.clear();
+                false
+            }
+        }
+    }
+
+    /// A directory that was removed or renamed is watched no more, so that what takes its place is.
+    pub(super) fn forget(&mut self, event: &notify::Event) {
+        if !matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))) {
+            return;
+        }
+        for path in &event.paths {
+            if self.watched.remove(path)
+                && let Some(watcher) = &mut self.watcher
+            {
+                // The kernel has forgotten it already if it was removed.
+                let _ = watcher.unwatch(path);
+                self.shared.remove(path);
             }
         }
     }
@@ -120,4 +141,23 @@ impl Watches {
 fn is_shared(directory: &Path) -> bool {
     let kind = rustix::fs::statfs(directory).map(|found| found.f_type as u64 & 0xffff_ffff);
     kind.is_ok_and(|kind| SHARED_TYPES.contains(&kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::Event;
+    use notify::event::RemoveKind;
+
+    #[test]
+    fn a_directory_is_new_until_it_is_watched_and_again_when_it_was_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_owned();
+        let mut watches = Watches::new();
+        let set = |watches: &mut Watches| watches.set(HashSet::from([path.clone()]));
+        assert!(set(&mut watches));
+        assert!(!set(&mut watches));
+        watches.forget(&Event::new(EventKind::Remove(RemoveKind::Folder)).add_path(path.clone()));
+        assert!(set(&mut watches));
+    }
 }
