@@ -52,7 +52,10 @@ pub(crate) fn build(number: usize, rule: &mut Rule, set: &RuleSet) {
             }
         }
     }
-    rule.block.marked = in_chain || rule.parse.iter().any(|parse| parse.rest.is_some());
+    let has_one = |(field, _): &(FieldId, u32)| certain.iter().any(|(known, _)| known == field);
+    rule.block.marked = in_chain
+        || rule.parse.iter().any(|parse| parse.rest.is_some())
+        || !rule.block.complete && of_every_event.iter().any(has_one);
     for (field, constant) in certain {
         rule.block.fields.push(field);
         rule.block.members.extend_from_slice(&fields.get(field).key);

@@ -91,6 +91,30 @@ fn event_or_nothing(rules: &Arc<RuleSet>, line: &[u8]) {
 }
 
 #[test]
+fn what_every_event_has_stands_in_it_once_whatever_of_it_a_rule_says() {
+    let rules = load(&[r"
+pack: t
+applies: {program: [t]}
+rules:
+  - id: t.a
+    pattern: '^(?<_level>\w+) (?<event.reason>.*)$'
+    set: {event.dataset: t.alerts, event.module: m}
+    map: {event.kind: {from: _level, values: {ALERT: alert}}}
+    transform: {event.reason: [lowercase]}
+"]);
+    for (level, kind) in [("ALERT", "alert"), ("INFO", "event")] {
+        let line = format!("Nov 28 10:00:00 h t: {level} SO");
+        event_or_nothing(&rules, line.as_bytes());
+        check(
+            &rules,
+            &line,
+            json!({"event.dataset": "t.alerts", "event.module": "m", "event.kind": kind,
+                "event.reason": "so"}),
+        );
+    }
+}
+
+#[test]
 fn the_type_of_a_field_decides_how_it_is_written() {
     let rules = load(&[r"
 pack: t
