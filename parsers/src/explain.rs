@@ -107,7 +107,7 @@ pub(crate) fn losses<'a>(
         for (name, start, end) in &attempt.captures {
             let value = &attempt.text[*start..*end];
             let Some(id) = rules.fields.find(name.as_bytes()) else { continue };
-            if value.is_empty() || rule.null_values.iter().any(|null| null == value) {
+            if value.is_empty() || rule.is_null(value) {
                 continue;
             }
             let shown = String::from_utf8_lossy(value);

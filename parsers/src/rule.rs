@@ -259,6 +259,12 @@ impl RuleList {
 pub(crate) const ORIGINAL: &[u8] = b"\"event.original\":\"";
 
 impl Rule {
+    /// Whether a text stands for nothing.
+    #[inline(never)]
+    pub(crate) fn is_null(&self, text: &[u8]) -> bool {
+        self.null_values.iter().any(|null| null == text)
+    }
+
     /// Gives back what its lists have in reserve: there are thousands of them.
     pub(crate) fn shrink(&mut self) {
         self.parse.shrink_to_fit();

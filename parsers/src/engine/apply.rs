@@ -210,8 +210,23 @@ impl Run<'_, '_, '_> {
         }
     }
 
+    /// What an event that is in the table needs before it is written; why it is not, if it is not.
+    #[inline(never)]
+    pub(super) fn complete(
+        &mut self,
+        pack: Option<usize>,
+        rule: Option<usize>,
+    ) -> Option<Disposition> {
+        let disposition = self.act(rule);
+        if disposition.is_none() {
+            self.fill_header();
+            self.finish(pack, rule);
+        }
+        disposition
+    }
+
     /// What the rule's action says; `None`: deliver.
-    pub(super) fn act(&mut self, rule: Option<usize>) -> Option<Disposition> {
+    fn act(&mut self, rule: Option<usize>) -> Option<Disposition> {
         match self.rules.rule(rule?).action.as_ref()? {
             Action::Drop(reason) => Some(Disposition::Drop(*reason)),
             Action::Sample(of) => {
@@ -243,7 +258,7 @@ impl Run<'_, '_, '_> {
     }
 
     /// What every event has.
-    pub(super) fn finish(&mut self, pack: Option<usize>, rule: Option<usize>) {
+    fn finish(&mut self, pack: Option<usize>, rule: Option<usize>) {
         let complete = rule.is_some_and(|number| self.rules.rule(number).block.complete);
         if !complete {
             self.finish_constants(pack);

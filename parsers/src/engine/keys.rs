@@ -98,7 +98,7 @@ impl<'k, 'r, 'p, 'l> Keys<'k, 'r, 'p, 'l> {
     }
 
     fn text(&mut self, text: &[u8]) -> Option<Text> {
-        let null = text.is_empty() || self.rule.null_values.iter().any(|null| null == text);
+        let null = text.is_empty() || self.rule.is_null(text);
         (!null).then(|| self.run.place(text))
     }
 }

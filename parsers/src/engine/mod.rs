@@ -189,12 +189,10 @@ impl Parser {
         let header = header::parse_with(line, &time, &mut state.header_memo);
         let mut run = Run { rules, state, line, padded, header, time, depth: 0 };
         let (pack, rule) = run.find(context.pack);
-        if run.state.planned.is_none() {
-            if let Some(disposition) = run.act(rule) {
-                return Parsed { rule, pack, disposition };
-            }
-            run.fill_header();
-            run.finish(pack, rule);
+        if run.state.planned.is_none()
+            && let Some(disposition) = run.complete(pack, rule)
+        {
+            return Parsed { rule, pack, disposition };
         }
         let header = run.header;
         let view = View { line, constants: &rules.constants };
@@ -294,6 +292,7 @@ impl State {
         true
     }
 
+    #[inline(never)]
     fn write(
         &mut self,
         rules: &RuleSet,
@@ -382,9 +381,26 @@ impl State {
         self.write_created(context.received_unix_nanos);
     }
 
-    /// The line itself, behind the beginning of its member, and the message in it.
+    /// The line itself, behind the beginning of its member, and the message in it, which is its end.
     fn write_original(&mut self, source: Source<'_>, message: &[u8], with_message: bool) {
         let line = source.view.line;
+        if !source.plain || !self.masked.is_empty() {
+            self.write_original_escaped(line, message, with_message);
+            return;
+        }
+        let out = &mut self.out;
+        out.text(line);
+        out.byte(b'"');
+        if with_message && !message.is_empty() && message.len() < line.len() {
+            out.array(b",\"message\":\"");
+            out.text(message);
+            out.byte(b'"');
+        }
+    }
+
+    /// As [`State::write_original`] of a line that is not written as it is.
+    #[inline(never)]
+    fn write_original_escaped(&mut self, line: &[u8], message: &[u8], with_message: bool) {
         let out = &mut self.out;
         if !self.masked.is_empty() {
             self.scratch.clear();
@@ -398,31 +414,27 @@ impl State {
         }
         // The message is the end of the line, and so it is when it is written.
         let (before, _) = line.split_at(line.len() - message.len());
-        let start = out.len();
-        let message_start = if source.plain {
-            out.text(line);
-            start + before.len()
-        } else if before.last().is_some_and(u8::is_ascii) {
+        let apart = before.last().is_some_and(u8::is_ascii);
+        let mut message_start = out.len();
+        if apart {
             write_content(out, before);
-            let start = out.len();
+            message_start = out.len();
             write_content(out, message);
-            start
         } else {
             write_content(out, line);
-            start
-        };
+        }
         let end = out.len();
         out.byte(b'"');
         if with_message && !before.is_empty() && !message.is_empty() {
             out.array(b",\"message\":\"");
-            if before.last().is_some_and(u8::is_ascii) {
+            if apart {
                 out.repeat(message_start, end);
             } else {
                 write_content(out, message);
             }
             out.byte(b'"');
         }
-        if !source.plain && std::str::from_utf8(line).is_err() {
+        if std::str::from_utf8(line).is_err() {
             let encoded = base64::engine::general_purpose::STANDARD.encode(line);
             out.text(b",\"logweir.original_base64\":\"");
             out.text(encoded.as_bytes());

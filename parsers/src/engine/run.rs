@@ -48,10 +48,21 @@ impl<'l> Run<'_, '_, 'l> {
         let doubtful = self.header_is_doubtful();
         self.state.forget(self.rules.fields.len());
         self.note_start();
-        let first = match self.find_specific(wanted) {
-            (pack, Some(rule)) => return (pack, Some(rule)),
-            (pack, None) => pack,
-        };
+        match self.find_specific(wanted) {
+            (pack, None) => self.find_otherwise(wanted, pack, doubtful),
+            found => found,
+        }
+    }
+
+    /// As [`Run::find`], of what no pack for its program or with a sign of its own has a rule for; `first`
+    /// is the pack that it belongs to all the same.
+    #[inline(never)]
+    fn find_otherwise(
+        &mut self,
+        wanted: Option<usize>,
+        first: Option<usize>,
+        doubtful: bool,
+    ) -> (Option<usize>, Option<usize>) {
         if doubtful {
             let header = std::mem::replace(
                 &mut self.header,
@@ -257,6 +268,19 @@ impl<'l> Run<'_, '_, 'l> {
                 return planned.then_some(number);
             }
         }
+        self.try_with_table(number, rule, found, text)
+    }
+
+    /// As [`Run::try_rule`] of what has no plan, or of a line that needs the table. Apart from it: it is
+    /// longer than what most lines take, which stays in the cache so. `found` is as in [`Run::mismatch`].
+    #[inline(never)]
+    fn try_with_table(
+        &mut self,
+        number: usize,
+        rule: &Rule,
+        found: Option<usize>,
+        text: &[u8],
+    ) -> Option<usize> {
         self.fill_header();
         let mark = self.state.event.mark();
         let reason = self.mismatch(rule, found, text);
@@ -386,7 +410,7 @@ impl<'l> Run<'_, '_, 'l> {
         for (at, field) in rule.patterns[pattern].1.iter().enumerate() {
             let Some((start, end)) = self.state.spans[at] else { continue };
             let value = &on[start..end];
-            if value.is_empty() || rule.null_values.iter().any(|null| null == value) {
+            if value.is_empty() || rule.is_null(value) {
                 continue;
             }
             let text = self.place(value);

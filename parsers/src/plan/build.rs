@@ -86,8 +86,10 @@ impl<'b> Builder<'b> {
         let changed = over.program.is_some()
             || over.appname.is_some()
             || over.captures.iter().any(|captures| !captures.is_empty());
+        let tells_way = |set: &Set| matches!(set.value, SetTo::Direction(_));
         Some(Plan {
             slots: slots.into(),
+            directed: sets.iter().position(tells_way),
             maps: maps.into(),
             sets: sets.into(),
             times: times.into(),

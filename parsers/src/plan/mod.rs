@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     slots: Box<[Slot]>,
     maps: Box<[Mapped]>,
     sets: Box<[Set]>,
+    /// The one of them that tells which way traffic goes.
+    directed: Option<usize>,
     /// Each gives the event's time; the last that can be read counts.
     times: Box<[Vec<TimePart>]>,
     /// The length of the longest text that stands for nothing.
@@ -90,11 +92,16 @@ impl Question {
         match self {
             Self::IsIp => Some(is_ip(&padded[start..end])),
             Self::Integer if is_canonical(padded, start, end - start) => Some(true),
-            Self::Integer if is_canonical_text(&padded[start..end]) => Some(true),
-            Self::Integer => integer(&padded[start..end]).is_none().then_some(false),
+            Self::Integer => integer_otherwise(&padded[start..end]),
             Self::Float => is_canonical_fraction(&padded[start..end]).then_some(true),
         }
     }
+}
+
+/// Whether a text that is no number in its usual form is one; `None` as in [`Question::ask`].
+#[inline(never)]
+fn integer_otherwise(text: &[u8]) -> Option<bool> {
+    if is_canonical_text(text) { Some(true) } else { integer(text).is_none().then_some(false) }
 }
 
 /// The answers that decide which members are written.
@@ -297,9 +304,8 @@ impl Plan {
         for (at, span) in spans.iter().enumerate() {
             let Some((start, end)) = *span else { continue };
             let (start, end) = (start + offset, end + offset);
-            let void = end - start <= self.null_len
-                && (start == end || rule.null_values.iter().any(|null| *null == line[start..end]));
-            if !void {
+            let void = end - start <= self.null_len && rule.is_null(&line[start..end]);
+            if start < end && !void {
                 places.set(at, (start as u32, end as u32));
             }
         }
@@ -324,7 +330,19 @@ impl Plan {
     }
 
     /// The time that the captures tell; `space` is working space.
+    #[inline]
     pub(crate) fn time(
+        &self,
+        rule: &Rule,
+        texts: (&[u8], &Places),
+        context: &TimeContext<'_>,
+        space: &mut Vec<u8>,
+    ) -> Option<i64> {
+        if self.times.is_empty() { None } else { self.read_time(rule, texts, context, space) }
+    }
+
+    #[inline(never)]
+    fn read_time(
         &self,
         rule: &Rule,
         (line, places): (&[u8], &Places),
@@ -379,7 +397,7 @@ impl Plan {
             let value = value.map(|text| places.bytes(padded, text));
             *told = map.constant(value).unwrap_or(UNMAPPED);
         }
-        let way = self.sets.iter().find_map(|set| set.direction(padded, places, rules));
+        let way = self.directed.and_then(|set| self.sets[set].direction(padded, places, rules));
         let priority = header.priority.map_or(0, |priority| u32::from(priority) + 1);
         told[MAPS_MAX] =
             priority << 16 | u32::from(header.version) << 8 | u32::from(way.unwrap_or(0));
@@ -432,6 +450,7 @@ impl Checks {
             && self.present.is_empty()
     }
 
+    #[inline(never)]
     fn pass(&self, line: &[u8], places: &mut Places) -> bool {
         for captures in &self.merged {
             places.merge(captures);
@@ -454,6 +473,7 @@ impl Checks {
 
 impl Set {
     /// Which way traffic goes if this set tells it: its place among the words, from 1 on.
+    #[inline(never)]
     fn direction(&self, line: &[u8], places: &Places, rules: &RuleSet) -> Option<u8> {
         let SetTo::Direction(ends) = &self.value else { return None };
         let [source_ip, source, destination_ip, destination] = &**ends;

@@ -123,8 +123,9 @@ impl Class {
     }
 
     /// Where the run of the set's bytes that begins at `at` ends, `end` at the latest. `text` may go
-    /// on behind `end`, which is of use.
-    #[inline]
+    /// on behind `end`, which is of use. Apart from where it is needed: the usual steps have their own
+    /// [`Stop::run`].
+    #[inline(never)]
     pub(super) fn run(&self, text: &[u8], at: usize, end: usize) -> usize {
         self.stop.run(|| self, text, at, end)
     }

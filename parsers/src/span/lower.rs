@@ -107,9 +107,8 @@ impl Lowering<'_> {
 
     fn loose(&self, span: Span, to: u16) -> Loose {
         let Span { set, next, min, slot, behind, later, .. } = span;
-        let stop = |class: u16| self.classes[usize::from(class)].stop();
         let goal = match (span.until, self.firsts[usize::from(next)].literal) {
-            (Until::Class(class), _) => Goal::Class { class, stop: stop(class) },
+            (Until::Class(class), _) => Goal::Class(class),
             (Until::Literal, Some((at, len))) => {
                 let word = self.word(at, len);
                 let done = u16::from(word.len);
@@ -119,7 +118,7 @@ impl Lowering<'_> {
             (Until::Literal, None) => Goal::Anywhere,
         };
         let max = if span.max == NO_MAX { u32::MAX } else { span.max.into() };
-        Loose { set, stop: stop(set), min, max, goal, next, slot, later, to, behind }
+        Loose { set, min, max, goal, next, slot, later, to, behind }
     }
 
     fn split(&mut self, split: Split) -> Step {

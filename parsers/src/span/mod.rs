@@ -243,7 +243,6 @@ struct Span {
 #[derive(Debug, Clone, Copy)]
 struct Loose {
     set: u16,
-    stop: Stop,
     min: u16,
     max: u32,
     goal: Goal,
@@ -265,10 +264,7 @@ enum Goal {
         rest: Option<(u32, u16)>,
     },
     /// Where a run of the class ends, which is what of the set cannot follow.
-    Class {
-        class: u16,
-        stop: Stop,
-    },
+    Class(u16),
 }
 
 /// First one, then the other, each if it can begin here (places among the program's firsts).

@@ -285,8 +285,8 @@ impl<'r> Run<'r> {
     fn greedy(&mut self, number: u16, at: usize) -> Option<usize> {
         let span = &self.program.spans[usize::from(number)];
         let limit = self.end.min(at + span.max as usize);
-        let class = || &self.program.classes[usize::from(span.set)];
-        let reached = span.stop.run(class, self.text, at, limit);
+        let class = &self.program.classes[usize::from(span.set)];
+        let reached = class.run(self.text, at, limit);
         let found = self.shrink(span, number, at + usize::from(span.min), reached)?;
         self.save(span.slot, at, found);
         Some(found + usize::from(span.behind))
@@ -323,13 +323,13 @@ impl<'r> Run<'r> {
         let of_set = match span.min {
             0 => at <= limit,
             1 => low <= limit && set().contains(self.text[at]),
-            _ => low <= limit && span.stop.run(set, self.text, at, low) >= low,
+            _ => low <= limit && set().run(self.text, at, low) >= low,
         };
         of_set.then_some(low)
     }
 
     /// The end of the shortest of the runs that end from `at` to `high` with which the text can go on.
-    #[inline(always)]
+    #[inline(never)]
     fn grow(&mut self, span: &Loose, number: u16, at: usize, high: usize) -> Option<usize> {
         let set = || &self.program.classes[usize::from(span.set)];
         let (found, may_grow) = match &span.goal {
@@ -337,15 +337,15 @@ impl<'r> Run<'r> {
             Goal::Literal { word, rest } => {
                 // All before it has to be of the set.
                 let found = self.seek(*word, *rest, at, high);
-                let covers = |found: &usize| span.stop.run(set, self.text, at, *found) >= *found;
+                let covers = |found: &usize| set().run(self.text, at, *found) >= *found;
                 (found.filter(covers), true)
             }
-            Goal::Class { class, stop } => {
-                let class = || &self.program.classes[usize::from(*class)];
+            Goal::Class(class) => {
+                let class = &self.program.classes[usize::from(*class)];
                 let next = &self.program.firsts[usize::from(span.next)];
                 let mut at = at;
                 loop {
-                    at = stop.run(class, self.text, at, high);
+                    at = class.run(self.text, at, high);
                     let of_set = at < high && set().contains(self.text[at]);
                     if next.allows(&self.program.literals, self.text, at, self.end) {
                         break (Some(at), of_set);
