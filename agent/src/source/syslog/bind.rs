@@ -56,7 +56,15 @@ fn take(name: &str, kind: SocketType, families: &[AddressFamily]) -> io::Result<
 const INTERNET: [AddressFamily; 2] = [AddressFamily::INET, AddressFamily::INET6];
 
 fn failed(protocol: &str, place: &dyn std::fmt::Display, error: &io::Error) -> io::Error {
-    io::Error::other(format!("cannot listen at {protocol} {place}: {error}"))
+    let remedy = match error.kind() {
+        // A port below 1024, or a socket outside of what the unit may write.
+        io::ErrorKind::PermissionDenied => {
+            "; let systemd open it, with a socket unit and `systemd:NAME` here (docs/syslog.md)"
+        }
+        io::ErrorKind::AddrInUse => "; another program listens there, `ss -lnp` names it",
+        _ => "",
+    };
+    io::Error::other(format!("cannot listen at {protocol} {place}: {error}{remedy}"))
 }
 
 /// A listener for TCP, non-blocking.
@@ -237,6 +245,18 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o622);
         drop(place);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn where_it_may_not_listen_it_is_told_what_to_do() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::Ip(taken.local_addr().unwrap());
+        let said = tcp("tcp", &address).unwrap_err().to_string();
+        assert!(said.ends_with("; another program listens there, `ss -lnp` names it"), "{said}");
+        let error = io::ErrorKind::PermissionDenied.into();
+        let said = failed("udp", &"0.0.0.0:514", &error).to_string();
+        assert!(said.starts_with("cannot listen at udp 0.0.0.0:514: "), "{said}");
+        assert!(said.contains("`systemd:NAME`"), "{said}");
     }
 
     #[test]
