@@ -197,7 +197,8 @@ impl Reach {
             }
             Value::Sequence(nodes) => nodes.iter().for_each(|node| self.names(node)),
             Value::Scalar(scalar) => {
-                let path = Path::new(&scalar.text);
+                let text = scalar.text.strip_prefix("file://").unwrap_or(&scalar.text);
+                let path = Path::new(text);
                 if path.is_absolute() || path.exists() {
                     self.name(path);
                 }
@@ -326,5 +327,18 @@ mod tests {
         std::os::unix::fs::symlink(root.join("data/app/log"), root.join("logs/app/log")).unwrap();
         let found = reach(&root.join("logs/app/log"));
         assert_eq!(found, [root.join("data"), root.join("logs")]);
+    }
+
+    #[test]
+    fn a_file_that_is_named_as_an_address_is_reached_as_by_its_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("run/tokens")).unwrap();
+        let path = root.join("run/tokens/kafka");
+        std::fs::write(&path, "").unwrap();
+        let text = format!("kafka: {{x: 'file://{}', y: 'https://idp.example/t'}}", path.display());
+        let mut named = Reach::default();
+        named.names(&logweir_document::parse("agent.yaml", &text).unwrap().root);
+        assert_eq!(named.read().into_iter().collect::<Vec<_>>(), reach(&path));
     }
 }

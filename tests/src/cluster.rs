@@ -73,6 +73,7 @@ impl Authority {
         broker.write(folder, "broker");
         let key = std::fs::read(folder.join("broker.key")).expect("just written");
         crate::append(&folder.join("broker.pem"), &key);
+        std::fs::write(folder.join("jwks.json"), identity.key_set()).expect("as before");
         Self { folder: folder.to_owned(), identity }
     }
 }
@@ -145,6 +146,16 @@ impl Cluster {
     pub fn issue(&self, directory: &Path, name: &str, days_ago: i64) {
         let tls = self.running().tls.as_ref().expect("the cluster is secured");
         Identity::new(name, &[], Some(&tls.identity), days_ago).write(directory, name);
+    }
+
+    /// A token for `OAUTHBEARER` that the brokers take for so many seconds.
+    ///
+    /// # Panics
+    /// The cluster is not secured.
+    #[must_use]
+    pub fn token(&self, subject: &str, seconds: i64) -> String {
+        let tls = self.running().tls.as_ref().expect("the cluster is secured");
+        tls.identity.token(subject, seconds)
     }
 
     /// Kafka's own tool for access lists.

@@ -4,6 +4,7 @@ use openssl::asn1::Asn1Time;
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
+use openssl::sign::Signer;
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509Builder, X509Name};
 use std::fs::Permissions;
@@ -11,6 +12,13 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+
+const KEY_ID: &str = "tests";
+
+fn base64_url(bytes: &[u8]) -> String {
+    let text = openssl::base64::encode_block(bytes);
+    text.trim_end_matches('=').replace('+', "-").replace('/', "_")
+}
 
 /// A certificate and its key, made for a test.
 #[derive(Debug)]
@@ -89,6 +97,33 @@ impl Identity {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         std::fs::rename(directory.join("draft.crl"), directory.join(format!("{name}.crl")))
             .unwrap();
+    }
+
+    /// Its key as a set of keys (JWKS, RFC 7517) by which tokens are verified.
+    #[must_use]
+    pub fn key_set(&self) -> String {
+        let key = self.key.rsa().unwrap();
+        let key = serde_json::json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": KEY_ID,
+            "n": base64_url(&key.n().to_vec()), "e": base64_url(&key.e().to_vec())});
+        serde_json::json!({ "keys": [key] }).to_string()
+    }
+
+    /// A JSON Web Token that it has signed, for the audience `kafka`.
+    ///
+    /// # Panics
+    /// OpenSSL refuses, which it has no reason for.
+    #[must_use]
+    pub fn token(&self, subject: &str, seconds: i64) -> String {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let now = now.as_secs() as i64;
+        let header = serde_json::json!({"alg": "RS256", "typ": "JWT", "kid": KEY_ID});
+        let claims = serde_json::json!({"sub": subject, "aud": "kafka", "iat": now - 60,
+            "exp": now + seconds});
+        let part = |value: serde_json::Value| base64_url(value.to_string().as_bytes());
+        let signed = format!("{}.{}", part(header), part(claims));
+        let mut signer = Signer::new(MessageDigest::sha256(), &self.key).unwrap();
+        signer.update(signed.as_bytes()).unwrap();
+        format!("{signed}.{}", base64_url(&signer.sign_to_vec().unwrap()))
     }
 
     /// Writes `name.pem` and `name.key`, each whole at once: whoever uses them may look at any moment.

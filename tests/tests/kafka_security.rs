@@ -33,6 +33,15 @@ fn sasl(cluster: &Cluster, mechanism: &str, user: &str, password: &Path) -> Vec<
     ]
 }
 
+fn bearer(cluster: &Cluster, token: &Path) -> Vec<String> {
+    vec![
+        "security.protocol: sasl_ssl".into(),
+        format!("ssl.ca.location: {}", cluster.authority().display()),
+        "sasl.mechanism: OAUTHBEARER".into(),
+        format!("sasl.oauthbearer.token.endpoint.url: file://{}", token.display()),
+    ]
+}
+
 /// Readable for its owner only, as a secret has to be.
 fn write_secret(path: &Path, secret: &str) {
     let draft = path.with_extension("draft");
@@ -108,24 +117,14 @@ fn agents_that_may_only_write_deliver_by_every_way_in() {
     let password = directory.path().join("password");
     write_secret(&password, "agent-password\n");
     let token = directory.path().join("token");
-    write_secret(&token, "principal=agent");
+    write_secret(&token, &cluster.token("agent", 3_600));
     cluster.issue(directory.path(), "web1", 1);
     let ways = [
         ("tls", Listener::Tls, tls(&cluster.authority())),
         ("mutual", Listener::MutualTls, mutual_tls(&cluster, directory.path(), "web1")),
         ("scram", Listener::Sasl, sasl(&cluster, "SCRAM-SHA-512", "agent", &password)),
         ("plain", Listener::Sasl, sasl(&cluster, "PLAIN", "agent", &password)),
-        (
-            "oauthbearer",
-            Listener::Sasl,
-            vec![
-                "security.protocol: sasl_ssl".into(),
-                format!("ssl.ca.location: {}", cluster.authority().display()),
-                "sasl.mechanism: OAUTHBEARER".into(),
-                "enable.sasl.oauthbearer.unsecure.jwt: true".into(),
-                format!("sasl.oauthbearer.config: {{file: {}}}", token.display()),
-            ],
-        ),
+        ("oauthbearer", Listener::Sasl, bearer(&cluster, &token)),
     ];
     let topics: Vec<Topic> = ways
         .iter()
@@ -249,6 +248,31 @@ fn a_wrong_password_is_told_and_the_right_one_is_taken_up_from_its_file() {
 }
 
 #[test]
+fn a_token_that_has_ended_or_is_refused_is_told_and_the_next_one_is_taken_up() {
+    let Some(cluster) = Cluster::start_secured() else { return };
+    let directory = directory();
+    let token = directory.path().join("token");
+    write_secret(&token, &cluster.token("agent", -60));
+    let topic = Topic::create(cluster.bootstrap(), "token", 1);
+    allow_writing(&cluster, "User:agent", &topic);
+    let mut agent =
+        agent(&cluster, Listener::Sasl, directory.path(), &topic, bearer(&cluster, &token));
+    assert_told(&mut agent, "unreachable", &["the token", "seconds ago", "has stopped"]);
+    // Nobody knows who has signed it.
+    let stranger = Identity::new("stranger", &[], None, 1).token("agent", 3_600);
+    write_secret(&token, &stranger);
+    assert_told(
+        &mut agent,
+        "unreachable",
+        &["SASL authentication error", "who has signed the token"],
+    );
+    assert!(!agent.said().contains(&stranger));
+    write_secret(&token, &cluster.token("agent", 3_600));
+    assert_arrived(&topic);
+    agent.assert_delivered(LINES);
+}
+
+#[test]
 fn a_wrong_authority_is_told_and_the_right_one_is_taken_up_from_its_file() {
     let Some(cluster) = Cluster::start_secured() else { return };
     let directory = directory();
@@ -350,6 +374,27 @@ fn an_ingest_that_may_only_read_says_what_it_lacks_and_goes_on_once_it_has_it() 
 }
 
 #[test]
+fn an_ingest_logs_in_with_a_token() {
+    let Some(cluster) = Cluster::start_secured() else { return };
+    let directory = directory();
+    let token = directory.path().join("ingest-token");
+    write_secret(&token, &cluster.token("ingest", 3_600));
+    let topic = Topic::create(cluster.bootstrap(), "by-token", 1);
+    allow(
+        &cluster,
+        "User:ingest",
+        &["--operation", "Read", "--topic", "by-token", "--group", "by-token"],
+    );
+    let config = AgentConfig::of_files(&topic, directory.path(), "app.log");
+    let mut delivery = Delivery::stopped(directory.path(), &topic, &config);
+    delivery.ingest.through(&cluster.bootstrap_of(Listener::Sasl), &bearer(&cluster, &token));
+    let mut lines = Lines::new("writer", &directory.path().join("app.log"));
+    lines.write(LINES);
+    delivery.start();
+    delivery.assert_complete(&[lines.tally()]);
+}
+
+#[test]
 fn what_this_build_cannot_do_is_refused_with_what_to_do_instead() {
     let directory = directory();
     let path = directory.path().join("agent.yaml");
@@ -361,6 +406,14 @@ fn what_this_build_cannot_do_is_refused_with_what_to_do_instead() {
             ["`sasl.mechanism` is `GSSAPI`", "let the brokers offer another way beside it"],
         ),
         ("sasl.oauthbearer.method: oidc", ["`sasl.oauthbearer.method`", "certificates of clients"]),
+        (
+            "sasl.oauthbearer.token.endpoint.url: 'https://idp.example/token'",
+            ["this build fetches no tokens", "write `file:///PATH`"],
+        ),
+        (
+            "sasl.mechanism: OAUTHBEARER",
+            ["no token is named", "add `sasl.oauthbearer.token.endpoint.url: file:///PATH`"],
+        ),
     ] {
         let text = std::fs::read_to_string(&path).unwrap();
         let tried = directory.path().join("tried.yaml");

@@ -145,6 +145,7 @@ is read. `acks=all` and `enable.idempotence=true` are fixed: the promise rests o
         keys::SASL_MECHANISM,
         keys::SASL_USERNAME,
         keys::SASL_PASSWORD,
+        keys::SASL_TOKEN,
     ],
     others: Some(Others {
         about: "Defaults that are not Kafka's own; `delivery.timeout.ms: 0` is without \

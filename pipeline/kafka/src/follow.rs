@@ -5,13 +5,16 @@
 //! [`FETCH_WAIT`].
 
 use crate::properties::{Properties, Role};
+use crate::token;
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::time::Duration;
 
 /// How long the broker waits for something new.
@@ -64,6 +67,8 @@ impl Follower {
             .client_config()
             .create_with_context(Quiet)
             .map_err(FollowError::Create)?;
+        // Nothing else lets the client ask for the token with which it logs in.
+        let _ = consumer.poll(Duration::ZERO);
         let metadata = consumer
             .fetch_metadata(Some(topic), METADATA_TIMEOUT)
             .map_err(FollowError::Unreachable)?;
@@ -154,6 +159,12 @@ fn follower_properties(properties: &Properties) -> Properties {
 struct Quiet;
 
 impl ClientContext for Quiet {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, path: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        token::of_file(path)
+    }
+
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(facility, message, "librdkafka");
     }

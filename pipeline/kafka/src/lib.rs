@@ -5,5 +5,6 @@ pub mod certificate;
 pub mod follow;
 pub mod producer;
 pub mod properties;
+pub mod token;
 pub mod topics;
 pub mod trouble;

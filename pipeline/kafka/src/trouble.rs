@@ -7,6 +7,7 @@
 
 use crate::certificate::Certificate;
 use crate::properties::Properties;
+use crate::token;
 use std::fmt;
 use std::path::Path;
 
@@ -78,7 +79,11 @@ pub fn principal(properties: &Properties) -> String {
     if protocol.starts_with("sasl") {
         return match properties.get("sasl.username") {
             Some(user) => format!("User:{user}"),
-            None => "User:(the subject of the token)".to_owned(),
+            None => {
+                let token = properties.token_file().and_then(|path| token::read(path).ok());
+                let subject = token.map(|token| token.principal_name);
+                format!("User:{}", subject.as_deref().unwrap_or("(the subject of the token)"))
+            }
         };
     }
     match certificate.map(Certificate::first_of) {
@@ -107,7 +112,17 @@ fn remedy(reason: &str, properties: &Properties) -> String {
             "`sasl.mechanism` is `{mechanism}`; choose one that this listener of the broker offers"
         );
     }
+    if has("SASL OAUTHBEARER token") {
+        return "it is read again as soon as it is renewed".to_owned();
+    }
     if has("SASL authentication error") || has("Authentication failed") {
+        if let Some(path) = properties.token_file() {
+            return format!(
+                "do the brokers trust who has signed the token `{}`, and is it for the audience that \
+                 they expect? it is read again as soon as it is renewed",
+                path.display()
+            );
+        }
         let password = properties.secret_file("sasl.password").map(Path::display);
         let place = password.map_or_else(String::new, |path| {
             format!(" in `{path}`, which is read again when it changes,")

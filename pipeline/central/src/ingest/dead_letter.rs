@@ -4,9 +4,12 @@
 
 use anyhow::{Context as _, Result, anyhow};
 use logweir_kafka::properties::{Properties, Role};
+use logweir_kafka::token;
 use logweir_record::{TOPIC_DEAD_LETTER, write_member, write_u64};
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,7 +20,13 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Default)]
 struct Failures(Arc<AtomicUsize>);
 
-impl ClientContext for Failures {}
+impl ClientContext for Failures {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, path: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        token::of_file(path)
+    }
+}
 
 impl ProducerContext for Failures {
     type DeliveryOpaque = ();

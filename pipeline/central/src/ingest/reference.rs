@@ -106,6 +106,7 @@ are tried when the file is read.",
         keys::SASL_MECHANISM,
         keys::SASL_USERNAME,
         keys::SASL_PASSWORD,
+        keys::SASL_TOKEN,
     ],
     others: Some(Others {
         about: "Defaults that are not Kafka's own:",

@@ -41,6 +41,12 @@ pub const SASL_MECHANISM: Key = Key::new(
 );
 pub const SASL_USERNAME: Key =
     Key::new("sasl.username", Kind::Text, Value::Apart("logweir"), "as whom to log in");
+pub const SASL_TOKEN: Key = Key::new(
+    "sasl.oauthbearer.token.endpoint.url",
+    Kind::Text,
+    Value::Apart("file:///run/logweir/kafka.token"),
+    "the file, as `file:///PATH`, in which another program renews the token of `OAUTHBEARER`",
+);
 pub const SASL_PASSWORD: Key = Key::new(
     "sasl.password",
     Kind::Secret,

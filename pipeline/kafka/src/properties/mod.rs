@@ -9,6 +9,7 @@
 pub mod keys;
 mod names;
 
+use crate::token;
 use logweir_document::reference::Other;
 use logweir_document::{
     Faults, Key, Node, Span, Value, nearest, private_file, secret_of_file, secret_path,
@@ -131,8 +132,13 @@ const FILES: &[&str] = &[
     "ssl.crl.location",
 ];
 
+/// Where the tokens of OAUTHBEARER come from; librdkafka has it only for what it fetches itself.
+const TOKEN_URL: &str = "sasl.oauthbearer.token.endpoint.url";
+/// What librdkafka hands to the program when it wants a token.
+const TOKEN_CONFIG: &str = "sasl.oauthbearer.config";
+
 /// What a build has, whatever libraries it was built with.
-const WAYS_IN: &str = "SCRAM-SHA-512, SCRAM-SHA-256 or, over TLS, PLAIN (`sasl.username`, `sasl.password: {file: …}`), or certificates of clients (`security.protocol: ssl`, `ssl.certificate.location`, `ssl.key.location`)";
+const WAYS_IN: &str = "SCRAM-SHA-512, SCRAM-SHA-256 or, over TLS, PLAIN (`sasl.username`, `sasl.password: {file: …}`), or tokens that another program renews in a file (`sasl.mechanism: OAUTHBEARER`, `sasl.oauthbearer.token.endpoint.url: file:///PATH`), or certificates of clients (`security.protocol: ssl`, `ssl.certificate.location`, `ssl.key.location`)";
 
 /// Below this, batches cost more per event than the events themselves.
 const BATCH_SIZE_ADVISED: u64 = 65_536;
@@ -263,6 +269,13 @@ impl Properties {
         self.role
     }
 
+    /// The file in which tokens are renewed.
+    #[must_use]
+    pub fn token_file(&self) -> Option<&Path> {
+        let unsigned = self.get("enable.sasl.oauthbearer.unsecure.jwt") == Some("true");
+        self.get(TOKEN_CONFIG).filter(|_| !unsigned).map(Path::new)
+    }
+
     /// What the user gave for `name` (librdkafka's spelling).
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -348,6 +361,7 @@ impl Reader<'_> {
             return self.secret_file(secret, text.as_ref(), node.span);
         }
         match names::meaning(&key.name) {
+            Meaning::Known(TOKEN_URL, _) => self.token_file(text, node.span),
             Meaning::Known(name, role) => {
                 if role.is_some_and(|role| role != self.role) {
                     let message = format!("`{}` has no effect here", key.name);
@@ -396,6 +410,17 @@ impl Reader<'_> {
     /// GSSAPI is the one that is used unless another is named.
     fn mechanism(&mut self, section: Span) {
         let value = |name: &str| self.values.get(name).map_or("", String::as_str);
+        let unsigned = value("enable.sasl.oauthbearer.unsecure.jwt") == "true";
+        if value("sasl.mechanism").eq_ignore_ascii_case("OAUTHBEARER")
+            && !unsigned
+            && !self.spans.contains_key(TOKEN_URL)
+            && let Some(span) = self.spans.get("sasl.mechanism")
+        {
+            let message = "`sasl.mechanism` is `OAUTHBEARER`, and no token is named";
+            self.faults.error(*span, message).remedy =
+                Some(format!("add `{TOKEN_URL}: file:///PATH`"));
+            return;
+        }
         let sasl = value("security.protocol").to_ascii_lowercase().starts_with("sasl");
         let named = value("sasl.mechanism");
         if !sasl || !(named.is_empty() || named.eq_ignore_ascii_case("GSSAPI")) || has_gssapi() {
@@ -427,6 +452,33 @@ impl Reader<'_> {
             let message = "`group.remote.assignor` needs `group.protocol: consumer`";
             self.faults.error(*span, message.to_owned()).remedy =
                 Some("add that, for brokers from 4.0 on, or remove this".into());
+        }
+    }
+
+    /// The file in which tokens are renewed; librdkafka hands its path to [`token::of_file`].
+    fn token_file(&mut self, url: &str, span: Span) {
+        self.spans.insert(TOKEN_URL, span);
+        let Some(path) = url.strip_prefix("file://").filter(|path| path.starts_with('/')) else {
+            let message = format!("`{TOKEN_URL}` is `{url}`, and this build fetches no tokens");
+            self.faults.error(span, message).remedy = Some(
+                "let another program renew the token in a file, and write `file:///PATH`".into(),
+            );
+            return;
+        };
+        if private_file(path.as_ref(), span, self.faults).is_none() {
+            return;
+        }
+        match token::read(path.as_ref()) {
+            Ok(_) => {
+                if self.values.insert(TOKEN_CONFIG.into(), path.into()).is_some() {
+                    let message = format!("`{TOKEN_URL}` and `{TOKEN_CONFIG}` are both given");
+                    self.faults.error(span, message).remedy = Some("keep one of them".into());
+                }
+            }
+            Err(error) => {
+                self.faults.error(span, error.to_string()).remedy =
+                    Some("name a file with a token as an identity provider gives it".into());
+            }
         }
     }
 

@@ -74,6 +74,9 @@ const RENAMED: &[(&str, &str)] = &[
     ("socket.connection.setup.timeout.max.ms", "socket.connection.setup.timeout.ms"),
 ];
 
+const TOKEN_IN_FILE: &str =
+    "tokens come from a file: write `sasl.oauthbearer.token.endpoint.url: file:///PATH`";
+
 /// Java's names that carry a meaning which has to be said otherwise here.
 const SAID_OTHERWISE: &[(&str, &str)] = &[
     ("ssl.truststore.location", "give the certificates as a PEM file in `ssl.ca.location`"),
@@ -82,7 +85,8 @@ const SAID_OTHERWISE: &[(&str, &str)] = &[
         "PEM files of certificates have no password; use `ssl.ca.location`",
     ),
     ("sasl.jaas.config", "use `sasl.username` and `sasl.password.file`"),
-    ("sasl.login.callback.handler.class", "use `sasl.oauthbearer.method: oidc` and its properties"),
+    ("sasl.login.callback.handler.class", TOKEN_IN_FILE),
+    ("sasl.oauthbearer.jwt.retriever.class", TOKEN_IN_FILE),
     ("transaction.two.phase.commit.enable", "transactions are not used; remove it"),
 ];
 
