@@ -304,8 +304,9 @@ impl Plan {
         for (at, span) in spans.iter().enumerate() {
             let Some((start, end)) = *span else { continue };
             let (start, end) = (start + offset, end + offset);
-            let void = end - start <= self.null_len && rule.is_null(&line[start..end]);
-            if start < end && !void {
+            let void =
+                start == end || end - start <= self.null_len && rule.is_null(&line[start..end]);
+            if !void {
                 places.set(at, (start as u32, end as u32));
             }
         }
