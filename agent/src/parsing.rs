@@ -119,7 +119,7 @@ impl Rules {
         }
         let near = nearest(&dataset.name, rules.pack_names());
         let remedy = near.map_or_else(
-            || "`logweir-agent rules list` shows what there is; leave `dataset` out to have the rules found by the line".to_owned(),
+            || "`logweir-agent rules check` shows what there is; leave `dataset` out to have the rules found by the line".to_owned(),
             |name| format!("did you mean `{name}`?"),
         );
         Err(Box::new(dataset.unknown.clone().with_remedy(remedy)))

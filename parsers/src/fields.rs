@@ -266,6 +266,19 @@ pub(crate) fn check_name(name: &str, vendor: &[String]) -> Result<(), (String, S
     Err((format!("`{name}` is not an ECS field"), remedy))
 }
 
+/// As [`check_name`], for a field that a sample expects: what the agent writes is among them, names for
+/// use inside rules are not.
+pub(crate) fn check_expected(name: &str, vendor: &[String]) -> Result<(), (String, String)> {
+    if name.starts_with('_') {
+        return Err((
+            format!("`{name}` is for use inside the rule, and in no event"),
+            "expect a field that is emitted".into(),
+        ));
+    }
+    let written = RESERVED.contains(&name) || name.starts_with("logweir.") || name == "dropped";
+    if written { Ok(()) } else { check_name(name, vendor) }
+}
+
 /// A type named in a capture, such as the `int` of `(?<labels.n:int>…)`.
 pub(crate) fn type_named(name: &str) -> Option<Type> {
     let kind = match name {

@@ -55,7 +55,7 @@ pub use engine::{
     Attempt, Disposition, LineContext, Parsed, Parser, RuleCounts, Step, write_event,
 };
 pub use explain::{Explanation, Stop, Tried};
-pub use loader::{Loaded, pack_texts};
+pub use loader::{Loaded, pack_texts, without_packs};
 pub use outline::{Outline, Source};
 pub use rule::{DROP_REASONS_MAX, RuleSet, Sample};
 pub use time::Zone;

@@ -32,6 +32,9 @@ const NESTING_MAX: u32 = 100;
 /// How deep grok names may refer to each other.
 const GROK_DEPTH_MAX: usize = 16;
 
+/// The fault of such a name that does so without end.
+const IN_A_CIRCLE: &str = "refers to itself";
+
 /// What is wrong with a pattern, and where: characters from its beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PatternFault {
@@ -43,6 +46,11 @@ pub(crate) struct PatternFault {
 impl PatternFault {
     fn new(at: usize, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { at, message: message.into(), remedy: remedy.into() }
+    }
+
+    /// Whether it is of a grok name that refers to itself, be it by others.
+    pub(crate) fn is_circle(&self) -> bool {
+        self.message.ends_with(IN_A_CIRCLE)
     }
 }
 
@@ -210,6 +218,9 @@ fn remedy_for(error: &str) -> &'static str {
         }
         text if text.contains("repetition operator missing expression") => {
             "say what is repeated, or put `\\` before the sign"
+        }
+        text if text.contains("backreferences are not supported") => {
+            "capture both and compare them where the events are read; a linear engine cannot"
         }
         _ => "the syntax is that of the Rust crate `regex`",
     }
@@ -634,7 +645,7 @@ impl Expander<'_> {
         if depth >= GROK_DEPTH_MAX {
             return Err(PatternFault::new(
                 at,
-                format!("`%{{{name}}}` refers to itself"),
+                format!("`%{{{name}}}` {IN_A_CIRCLE}"),
                 "define it without itself",
             ));
         }

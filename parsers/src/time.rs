@@ -102,6 +102,10 @@ pub struct TimeContext<'a> {
     pub zone: &'a Zone,
 }
 
+/// The formats that have a name, for whoever misspells one.
+pub(crate) const NAMES: &str =
+    "rfc3339 iso8601 rfc3164 clf apache_error unix unix_ms unix_us unix_ns";
+
 /// A compiled format.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TimeFormat {

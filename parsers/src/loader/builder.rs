@@ -9,8 +9,8 @@ use crate::event::Constant;
 use crate::fields::{FieldId, FieldTable};
 use crate::packed::Packed;
 use crate::rule::{ByText, HeaderFields, Pack, Rule, RuleList, RuleSet, SetValue, Words};
-use logweir_document::{Diagnostic, Document, Faults, Span};
-use rustc_hash::FxHashMap;
+use logweir_document::{Diagnostic, Document, Faults, Span, nearest};
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::{Arc, OnceLock};
 
 /// Tables of which equal ones are kept once.
@@ -56,6 +56,10 @@ pub(super) struct Builder {
     /// rules are packed then.
     pub(super) parsed_fields: Shared<Option<FieldId>>,
     pub(super) mapped_values: Shared<u32>,
+    /// The names for use inside rules that some rule gives a value.
+    pub(super) given_inside: FxHashSet<FieldId>,
+    /// And those that the rules of the pack that is read name, and where.
+    pub(super) asked_inside: Vec<(FieldId, Span)>,
     constants: Vec<Constant>,
     constant_numbers: FxHashMap<Vec<u8>, u32>,
     packs: Vec<Pack>,
@@ -91,6 +95,8 @@ impl Default for Builder {
             keeps_samples: true,
             parsed_fields: Shared::default(),
             mapped_values: Shared::default(),
+            given_inside: FxHashSet::default(),
+            asked_inside: Vec::new(),
             constants: Vec::new(),
             constant_numbers: FxHashMap::default(),
             packs: Vec::new(),
@@ -112,6 +118,23 @@ impl Builder {
         let mut faults = Faults::new(document.source.clone());
         pack::read(self, &document.root, &mut faults);
         self.faults.extend(faults.into_list());
+    }
+
+    /// Tells which names for use inside rules have a value nowhere, once all rules of a pack are read:
+    /// what asks for them never happens.
+    pub(super) fn end_names(&mut self, faults: &mut Faults) {
+        let mut asked = std::mem::take(&mut self.asked_inside);
+        asked.retain(|(id, _)| !self.given_inside.contains(id));
+        for (id, span) in asked {
+            let name = &self.fields.get(id).name;
+            let known = self.given_inside.iter().map(|id| &*self.fields.get(*id).name);
+            let remedy = nearest(name, known).map_or_else(
+                || format!("capture it, such as by `(?<{name}>\\S+)`"),
+                |near| format!("did you mean `{near}`?"),
+            );
+            let fault = faults.at(span, format!("nothing gives `{name}` a value"));
+            faults.push_once(fault.as_warning().with_remedy(remedy));
+        }
     }
 
     /// Puts the rules of a file away, once its document is gone.
@@ -223,7 +246,7 @@ impl Builder {
         let words = self.words();
         // What only reading needed leaves its room to what is made now.
         drop((self.ecs, self.ids, self.constant_numbers, self.chain_numbers));
-        drop((self.parsed_fields, self.mapped_values));
+        drop((self.parsed_fields, self.mapped_values, self.given_inside, self.asked_inside));
         self.constants.shrink_to_fit();
         self.fields.seal();
         let mut packs = self.packs;

@@ -6,11 +6,13 @@ mod builder;
 mod pack;
 mod rule;
 mod shipped;
+#[cfg(test)]
+mod tests;
 
 use crate::rule::RuleSet;
 use builder::Builder;
 pub(crate) use builder::Shared;
-use logweir_document::{Diagnostic, Severity, parse};
+use logweir_document::{Diagnostic, Severity, parse_with_duplicates};
 use std::path::{Path, PathBuf};
 
 /// The most that one rule file may hold.
@@ -26,11 +28,11 @@ pub struct Loaded {
 }
 
 impl RuleSet {
-    /// Loads the packs inside the program (if `shipped`), then every `*.yaml` of `directories`, in
+    /// Loads the packs inside the program (if `shipped`), then every `*.yaml` and `*.yml` of `directories`, in
     /// the order of the directories and of the file names. A path to a file stands for itself.
     ///
     /// # Errors
-    /// Every fault of every file; a directory that cannot be read.
+    /// Every fault of every file, the warnings with them; a directory that cannot be read.
     pub fn load(directories: &[PathBuf], shipped: bool) -> Result<Loaded, Vec<Diagnostic>> {
         Self::load_between(directories, shipped, &[])
     }
@@ -101,16 +103,53 @@ pub fn pack_texts(path: &Path) -> Result<Vec<(String, String)>, Vec<Diagnostic>>
     if faults.is_empty() { Ok(texts) } else { Err(faults) }
 }
 
+/// The directories of these that hold no rule file, as faults: whoever names one to have it examined
+/// means another.
+#[must_use]
+pub fn without_packs(directories: &[PathBuf]) -> Vec<Diagnostic> {
+    let empty = |path: &&PathBuf| files(path).is_ok_and(|files| files.is_empty());
+    let fault = |path: &PathBuf| {
+        Diagnostic::of_file(path.display().to_string(), "holds no rule packs")
+            .with_remedy("name a directory that has files `*.yaml` or `*.yml`, or one such file")
+    };
+    directories.iter().filter(empty).map(fault).collect()
+}
+
 /// A rule file: its name as diagnostics give it, and its text.
 fn read_named(path: &Path) -> Result<(String, String), Box<Diagnostic>> {
     let name = path.display().to_string();
-    match read_text(path) {
+    let fault = |message| Box::new(Diagnostic::of_file(&name, message));
+    let bytes = read_bytes(path).map_err(|message| {
+        let remedy = format!(
+            "make it a file of at most {} MiB that this user may read",
+            FILE_BYTES_MAX >> 20
+        );
+        Box::new(fault(message).with_remedy(remedy))
+    })?;
+    match String::from_utf8(bytes) {
         Ok(text) => Ok((name, text)),
-        Err(message) => Err(Box::new(
-            Diagnostic::of_file(name, message)
-                .with_remedy("make it readable for this user, in UTF-8, and not larger"),
-        )),
+        Err(error) => {
+            let (line, column, byte) = first_beyond_utf8(error.as_bytes());
+            let fault = Diagnostic {
+                line,
+                column,
+                ..*fault(format!("the byte 0x{byte:02x} is not UTF-8"))
+            };
+            let wide = error.as_bytes().starts_with(&[0xff, 0xfe])
+                || error.as_bytes().starts_with(&[0xfe, 0xff]);
+            let from = if wide { "UTF-16" } else { "ISO-8859-1" };
+            let remedy = format!("save it as UTF-8, such as by `iconv -f {from} -t UTF-8`");
+            Err(Box::new(fault.with_remedy(remedy)))
+        }
     }
+}
+
+/// Line, column and value of the first byte that is not UTF-8.
+fn first_beyond_utf8(bytes: &[u8]) -> (usize, usize, u8) {
+    let valid = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let before = valid.rsplit('\n').next().unwrap_or_default();
+    let byte = bytes.get(valid.len()).copied().unwrap_or_default();
+    (valid.matches('\n').count() + 1, before.chars().count() + 1, byte)
 }
 
 /// Rule files on their way into a set, one at a time: the trees of all of them together are as large as
@@ -152,8 +191,19 @@ impl Loading {
     }
 
     fn add(&mut self, name: &str, text: impl Into<String>) {
-        match parse(name, text) {
-            Ok(document) => self.builder.add(&document),
+        match parse_with_duplicates(name, text) {
+            Ok((document, duplicates)) => {
+                self.faults.extend(duplicates);
+                if let Some(span) = document.second {
+                    let fault = Diagnostic::at(
+                        &document.source,
+                        span,
+                        "a second document, of which nothing would be read",
+                    );
+                    self.faults.push(fault.with_remedy("write each pack into a file of its own"));
+                }
+                self.builder.add(&document);
+            }
             Err(fault) => self.faults.push(*fault),
         }
         self.builder.end_file();
@@ -161,12 +211,12 @@ impl Loading {
 
     fn finish(self) -> Result<Loaded, Vec<Diagnostic>> {
         let (rules, found) = self.builder.finish();
-        let (errors, warnings): (Vec<_>, Vec<_>) = self
-            .faults
-            .into_iter()
-            .chain(found)
-            .partition(|fault| fault.severity == Severity::Error);
-        if errors.is_empty() { Ok(Loaded { rules, warnings }) } else { Err(errors) }
+        let mut faults = self.faults;
+        faults.extend(found);
+        // Errors first, for whoever shows a few.
+        faults.sort_by_key(|fault| std::cmp::Reverse(fault.severity));
+        let broken = faults.first().is_some_and(|fault| fault.severity == Severity::Error);
+        if broken { Err(faults) } else { Ok(Loaded { rules, warnings: faults }) }
     }
 }
 
@@ -178,7 +228,7 @@ pub(crate) fn text_of(name: &str) -> Option<String> {
 
 /// The rule files of a directory, by name.
 fn files(path: &Path) -> Result<Vec<PathBuf>, Box<Diagnostic>> {
-    if path.is_file() {
+    if path.metadata().is_ok_and(|metadata| !metadata.is_dir()) {
         return Ok(vec![path.to_owned()]);
     }
     let entries = std::fs::read_dir(path).map_err(|error| {
@@ -196,11 +246,28 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Box<Diagnostic>> {
     Ok(files)
 }
 
-/// The text of a file of rules or patterns.
+/// The text of a file of patterns.
 fn read_text(path: &Path) -> Result<String, String> {
-    let size = path.metadata().map_or(0, |metadata| metadata.len());
-    if size > FILE_BYTES_MAX {
+    let bytes = read_bytes(path)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let (line, column, byte) = first_beyond_utf8(error.as_bytes());
+        format!("is not UTF-8: the byte 0x{byte:02x} in line {line}, column {column}")
+    })
+}
+
+/// What a file of rules or patterns holds.
+fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let metadata = path.metadata().map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err("is a directory".to_owned());
+    }
+    // To open a pipe waits for whoever writes into it.
+    if !metadata.is_file() {
+        return Err("is no file but a pipe, a socket or a device".to_owned());
+    }
+    if metadata.len() > FILE_BYTES_MAX {
         return Err(format!("is larger than {} MiB", FILE_BYTES_MAX >> 20));
     }
-    std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))
+    std::fs::read(path).map_err(unreadable)
 }

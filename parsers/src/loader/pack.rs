@@ -13,7 +13,16 @@ const PRIORITY_DEFAULT: u64 = 50;
 
 pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
     let Some(mut table) = Table::open(root, "", faults) else { return };
+    if table.entries().is_empty() {
+        faults.error(table.span(), "an empty pack").remedy =
+            Some("write `pack: NAME` and `rules:`; `rules suggest` drafts them from lines".into());
+        return;
+    }
     let name = table.required_string("pack", faults).unwrap_or_default().to_owned();
+    if let Some(node) = table.node("pack").filter(|_| !is_name(&name)) {
+        faults.warning(node.span, format!("`{name}` as a pack's name")).remedy =
+            Some("write lower-case letters, digits, `.`, `_` and `-`".into());
+    }
     table.string("description", faults);
     let dataset = table.string("dataset", faults).unwrap_or(&name).to_owned();
     let module = table
@@ -48,6 +57,7 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
         file: faults.source().name.as_str().into(),
         vendor,
         patterns,
+        fragments: root.get("patterns"),
         null_values: null_values.into(),
         chains,
         sets: Vec::new(),
@@ -58,7 +68,7 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
     context.times = table.node("time");
     let numbers = match table.sequence("rules", faults) {
         Some(nodes) => rule::read_list(builder, &context, nodes, faults),
-        None if networks => Vec::new(),
+        None if networks || table.node("rules").is_some() => Vec::new(),
         None => {
             faults.error(root.span, "a pack without `rules`").remedy =
                 Some("add `rules:` with at least one rule".into());
@@ -80,6 +90,7 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
             }
         }
     }
+    builder.end_names(faults);
     table.finish(faults);
     let constants = [
         builder.field_constant("event.dataset", &dataset),
@@ -87,6 +98,11 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
     ];
     let list = RuleList::default();
     builder.add_pack(Pack { name, dataset, names, priority, applies, list, constants }, numbers);
+}
+
+/// Whether datasets can be called so: the name of a pack is also that of its events' dataset.
+fn is_name(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
 }
 
 /// Takes in the networks that count as internal; whether there are any.

@@ -3,7 +3,7 @@
 use super::builder::Builder;
 use crate::convert::times::from_joda;
 use crate::ecs::{self, Kind, Type};
-use crate::fields::{FieldId, check_name};
+use crate::fields::{FieldId, check_expected, check_name};
 use crate::matcher::Matcher;
 use crate::pattern::{self, PatternFault};
 use crate::rule::{
@@ -11,7 +11,7 @@ use crate::rule::{
     SetValue, Shift, SubParse, Test, Then, TimeRule, ValueMap,
 };
 use crate::sub::{CsvOptions, KvOptions};
-use crate::time::{TimeFormat, Zone};
+use crate::time::{self, TimeFormat, Zone};
 use crate::transform::{NAMES, Transform};
 use logweir_document::{Faults, Node, Span, Style, Table, Value, nearest};
 use rustc_hash::FxHashMap;
@@ -30,6 +30,8 @@ pub(super) struct PackContext<'n> {
     pub(super) file: Arc<str>,
     pub(super) vendor: Vec<String>,
     pub(super) patterns: BTreeMap<String, String>,
+    /// Where the pack has the fragments of its own.
+    pub(super) fragments: Option<&'n Node>,
     pub(super) null_values: Arc<[Vec<u8>]>,
     pub(super) chains: BTreeMap<String, usize>,
     pub(super) sets: Vec<(FieldId, SetValue)>,
@@ -77,7 +79,8 @@ pub(super) fn pack_sets(
 /// Notes a fault of a pattern at its place inside the scalar.
 pub(super) fn pattern_fault(node: &Node, fault: &PatternFault, faults: &mut Faults) {
     let span = pattern_span(node, fault.at);
-    faults.error(span, fault.message.clone()).remedy = Some(fault.remedy.clone());
+    let fault = faults.at(span, fault.message.clone()).with_remedy(fault.remedy.clone());
+    faults.push_once(fault);
 }
 
 /// The place of a character of a pattern, where the file has it as it is.
@@ -91,9 +94,15 @@ fn pattern_span(node: &Node, at: usize) -> Span {
         let single = scalar.style == Style::SingleQuoted;
         let doubled = scalar.text.chars().take(at).filter(|c| single && *c == '\'').count();
         span.column += usize::from(single) + at + doubled;
-        span.width = if at == 0 { span.width } else { 1 };
+        let whole = span.width.saturating_sub(2 * usize::from(single)).max(1);
+        span.width = if at == 0 { whole } else { 1 };
     }
     span
+}
+
+/// Whether an unknown key, which is told as such, was to say what a rule matches.
+fn is_meant_to_match(key: &str) -> bool {
+    nearest(key, ["pattern", "patterns", "parse", "when"]).is_some()
 }
 
 /// Whether a rule's patterns or sub-parsers fill `field`.
@@ -141,7 +150,9 @@ impl Reader<'_, '_, '_, '_> {
             };
         let action = self.action(&mut table);
         let samples = self.samples(&mut table);
-        if !has_pattern && parse.is_empty() && when.is_empty() {
+        self.note_given(&patterns, &parse, &maps, &sets, &times);
+        let given = has_pattern || table.node("parse").or(table.node("when")).is_some();
+        if !given && !table.entries().iter().any(|(key, _)| is_meant_to_match(&key.name)) {
             self.faults.error(table.span(), format!("the rule `{id}` matches every line")).remedy =
                 Some("give it a `pattern`, `parse` or `when`".into());
         }
@@ -178,7 +189,31 @@ impl Reader<'_, '_, '_, '_> {
         if let Err((message, remedy)) = check_name(name, &self.context.vendor) {
             self.faults.error(span, message).remedy = Some(remedy);
         }
-        self.builder.fields.intern(name, kind)
+        let id = self.builder.fields.intern(name, kind);
+        if name.starts_with('_') {
+            self.builder.asked_inside.push((id, span));
+        }
+        id
+    }
+
+    /// Takes down which names for use inside rules this one gives a value; that another asks for one is
+    /// no fault, for rules share maps and times by aliases, and those of chains have what leads to them.
+    fn note_given(
+        &mut self,
+        patterns: &[(pattern::Pattern, Box<[FieldId]>)],
+        parses: &[SubParse],
+        maps: &[ValueMap],
+        sets: &[(FieldId, SetValue)],
+        times: &[TimeRule],
+    ) {
+        let captured = patterns.iter().flat_map(|(_, fields)| fields.iter().copied());
+        let parsed = parses.iter().flat_map(|parse| parse.fields.values().flatten().copied());
+        let mapped = maps.iter().filter(|map| map.from != map.into).map(|map| map.into);
+        let set = sets.iter().map(|(field, _)| *field);
+        let read = times.iter().map(|time| time.into);
+        let given = captured.chain(parsed).chain(mapped).chain(set).chain(read);
+        let inside = given.filter(|id| self.builder.fields.get(*id).name.starts_with('_'));
+        self.builder.given_inside.extend(inside.collect::<Vec<_>>());
     }
 
     fn on(&mut self, table: &mut Table<'_>, key: &str) -> On {
@@ -218,7 +253,7 @@ impl Reader<'_, '_, '_, '_> {
         let expanded = match pattern::expand(text, &self.context.patterns) {
             Ok(expanded) => expanded,
             Err(fault) => {
-                pattern_fault(node, &fault, self.faults);
+                self.wrong_pattern(node, &fault);
                 return None;
             }
         };
@@ -241,9 +276,28 @@ impl Reader<'_, '_, '_, '_> {
         match pattern::compile(&expanded, unicode) {
             Ok(pattern) => Some((pattern, fields.into())),
             Err(fault) => {
-                pattern_fault(node, &fault, self.faults);
+                self.wrong_pattern(node, &fault);
                 None
             }
+        }
+    }
+
+    /// Notes a fault of a pattern; at the fragment that has it, if it is one of the pack's, and once
+    /// however many patterns use that.
+    fn wrong_pattern(&mut self, node: &Node, fault: &PatternFault) {
+        let rest = node.text().unwrap_or_default().chars().skip(fault.at).collect::<String>();
+        let name = rest.strip_prefix("%{").and_then(|rest| rest.split([':', '}']).next());
+        let fragment = name.and_then(|name| self.context.fragments?.get(name));
+        let Some((fragment, text)) = fragment.and_then(|node| Some((node, node.text()?))) else {
+            return pattern_fault(node, fault, self.faults);
+        };
+        let alone = pattern::expand(text, &self.context.patterns)
+            .and_then(|expanded| pattern::compile(&expanded, false).map(|_| ()));
+        match alone {
+            Ok(()) => pattern_fault(node, fault, self.faults),
+            // Fragments in a circle: the first of them says enough.
+            Err(own) if own.is_circle() => pattern_fault(fragment, &own, self.faults),
+            Err(own) => self.wrong_pattern(fragment, &own),
         }
     }
 
@@ -415,7 +469,8 @@ impl Reader<'_, '_, '_, '_> {
             let Some(entry) = Table::open(node, format!("map.{}", key.name), self.faults) else {
                 continue;
             };
-            let long = node.get("values").is_some();
+            let nested = |(_, value): &&(_, Node)| matches!(value.value, Value::Mapping(_));
+            let long = node.get("values").is_some() || entry.entries().iter().any(|e| nested(&e));
             maps.push(if long {
                 self.long_map(into, entry)
             } else {
@@ -431,6 +486,8 @@ impl Reader<'_, '_, '_, '_> {
         let mut map = match table.node("values") {
             Some(values) => self.value_map(from, into, values),
             None => {
+                self.faults.error(table.span(), "a map without `values`").remedy =
+                    Some("write `{from: FIELD, values: {text: value}}`".into());
                 let exact = ByText::default();
                 ValueMap { from, into, exact, others: Vec::new(), default: None }
             }
@@ -688,33 +745,65 @@ impl Reader<'_, '_, '_, '_> {
         }
         let mut table = Table::open(node, "transform", self.faults)?;
         let bytes = |text: Option<&str>| text.map(|text| text.as_bytes().to_vec());
-        let number = |text: Option<&str>| {
-            text.and_then(|text| text.parse::<f64>().ok()).filter(|n| *n != 0.0)
-        };
         let split = bytes(table.string("split", self.faults)).map(Transform::Split);
         let prefix = bytes(table.string("strip_prefix", self.faults)).map(Transform::StripPrefix);
         let suffix = bytes(table.string("strip_suffix", self.faults)).map(Transform::StripSuffix);
-        let multiply = number(table.string("multiply", self.faults)).map(Transform::Multiply);
-        let divide = number(table.string("divide", self.faults)).map(Transform::Divide);
+        let multiply = self.factor(&mut table, "multiply").map(Transform::Multiply);
+        let divide = self.factor(&mut table, "divide").map(Transform::Divide);
         let add = table.node("add").and_then(|node| Some((node.text()?, node.span)));
         let add = add.map(|(name, span)| Transform::Add(self.field(name, None, span)));
         let base =
             table.integer("int", 2..=36, self.faults).map(|base| Transform::Integer(base as u32));
-        let replace =
-            table.strings("replace", self.faults).and_then(|list| match list.as_slice() {
-                [(from, _), (to, _)] if !from.is_empty() => {
-                    Some(Transform::Replace(from.as_bytes().to_vec(), to.as_bytes().to_vec()))
-                }
-                _ => None,
-            });
+        let replace = self.replacement(&mut table);
         let found =
             split.or(prefix).or(suffix).or(multiply).or(divide).or(add).or(base).or(replace);
-        if found.is_none() {
-            self.faults.error(node.span, "a transform without a usable argument").remedy =
-                Some("see docs/rules.md, \"Transforms\"".into());
+        match table.entries() {
+            [] => {
+                self.faults.error(node.span, "a transform without a name").remedy =
+                    Some("write a name such as `lowercase`, or `{split: ','}`".into());
+            }
+            [(key, _)] if NAMES.iter().any(|(name, _)| *name == key.name) => {
+                let name = &key.name;
+                let message = format!("the transform `{name}` takes no argument");
+                self.faults.error(key.span, message).remedy = Some(format!("write `{name}` alone"));
+                return None;
+            }
+            [_] => {}
+            [_, (second, _), ..] => {
+                self.faults.error(second.span, "two transforms in one step").remedy =
+                    Some("make each an item of the list: `[{…: …}, {…: …}]`".into());
+            }
         }
         table.finish(self.faults);
         found
+    }
+
+    /// What `multiply` and `divide` take.
+    fn factor(&mut self, table: &mut Table<'_>, key: &str) -> Option<f64> {
+        let node = table.node(key)?;
+        let number = node.text().and_then(|text| text.parse::<f64>().ok());
+        let number = number.filter(|number| number.is_finite() && *number != 0.0);
+        if number.is_none() {
+            let got = node.text().unwrap_or(node.kind());
+            self.faults.error(node.span, format!("`{key}` is `{got}`")).remedy =
+                Some("write a number other than 0".into());
+        }
+        number
+    }
+
+    /// What `replace` takes.
+    fn replacement(&mut self, table: &mut Table<'_>) -> Option<Transform> {
+        let node = table.node("replace")?;
+        match table.strings("replace", self.faults)?.as_slice() {
+            [(from, _), (to, _)] if !from.is_empty() => {
+                Some(Transform::Replace(from.as_bytes().to_vec(), to.as_bytes().to_vec()))
+            }
+            _ => {
+                self.faults.error(node.span, "`replace` is not two texts").remedy =
+                    Some("write `{replace: [from, to]}`".into());
+                None
+            }
+        }
     }
 
     fn times(&mut self, node: &Node) -> Vec<TimeRule> {
@@ -741,10 +830,12 @@ impl Reader<'_, '_, '_, '_> {
                         !text.contains('%') && format.contains("%H") && format != text
                     });
                     self.faults.error(span, format!("the time format `{text}`: {error}")).remedy =
-                        Some(meant.map_or_else(
-                            || "see docs/rules.md, \"Time\"".into(),
-                            |format| format!("did you mean `{format}`?"),
-                        ));
+                        Some(
+                            meant.as_deref().or(nearest(text, time::NAMES.split(' '))).map_or_else(
+                                || "see docs/rules.md, \"Time\"".into(),
+                                |format| format!("did you mean `{format}`?"),
+                            ),
+                        );
                 }
             }
         }
@@ -759,15 +850,23 @@ impl Reader<'_, '_, '_, '_> {
                 None
             }
             Err(error) => {
-                self.faults.error(node.span, error).remedy = Some(
-                    "write an IANA name such as Europe/Berlin, `+02:00`, UTC or header".into(),
-                );
+                let near = nearest_zone(node.text().unwrap_or_default());
+                self.faults.error(node.span, error).remedy = Some(near.map_or_else(
+                    || "write an IANA name such as Europe/Berlin, `+02:00`, UTC or header".into(),
+                    |name| format!("did you mean `{name}`?"),
+                ));
                 None
             }
         });
         let into = table.node("into").and_then(|node| Some((node.text()?, node.span)));
-        let into =
-            into.map_or(self.builder.header.timestamp, |(name, span)| self.field(name, None, span));
+        let into = into.map_or(self.builder.header.timestamp, |(name, span)| {
+            if let Some(of_ecs) = ecs::type_of(name).filter(|kind| kind.kind != Kind::Date) {
+                let message = format!("`{name}` is no date but {}", of_ecs.kind.name());
+                self.faults.error(span, message).remedy =
+                    Some("name a date such as `event.start`; `rules schema` lists them".into());
+            }
+            self.field(name, None, span)
+        });
         let mut duration = |key: &str| {
             let (name, span) = table.node(key).and_then(|node| Some((node.text()?, node.span)))?;
             Some(self.field(name, None, span))
@@ -831,6 +930,11 @@ impl Reader<'_, '_, '_, '_> {
             let line = sample.required_string("line", self.faults).unwrap_or_default();
             let expected = sample.table("expect", self.faults);
             sample.finish(self.faults);
+            for (key, _) in expected.iter().flat_map(Table::entries) {
+                if let Err((message, remedy)) = check_expected(&key.name, &self.context.vendor) {
+                    self.faults.warning(key.span, message).remedy = Some(remedy);
+                }
+            }
             if !self.builder.keeps_samples {
                 continue;
             }
@@ -847,6 +951,12 @@ impl Reader<'_, '_, '_, '_> {
         }
         samples.into()
     }
+}
+
+/// The known zone whose name is most like this one.
+fn nearest_zone(name: &str) -> Option<String> {
+    let known: Vec<String> = jiff::tz::db().available().map(|zone| zone.to_string()).collect();
+    nearest(name, known.iter().map(String::as_str)).map(str::to_owned)
 }
 
 /// A YAML value as JSON: plain scalars that look like numbers or booleans are such.

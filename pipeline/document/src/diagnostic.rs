@@ -248,6 +248,13 @@ impl Faults {
         self.list.push(diagnostic);
     }
 
+    /// Notes a fault unless it is noted already.
+    pub fn push_once(&mut self, diagnostic: Diagnostic) {
+        if !self.list.contains(&diagnostic) {
+            self.list.push(diagnostic);
+        }
+    }
+
     #[must_use]
     pub fn has_errors(&self) -> bool {
         self.list.iter().any(|d| d.severity == Severity::Error)

@@ -23,6 +23,7 @@ pub use layers::{Layers, part_files};
 pub use nearest::{edit_distance, nearest};
 pub use node::{
     DEPTH_MAX, Document, Key, NODES_MAX, Node, Scalar, Source, Span, Style, Value, parse,
+    parse_with_duplicates,
 };
 pub use secret::{private_file, secret_of_file, secret_path};
 pub use show::{Shown, show};

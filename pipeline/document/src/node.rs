@@ -123,6 +123,8 @@ pub struct Document {
     /// The further texts, by `Span::file - 1`.
     pub more: Vec<Arc<Source>>,
     pub root: Node,
+    /// Where a further document of the text begins, which is not read.
+    pub second: Option<Span>,
 }
 
 impl Document {
@@ -142,15 +144,31 @@ impl Document {
 /// The first place that is not YAML, a duplicate key, a key that is not a scalar, a tag, or a
 /// document beyond [`NODES_MAX`] or [`DEPTH_MAX`].
 pub fn parse(name: &str, text: impl Into<String>) -> Result<Document, Box<Diagnostic>> {
+    let (document, duplicates) = parse_with_duplicates(name, text)?;
+    duplicates.into_iter().next().map_or(Ok(document), |fault| Err(Box::new(fault)))
+}
+
+/// As [`parse`], for whoever wants the other faults of the document, too: of keys that stand twice the
+/// first is taken, and a fault is given for each of the others.
+///
+/// # Errors
+/// Those of [`parse`], but for duplicate keys.
+pub fn parse_with_duplicates(
+    name: &str,
+    text: impl Into<String>,
+) -> Result<(Document, Vec<Diagnostic>), Box<Diagnostic>> {
     let source = Arc::new(Source { name: name.to_owned(), text: text.into() });
     let mut builder = Builder {
         source: &source,
         parser: Parser::new_from_str(&source.text),
         anchors: HashMap::new(),
         nodes: 0,
+        duplicates: Vec::new(),
+        second: None,
     };
     let root = builder.document()?;
-    Ok(Document { source, more: Vec::new(), root })
+    let (duplicates, second) = (builder.duplicates, builder.second);
+    Ok((Document { source, more: Vec::new(), root, second }, duplicates))
 }
 
 struct Builder<'t> {
@@ -158,6 +176,8 @@ struct Builder<'t> {
     parser: Parser<'t, saphyr_parser::StrInput<'t>>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
+    duplicates: Vec<Diagnostic>,
+    second: Option<Span>,
 }
 
 impl<'t> Builder<'t> {
@@ -172,8 +192,20 @@ impl<'t> Builder<'t> {
                 event => {
                     let node = self.node(event, span, 0)?;
                     // The rest is read for its syntax errors only.
-                    while !matches!(self.next()?.0, Event::StreamEnd | Event::DocumentStart(_)) {}
-                    return Ok(node);
+                    loop {
+                        match self.next()? {
+                            (Event::StreamEnd, _) => return Ok(node),
+                            (Event::DocumentStart(_), span) => match self.next()?.0 {
+                                // A last line of `---`.
+                                Event::Scalar(text, ..) if text.is_empty() => {}
+                                _ => {
+                                    self.second = Some(span);
+                                    return Ok(node);
+                                }
+                            },
+                            _ => {}
+                        }
+                    }
                 }
             }
         }
@@ -202,6 +234,8 @@ impl<'t> Builder<'t> {
                     "indent with spaces; YAML forbids tabs there"
                 } else if error.info().contains("escape character") {
                     "use single quotes: in double quotes a backslash begins an escape of YAML's"
+                } else if error.info().contains("mapping values are not allowed") {
+                    "put the text in single quotes if it holds a colon and a space; else check indentation"
                 } else {
                     "check indentation, quotes and the colon after each key"
                 };
@@ -283,9 +317,12 @@ impl<'t> Builder<'t> {
             };
             if let Some((first, _)) = entries.iter().find(|(key, _)| key.name == name) {
                 let line = first.span.line;
-                let mut fault = self.fault(span, format!("duplicate key `{name}`"));
-                fault.remedy = Some(format!("the first one is in line {line}; keep one of them"));
-                return Err(fault);
+                let fault = self.fault(span, format!("duplicate key `{name}`"));
+                let remedy = format!("the first one is in line {line}; keep one of them");
+                self.duplicates.push(fault.with_remedy(remedy));
+                let (event, value_span) = self.next()?;
+                self.node(event, value_span, depth + 1)?;
+                continue;
             }
             let (event, value_span) = self.next()?;
             let mut node = self.node(event, value_span, depth + 1)?;

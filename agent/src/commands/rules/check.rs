@@ -1,18 +1,19 @@
 //! `rules check`: what can be said of rules that load.
 
-use crate::commands::input::load;
-use crate::commands::show;
+use super::{counted, load_named};
+use crate::commands::{report_faults, show};
 use crate::outln;
 use logweir_parsers::check::check;
 use rustix::time::{ClockId, clock_gettime};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Load rule packs and say what is in them, what each rule costs, and what looks wrong
 ///
 /// Every fault of every file is shown at once; exit code 78 if there is any. Rules that are shadowed,
-/// slow or reached by no sample are warnings.
+/// slow or reached by no sample are warnings, as is what looks wrong in a file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
     /// Directories of packs, or single packs; by default the packs inside the program
@@ -30,24 +31,25 @@ pub(crate) struct Check {
 
 impl Check {
     pub(super) fn execute(self) -> ExitCode {
-        let rules = match load(&self.directories, self.directories.is_empty()) {
-            Ok(rules) => rules,
-            Err(code) => return code,
+        let loaded = match load_named(&self.directories, self.directories.is_empty()) {
+            Ok(loaded) => loaded,
+            Err(faults) => return report_faults(&faults),
         };
+        let rules = Arc::new(loaded.rules);
         let mut report = check(&rules, self.overlaps, &mut |run| {
             let start = spent();
             run();
             spent().saturating_sub(start)
         });
         for (pack, dataset, count) in rules.packs() {
-            outln!("{pack:<24} {dataset:<24} {count:>5} rules");
+            outln!("{pack:<24} {dataset:<24} {count:>5} rule{}", if count == 1 { "" } else { "s" });
         }
         let dropping: Vec<&str> = rules.dropping_rules().collect();
         if !dropping.is_empty() {
             outln!("not delivering all they match: {}", dropping.join(", "));
         }
         report.costs.sort_by_key(|cost| (std::cmp::Reverse(cost.worst), cost.rule));
-        if self.slowest > 0 {
+        if self.slowest > 0 && !report.costs.is_empty() {
             outln!("slowest, on a line of 16 KiB made from the pattern to be slow:");
         }
         for cost in report.costs.iter().take(self.slowest) {
@@ -59,8 +61,9 @@ impl Check {
                 rules.rule_id(cost.rule)
             );
         }
-        outln!("{} rules, hash {}", rules.len(), rules.hash());
+        outln!("{}, hash {}", counted(rules.len(), "rule"), rules.hash());
         report.findings.extend(report.overlaps);
+        report.findings.extend(loaded.warnings);
         show(&report.findings);
         if self.deny_warnings && !report.findings.is_empty() {
             return ExitCode::FAILURE;

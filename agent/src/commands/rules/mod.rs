@@ -9,6 +9,9 @@ mod schema;
 mod suggest;
 mod test;
 
+use logweir_document::Diagnostic;
+use logweir_parsers::{Loaded, RuleSet, without_packs};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Work on rule packs
@@ -41,6 +44,24 @@ impl Rules {
             Command::Convert(command) => command.execute(),
         }
     }
+}
+
+/// Loads rules to examine them: that there are none in a directory is a fault then.
+fn load_named(directories: &[PathBuf], shipped: bool) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut faults = without_packs(directories);
+    match RuleSet::load(directories, shipped) {
+        Ok(loaded) if faults.is_empty() => Ok(loaded),
+        Ok(_) => Err(faults),
+        Err(found) => {
+            faults.extend(found);
+            Err(faults)
+        }
+    }
+}
+
+/// `1 rule`, `2 rules`.
+fn counted(number: usize, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A pack's name: lower case, digits, `.`, `_`, `-`.

@@ -1,0 +1,172 @@
+//! What the loader says of the mistakes of packs: each once, at its place, with what to do.
+
+use super::*;
+use logweir_document::render_all;
+use std::fs;
+use std::os::unix::net::UnixListener;
+
+/// `line:column message; remedy` of each fault, in the order of the places.
+fn said(text: &str) -> Vec<String> {
+    let mut loading = Loading::default();
+    loading.add("p.yaml", text);
+    let mut faults = match loading.finish() {
+        Ok(loaded) => loaded.warnings,
+        Err(faults) => faults,
+    };
+    faults.sort_by_key(|fault| (fault.line, fault.column));
+    let remedy = |fault: &Diagnostic| fault.remedy.clone().unwrap_or_default();
+    let one = |fault: &Diagnostic| {
+        format!("{}:{} {}; {}", fault.line, fault.column, fault.message, remedy(fault))
+    };
+    faults.iter().map(one).collect()
+}
+
+#[test]
+fn a_key_that_stands_twice_hides_no_other_fault() {
+    let text = "
+pack: p
+rules:
+  - id: p.a
+    pattern: '^(a'
+    map: {event.action: {a: b, a: c}}
+pack: q
+  ";
+    let expected = [
+        "5:16 unclosed group; close the group, or write `\\(` for the sign",
+        "6:32 duplicate key `a`; the first one is in line 6; keep one of them",
+        "7:1 duplicate key `pack`; the first one is in line 2; keep one of them",
+    ];
+    assert_eq!(said(text), expected);
+}
+
+#[test]
+fn a_mistake_is_told_once() {
+    for (text, expected) in [
+        (
+            "",
+            &[
+                "1:1 an empty pack; write `pack: NAME` and `rules:`; `rules suggest` drafts them from lines",
+            ][..],
+        ),
+        ("pack: p\nrules: {id: p.a}\n", &["2:8 `rules` is a mapping; write a list"]),
+        (
+            "pack: p\nrules:\n  - {id: p.a, patern: '^x'}\n",
+            &["3:15 unknown key `patern` in `rules[0]`; did you mean `pattern`?"],
+        ),
+        (
+            "pack: p\nrules:\n  - {id: p.a, when: [a]}\n",
+            &["3:21 `rules[0].when` is a list, not a mapping; write `key: value` lines"],
+        ),
+        (
+            "pack: p\npatterns: {ONE: '(x', TWO: '%{ONE}y', LOOP: '%{LOOP}'}\nrules:\n\
+             \x20 - {id: p.a, patterns: ['^%{ONE}', '^%{TWO:user.name}', '^%{LOOP}']}\n",
+            &[
+                "2:18 unclosed group; close the group, or write `\\(` for the sign",
+                "2:46 `%{LOOP}` refers to itself; define it without itself",
+            ],
+        ),
+    ] {
+        assert_eq!(said(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_second_document_of_a_file_is_a_fault_and_a_last_line_of_dashes_is_none() {
+    let pack = "pack: p\nrules:\n  - {id: p.a, pattern: '^x'}\n---\n";
+    assert_eq!(said(pack), Vec::<String>::new());
+    assert_eq!(
+        said(&format!("{pack}pack: q\n")),
+        [
+            "4:1 a second document, of which nothing would be read; write each pack into a file of its own"
+        ]
+    );
+}
+
+#[test]
+fn names_that_nothing_gives_a_value_are_told_with_the_nearest_that_has_one() {
+    let text = r"
+pack: p
+rules:
+  - id: p.a
+    pattern: '^(?<_time>\S+) (?<_body>.*)'
+    time: {field: _tme, formats: [rfc3339]}
+    set: {event.code: '{_lost}'}
+    then: {field: _body, chain: c}
+  - id: p.b
+    parse: {as: csv, columns: [_date, user.name]}
+    map: {_level: {from: _date, values: {x: low}}}
+    set: {event.code: '{_level}'}
+chains:
+  c:
+    - {id: p.c, pattern: '^x', set: {event.reason: '{_time}', event.code: '{_later}'}}
+    - {id: p.d, pattern: '^(?<_later>y)'}
+";
+    let expected = [
+        "6:19 nothing gives `_tme` a value; did you mean `_time`?",
+        "7:23 nothing gives `_lost` a value; capture it, such as by `(?<_lost>\\S+)`",
+    ];
+    assert_eq!(said(text), expected);
+}
+
+#[test]
+fn times_transforms_and_maps_that_are_nearly_right_are_told_what_was_meant() {
+    let rule = |what: &str| {
+        format!(
+            "pack: p\nrules:\n  - id: p.a\n    pattern: '^(?<_t>x)(?<user.name>y)'\n    {what}\n"
+        )
+    };
+    for (what, expected) in [
+        ("time: {field: _t, formats: [rfc333]}", "did you mean `rfc3339`?"),
+        ("time: {field: _t, formats: [unixms]}", "did you mean `unix_ms`?"),
+        ("time: {field: _t, zone: Europe/Berln}", "did you mean `Europe/Berlin`?"),
+        ("time: {field: _t, into: user.name}", "`user.name` is no date but text"),
+        ("transform: {_t: [{multiply: ten}]}", "`multiply` is `ten`; write a number other than 0"),
+        ("transform: {_t: [{splitt: ','}]}", "did you mean `split`?"),
+        ("transform: {_t: [{lowercase: true}]}", "takes no argument; write `lowercase` alone"),
+        ("transform: {_t: [{replace: [a]}]}", "is not two texts; write `{replace: [from, to]}`"),
+        ("transform: {_t: [{multiply: 2, divide: 3}]}", "two transforms in one step"),
+        ("map: {event.type: {from: _t, value: {x: [info]}}}", "a map without `values`"),
+        ("samples: [{line: x, expect: {usr.name: y}}]", "did you mean `user.name`?"),
+        ("samples: [{line: x, expect: {_t: y}}]", "`_t` is for use inside the rule"),
+    ] {
+        let said = said(&rule(what));
+        assert!(said.iter().any(|fault| fault.contains(expected)), "{what}: {said:?}");
+        let more = usize::from(what.starts_with("map"));
+        assert_eq!(said.len(), 1 + more, "{what}: {said:?}");
+    }
+    let good =
+        "samples: [{line: x, expect: {event.original: x, logweir.rule: p.a, dropped: null}}]";
+    assert_eq!(said(&rule(good)), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_that_is_no_text_or_no_file_is_told_with_its_place_and_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    fs::write(file("latin.yaml"), b"pack: p\ndescription: \"L\xe4den\"\n").unwrap();
+    fs::write(file("wide.yaml"), b"\xff\xfep\0a\0c\0k\0").unwrap();
+    fs::create_dir(file("directory.yaml")).unwrap();
+    let _listener = UnixListener::bind(file("socket.yaml")).unwrap();
+    let faults = RuleSet::load(&[directory.path().to_owned()], false).unwrap_err();
+    let shown = render_all(&faults, false);
+    for expected in [
+        "latin.yaml:2:16: error: the byte 0xe4 is not UTF-8\n  help: save it as UTF-8, such as by `iconv -f ISO-8859-1",
+        "wide.yaml:1:1: error: the byte 0xff is not UTF-8\n  help: save it as UTF-8, such as by `iconv -f UTF-16",
+        "directory.yaml: error: is a directory\n",
+        "socket.yaml: error: is no file but a pipe, a socket or a device",
+        "4 errors",
+    ] {
+        assert!(shown.contains(expected), "{expected} is not in\n{shown}");
+    }
+}
+
+#[test]
+fn a_directory_without_packs_is_told_only_to_whoever_examines_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let named = [directory.path().to_owned()];
+    fs::write(directory.path().join("readme.txt"), "x").unwrap();
+    assert!(RuleSet::load(&named, false).is_ok());
+    assert!(render_all(&without_packs(&named), false).contains("holds no rule packs"));
+    fs::write(directory.path().join("a.yml"), "pack: p\n").unwrap();
+    assert_eq!(without_packs(&named), []);
+}
