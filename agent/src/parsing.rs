@@ -7,6 +7,7 @@ use crate::config::{Common, RulesConfig};
 use crate::sync::{lock, read, write};
 use jiff::Timestamp;
 use logweir_document::{Diagnostic, nearest};
+use logweir_parsers::samples;
 use logweir_parsers::{Disposition, LineContext, Parser, RuleCounts, RuleSet, Zone};
 use logweir_record::{ECS_VERSION, write_member, write_u64};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,6 +39,22 @@ pub(crate) struct Rules {
     failures: Arc<AtomicU64>,
 }
 
+/// Runs the samples of the host's own packs.
+fn hold_samples(rules: &Arc<RuleSet>) -> Result<(), Vec<Diagnostic>> {
+    let outcomes =
+        catch_unwind(AssertUnwindSafe(|| samples::run_of_host(rules))).map_err(|_| {
+            let fault = Diagnostic::of_file("rules", "the engine failed on a sample");
+            vec![
+                fault.with_remedy(
+                    "`logweir-agent rules test` with the same directory shows on which",
+                ),
+            ]
+        })?;
+    let faults: Vec<_> =
+        outcomes.iter().filter(|outcome| !outcome.holds()).map(samples::Outcome::fault).collect();
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
 /// What the workers have counted of each rule, by its number in the rule set that is counted for.
 #[derive(Debug, Default)]
 struct Counted {
@@ -62,13 +79,27 @@ impl Rules {
         Ok((rules, loaded.warnings))
     }
 
-    /// Loads the packs anew and puts them into use, if they have no fault; returns whether anything
-    /// differs.
+    /// Loads the packs anew and puts them into use, if they have no fault and the samples of the host's
+    /// own hold; returns whether anything differs.
     ///
     /// # Errors
-    /// Every fault of them; the rules in use stay.
+    /// Every fault of them, or every sample that does not hold; the rules in use stay.
     pub(crate) fn reload(&self, config: &RulesConfig) -> Result<bool, Vec<Diagnostic>> {
-        self.replace(config, &lock(&self.published))
+        let published = lock(&self.published);
+        let RulesConfig { directories, shipped } = config;
+        let rules = RuleSet::load_without_samples(directories, *shipped, &published)?.rules;
+        if rules.hash() == self.current().hash() {
+            return Ok(false);
+        }
+        // Thrown away: what samples make rules build would stay with them.
+        let aside = Arc::new(RuleSet::load_between(directories, *shipped, &published)?.rules);
+        if aside.hash() != rules.hash() {
+            // A file is being written, and will be seen to have changed.
+            return Ok(false);
+        }
+        hold_samples(&aside)?;
+        *write(&self.current) = Arc::new(rules);
+        Ok(true)
     }
 
     /// Puts published packs into use, in front of those of the host's directories, and keeps them for
@@ -289,5 +320,41 @@ fn plain(line: &Line<'_>, out: &mut Vec<u8>) {
         write_u64(out, length);
     } else {
         out.push(b']');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logweir_document::render_all;
+
+    fn pack(action: &str, expected: &str) -> String {
+        format!(
+            "pack: shop\napplies: {{program: [shop]}}\nrules:\n  - id: shop.paid\n    \
+             pattern: '^user (?<user.name>\\w+) paid$'\n    set: {{event.action: {action}}}\n    samples:\n      \
+             - line: 'Nov 28 10:15:02 h shop: user bob paid'\n        expect: {{event.action: {expected}}}\n"
+        )
+    }
+
+    #[test]
+    fn changed_rules_come_into_use_when_their_samples_hold() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("shop.yaml");
+        let from = RulesConfig { directories: vec![directory.path().to_owned()], shipped: false };
+        std::fs::write(&file, pack("payment", "payment")).unwrap();
+        let (rules, _) = Rules::load(&from).unwrap();
+        let first = rules.describe();
+        assert!(!rules.reload(&from).unwrap());
+
+        std::fs::write(&file, pack("refund", "payment")).unwrap();
+        let shown = render_all(&rules.reload(&from).unwrap_err(), false);
+        let expected = "shop.yaml:8:1: error: the sample of `shop.paid` does not hold: event.action: \
+            expected \"payment\", got \"refund\"\n  help: correct the rule or what the sample expects\n1 error\n";
+        assert!(shown.ends_with(expected), "{shown}");
+        assert_eq!(rules.describe(), first);
+
+        std::fs::write(&file, pack("refund", "refund")).unwrap();
+        assert!(rules.reload(&from).unwrap());
+        assert_ne!(rules.describe(), first);
     }
 }

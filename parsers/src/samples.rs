@@ -5,8 +5,10 @@
 
 use crate::engine::{Disposition, LineContext, Parser, write_event};
 use crate::explain;
+use crate::loader;
 use crate::rule::{Action, RuleSet, Sample};
 use crate::time::{TimeContext, Zone};
+use logweir_document::Diagnostic;
 use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
 use serde_json::{Map, Value};
@@ -46,6 +48,29 @@ impl Outcome {
     pub fn holds(&self) -> bool {
         self.differences.is_empty()
     }
+
+    /// The differences in one line.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let one = |difference: &Difference| {
+            let (expected, got) = (shown(&difference.expected), shown(&difference.got));
+            format!("{}: expected {expected}, got {got}", difference.field)
+        };
+        self.differences.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
+
+    /// The fault of a pack that its sample does not hold.
+    #[must_use]
+    pub fn fault(&self) -> Diagnostic {
+        let (file, line) = &self.place;
+        let message = format!("the sample of `{}` does not hold: {}", self.rule, self.summary());
+        let remedy = match self.notes.as_slice() {
+            [] => "correct the rule or what the sample expects".to_owned(),
+            notes => notes.join("; "),
+        };
+        let fault = Diagnostic::of_file(file.clone(), message).with_remedy(remedy);
+        Diagnostic { line: *line, column: 1, ..fault }
+    }
 }
 
 /// The place, the line, each difference and each note, on lines of their own.
@@ -77,8 +102,20 @@ fn visible(line: &str) -> String {
 /// Runs every sample of `rules`, in the order of the rules.
 #[must_use]
 pub fn run(rules: &Arc<RuleSet>) -> Vec<Outcome> {
+    run_where(rules, |_| true)
+}
+
+/// As [`run`], the samples of the packs that stand in files of the host: neither those inside the program
+/// nor what was published to it.
+#[must_use]
+pub fn run_of_host(rules: &Arc<RuleSet>) -> Vec<Outcome> {
+    run_where(rules, |sample| loader::is_of_host(&sample.place.0))
+}
+
+fn run_where(rules: &Arc<RuleSet>, wanted: impl Fn(&Sample) -> bool) -> Vec<Outcome> {
     let mut parser = Parser::new(rules.clone());
-    rules.samples().map(|(rule, sample)| outcome(&mut parser, rule, sample)).collect()
+    let samples = rules.samples().filter(|(_, sample)| wanted(sample));
+    samples.map(|(rule, sample)| outcome(&mut parser, rule, sample)).collect()
 }
 
 fn outcome(parser: &mut Parser, number: usize, sample: &Sample) -> Outcome {

@@ -220,6 +220,11 @@ impl Loading {
     }
 }
 
+/// Whether a rule file, by the name that diagnostics give it, is one of this host.
+pub(crate) fn is_of_host(name: &str) -> bool {
+    !name.starts_with(PUBLISHED) && !shipped::packs().any(|(known, _)| known == name)
+}
+
 /// The text of a rule file by the name that diagnostics give it.
 pub(crate) fn text_of(name: &str) -> Option<String> {
     let shipped = shipped::packs().find(|(known, _)| *known == name);

@@ -4,7 +4,7 @@ use super::{counted, load_named};
 use crate::commands::{report_faults, show};
 use crate::{out, outln};
 use logweir_document::{Diagnostic, Severity};
-use logweir_parsers::samples::{self, Difference, Outcome, shown};
+use logweir_parsers::samples::{self, Outcome};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -72,14 +72,6 @@ fn render(outcomes: &[Outcome], format: Format) -> String {
         Format::Json => outcomes.iter().map(|outcome| json_line(outcome) + "\n").collect(),
         Format::Junit => junit(outcomes),
     }
-}
-
-fn summary(differences: &[Difference]) -> String {
-    let one = |difference: &Difference| {
-        let (expected, got) = (shown(&difference.expected), shown(&difference.got));
-        format!("{}: expected {expected}, got {got}", difference.field)
-    };
-    differences.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// The faults of packs that do not load, for what reads the result; people find them on standard error.
@@ -158,7 +150,7 @@ fn junit_faults(faults: &[Diagnostic]) -> String {
 /// With the reasons, which are what the one who reads the annotation has to know.
 fn github(outcome: &Outcome) -> String {
     let (file, line) = &outcome.place;
-    let lines = std::iter::once(summary(&outcome.differences)).chain(outcome.notes.iter().cloned());
+    let lines = std::iter::once(outcome.summary()).chain(outcome.notes.iter().cloned());
     let message = escaped(&lines.collect::<Vec<_>>().join("\n"));
     let (file, rule) = (property(file), property(&outcome.rule));
     format!("::error file={file},line={line},title={rule}::{message}\n")
@@ -202,7 +194,7 @@ fn junit(outcomes: &[Outcome]) -> String {
         if outcome.differences.is_empty() {
             out.push_str("/>\n");
         } else {
-            let message = xml(&summary(&outcome.differences));
+            let message = xml(&outcome.summary());
             let body = xml(&outcome.to_string());
             let _ = writeln!(
                 out,
@@ -234,6 +226,7 @@ fn xml(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use logweir_parsers::samples::Difference;
 
     fn outcome(differences: Vec<Difference>) -> Outcome {
         Outcome {
