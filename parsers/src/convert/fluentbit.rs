@@ -139,6 +139,10 @@ fn pattern(text: &str, types: Option<(&str, usize)>, rule: &mut Rule, notes: &mu
         .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
         .collect();
     rewrite(&out, |named| {
+        if named.name == "pri" {
+            // What it looks for stands in front of the message.
+            rule.on = Some("line".to_owned());
+        }
         let field = field(&named.name);
         let kind =
             types.iter().find(|(name, _)| *name == named.name).map(|(_, kind)| kind.as_str());
@@ -250,6 +254,11 @@ mod tests {
     Format regex
     Regex  ^(?<a>x)(?=y)
 
+[PARSER]
+    Name   header
+    Format regex
+    Regex  /^\<(?<pri>[0-9]+)\>(?<time>[^ ]* {1,2}[^ ]* [^ ]*) (?<host>[^ ]*) (?<ident>[a-z]*): (?<message>.*)$/
+
 [MULTILINE_PARSER]
     name java
 ",
@@ -273,8 +282,9 @@ mod tests {
                         ("shop.n", "5"),
                     ],
                 ),
+                ("<13>Nov 28 10:15:02 web1 shopd: up", &[("labels.pri", "13"), ("message", "up")]),
             ],
-            &[(9, "`Decode_Field`"), (23, "`[MULTILINE_PARSER]`"), (21, "look-around")],
+            &[(9, "`Decode_Field`"), (28, "`[MULTILINE_PARSER]`"), (21, "look-around")],
         );
     }
 }

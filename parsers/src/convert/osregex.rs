@@ -86,6 +86,10 @@ pub(super) fn pcre2(text: &str) -> Part {
     let mut chars = body.chars();
     let mut in_class = false;
     while let Some(c) = chars.next() {
+        // Here these ask for the edge of a word.
+        if c == '\\' && chars.as_str().starts_with(['<', '>']) {
+            continue;
+        }
         regex.push(c);
         match c {
             '\\' => regex.extend(chars.next()),
@@ -160,6 +164,7 @@ mod tests {
             ),
             (os_match("^a|b$"), "(?:^a|b$)"),
             (pcre2(r"^x (?:y|z) ([(]) \((\d+)"), r"(?:^x (?:y|z) (?<a>[(]) \((?<b>\d+))"),
+            (pcre2(r"^\<(\d+)\> \\"), r"^<(?<a>\d+)> \\"),
             (os_regex("^one").then(&os_regex(r"^ two (\d)")), r"^one two (?<a>\d)"),
             (os_regex("^one").then(&os_regex(r"two (\d)")), r"^one.*?two (?<a>\d)"),
             (os_regex("one").plain().then(&os_regex(r"^(\d)")), r"one(?<a>\d)"),

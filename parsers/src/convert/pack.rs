@@ -3,6 +3,7 @@
 use super::{Conversion, Notes};
 use crate::rule::RuleSet;
 use crate::yaml::{comment, quoted};
+use logweir_document::Severity;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -15,6 +16,8 @@ pub(super) struct Rule {
     /// Lines above it.
     pub(super) comments: Vec<String>,
     pub(super) on: Option<String>,
+    /// Whose lines the rule takes, where the pack has rules for several programs.
+    pub(super) programs: Vec<String>,
     pub(super) patterns: Vec<String>,
     /// The lines of `parse:`, as one flow mapping each.
     pub(super) parse: Vec<String>,
@@ -77,6 +80,9 @@ impl Pack {
     /// Writes the pack; what does not load is written as a comment.
     pub(super) fn finish(mut self, mut notes: Notes) -> Conversion {
         self.drop_bad_fragments(&mut notes);
+        if let [only] = self.rules.as_mut_slice() {
+            only.programs.clear();
+        }
         let mut rules = 0;
         let mut out = self.head();
         out.push_str(if self.rules.is_empty() { "rules: []\n" } else { "rules:\n" });
@@ -186,7 +192,7 @@ impl Pack {
                 true
             }
             Err(faults) => {
-                for fault in faults {
+                for fault in faults.into_iter().filter(|fault| fault.severity == Severity::Error) {
                     let remedy = fault.remedy.map(|text| format!(" ({text})")).unwrap_or_default();
                     let note =
                         notes.add(rule.line, format!("`{}`: {}{remedy}", rule.id, fault.message));
@@ -226,6 +232,10 @@ impl Rule {
                     many.iter().map(|text| format!("\n{indent}    - {}", quoted(text))).collect();
                 key("patterns", &lines.concat());
             }
+        }
+        if !self.programs.is_empty() {
+            let names: Vec<String> = self.programs.iter().map(|name| quoted(name)).collect();
+            key("when", &format!("{{process.name: [{}]}}", names.join(", ")));
         }
         if !self.parse.is_empty() {
             key("parse", &format!("[{}]", self.parse.join(", ")));

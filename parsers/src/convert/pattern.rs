@@ -16,7 +16,8 @@ impl Named {
     }
 }
 
-/// The pattern with every capture (`%{X:name:type}`, `(?<name>`) as `rename` says.
+/// The pattern with every capture (`%{X:name:type}`, `(?<name>`) as `rename` says, and `\<` and `\>`, which
+/// ask for the edge of a word here and for the signs elsewhere, as the signs.
 pub(super) fn rewrite(pattern: &str, mut rename: impl FnMut(Named) -> Named) -> String {
     let mut out = String::new();
     let mut rest = pattern;
@@ -48,6 +49,22 @@ pub(super) fn rewrite(pattern: &str, mut rename: impl FnMut(Named) -> Named) -> 
         rest = &rest[end + 1..];
     }
     out.push_str(rest);
+    bare_angles(&out)
+}
+
+fn bare_angles(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match (c, chars.as_str().chars().next()) {
+            ('\\', Some('<' | '>')) => {}
+            ('\\', Some(escaped)) => {
+                out.extend([c, escaped]);
+                chars.next();
+            }
+            _ => out.push(c),
+        }
+    }
     out
 }
 
@@ -88,6 +105,7 @@ mod tests {
             ("%{INT:a:int} (?<b>x)%{WORD} (?P<c>y)", "%{INT:A:int} (?<B>x)%{WORD} (?P<C>y)"),
             (r"\(?<a>(?<=x)(?<!y)%{", r"\(?<a>(?<=x)(?<!y)%{"),
             ("é(?<ü", "é(?<ü"),
+            (r"\<(?<pri>\d+)\> \\<", r"<(?<PRI>\d+)> \\<"),
         ] {
             assert_eq!(rewrite(pattern, upper), expected);
         }

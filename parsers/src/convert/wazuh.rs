@@ -157,7 +157,7 @@ impl Reader<'_> {
         let regexes: Vec<&Element> =
             decoder.children.iter().filter(|child| child.name == "regex").collect();
         let Some(first) = regexes.first() else { return (prematch, Vec::new()) };
-        let text: String = regexes.iter().map(|regex| regex.text.trim()).collect();
+        let text: String = regexes.iter().map(|regex| literal(&regex.text)).collect();
         let part = expression(&Element { text, ..(*first).clone() });
         let joined = match first.attribute("offset") {
             Some("after_prematch") => match (&prematch, decoder.child("parent")) {
@@ -190,7 +190,7 @@ impl Reader<'_> {
         (Some(joined), fields)
     }
 
-    /// Programs become the pack's.
+    /// Programs become the pack's, and the rule's: other families have programs of their own.
     fn program(&mut self, root: &Element, rule: &mut Rule) {
         let Some(element) = root.child("program_name") else { return };
         for text in alternatives(element.text.trim()) {
@@ -208,9 +208,11 @@ impl Reader<'_> {
                     format!("the program `{}`: name it in `applies`", element.text.trim());
                 let comment = self.notes.add(element.line, message);
                 rule.comments.push(comment);
-                return;
+                return rule.programs.clear();
             }
-            self.pack.add_program(format!("{begin}{text}{end}"));
+            let program = format!("{begin}{text}{end}");
+            rule.programs.push(program.clone());
+            self.pack.add_program(program);
         }
     }
 
@@ -255,8 +257,13 @@ fn stem(id: &str) -> &str {
     }
 }
 
+/// What an expression looks for: spaces at its ends, too, but no line breaks around it.
+fn literal(text: &str) -> &str {
+    if text.contains('\n') { text.trim() } else { text }
+}
+
 fn expression(element: &Element) -> Part {
-    let text = element.text.trim();
+    let text = literal(&element.text);
     match element.attribute("type") {
         Some("pcre2") => pcre2(text),
         Some("osmatch") => os_match(text),
@@ -327,6 +334,31 @@ mod tests {
                 ),
             ],
             &[(2, "`<var>`"), (19, "`<accumulate>`"), (30, "its parent")],
+        );
+    }
+
+    #[test]
+    fn each_family_takes_the_lines_of_its_programs() {
+        check(
+            From::Wazuh,
+            r#"<decoder name="shopd"><program_name>^shopd</program_name></decoder>
+<decoder name="shopd-user"><parent>shopd</parent><regex>user (\w+)</regex><order>user</order></decoder>
+<decoder name="ftpd"><program_name>ftpd|^vsftpd$</program_name></decoder>
+<decoder name="ftpd-success">
+  <parent>ftpd</parent>
+  <prematch>^FTP LOGIN FROM </prematch>
+  <regex offset="after_prematch">^(\S+), \S+ \p(\S+)\p$</regex>
+  <order>srcip, user</order>
+</decoder>
+"#,
+            &[
+                (
+                    "Nov 28 10:15:02 h ftpd[1]: FTP LOGIN FROM 10.0.0.1, x (bob)",
+                    &[("source.ip", "10.0.0.1"), ("user.name", "bob")],
+                ),
+                ("Nov 28 10:15:02 h shopd: user alice", &[("user.name", "alice")]),
+            ],
+            &[],
         );
     }
 

@@ -1,5 +1,6 @@
 //! `rules convert`: rules of other programs as a pack.
 
+use super::counted;
 use super::output::OutputArguments;
 use crate::commands::show;
 use logweir_parsers::convert::{From, convert};
@@ -70,10 +71,10 @@ impl Convert {
             return ExitCode::FAILURE;
         }
         eprintln!(
-            "{} rules and {} patterns came over, {} notes; write samples, then run `rules test`",
-            found.rules,
-            found.fragments,
-            found.notes.len()
+            "{} and {} came over, {}; write samples, then run `rules test`",
+            counted(found.rules, "rule"),
+            counted(found.fragments, "pattern"),
+            counted(found.notes.len(), "note")
         );
         ExitCode::SUCCESS
     }
