@@ -4,6 +4,9 @@
 //! loader of rules does; an agent at rest has no use for it. What a pack may name beyond it is decided in
 //! [`crate::fields`].
 
+mod allowed;
+
+pub(crate) use allowed::{FIELDS as WITH_ALLOWED, allowed};
 use flate2::read::DeflateDecoder;
 use std::io::Read as _;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -607,62 +607,7 @@ impl Reader<'_, '_, '_, '_> {
 
     /// ECS allows only certain words for the fields of categorisation.
     fn check_allowed(&mut self, name: &str, node: &Node) {
-        let allowed: &[&str] = match name {
-            "event.kind" => &[
-                "alert",
-                "asset",
-                "enrichment",
-                "event",
-                "metric",
-                "state",
-                "pipeline_error",
-                "signal",
-            ],
-            "event.category" => &[
-                "api",
-                "authentication",
-                "configuration",
-                "database",
-                "driver",
-                "email",
-                "file",
-                "host",
-                "iam",
-                "intrusion_detection",
-                "library",
-                "malware",
-                "network",
-                "package",
-                "process",
-                "registry",
-                "session",
-                "threat",
-                "vulnerability",
-                "web",
-            ],
-            "event.type" => &[
-                "access",
-                "admin",
-                "allowed",
-                "change",
-                "connection",
-                "creation",
-                "deletion",
-                "denied",
-                "device",
-                "end",
-                "error",
-                "group",
-                "indicator",
-                "info",
-                "installation",
-                "protocol",
-                "start",
-                "user",
-            ],
-            "event.outcome" => &["failure", "success", "unknown"],
-            _ => return,
-        };
+        let Some(allowed) = ecs::allowed(name) else { return };
         let single = [node.clone()];
         let items: &[Node] = match &node.value {
             Value::Sequence(items) => items,

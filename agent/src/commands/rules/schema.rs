@@ -1,18 +1,25 @@
-//! `rules schema`: the fields that rules may name.
+//! `rules schema`: the fields that rules may name, and the JSON Schema of packs.
 
 use crate::outln;
-use logweir_parsers::{Kind, ecs_table};
+use logweir_parsers::{Kind, ecs_table, schema};
 use std::process::ExitCode;
 
-/// List the ECS fields that rules may set, with their types
+/// List the ECS fields that rules may set, with their types, or print the JSON Schema of packs
 #[derive(Debug, clap::Args)]
 pub(crate) struct Schema {
     /// Only names that hold this
     part: Option<String>,
+    /// Print the JSON Schema of packs instead, for editors
+    #[arg(long, conflicts_with = "part")]
+    json: bool,
 }
 
 impl Schema {
     pub(super) fn execute(self) -> ExitCode {
+        if self.json {
+            outln!("{:#}", schema());
+            return ExitCode::SUCCESS;
+        }
         let part = self.part.unwrap_or_default();
         let table = ecs_table();
         let mut any = false;
