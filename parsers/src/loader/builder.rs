@@ -68,6 +68,9 @@ pub(super) struct Builder {
     chains: Vec<Vec<usize>>,
     /// (pack, chain) → the chain's number, so that a later file of the same pack adds to its chains.
     chain_numbers: FxHashMap<(String, String), usize>,
+    /// The chains that some rule leads to, and what is to be said of each that none does.
+    pub(super) led_to: FxHashSet<usize>,
+    pub(super) dead_ends: Vec<(usize, Diagnostic)>,
     /// Where each rule id was given: (rule, file, line).
     ids: FxHashMap<String, (usize, Arc<str>, usize)>,
     faults: Vec<Diagnostic>,
@@ -103,6 +106,8 @@ impl Default for Builder {
             pack_rules: Vec::new(),
             chains: Vec::new(),
             chain_numbers: FxHashMap::default(),
+            led_to: FxHashSet::default(),
+            dead_ends: Vec::new(),
             ids: FxHashMap::default(),
             faults: Vec::new(),
             hasher: blake3::Hasher::new(),
@@ -244,8 +249,10 @@ impl Builder {
 
     pub(super) fn finish(mut self) -> (RuleSet, Vec<Diagnostic>) {
         let words = self.words();
+        let dead = |(chain, _): &(usize, Diagnostic)| !self.led_to.contains(chain);
+        self.faults.extend(self.dead_ends.into_iter().filter(dead).map(|(_, fault)| fault));
         // What only reading needed leaves its room to what is made now.
-        drop((self.ecs, self.ids, self.constant_numbers, self.chain_numbers));
+        drop((self.led_to, self.ecs, self.ids, self.constant_numbers, self.chain_numbers));
         drop((self.parsed_fields, self.mapped_values, self.given_inside, self.asked_inside));
         self.constants.shrink_to_fit();
         self.fields.seal();

@@ -457,6 +457,7 @@ impl Reader<'_, '_, '_, '_> {
                     |n| format!("did you mean `{n}`?"),
                 ));
         }
+        self.builder.led_to.extend(chain);
         table.finish(self.faults);
         Some(Then { field, chain: chain? })
     }

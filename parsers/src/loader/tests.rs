@@ -109,6 +109,24 @@ chains:
 }
 
 #[test]
+fn a_chain_that_no_rule_leads_to_is_told() {
+    let text = "
+pack: p
+rules:
+  - {id: p.a, pattern: '^(?<_b>x)', then: {field: _b, chain: one}}
+chains:
+  one:
+    - {id: p.one, pattern: '^x', then: {chain: two}}
+  two:
+    - {id: p.two, pattern: '^x'}
+  tow:
+    - {id: p.tow, pattern: '^x'}
+";
+    let expected = ["10:3 no rule leads to the chain `tow`; give a rule `then: {chain: tow}`"];
+    assert_eq!(said(text), expected);
+}
+
+#[test]
 fn times_transforms_and_maps_that_are_nearly_right_are_told_what_was_meant() {
     let rule = |what: &str| {
         format!(
