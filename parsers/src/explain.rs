@@ -208,7 +208,11 @@ fn stopped(text: &[u8], stop: &Stop) -> String {
     let fits = String::from_utf8_lossy(&text[..stop.matched]);
     let rest = String::from_utf8_lossy(&text[stop.matched..]);
     let wants = if stop.wants == "$" { "the end".to_owned() } else { format!("`{}`", stop.wants) };
-    format!("its pattern fits up to `{fits}` and wants {wants} where the text has `{rest}`")
+    let here = match rest.as_ref() {
+        "" => "ends".to_owned(),
+        rest => format!("has `{rest}`"),
+    };
+    format!("its pattern fits up to `{fits}` and wants {wants} where the text {here}")
 }
 
 fn header_fields(header: &header::Header<'_>) -> Vec<(&'static str, String)> {

@@ -529,6 +529,11 @@ fn a_failing_sample_says_what_went_wrong() {
         r"pattern: '^\[x\] n=(?<labels.n:int>\d+)'",
         &["up to `[x] n=` and wants `(?<labels.n>\\d+)` where the text has `a t="],
     );
+    check(
+        "p",
+        r"pattern: '^\[x\] n=a t=1.2.2026 end$'",
+        &["up to `[x] n=a t=1.2.2026` and wants ` ` where the text ends"],
+    );
     check("p", "pattern: '^[x] n=y'", &["wants `[x]`", "needs a text that begins with `x n=y`"]);
     check(
         "p",

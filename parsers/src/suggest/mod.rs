@@ -431,6 +431,17 @@ mod tests {
     }
 
     #[test]
+    fn a_time_behind_the_name_of_a_file_is_the_events_time() {
+        check(
+            &[
+                "nova-api.log:53 2026-11-28 10:15:02.123 25746 INFO nova.wsgi took 5",
+                "nova-api.log:54 2026-11-28 10:15:03.007 25746 INFO nova.wsgi took 7",
+            ],
+            &["(?<_time>%{ISO_TIME})", "'@timestamp': '2026-11-28T10:15:02.123Z'"],
+        );
+    }
+
+    #[test]
     fn records_become_one_rule_with_a_sub_parser() {
         check(
             &[

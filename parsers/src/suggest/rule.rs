@@ -4,8 +4,8 @@ use super::cluster::{Cluster, Slot};
 use super::names::{Around, identifier, name};
 use super::scan::{Kind, TIMES};
 
-/// A time in front of the line stands among its first places.
-const TIME_SLOTS_MAX: usize = 4;
+/// A time in front of the line stands among its first places, behind the name of a file and the like.
+const TIME_SLOTS_MAX: usize = 8;
 /// How many places of a pattern go into the pack's signature, at least.
 const SIGNATURE_BYTES: usize = 12;
 
