@@ -29,7 +29,9 @@ const SHARED_MAX: usize = 3;
 const ALTERNATIVES_MAX: usize = 64;
 /// So many parts of a pattern are joined to literals.
 const JOINED_MAX: usize = 3;
-const BITS: usize = 1 << 16;
+/// Bits for each piece, so that few probes are in vain, and all of them at most.
+const BITS_PER_PIECE: usize = 64;
+const BITS_MAX: usize = 1 << 16;
 
 /// What a text must hold for one pattern to match it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -267,6 +269,7 @@ impl LiteralIndex {
                 (None, None) => {}
             }
         }
+        tiers.iter_mut().for_each(|tier| tier.grams.seal());
         let beginnings = Decisions::new(&beginnings, |leaf| settle(leaf, &tiers));
         let first_loose = tiers.iter().map(|tier| tier.first_loose).min().unwrap_or(u32::MAX);
         Self { beginnings, tiers, first_loose }
@@ -431,9 +434,10 @@ fn sort(found: &mut Vec<u32>) {
 /// Literals under pieces of them.
 #[derive(Debug, Default)]
 struct Grams {
-    /// One bit for each hash of a piece: most probes end here, in the first-level cache. None: there
+    /// One bit for each hash of a piece, a power of two of them: most probes end here. No more of them
+    /// than are of use, for of many lists only a few bytes each stay in the first-level cache. Empty: there
     /// are no pieces.
-    bits: Option<Box<[u64; BITS / 64]>>,
+    bits: Box<[u64]>,
     /// Piece → where it stands in which literals: (literal, offset of the piece in it).
     pieces: FxHashMap<u32, Vec<(u32, u32)>>,
     literals: Vec<(Vec<u8>, u32)>,
@@ -448,11 +452,22 @@ impl Grams {
         let start = self.rarest(literal, width);
         for offset in start..=start + width - GRAM {
             let piece = piece(literal, offset);
-            let bit = hash(piece);
-            let bits = self.bits.get_or_insert_with(|| Box::new([0; BITS / 64]));
-            bits[bit / 64] |= 1 << (bit % 64);
             self.pieces.entry(piece).or_default().push((number, offset as u32));
         }
+    }
+
+    /// Sets the bits of all pieces.
+    fn seal(&mut self) {
+        if self.pieces.is_empty() {
+            return;
+        }
+        let count = (self.pieces.len() * BITS_PER_PIECE).next_power_of_two().min(BITS_MAX);
+        let mut bits = vec![0; count / 64];
+        for piece in self.pieces.keys() {
+            let hash = hash(*piece);
+            bits[word(hash, count / 64)] |= 1 << (hash % 64);
+        }
+        self.bits = bits.into();
     }
 
     /// Where the part of `width` bytes begins that fewest texts and fewest other patterns hold.
@@ -468,11 +483,14 @@ impl Grams {
     }
 
     fn scan(&self, text: &[u8], stride: usize, found: &mut Vec<u32>) {
-        let Some(bits) = &self.bits else { return };
+        let bits = &*self.bits;
+        if bits.is_empty() {
+            return;
+        }
         let mut probe = |at: usize, chunk: &[u8; GRAM]| {
             let piece = u32::from_le_bytes(*chunk);
-            let bit = hash(piece);
-            if bits[bit / 64] >> (bit % 64) & 1 == 1 {
+            let hash = hash(piece);
+            if bits[word(hash, bits.len())] >> (hash % 64) & 1 == 1 {
                 self.hit(text, at, piece, found);
             }
         };
@@ -502,6 +520,12 @@ fn piece(literal: &[u8], at: usize) -> u32 {
 
 fn hash(piece: u32) -> usize {
     (piece.wrapping_mul(0x9e37_79b1) >> 16) as usize
+}
+
+/// In which of `count` words, a power of two, the bit of a hash stands.
+#[inline]
+fn word(hash: usize, count: usize) -> usize {
+    (hash / 64) & (count - 1)
 }
 
 /// How often a byte stands in logs, roughly: 0 seldom, 8 everywhere.

@@ -126,16 +126,16 @@ pub(crate) struct Pattern {
     regex: OnceLock<Regex>,
 }
 
-/// What runs of a pattern.
+/// What runs of a pattern; of what few of them need, only where it stands, see [`crate::rule::Rule`].
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) program: Option<Program>,
     /// Whether every match begins at the start of the text with a literal.
     begins: bool,
     /// If it begins at the start of the text or behind a literal; for [`Pattern::is_match`].
-    lead: Option<Lead>,
+    lead: Option<Box<Lead>>,
     /// The longest literal that every match holds.
-    pub(crate) required: Option<Finder<'static>>,
+    pub(crate) required: Option<Box<Finder<'static>>>,
 }
 
 impl Machine {
@@ -144,8 +144,12 @@ impl Machine {
         let program = hir.as_ref().filter(|_| !unicode).and_then(Program::of);
         Self {
             begins: hir.as_ref().is_some_and(|hir| prefixes(hir).is_some()),
-            lead: program.as_ref().zip(hir.as_ref()).and_then(|(_, hir)| Lead::of(hir)),
-            required: hir.as_ref().and_then(required),
+            lead: program
+                .as_ref()
+                .zip(hir.as_ref())
+                .and_then(|(_, hir)| Lead::of(hir))
+                .map(Box::new),
+            required: hir.as_ref().and_then(required).map(Box::new),
             program,
         }
     }
@@ -847,7 +851,7 @@ mod tests {
             (r"^\d+ \w+:\d+\.\d+a$", None),
         ] {
             let compiled = compile(&expand(pattern, &BTreeMap::new()).unwrap(), false).unwrap();
-            let needle = compiled.machine().required.as_ref().map(Finder::needle);
+            let needle = compiled.machine().required.as_ref().map(|finder| finder.needle());
             assert_eq!(needle, literal.map(str::as_bytes), "{pattern}");
         }
     }

@@ -23,45 +23,47 @@ use std::sync::{Arc, OnceLock};
 /// How many reasons for drops a rule set may have: each is a counter of every source.
 pub const DROP_REASONS_MAX: usize = 64;
 
-/// A rule.
+/// A rule. What a line asks of each rule that it is tried on comes first and stands side by side: rules
+/// are many, and which of them is next nothing foretells, so every cache line of one has to be fetched.
 #[derive(Debug, Serialize, Deserialize)]
+#[repr(C)]
 pub(crate) struct Rule {
+    /// Tried in order; empty: the rule has no pattern.
+    pub(crate) patterns: Box<[(Pattern, Box<[FieldId]>)]>,
+    /// The number of its first pattern; no pattern of another rule has it.
+    pub(crate) first_pattern: usize,
+    /// How many of `when` do not depend on what the rule itself takes from the line.
+    pub(crate) known_before: usize,
+    pub(crate) on: On,
+    /// See [`Rule::plan`]; made for the first line.
+    #[serde(skip)]
+    pub(crate) plans: OnceLock<Box<[Option<Plan>]>>,
+    pub(crate) maps: Vec<ValueMap>,
+    /// The pack's.
+    #[serde(skip)]
+    pub(crate) null_values: Arc<[Vec<u8>]>,
+    pub(crate) times: Vec<TimeRule>,
+    /// First those that are known before.
+    pub(crate) when: Vec<Condition>,
+    pub(crate) parse: Vec<SubParse>,
+    pub(crate) then: Option<Then>,
+    /// The rule's other ones, then those of the pack for other fields.
+    pub(crate) sets: Vec<(FieldId, SetValue)>,
+    pub(crate) transforms: Vec<(FieldId, Vec<Transform>)>,
+    pub(crate) action: Option<Action>,
+    /// Constants that nothing else in the rule concerns.
+    #[serde(skip)]
+    pub(crate) block: Block,
+    /// What follows the fields of an event of this rule, up to the beginning of the original line:
+    /// the block, the rule's name and `"event.original":"`; behind it there is [`PAD`].
+    #[serde(skip)]
+    pub(crate) tail: Box<[u8]>,
     pub(crate) id: String,
     #[serde(skip)]
     pub(crate) file: Arc<str>,
     /// Where its id stands in the file.
     pub(crate) span: Span,
     pub(crate) pack: usize,
-    /// The number of its first pattern; no pattern of another rule has it.
-    pub(crate) first_pattern: usize,
-    /// Tried in order; empty: the rule has no pattern.
-    pub(crate) patterns: Box<[(Pattern, Box<[FieldId]>)]>,
-    /// See [`Rule::plan`]; made for the first line.
-    #[serde(skip)]
-    pub(crate) plans: OnceLock<Box<[Option<Plan>]>>,
-    pub(crate) on: On,
-    pub(crate) parse: Vec<SubParse>,
-    /// First those that do not depend on what the rule itself takes from the line.
-    pub(crate) when: Vec<Condition>,
-    /// How many of them these are.
-    pub(crate) known_before: usize,
-    pub(crate) then: Option<Then>,
-    pub(crate) maps: Vec<ValueMap>,
-    /// Constants that nothing else in the rule concerns.
-    #[serde(skip)]
-    pub(crate) block: Block,
-    /// The rule's other ones, then those of the pack for other fields.
-    pub(crate) sets: Vec<(FieldId, SetValue)>,
-    pub(crate) transforms: Vec<(FieldId, Vec<Transform>)>,
-    pub(crate) times: Vec<TimeRule>,
-    pub(crate) action: Option<Action>,
-    /// The pack's.
-    #[serde(skip)]
-    pub(crate) null_values: Arc<[Vec<u8>]>,
-    /// What follows the fields of an event of this rule, up to the beginning of the original line:
-    /// the block, the rule's name and `"event.original":"`; behind it there is [`PAD`].
-    #[serde(skip)]
-    pub(crate) tail: Box<[u8]>,
     /// None in a set that was loaded to be run only.
     #[serde(skip)]
     pub(crate) samples: Box<[Sample]>,
