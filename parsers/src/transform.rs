@@ -63,6 +63,22 @@ impl Transform {
         )
     }
 
+    /// Whether it makes a text of its own, of no signs but those of the text it is made of, digits, a point
+    /// and a minus.
+    pub(crate) fn makes_plain(&self) -> bool {
+        matches!(
+            self,
+            Self::Lowercase
+                | Self::Uppercase
+                | Self::Trim
+                | Self::Basename
+                | Self::Multiply(_)
+                | Self::Divide(_)
+                | Self::Integer(_)
+                | Self::Duration
+        )
+    }
+
     /// The part of a single text, by its start and length, that the transform would make of it; `None`
     /// if it would make something else or has to be run to tell.
     pub(crate) fn part(&self, text: &[u8]) -> Option<(usize, usize)> {

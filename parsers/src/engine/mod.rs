@@ -20,7 +20,7 @@ use crate::out::{Out, PAD};
 use crate::pattern::Pattern;
 use crate::plan::{Cut, Places, Stencils};
 use crate::rule::{ORIGINAL, Rule, RuleSet};
-use crate::span::{Outcome, Scratch};
+use crate::span::{Group, Outcome, Scratch};
 use crate::sub::Space;
 use crate::time::{Stamp, TimeContext, Zone, write_rfc3339};
 use crate::write::Source;
@@ -103,7 +103,7 @@ struct State {
     /// By the patterns' numbers, made when a regex is first needed: few patterns ever need one.
     locations: FxHashMap<usize, CaptureLocations>,
     /// Where the captures of the last match stand, in the order of the pattern's captures.
-    spans: Vec<Option<(usize, usize)>>,
+    spans: Vec<Group>,
     /// Candidates, for each level of chains.
     found: [Vec<u32>; CHAIN_DEPTH_MAX + 1],
     /// Candidates among the packs.
@@ -270,7 +270,7 @@ impl State {
             Outcome::Match => {
                 let scratch = &self.span_scratch;
                 self.spans.clear();
-                self.spans.extend(pattern.groups.iter().map(|group| scratch.group(*group)));
+                self.spans.extend(pattern.groups.iter().map(|group| scratch.span(*group)));
                 true
             }
             Outcome::OutOfFuel => {
@@ -288,7 +288,8 @@ impl State {
             return false;
         }
         self.spans.clear();
-        self.spans.extend(pattern.groups.iter().map(|group| locations.get(*group)));
+        let groups = pattern.groups.iter();
+        self.spans.extend(groups.map(|group| Group::of(locations.get(*group))));
         true
     }
 
@@ -483,6 +484,7 @@ mod tests {
                             .groups
                             .iter()
                             .map(|group| Some((slots[2 * group]?, slots[2 * group + 1]?)))
+                            .map(Group::of)
                             .collect();
                         let expected = if found { Outcome::Match } else { Outcome::NoMatch };
                         assert!(
@@ -576,6 +578,59 @@ mod tests {
         assert!((1..=32).contains(&kept), "{kept}");
     }
 
+    /// The rules of a pack, all of which have plans.
+    fn with_plans(pack: &str) -> Arc<RuleSet> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pack.yaml");
+        std::fs::write(&path, pack).unwrap();
+        let rules = match RuleSet::load(&[path], false) {
+            Ok(loaded) => Arc::new(loaded.rules),
+            Err(faults) => panic!("{}", logweir_document::render_all(&faults, false)),
+        };
+        for rule in rules.rules() {
+            assert!(rule.plan(0, &rules).is_some(), "{}", rule.id);
+        }
+        rules
+    }
+
+    #[test]
+    fn what_transforms_make_of_texts_is_planned_where_it_is_what_its_field_holds() {
+        const PACK: &str = r#"
+pack: made
+applies: {contains: [made]}
+rules:
+  - id: made.texts
+    pattern: '^made(?: d=(?<_d>\S*))?(?: l=(?<labels.l>\S*))?(?: p=(?<_p>\S*))?(?: b=(?<http.request.bytes>\S*))?(?: s=(?<event.risk_score>\S*))?(?: n=(?<_n>\S*))?$'
+    set: {event.duration: '{_d}', file.name: '{_p}', event.sequence: '{_n}'}
+    transform: {event.duration: [{multiply: 1000}], labels.l: [lowercase], file.name: [basename], http.request.bytes: [{divide: 2}], event.risk_score: [{multiply: 0.1}], event.sequence: [{int: 16}]}
+"#;
+        let mut both = Both::new(&with_plans(PACK));
+        let long = "d/a-directory-with-a-name-longer-than-a-block/A-NAME-THAT-IS-SO-LONG-AS-WELL";
+        for line in [
+            "made d=1200 l=ABC p=/x/Y.z b=46 s=25 n=ff",
+            "made d=0.25 l=abc p=y",
+            "made l= p=/ n=0x10",
+            "made",
+            &format!("made l={long} p={long} b=0"),
+            "made l=\u{e9}\"A\\ p=a/\"\\B",
+        ] {
+            both.check(line);
+            both.check(&format!("<38>Nov 28 10:15:02 web1 app[47]: {line}"));
+        }
+        // What leaves nothing is left to the table.
+        assert_eq!(both.planned, both.lines - 2);
+        for line in [
+            "made d=-3",
+            "made d=0.0001",
+            "made d=x b=3",
+            "made b=3 s=1e9 n=",
+            "made n=zz s=-1",
+            "made n=-ff d=inf",
+        ] {
+            both.check(line);
+        }
+    }
+
     /// Everything that a plan knows, with each text there and not.
     #[test]
     fn a_plan_and_the_table_agree_on_every_mix_of_captures() {
@@ -598,16 +653,7 @@ rules:
     set: {process.name: own, server.address: '{file.path}', file.name: '{file.path}', labels.path: '"{file.path}"'}
     transform: {file.path: [{strip_prefix: '/x'}, basename, lowercase], labels.k: [{replace: ['++', ' ']}, uppercase]}
 "#;
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("mixed.yaml");
-        std::fs::write(&path, PACK).unwrap();
-        let rules = match RuleSet::load(&[path], false) {
-            Ok(loaded) => Arc::new(loaded.rules),
-            Err(faults) => panic!("{}", logweir_document::render_all(&faults, false)),
-        };
-        for rule in rules.rules() {
-            assert!(rule.plan(0, &rules).is_some(), "{}", rule.id);
-        }
+        let rules = with_plans(PACK);
         let mut both = Both::new(&rules);
         let headers = [
             "",

@@ -408,9 +408,9 @@ impl<'l> Run<'_, '_, 'l> {
     /// Takes the captures of a pattern, which was searched in `on`, into the table.
     fn capture(&mut self, rule: &Rule, pattern: usize, on: &[u8]) {
         for (at, field) in rule.patterns[pattern].1.iter().enumerate() {
-            let Some((start, end)) = self.state.spans[at] else { continue };
-            let value = &on[start..end];
-            if value.is_empty() || rule.is_null(value) {
+            let Some((start, end)) = self.state.spans[at].text() else { continue };
+            let value = &on[start as usize..end as usize];
+            if rule.is_null(value) {
                 continue;
             }
             let text = self.place(value);

@@ -59,7 +59,7 @@ impl Run<'_, '_, '_> {
         for (at, (pattern, fields)) in rule.patterns.iter().enumerate() {
             if failure.is_none() && self.state.search(rule.first_pattern + at, pattern, &on, &on) {
                 let named = fields.iter().zip(&self.state.spans).filter_map(|(field, span)| {
-                    let (start, end) = (*span)?;
+                    let (start, end) = span.place()?;
                     Some((self.rules.fields.get(*field).name.clone(), start, end))
                 });
                 captures.extend(named);

@@ -2,8 +2,9 @@
 //! look at what another part of the rule has filled in, except at captures and texts of the header.
 
 use super::{
-    Captures, Checks, HEADER_TEXTS, HeaderText, MAPS_MAX, Mapped, Over, Piece, Plan, Question,
-    Role, Set, SetTo, Sibling, Siblings, Slot, SlotKind, Source, TIME_BIT, TextNumber, TimePart,
+    BITS_MAX, Captures, Checks, HEADER_TEXTS, HeaderText, MAPS_MAX, Made, Mapped, Over, Piece,
+    Plan, Question, Role, Set, SetTo, Sibling, Siblings, Slot, SlotKind, Source, TIME_BIT,
+    TextNumber, TimePart,
 };
 use crate::ecs::Kind;
 use crate::fields::{FieldId, FieldTable, Relation, Shape};
@@ -43,11 +44,18 @@ impl<'b> Builder<'b> {
         if !(only_captures && constants_last) {
             return None;
         }
-        let mut checks = Checks { transforms: self.transforms()?, ..Checks::default() };
+        let made = self.made();
+        let mut checks = Checks { transforms: self.transforms(&made)?, ..Checks::default() };
         let slots: Option<Vec<Slot>> =
             (0..self.header_number()?).map(|capture| self.slot(capture, &mut checks)).collect();
         let mut slots = slots?;
         slots.retain(|slot| slot.shape.emitted);
+        let first_made = self.header_number()? + HEADER_TEXTS as TextNumber;
+        for (number, (field, _)) in (first_made..).zip(&made) {
+            // Where it stands, there now stands what is made of it.
+            let captured = slots.iter_mut().find(|slot| self.is_of(slot, *field));
+            captured.into_iter().for_each(|slot| slot.capture = number);
+        }
         let mut over = Over::default();
         for slot in &slots {
             if let SlotKind::OfHeader(text, _) = slot.kind {
@@ -55,7 +63,7 @@ impl<'b> Builder<'b> {
                     self.captures(self.fields[usize::from(slot.capture)]);
             }
         }
-        let (maps, sets, times) = (self.maps()?, self.sets(&mut over)?, self.times()?);
+        let (maps, sets, times) = (self.maps()?, self.sets(&mut over, &made)?, self.times()?);
         for set in &sets {
             if let SetTo::Copy(copy) = &set.value
                 && let (source, Role::SureIp) = &**copy
@@ -82,7 +90,7 @@ impl<'b> Builder<'b> {
                 checks.merged.push(captures);
             }
         }
-        let questions = self.questions(&slots, &sets)?;
+        let questions = self.questions(&slots, &sets, made.len())?;
         let changed = over.program.is_some()
             || over.appname.is_some()
             || over.captures.iter().any(|captures| !captures.is_empty());
@@ -95,6 +103,7 @@ impl<'b> Builder<'b> {
             times: times.into(),
             null_len: rule.null_values.iter().map(Vec::len).max().unwrap_or(0),
             checks: (!checks.is_empty()).then(|| Box::new(checks)),
+            made: made.into_iter().map(|(_, made)| made).collect(),
             over: changed.then(|| Box::new(over)),
             message: self.captures(self.header().message),
             questions: questions.into(),
@@ -102,15 +111,21 @@ impl<'b> Builder<'b> {
         })
     }
 
-    /// How many captures there are.
+    /// How many captures there are; `None` if they are too many.
     fn header_number(self) -> Option<TextNumber> {
-        TextNumber::try_from(self.fields.len()).ok()
+        TextNumber::try_from(self.fields.len()).ok().filter(|count| usize::from(*count) < BITS_MAX)
     }
 
     /// What has to be known of texts for each key to say all; `None` if that is too much, or if values
     /// are written in a way that the table alone knows.
-    fn questions(self, slots: &[Slot], sets: &[Set]) -> Option<Vec<(TextNumber, Question)>> {
+    fn questions(
+        self,
+        slots: &[Slot],
+        sets: &[Set],
+        made: usize,
+    ) -> Option<Vec<(TextNumber, Question)>> {
         let header = self.header_number()?;
+        let first_made = header + HEADER_TEXTS as TextNumber;
         let pid = (header + HeaderText::Pid as TextNumber, Question::Integer);
         let mut questions = vec![pid];
         let mut ask = |text: TextNumber, shape: Shape, role: &Role| {
@@ -125,6 +140,10 @@ impl<'b> Builder<'b> {
                 }
                 _ => return Some(()),
             };
+            // Of these, nothing has to be known.
+            if text >= first_made {
+                return Some(());
+            }
             if !questions.contains(&(text, question)) {
                 questions.push((text, question));
             }
@@ -145,7 +164,7 @@ impl<'b> Builder<'b> {
                 ask(header + text as TextNumber, set.shape, role)?;
             }
         }
-        let bits = usize::from(header) + HEADER_TEXTS + questions.len();
+        let bits = usize::from(first_made) + made + questions.len();
         (bits <= TIME_BIT as usize).then_some(questions)
     }
 
@@ -174,9 +193,66 @@ impl<'b> Builder<'b> {
         self.rule.sets.iter().any(|(known, _)| *known == field)
     }
 
-    /// Transforms of what is captured, as far as they may leave a part of it.
-    fn transforms(self) -> Option<Vec<(Captures, Vec<Transform>)>> {
-        let planned = self.rule.transforms.iter().map(|(field, steps)| {
+    /// What transforms make of captures, by the fields that they go to.
+    fn made(self) -> Vec<(FieldId, Made)> {
+        let transforms = self.rule.transforms.iter();
+        let made = transforms.filter_map(|(field, steps)| {
+            let [step] = steps.as_slice() else { return None };
+            let from = self.only_source(*field).filter(|_| step.makes_plain())?;
+            let kind = self.table().get(*field).kind;
+            let single = matches!(kind.kind, Kind::Text | Kind::Integer | Kind::Float);
+            let once = self.rule.transforms.iter().filter(|(known, _)| known == field).count() == 1;
+            (single && once).then(|| (*field, Made { from, step: step.clone(), kind: kind.kind }))
+        });
+        made.collect()
+    }
+
+    /// The captures that are all that a field is filled from, if nothing follows from it or looks at it.
+    fn only_source(self, field: FieldId) -> Option<Captures> {
+        let alone = matches!(self.role(field)?, Role::Plain)
+            && !self.is_mapped(field)
+            && !self.header().has(field)
+            && !self.is_read(field);
+        let own = self.captures(field);
+        let set = self.rule.sets.iter().find(|(known, _)| *known == field);
+        match (own.len(), set) {
+            (1, None) => Some(own),
+            (0, Some((_, SetValue::Template(parts)))) => {
+                let [Part::Field(from)] = parts.as_slice() else { return None };
+                let source = self.late_source(*from).filter(|source| source.header.is_none())?;
+                let transformed = self.rule.transforms.iter().any(|(known, _)| known == from);
+                Some(source.captures).filter(|from| !from.is_empty() && !transformed)
+            }
+            _ => None,
+        }
+        .filter(|_| alone)
+    }
+
+    /// Whether a map, a time or something that is set looks at a field.
+    fn is_read(self, field: FieldId) -> bool {
+        let reads = |part: &Part| matches!(part, Part::Field(known) if *known == field);
+        let rule = self.rule;
+        rule.maps.iter().any(|map| map.from == field)
+            || rule.times.iter().any(|time| time.into == field || time.from.iter().any(reads))
+            || rule.sets.iter().any(|(_, value)| match value {
+                SetValue::Template(parts) => parts.iter().any(reads),
+                SetValue::Direction(ends) => {
+                    ends.iter().any(|end| end.ip == field || end.address == field)
+                }
+                SetValue::Constant(_) => false,
+            })
+    }
+
+    /// Whether a slot is for captures of a field.
+    fn is_of(self, slot: &Slot, field: FieldId) -> bool {
+        self.fields.get(usize::from(slot.capture)) == Some(&field)
+    }
+
+    /// Transforms of what is captured, as far as they may leave a part of it and are not `made`.
+    fn transforms(self, made: &[(FieldId, Made)]) -> Option<Vec<(Captures, Vec<Transform>)>> {
+        let transforms = self.rule.transforms.iter();
+        let left = transforms.filter(|(field, _)| !made.iter().any(|(known, _)| known == field));
+        let planned = left.map(|(field, steps)| {
             let captured = self.is_captured(*field);
             // What was set instead is transformed, too.
             let set = self.rule.sets.iter().find(|(known, _)| known == field);
@@ -300,9 +376,16 @@ impl<'b> Builder<'b> {
         planned.collect::<Option<Vec<_>>>().filter(|maps| maps.len() <= MAPS_MAX)
     }
 
-    fn sets(self, over: &mut Over) -> Option<Vec<Set>> {
+    fn sets(self, over: &mut Over, made: &[(FieldId, Made)]) -> Option<Vec<Set>> {
         let sets = self.rule.sets.iter().map(|(field, value)| self.set(*field, value, over));
-        let sets = sets.collect::<Option<Vec<_>>>()?;
+        let mut sets = sets.collect::<Option<Vec<_>>>()?;
+        let first_made = self.header_number()? + HEADER_TEXTS as TextNumber;
+        for (number, (field, _)) in (first_made..).zip(made) {
+            let set = self.rule.sets.iter().position(|(known, _)| known == field);
+            if let Some(SetTo::Copy(copy)) = set.map(|at| &mut sets[at].value) {
+                copy.0.captures = [number].into();
+            }
+        }
         // A key has room for one direction.
         let ways = sets.iter().filter(|set| matches!(set.value, SetTo::Direction(_))).count();
         (ways <= 1).then_some(sets)

@@ -1,6 +1,6 @@
 //! What a line with certain answers becomes: its members, and holes for its texts.
 
-use super::stencil::{Composed, Stencil, Stencils, TIME_HOLE};
+use super::stencil::{Composed, MADE_HOLE, Stencil, Stencils, TIME_HOLE};
 use super::{
     Cut, HeaderText, Key, Piece, Places, Plan, Question, Role, Set, SetTo, SlotKind, TextNumber,
     UNMAPPED, any, has,
@@ -243,7 +243,8 @@ impl Composer<'_> {
     }
 
     fn hole(&mut self, text: TextNumber) {
-        self.holes.push((self.writer.out.len(), text));
+        let hole = if self.plan.is_made(text) { MADE_HOLE + text } else { text };
+        self.holes.push((self.writer.out.len(), hole));
     }
 
     fn set(&mut self, set: &Set) {

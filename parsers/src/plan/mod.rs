@@ -14,11 +14,13 @@ mod compose;
 mod stencil;
 
 use crate::direction::direction;
+use crate::ecs::Kind;
 use crate::event::Text;
 use crate::fields::{Relation, Shape};
 use crate::header::Header;
 use crate::ip::is_ip;
 use crate::rule::{Rule, RuleSet};
+use crate::span::Group;
 use crate::time::TimeContext;
 use crate::transform::Transform;
 use crate::write::{integer, is_canonical, is_canonical_fraction, is_canonical_text};
@@ -37,6 +39,8 @@ pub(crate) struct Plan {
     /// The length of the longest text that stands for nothing.
     null_len: usize,
     checks: Option<Box<Checks>>,
+    /// Texts that are made of others.
+    made: Box<[Made]>,
     /// What the rule puts in the place of texts of the header.
     over: Option<Box<Over>>,
     /// The captures that are the message, instead of what stands behind the header.
@@ -48,7 +52,7 @@ pub(crate) struct Plan {
 }
 
 /// A text of the line: a capture of the pattern by its place among them or, behind these, a text of the
-/// header.
+/// header or, behind all of these, one that is made.
 type TextNumber = u8;
 
 /// Captures of one field. Once they are prepared, one of them has a text at most.
@@ -68,11 +72,13 @@ pub(crate) struct Places {
     at: [Place; BITS_MAX],
     /// Which of them there are, by bit; of the others, nothing is known.
     present: u64,
+    /// What is made, one behind the other; the places of these texts are places in here.
+    made: Vec<u8>,
 }
 
 impl Default for Places {
     fn default() -> Self {
-        Self { at: [(0, 0); BITS_MAX], present: 0 }
+        Self { at: [(0, 0); BITS_MAX], present: 0, made: Vec::new() }
     }
 }
 
@@ -129,6 +135,14 @@ struct Checks {
     addresses: Vec<TextNumber>,
     /// One of these has to have a text.
     present: Captures,
+}
+
+/// What a transform makes of a capture.
+#[derive(Debug)]
+struct Made {
+    from: Captures,
+    step: Transform,
+    kind: Kind,
 }
 
 /// A text of the line: what was captured or, if nothing was, what the header has.
@@ -296,18 +310,17 @@ impl Plan {
         &self,
         rule: &Rule,
         line: &[u8],
-        (spans, offset): (&[Option<(usize, usize)>], usize),
+        (spans, offset): (&[Group], usize),
         header: &Header<'_>,
         places: &mut Places,
     ) -> bool {
         places.present = 0;
         for (at, span) in spans.iter().enumerate() {
-            let Some((start, end)) = *span else { continue };
-            let (start, end) = (start + offset, end + offset);
-            let void =
-                start == end || end - start <= self.null_len && rule.is_null(&line[start..end]);
-            if !void {
-                places.set(at, (start as u32, end as u32));
+            let Some((start, end)) = span.text() else { continue };
+            let (start, end) = (start + offset as u32, end + offset as u32);
+            let len = (end - start) as usize;
+            if len > self.null_len || !rule.is_null(&line[start as usize..end as usize]) {
+                places.set(at, (start, end));
             }
         }
         if self.checks.as_ref().is_some_and(|checks| !checks.pass(line, places)) {
@@ -327,7 +340,36 @@ impl Plan {
                 places.set(at, (start, end));
             }
         }
-        true
+        self.made.is_empty() || self.make(line, places)
+    }
+
+    /// Makes what is made; `false` if that is not what it should be.
+    #[inline(never)]
+    fn make(&self, line: &[u8], places: &mut Places) -> bool {
+        let mut made = std::mem::take(&mut places.made);
+        made.clear();
+        let all = self.made.iter().zip(self.first_made()..).all(|(text, number)| {
+            let Some(from) = any(places.present, &text.from) else { return true };
+            let start = made.len();
+            let fits = text.make(places.bytes(line, from), &mut made);
+            places.set(usize::from(number), (start as u32, made.len() as u32));
+            fits
+        });
+        places.made = made;
+        all
+    }
+
+    /// The number of the first text that is made; behind these stand the answers to questions.
+    fn first_made(&self) -> TextNumber {
+        self.header + HEADER_TEXTS as TextNumber
+    }
+
+    fn first_question(&self) -> usize {
+        usize::from(self.first_made()) + self.made.len()
+    }
+
+    fn is_made(&self, text: TextNumber) -> bool {
+        (usize::from(self.first_made())..self.first_question()).contains(&usize::from(text))
     }
 
     /// The time that the captures tell; `space` is working space.
@@ -378,8 +420,7 @@ impl Plan {
         late: bool,
     ) -> Option<Key> {
         let mut bits = places.present | u64::from(late) << TIME_BIT;
-        let first = usize::from(self.header) + HEADER_TEXTS;
-        for (bit, (text, question)) in (first..).zip(&self.questions) {
+        for (bit, (text, question)) in (self.first_question()..).zip(&self.questions) {
             if has(places.present, *text) {
                 bits |= u64::from(question.ask(padded, places.place(*text))?) << bit;
             }
@@ -405,11 +446,10 @@ impl Plan {
         Some(Key { bits, told })
     }
 
-    /// The answer to a question about a text.
+    /// The answer to a question about a text. What is made is what it should be.
     fn answer(&self, bits: u64, text: TextNumber, question: Question) -> bool {
         let asked = self.questions.iter().position(|asked| *asked == (text, question));
-        let first = usize::from(self.header) + HEADER_TEXTS;
-        asked.is_some_and(|at| bits >> (first + at) & 1 == 1)
+        asked.is_some_and(|at| bits >> (self.first_question() + at) & 1 == 1) || self.is_made(text)
     }
 
     /// The text of a source.
@@ -469,6 +509,21 @@ impl Checks {
         let mut addresses = self.addresses.iter().filter(|text| has(places.present, **text));
         addresses.all(|text| is_ip(places.bytes(line, *text)))
             && (self.present.is_empty() || any(places.present, &self.present).is_some())
+    }
+}
+
+impl Made {
+    /// Appends what the transform makes of `text`; `false` if it cannot work on it, or if that is no value
+    /// of its kind as such a value is usually written.
+    fn make(&self, text: &[u8], made: &mut Vec<u8>) -> bool {
+        let start = made.len();
+        let done = self.step.apply(text, made);
+        let text = &made[start..];
+        done && match self.kind {
+            Kind::Integer => is_canonical_text(text),
+            Kind::Float => is_canonical_fraction(text),
+            _ => !text.is_empty(),
+        }
     }
 }
 

@@ -34,6 +34,8 @@ struct Piece {
 pub(super) const TIME_HOLE: TextNumber = TIME_BIT as TextNumber;
 /// What stands behind a piece that a piece follows.
 const NO_HOLE: TextNumber = TIME_HOLE + 1;
+/// Added to the number of a text that is made, and stands elsewhere.
+pub(super) const MADE_HOLE: TextNumber = NO_HOLE + 1;
 
 impl Stencil {
     /// Of what was written but for the holes, which are told by where they stand in it.
@@ -85,24 +87,27 @@ impl Stencil {
         padded: &[u8],
         mut room: &'r mut [u8],
     ) -> Option<&'r mut [u8]> {
+        // So long that neither a piece nor a short text behind it has to ask whether there is room.
+        const WINDOW: usize = 4 * PAD;
         for Piece { block, len, hole } in &self.pieces {
-            *room.first_chunk_mut()? = *block;
-            room = room.get_mut(usize::from(*len)..)?;
-            if *hole >= TIME_HOLE {
-                if *hole == NO_HOLE {
-                    continue;
+            let window = room.first_chunk_mut::<WINDOW>()?;
+            *window.first_chunk_mut()? = *block;
+            let len = usize::from(*len) % (2 * PAD);
+            let mut used = len;
+            if *hole < TIME_HOLE {
+                let (start, end) = places.place(*hole);
+                let (start, text_len) = (start as usize, (end - start) as usize);
+                used += text_len;
+                if text_len <= PAD {
+                    window[len..len + PAD].copy_from_slice(padded.get(start..start + PAD)?);
+                } else {
+                    let text = padded.get(start..start + text_len)?;
+                    room.get_mut(len..used)?.copy_from_slice(text);
                 }
-                return None;
+            } else if *hole != NO_HOLE {
+                used += places.write_made(*hole, room.get_mut(len..)?)?;
             }
-            let (start, end) = places.place(*hole);
-            let (start, len) = (start as usize, (end - start) as usize);
-            let text = padded.get(start..)?;
-            if len <= PAD {
-                *room.first_chunk_mut::<PAD>()? = *text.first_chunk()?;
-            } else {
-                room.get_mut(..len)?.copy_from_slice(text.get(..len)?);
-            }
-            room = room.get_mut(len..)?;
+            room = room.get_mut(used..)?;
         }
         let (end, rest) = room.split_at_mut_checked(self.end.len())?;
         end.copy_from_slice(&self.end);
@@ -122,10 +127,22 @@ impl Stencil {
             match *hole {
                 NO_HOLE => {}
                 TIME_HOLE => stamp.write(time.unwrap_or_default(), out),
+                MADE_HOLE.. => write_content(out, places.bytes(&places.made, *hole - MADE_HOLE)),
                 hole => write_content(out, places.bytes(source.padded, hole)),
             }
         }
         out.text(&self.end);
+    }
+}
+
+impl Places {
+    /// Puts the text for a hole of what is made to the beginning of `room`; its length, `None` if it is no
+    /// such hole or there is no room.
+    #[inline(never)]
+    fn write_made(&self, hole: TextNumber, room: &mut [u8]) -> Option<usize> {
+        let text = self.bytes(&self.made, hole.checked_sub(MADE_HOLE)?);
+        room.get_mut(..text.len())?.copy_from_slice(text);
+        Some(text.len())
     }
 }
 

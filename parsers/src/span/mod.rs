@@ -64,13 +64,42 @@ pub struct Scratch {
     text: Vec<u8>,
 }
 
+/// Where a group of a match stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Group([u32; 2]);
+
+impl Group {
+    /// Of a group as [`regex`] tells it; texts are shorter than 4 GiB.
+    pub(crate) fn of(place: Option<(usize, usize)>) -> Self {
+        Self(place.map_or([UNSET; 2], |(start, end)| [start as u32, end as u32]))
+    }
+
+    /// `None`: it took no part.
+    pub(crate) fn place(self) -> Option<(usize, usize)> {
+        let [start, end] = self.0;
+        (start != UNSET && end != UNSET).then_some((start as usize, end as usize))
+    }
+
+    /// `None`: it took no part, or it has no text.
+    #[inline]
+    pub(crate) fn text(self) -> Option<(u32, u32)> {
+        let [start, end] = self.0;
+        (start < end && end != UNSET).then_some((start, end))
+    }
+}
+
 impl Scratch {
+    /// As [`Scratch::group`], of any group of the program.
+    #[inline]
+    pub(crate) fn span(&self, number: usize) -> Group {
+        Group(self.slots.as_chunks().0[number])
+    }
+
     /// Where a group of the last match stands; `None` if it took no part.
     #[must_use]
     #[inline]
     pub fn group(&self, number: usize) -> Option<(usize, usize)> {
-        let [start, end] = *self.slots.as_chunks().0.get(number)?;
-        (start != UNSET && end != UNSET).then_some((start as usize, end as usize))
+        Group(*self.slots.as_chunks().0.get(number)?).place()
     }
 }
 
