@@ -391,6 +391,9 @@ pub struct Snapshot {
     pub rules: Vec<RuleSnapshot>,
     /// The digest of all rules in use: equal on hosts that parse alike.
     pub rules_hash: String,
+    /// Why changed rules of the host are not in use: their first fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules_refused: Option<String>,
     /// Where rules are taken from the topic of the rules.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<PublishedSnapshot>,

@@ -305,6 +305,7 @@ impl Parts {
             sources,
             rules: self.rules.counts(),
             rules_hash: self.rules.describe().1,
+            rules_refused: self.rules.refused(),
             published: self.published.as_ref().map(|published| published.snapshot()),
         }
     }

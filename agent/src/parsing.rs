@@ -6,7 +6,7 @@ use crate::accounting::{DropReason, RuleReason, RuleSnapshot};
 use crate::config::{Common, RulesConfig};
 use crate::sync::{lock, read, write};
 use jiff::Timestamp;
-use logweir_document::{Diagnostic, nearest};
+use logweir_document::{Diagnostic, Severity, nearest};
 use logweir_parsers::samples;
 use logweir_parsers::{Disposition, LineContext, Parser, RuleCounts, RuleSet, Zone};
 use logweir_record::{ECS_VERSION, write_member, write_u64};
@@ -33,6 +33,8 @@ pub(crate) struct Line<'l> {
 pub(crate) struct Rules {
     current: Arc<RwLock<Arc<RuleSet>>>,
     counted: Arc<Mutex<Counted>>,
+    /// Why changed rules are not in use.
+    refused: Arc<Mutex<Option<String>>>,
     /// Packs that were published to this host, by name and text. Locked while rules are replaced.
     published: Arc<Mutex<Vec<(String, String)>>>,
     /// Lines that the engine failed on.
@@ -55,6 +57,17 @@ fn hold_samples(rules: &Arc<RuleSet>) -> Result<(), Vec<Diagnostic>> {
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
+/// The first fault, in one line, and how many more there are.
+fn first_of(faults: &[Diagnostic]) -> String {
+    let errors: Vec<_> = faults.iter().filter(|fault| fault.severity == Severity::Error).collect();
+    let first = errors.first().map_or_else(String::new, |fault| fault.render(false));
+    let first = first.lines().next().unwrap_or_default();
+    match errors.len().saturating_sub(1) {
+        0 => first.to_owned(),
+        more => format!("{first} (and {more} more)"),
+    }
+}
+
 /// What the workers have counted of each rule, by its number in the rule set that is counted for.
 #[derive(Debug, Default)]
 struct Counted {
@@ -73,6 +86,7 @@ impl Rules {
         let rules = Self {
             current,
             counted: Arc::default(),
+            refused: Arc::default(),
             published: Arc::default(),
             failures: Arc::default(),
         };
@@ -85,6 +99,12 @@ impl Rules {
     /// # Errors
     /// Every fault of them, or every sample that does not hold; the rules in use stay.
     pub(crate) fn reload(&self, config: &RulesConfig) -> Result<bool, Vec<Diagnostic>> {
+        let reloaded = self.take_up(config);
+        *lock(&self.refused) = reloaded.as_ref().err().map(|faults| first_of(faults));
+        reloaded
+    }
+
+    fn take_up(&self, config: &RulesConfig) -> Result<bool, Vec<Diagnostic>> {
         let published = lock(&self.published);
         let RulesConfig { directories, shipped } = config;
         let rules = RuleSet::load_without_samples(directories, *shipped, &published)?.rules;
@@ -160,6 +180,11 @@ impl Rules {
     pub(crate) fn describe(&self) -> (usize, String) {
         let rules = self.current();
         (rules.len(), rules.hash().to_owned())
+    }
+
+    /// Why changed rules are not in use; `None` if those in use are the host's.
+    pub(crate) fn refused(&self) -> Option<String> {
+        lock(&self.refused).clone()
     }
 
     /// Takes in what a parser has counted. When rules were replaced, counting begins anew.
@@ -352,9 +377,23 @@ mod tests {
             expected \"payment\", got \"refund\"\n  help: correct the rule or what the sample expects\n1 error\n";
         assert!(shown.ends_with(expected), "{shown}");
         assert_eq!(rules.describe(), first);
+        let refused = rules.refused().unwrap();
+        assert!(
+            refused.ends_with("event.action: expected \"payment\", got \"refund\""),
+            "{refused}"
+        );
+
+        std::fs::write(&file, "pack: shop\nruls: []\nrules: {}\n").unwrap();
+        rules.reload(&from).unwrap_err();
+        let refused = rules.refused().unwrap();
+        assert!(
+            refused.ends_with("shop.yaml:3:8: error: `rules` is a mapping (and 1 more)"),
+            "{refused}"
+        );
 
         std::fs::write(&file, pack("refund", "refund")).unwrap();
         assert!(rules.reload(&from).unwrap());
         assert_ne!(rules.describe(), first);
+        assert_eq!(rules.refused(), None);
     }
 }

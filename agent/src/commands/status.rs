@@ -82,6 +82,11 @@ fn table(status: &Value) -> String {
     if !reason.is_empty() {
         out.push_str(&format!("kafka: {reason}\n"));
     }
+    out.push_str(&format!("rules: hash {}\n", text(&status["rules_hash"])));
+    let refused = text(&status["rules_refused"]);
+    if !refused.is_empty() {
+        out.push_str(&format!("rules: what has changed is not in use: {refused}\n"));
+    }
     out.push_str(&published(&status["published"]));
     for source in status["sources"].as_array().into_iter().flatten() {
         let spool = &source["spool"];
