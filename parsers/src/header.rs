@@ -406,11 +406,9 @@ fn tag<'a>(text: &'a [u8], header: &mut Header<'a>) -> bool {
     let limit = text.len().min(PROGRAM_BYTES_MAX);
     let ends = |byte: &u8| is(*byte, ENDS_PROGRAM);
     let Some(end) = text[..limit].iter().position(ends) else { return false };
-    if end == 0 {
-        return false;
-    }
-    let program = &text[..end];
-    if is_level(program) {
+    // The display manager of GNOME calls itself `gdm-password]`.
+    let program = text[..end].strip_suffix(b"]").unwrap_or(&text[..end]);
+    if program.is_empty() || is_level(program) {
         return false;
     }
     let mut rest = &text[end..];
@@ -717,6 +715,9 @@ mod tests {
         check("Nov 22 10:00:00  sshd[12]: hi", [nov, "", "sshd", "12"], "hi");
         check("Nov 22 10:00:00 sshd[12]: hi", [nov, "", "sshd", "12"], "hi");
         check("Nov 22 10:00:00 h sshd(pam_unix)[12]: hi", [nov, "h", "sshd", "12"], "hi");
+        check("Nov 22 10:00:00 h gdm-password]: hi", [nov, "h", "gdm-password", ""], "hi");
+        check("Nov 22 10:00:00 h gdm-password][12]: hi", [nov, "h", "gdm-password", "12"], "hi");
+        check("Nov 22 10:00:00 h ]: hi", [nov, "h", "", ""], "]: hi");
         check("Nov 22 10:00:00 h kernel: [ 1.5] x", [nov, "h", "kernel", ""], "[ 1.5] x");
         check("Nov 22 10:00:00 10.0.0.1 %ASA-6-1: x", [nov, "10.0.0.1", "", ""], "%ASA-6-1: x");
         check("Nov 22 10:00:00 10.0.0.1 : %ASA-6-1: x", [nov, "10.0.0.1", "", ""], "%ASA-6-1: x");

@@ -97,6 +97,9 @@ fn reason(line: &str, ours: &Parts, theirs: &Parts) -> Option<&'static str> {
     if ours.host.is_empty() && line.get(15..17) == Some("  ") {
         return Some("an empty host is none, and the program comes behind it");
     }
+    if theirs.program == format!("{}]", ours.program) {
+        return Some("a bracket that closes nothing is no part of the program's name");
+    }
     if theirs.program.starts_with(&format!("{}(", ours.program)) {
         return Some("what stands in parentheses is no part of the program's name");
     }
