@@ -6,119 +6,27 @@
 use crate::ecs::{self, Kind, WITH_ALLOWED, allowed};
 use crate::time;
 use crate::transform;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Steps of `transform` that take an argument.
-const STEPS: [&str; 8] =
-    ["split", "strip_prefix", "strip_suffix", "multiply", "divide", "add", "int", "replace"];
+/// What of it depends on nothing; what is filled in is empty there.
+const TEXT: &str = include_str!("schema.json");
 
 /// The schema of a pack.
+///
+/// # Panics
+/// Never: the text is part of the program, and tested.
 #[must_use]
 pub fn schema() -> Value {
-    let mut pack = object(json!({
-        "pack": {"type": "string", "pattern": "^[a-z0-9._-]+$", "description": "its name, lower case"},
-        "description": about("one line"),
-        "dataset": about("event.dataset of its events; by default the name"),
-        "module": about("event.module of its events; by default the name up to its first dot"),
-        "aliases": reference("texts"),
-        "priority": {"type": "integer", "minimum": 0, "maximum": 1000, "default": 50},
-        "vendor": reference("texts"),
-        "applies": reference("applies"),
-        "set": reference("set"),
-        "patterns": {"type": "object", "additionalProperties": reference("text")},
-        "pattern_files": reference("texts"),
-        "internal_networks": reference("texts"),
-        "null_values": reference("texts"),
-        "time": reference("times"),
-        "rules": reference("rules"),
-        "chains": {"type": "object", "additionalProperties": reference("rules")},
-    }));
-    let head = json!({
-        "$schema": "http://json-schema.org/draft-07/schema#",
-        "title": "A rule pack of Logweir",
-        "required": ["pack"],
-        "anyOf": [{"required": ["rules"]}, {"required": ["internal_networks"]}],
-        "definitions": definitions(),
-    });
-    merge(&mut pack, head);
-    pack
-}
-
-fn definitions() -> Value {
-    let mut rule = object(json!({
-        "id": {"type": "string", "description": "unique; by convention pack.what"},
-        "pattern": about("a regex on the message, in single quotes; named captures are ECS fields"),
-        "patterns": {"type": "array", "items": reference("text")},
-        "on": about("`line`, or a field, instead of the message"),
-        "parse": one_or_more(reference("parse")),
-        "when": fields(json!({"anyOf": [reference("text"), list_of(reference("text"))]})),
-        "transform": fields(one_or_more(reference("step"))),
-        "map": fields(reference("map")),
-        "set": reference("set"),
-        "time": reference("times"),
-        "then": merged(
-            object(json!({"field": reference("text"), "chain": reference("text")})),
-            json!({"required": ["chain"]}),
-        ),
-        "action": reference("action"),
-        "unicode": {"type": "boolean"},
-        "samples": list_of(merged(
-            object(json!({"line": reference("text"), "expect": {"type": "object"}})),
-            json!({"required": ["line"]}),
-        )),
-    }));
-    let anything = ["pattern", "patterns", "parse", "when"].map(|key| json!({"required": [key]}));
-    merge(&mut rule, json!({"required": ["id"], "anyOf": anything}));
-    json!({
-        "text": {"type": ["string", "number", "boolean"]},
-        "texts": {"anyOf": [reference("text"), list_of(reference("text"))]},
-        "value": {"anyOf": [reference("text"), list_of(reference("text"))]},
-        "field": field(),
-        "applies": object(json!({
-            "program": reference("texts"),
-            "starts": reference("texts"),
-            "contains": reference("texts"),
-            "json_keys": reference("texts"),
-            "signature": about("a regex on the message, for formats with no mark"),
-            "syslog": {"type": "boolean"},
-        })),
-        "rules": list_of(reference("rule")),
-        "rule": rule,
-        "parse": parse(),
-        "step": step(),
-        "map": {"type": "object", "anyOf": [
-            merged(
-                object(json!({
-                    "from": reference("text"),
-                    "values": {"type": "object", "additionalProperties": reference("value")},
-                    "default": reference("value"),
-                })),
-                json!({"required": ["values"]}),
-            ),
-            {"additionalProperties": reference("value")},
-        ]},
-        "set": set(),
-        "times": one_or_more(reference("time")),
-        "time": object(json!({
-            "field": about("the field, or a template of several; @timestamp by default"),
-            "formats": {"anyOf": [reference("format"), list_of(reference("format"))]},
-            "zone": about("for texts without a zone: Europe/Berlin, +02:00, UTC, or header"),
-            "into": reference("text"),
-            "add": reference("text"),
-            "subtract": reference("text"),
-        })),
-        "format": {"anyOf": [
-            {"enum": time::NAMES.split(' ').collect::<Vec<_>>()},
-            {"type": "string", "pattern": "%"},
-        ]},
-        "action": object(json!({
-            "drop": {"type": "string", "pattern": "^[a-z0-9_.-]{1,48}$"},
-            "sample": {"type": "integer", "minimum": 2, "maximum": 1_000_000_000},
-            "mask": reference("texts"),
-            "with": {"enum": ["redact", "hash"]},
-        })),
-    })
+    let mut schema: Value = serde_json::from_str(TEXT).expect("the text is JSON");
+    let formats = time::NAMES.split(' ').map(Value::from).collect();
+    let steps = transform::NAMES.iter().map(|(name, _)| Value::from(*name)).collect();
+    let definitions = &mut schema["definitions"];
+    definitions["field"] = field();
+    definitions["set"]["properties"] = words();
+    definitions["format"]["anyOf"][0]["enum"] = Value::Array(formats);
+    definitions["step"]["anyOf"][0]["enum"] = Value::Array(steps);
+    schema
 }
 
 /// Names that a rule may give a field: those of ECS, and others outside of what ECS has.
@@ -133,94 +41,16 @@ fn field() -> Value {
     json!({"anyOf": [{"enum": names}, {"type": "string", "pattern": others}]})
 }
 
-/// A mapping whose keys are fields.
-fn fields(value: Value) -> Value {
-    json!({"type": "object", "propertyNames": reference("field"), "additionalProperties": value})
-}
-
-fn set() -> Value {
-    let mut set = fields(json!({"anyOf": [
-        reference("value"),
-        object(json!({"direction": {"type": "array", "minItems": 2, "maxItems": 2,
-            "items": {"enum": ["source", "destination", "client", "server"]}}})),
-    ]}));
+/// The fields of which ECS allows certain words, one or a list of them.
+fn words() -> Value {
     let words = WITH_ALLOWED.into_iter().filter_map(|name| {
         // A template may become any of them.
         let word =
             json!({"anyOf": [{"enum": allowed(name)?}, {"type": "string", "pattern": "\\{"}]});
-        Some((name.to_owned(), one_or_more(word)))
+        let list = json!({"type": "array", "items": word});
+        Some((name.to_owned(), json!({"anyOf": [word, list]})))
     });
-    set["properties"] = Value::Object(words.collect());
-    set
-}
-
-fn parse() -> Value {
-    merged(
-        object(json!({
-            "as": {"enum": ["json", "kv", "csv", "cef", "leef", "xml", "auditd"]},
-            "field": about("the message by default, or a field"),
-            "rest": about("a prefix of `vendor` to keep other keys under, or `drop`"),
-            "optional": {"type": "boolean"},
-            "fields": {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
-            "pair_separators": reference("text"),
-            "key_value_separator": reference("text"),
-            "spaces_in_values": {"type": "boolean"},
-            "trim": reference("text"),
-            "separator": reference("text"),
-            "quote": reference("text"),
-            "columns": reference("texts"),
-            "collapse": {"type": "boolean"},
-        })),
-        json!({"required": ["as"]}),
-    )
-}
-
-fn step() -> Value {
-    let names: Vec<&str> = transform::NAMES.iter().map(|(name, _)| *name).collect();
-    let number = json!({"type": "number", "not": {"const": 0}});
-    let argument = |name: &str| match name {
-        "multiply" | "divide" => number.clone(),
-        "int" => json!({"type": "integer", "minimum": 2, "maximum": 36}),
-        "replace" => json!({"type": "array", "minItems": 2, "maxItems": 2}),
-        _ => reference("text"),
-    };
-    let arguments: Map<String, Value> =
-        STEPS.iter().map(|name| ((*name).to_owned(), argument(name))).collect();
-    let with_argument =
-        merged(object(Value::Object(arguments)), json!({"minProperties": 1, "maxProperties": 1}));
-    json!({"anyOf": [{"enum": names}, with_argument]})
-}
-
-/// A mapping of these keys and no others.
-fn object(properties: Value) -> Value {
-    json!({"type": "object", "properties": properties, "additionalProperties": false})
-}
-
-fn reference(name: &str) -> Value {
-    json!({"$ref": format!("#/definitions/{name}")})
-}
-
-fn about(description: &str) -> Value {
-    json!({"type": ["string", "number", "boolean"], "description": description})
-}
-
-fn list_of(items: Value) -> Value {
-    json!({"type": "array", "items": items})
-}
-
-fn one_or_more(item: Value) -> Value {
-    json!({"anyOf": [item.clone(), list_of(item)]})
-}
-
-fn merge(to: &mut Value, more: Value) {
-    if let (Value::Object(to), Value::Object(more)) = (to, more) {
-        to.extend(more);
-    }
-}
-
-fn merged(mut to: Value, more: Value) -> Value {
-    merge(&mut to, more);
-    to
+    Value::Object(words.collect())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::event::Constant;
 use crate::fields::{FieldId, FieldTable};
 use crate::packed::Packed;
 use crate::rule::{ByText, HeaderFields, Pack, Rule, RuleList, RuleSet, SetValue, Words};
-use logweir_document::{Diagnostic, Document, Faults, Span, nearest};
+use logweir_document::{Diagnostic, Document, Faults, Key, Span, nearest};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::{Arc, OnceLock};
 
@@ -68,7 +68,7 @@ pub(super) struct Builder {
     chains: Vec<Vec<usize>>,
     /// (pack, chain) → the chain's number, so that a later file of the same pack adds to its chains.
     chain_numbers: FxHashMap<(String, String), usize>,
-    /// The chains that some rule leads to, and what is to be said of each that none does.
+    /// The chains that some rule leads to, and what is to be said of those that none did when they were read.
     pub(super) led_to: FxHashSet<usize>,
     pub(super) dead_ends: Vec<(usize, Diagnostic)>,
     /// Where each rule id was given: (rule, file, line).
@@ -123,6 +123,15 @@ impl Builder {
         let mut faults = Faults::new(document.source.clone());
         pack::read(self, &document.root, &mut faults);
         self.faults.extend(faults.into_list());
+    }
+
+    /// Takes down what is to be said of a chain that no rule has led to so far.
+    pub(super) fn note_chain(&mut self, chain: usize, key: &Key, faults: &Faults) {
+        if !self.led_to.contains(&chain) {
+            let fault = faults.at(key.span, format!("no rule leads to the chain `{}`", key.name));
+            let remedy = format!("give a rule `then: {{chain: {}}}`", key.name);
+            self.dead_ends.push((chain, fault.as_warning().with_remedy(remedy)));
+        }
     }
 
     /// Tells which names for use inside rules have a value nowhere, once all rules of a pack are read:

@@ -87,10 +87,7 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
             let numbers = rule::read_list(builder, &context, nodes, faults);
             if let Some(chain) = context.chains.get(&key.name) {
                 builder.fill_chain(*chain, numbers);
-                let fault =
-                    faults.at(key.span, format!("no rule leads to the chain `{}`", key.name));
-                let remedy = format!("give a rule `then: {{chain: {}}}`", key.name);
-                builder.dead_ends.push((*chain, fault.as_warning().with_remedy(remedy)));
+                builder.note_chain(*chain, key, faults);
             }
         }
     }
