@@ -1,5 +1,5 @@
-//! Packs the rule files in `rules/` into one compressed text, and the table of ECS into another, so that
-//! they are part of the program.
+//! Packs the rule files in `rules/` into one compressed text, and the table of ECS and the schema of packs
+//! into others, so that they are part of the program.
 
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
@@ -31,16 +31,20 @@ fn main() {
         let _ = writeln!(list, "    ({:?}, {}),", format!("shipped:{name}"), text.len());
     }
     list.push_str("];\n");
-    let fields = Path::new(&root).join("src/ecs/fields.tsv");
-    println!("cargo::rerun-if-changed={}", fields.display());
-    let mut table = DeflateEncoder::new(Vec::new(), Compression::best());
-    let text = std::fs::read(&fields).expect("the table is part of the source");
-    table.write_all(&text).expect("memory takes it");
+    let deflated = |source: &str| {
+        let path = Path::new(&root).join(source);
+        println!("cargo::rerun-if-changed={}", path.display());
+        let mut deflated = DeflateEncoder::new(Vec::new(), Compression::best());
+        let text = std::fs::read(&path).expect("it is part of the source");
+        deflated.write_all(&text).expect("memory takes it");
+        deflated.finish().expect("memory takes it")
+    };
     let out = std::env::var("OUT_DIR").expect("cargo sets it");
     let write = |name: &str, bytes: &[u8]| {
         std::fs::write(Path::new(&out).join(name), bytes).expect("the output directory is ours");
     };
     write("shipped.rs", list.as_bytes());
-    write("fields.deflate", &table.finish().expect("memory takes it"));
+    write("fields.deflate", &deflated("src/ecs/fields.tsv"));
+    write("schema.deflate", &deflated("src/schema.json"));
     write("shipped.deflate", &packed.finish().expect("memory takes it"));
 }

@@ -6,19 +6,23 @@
 use crate::ecs::{self, Kind, WITH_ALLOWED, allowed};
 use crate::time;
 use crate::transform;
+use flate2::read::DeflateDecoder;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::io::Read as _;
 
-/// What of it depends on nothing; what is filled in is empty there.
-const TEXT: &str = include_str!("schema.json");
+/// `schema.json`: what of it depends on nothing; what is filled in is empty there.
+const PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schema.deflate"));
 
 /// The schema of a pack.
 ///
 /// # Panics
-/// Never: the text is part of the program, and tested.
+/// Never: it is part of the program, and tested.
 #[must_use]
 pub fn schema() -> Value {
-    let mut schema: Value = serde_json::from_str(TEXT).expect("the text is JSON");
+    let mut text = String::new();
+    DeflateDecoder::new(PACKED).read_to_string(&mut text).expect("the build packed it");
+    let mut schema: Value = serde_json::from_str(&text).expect("the text is JSON");
     let formats = time::NAMES.split(' ').map(Value::from).collect();
     let steps = transform::NAMES.iter().map(|(name, _)| Value::from(*name)).collect();
     let definitions = &mut schema["definitions"];
