@@ -150,6 +150,8 @@ impl Rules {
         if differs {
             *current = Arc::new(rules);
         }
+        // The host's directories were read with them, as they stand.
+        *lock(&self.refused) = None;
         Ok(differs)
     }
 
@@ -382,6 +384,10 @@ mod tests {
             refused.ends_with("event.action: expected \"payment\", got \"refund\""),
             "{refused}"
         );
+
+        // What is published comes into use with the host's packs as they stand.
+        assert!(rules.publish(Vec::new(), &from).unwrap());
+        assert_eq!(rules.refused(), None);
 
         std::fs::write(&file, "pack: shop\nruls: []\nrules: {}\n").unwrap();
         rules.reload(&from).unwrap_err();
