@@ -7,7 +7,7 @@ const REPEAT_MAX: u32 = 3;
 /// More nested repetitions than this are cut short.
 const TEXT_BYTES_MAX: usize = 4096;
 /// How many of a pattern's repetitions are pumped.
-const PUMPED_MAX: usize = 6;
+const PUMPED_MAX: usize = 32;
 
 pub(super) fn parse(source: &str, unicode: bool) -> Option<Hir> {
     regex_syntax::ParserBuilder::new()

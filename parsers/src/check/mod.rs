@@ -316,6 +316,7 @@ impl Places<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::span::{Outcome, Scratch};
 
     fn findings(pack: &str) -> (Report, Vec<String>) {
         let rules = Arc::new(RuleSet::of_text("p.yaml", pack).unwrap());
@@ -372,6 +373,32 @@ chains:
             "{:?}",
             report.costs
         );
+    }
+
+    #[test]
+    fn no_shipped_rule_needs_more_steps_than_a_text_made_to_be_slow_allows() {
+        let rules = RuleSet::shipped();
+        let mut scratch = Scratch::default();
+        let mut slow = Vec::new();
+        for number in 0..rules.len() {
+            let rule = rules.rule(number);
+            for (pattern, _) in &rule.patterns {
+                let program = pattern.machine().program.as_ref();
+                let hir = generate::parse(pattern.source(), pattern.unicode());
+                let (Some(program), Some(hir)) = (program, hir) else { continue };
+                // Enough for what grows with the square of the length.
+                let texts = generate::adversarial(&hir, 1 << 10);
+                // What does not match, an automaton says at once; where captures stand, it does not know.
+                let mut is_slow = |text: &Vec<u8>| {
+                    program.search(text, &mut scratch) == Outcome::OutOfFuel
+                        && pattern.regex().is_match(text)
+                };
+                if texts.iter().any(&mut is_slow) {
+                    slow.push(&*rule.id);
+                }
+            }
+        }
+        assert!(slow.is_empty(), "{slow:?}");
     }
 
     #[test]
