@@ -387,7 +387,7 @@ chains:
                 let hir = generate::parse(pattern.source(), pattern.unicode());
                 let (Some(program), Some(hir)) = (program, hir) else { continue };
                 // Enough for what grows with the square of the length.
-                let texts = generate::adversarial(&hir, 1 << 10);
+                let texts = generate::adversarial(&hir, 4 << 10);
                 // What does not match, an automaton says at once; where captures stand, it does not know.
                 let mut is_slow = |text: &Vec<u8>| {
                     program.search(text, &mut scratch) == Outcome::OutOfFuel

@@ -145,6 +145,7 @@ impl<'r> Run<'r> {
                         (step, at) = (*to, behind);
                         continue;
                     }
+                    self.fuel -= steps_of(reached - at);
                 }
                 Step::Greedy { span, to } => {
                     if let Some(reached) = self.greedy(*span, at) {

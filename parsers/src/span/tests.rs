@@ -53,6 +53,15 @@ fn check(pattern: &str, texts: &[&str]) {
 }
 
 #[test]
+fn what_a_field_runs_over_in_vain_is_paid_for() {
+    // Each digit is given back once, and from each the rest of the line is run over.
+    let program = Program::compile(r"^(\d+)[^\n]*\n").unwrap();
+    let text = "5".repeat(16 << 10);
+    let outcome = program.search(text.as_bytes(), &mut Scratch::default());
+    assert_eq!(outcome, Outcome::OutOfFuel);
+}
+
+#[test]
 fn rules_match_as_the_regex_does() {
     check(
         r"^Accepted (?<m>\S+) for (?<user>.*) from (?<ip>\S+) port (?<port>\d+)(?: ssh2)?(?:: (?<key>.+))?$",
