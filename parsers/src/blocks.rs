@@ -4,7 +4,7 @@
 //! the rule or of a rule that leads to it can see or set its field. Whatever stays behind is set one by one.
 
 use crate::fields::FieldId;
-use crate::rule::{Action, On, Part, Rule, RuleList, RuleSet, SetValue};
+use crate::rule::{Action, On, Onward, Part, Rule, RuleList, RuleSet, SetValue};
 use crate::transform::Transform;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -29,6 +29,7 @@ pub(crate) fn build(number: usize, rule: &mut Rule, set: &RuleSet) {
             && !looked_at.contains(&id)
             && !own.contains(&id)
             && !outer.as_ref().is_some_and(|outer| outer.contains(&id))
+            && !set.outer.of_packs.contains(&id)
             && !header.has(id)
     };
     let mut certain: Vec<(FieldId, u32)> = Vec::new();
@@ -64,53 +65,60 @@ pub(crate) fn build(number: usize, rule: &mut Rule, set: &RuleSet) {
     }
 }
 
-/// A rule that leads to a chain: to which, and the fields that it reads or fills.
+/// A rule that leads to others: to which, and the fields that it reads or fills.
 #[derive(Debug)]
 pub(crate) struct Leading {
-    chain: usize,
+    to: Onward,
     fields: FxHashSet<FieldId>,
 }
 
 impl Leading {
     /// `None` if the rule leads nowhere.
     pub(crate) fn of(rule: &Rule) -> Option<Self> {
-        let chain = rule.then.as_ref()?.chain;
+        let to = rule.then.as_ref()?.to;
         let mut fields = filled(rule).collect();
         look(rule, &mut fields);
-        Some(Self { chain, fields })
+        Some(Self { to, fields })
     }
 }
 
-/// For each chain, the fields that rules on the way to it read or fill.
+/// The fields that rules on the way to others read or fill.
 #[derive(Debug)]
-pub(crate) struct Outer(Box<[Box<[FieldId]>]>);
+pub(crate) struct Outer {
+    of_chains: Box<[Box<[FieldId]>]>,
+    /// On the way to any pack.
+    of_packs: FxHashSet<FieldId>,
+}
 
 impl Outer {
-    /// `leading` are the rules that lead to chains, by number.
+    /// `leading` are the rules that lead to others, by number.
     pub(crate) fn new(leading: &FxHashMap<usize, Leading>, chains: &[RuleList]) -> Self {
-        let mut fields = vec![FxHashSet::default(); chains.len()];
+        let mut of_chains = vec![FxHashSet::default(); chains.len()];
+        let mut of_packs = FxHashSet::default();
         // A chain leads to a chain at most so often as there are chains; it is over when nothing is new.
         let mut before = usize::MAX;
         loop {
             for (number, leading) in leading {
+                let mut fields = leading.fields.clone();
                 for chain in standing_in(*number, chains) {
-                    let outer = fields[chain].clone();
-                    fields[leading.chain].extend(outer);
+                    fields.extend(&of_chains[chain]);
                 }
-                fields[leading.chain].extend(&leading.fields);
+                match leading.to {
+                    Onward::Chain(chain) => of_chains[chain].extend(fields),
+                    Onward::Packs => of_packs.extend(fields),
+                }
             }
-            let known = fields.iter().map(FxHashSet::len).sum();
+            let known = of_packs.len() + of_chains.iter().map(FxHashSet::len).sum::<usize>();
             if std::mem::replace(&mut before, known) == known {
-                return Self(
-                    fields.into_iter().map(|fields| fields.into_iter().collect()).collect(),
-                );
+                let of_chains = of_chains.into_iter().map(|fields| fields.into_iter().collect());
+                return Self { of_chains: of_chains.collect(), of_packs };
             }
         }
     }
 
     /// `None` if the rule stands in no chain.
     fn of(&self, rule: usize, chains: &[RuleList]) -> Option<FxHashSet<FieldId>> {
-        let mut outer = standing_in(rule, chains).map(|chain| &self.0[chain]).peekable();
+        let mut outer = standing_in(rule, chains).map(|chain| &self.of_chains[chain]).peekable();
         outer.peek()?;
         Some(outer.flatten().copied().collect())
     }

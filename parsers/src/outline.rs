@@ -1,7 +1,7 @@
 //! What rules look for, told to those who would run it by other means than the engine.
 
 use crate::fields::FieldId;
-use crate::rule::{On, Rule, RuleSet};
+use crate::rule::{On, Onward, Rule, RuleSet};
 
 /// One rule: its regexes, and the rules that it leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct Outline<'r> {
     /// Tried in order, over bytes, with ASCII classes and `.` for any byte.
     pub regexes: Vec<(&'r str, Vec<(usize, &'r str)>)>,
     pub on: Source<'r>,
-    /// Whether sub-parsers or conditions decide, too.
+    /// Whether sub-parsers or conditions decide, too, or other packs.
     pub asks_more: bool,
     /// The text that the chained rules look at, and their numbers.
     pub then: Option<(Source<'r>, &'r [usize])>,
@@ -45,14 +45,18 @@ impl RuleSet {
             On::Line => Source::Line,
             On::Field(field) => Source::Field(self.name(field)),
         };
-        let then = rule.then.as_ref().map(|then| {
+        let then = rule.then.as_ref().and_then(|then| {
             let text = then.field.map_or(Source::Message, |field| Source::Field(self.name(field)));
-            (text, self.chains[then.chain].numbers())
+            match then.to {
+                Onward::Chain(chain) => Some((text, self.chains[chain].numbers())),
+                Onward::Packs => None,
+            }
         });
+        let to_packs = rule.then.as_ref().is_some_and(|then| then.to == Onward::Packs);
         Outline {
             regexes: self.regexes(rule),
             on: on(rule.on),
-            asks_more: !rule.parse.is_empty() || !rule.when.is_empty(),
+            asks_more: !rule.parse.is_empty() || !rule.when.is_empty() || to_packs,
             then,
         }
     }

@@ -117,7 +117,16 @@ pub(crate) enum Test {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Then {
     pub(crate) field: Option<FieldId>,
-    pub(crate) chain: usize,
+    pub(crate) to: Onward,
+}
+
+/// What goes on with a text that a rule has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Onward {
+    /// The rules of a chain, by its number.
+    Chain(usize),
+    /// All packs: the text is a line of its own.
+    Packs,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

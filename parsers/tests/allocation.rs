@@ -34,6 +34,8 @@ fn a_warm_parser_allocates_nothing() {
     lines.push("Nov 28 10:15:02 web1 frobnicator[7]: what no rule matches".to_owned());
     lines.push("neither header nor rule".to_owned());
     assert!(lines.len() > 1_000, "{}", lines.len());
+    let in_container = |line: &String| format!("2026-11-28T10:15:02.5Z stdout F {line}");
+    lines.extend(lines.iter().map(in_container).collect::<Vec<_>>());
     let mut parser = Parser::new(rules);
     let mut out = Vec::new();
     let mut allocations = |line: &String| {

@@ -344,6 +344,69 @@ chains:
 }
 
 #[test]
+fn a_text_in_a_line_goes_to_the_pack_that_it_would_go_to_alone() {
+    let rules = load(&[
+        r"
+pack: outer
+applies: {starts: ['%T ']}
+set: {event.kind: alert, event.action: passed on}
+rules:
+  - id: outer.timed
+    pattern: '^%T (?<@timestamp>\d{4}-\S+) (?<event.code>\S+) (?<_body>.*)$'
+    set: {event.type: [info], labels.action: '{event.action}'}
+    then: {field: _body, as: line}
+  - id: outer.plain
+    pattern: '^%T - (?<event.code>\S+) (?<_body>.*)$'
+    then: {field: _body, as: line}
+",
+        r"
+pack: inner
+applies: {program: [inner], starts: ['noise']}
+set: {event.category: [network]}
+rules:
+  - id: inner.noise
+    pattern: '^noise$'
+    action: {drop: noise}
+  - id: inner.built
+    pattern: '^Built for (?<source.address>\S+)$'
+    set: {event.type: [start], event.code: own, event.action: built, labels.inner: '1'}
+",
+    ]);
+    let built = json!({"logweir.rule": "inner.built", "event.dataset": "inner", "event.code": "77", "event.type": ["start"],
+        "event.category": ["network"], "source.ip": "10.0.0.9", "event.action": "built", "event.kind": "event", "labels.inner": "1",
+        "process.name": "inner", "process.pid": 7, "host.hostname": "h"});
+    let timed = "%T 2026-11-28T10:15:02.5+01:00 77 Nov 28 10:00:00 h inner[7]: Built for 10.0.0.9";
+    for end in ["", "\n", "\r\n"] {
+        check(&rules, &format!("{timed}{end}"), built.clone());
+    }
+    check(
+        &rules,
+        timed,
+        json!({"@timestamp": "2026-11-28T09:15:02.500Z", "labels.action": "built"}),
+    );
+    let plain = "%T - 77 Nov 28 10:00:00 h inner[7]: Built for 10.0.0.9";
+    check(&rules, plain, built);
+    check(&rules, plain, json!({"@timestamp": "2026-11-28T10:00:00.000Z"}));
+    // What no pack has a rule for leaves nothing behind.
+    check(
+        &rules,
+        "%T 2026-11-28T10:15:02.5Z 77 Nov 28 10:00:00 h inner[7]: else",
+        json!({"logweir.rule": "outer.timed", "event.dataset": "outer", "event.type": ["info"], "event.action": "passed on", "event.kind": "alert",
+            "process.name": null, "host.hostname": null, "@timestamp": "2026-11-28T10:15:02.500Z"}),
+    );
+    // As deep as rules may lead to rules.
+    let deep = format!("{}Nov 28 10:00:00 h inner[7]: Built for 10.0.0.9", "%T - 77 ".repeat(8));
+    check(&rules, &deep, json!({"logweir.rule": "inner.built", "source.ip": "10.0.0.9"}));
+    check(&rules, &format!("%T - 77 {deep}"), json!({"logweir.rule": "outer.plain"}));
+
+    let mut parser = Parser::new(rules.clone());
+    let zone = Zone::utc();
+    let dropped = parser.parse(b"%T - 77 noise", &context(&zone), &mut Vec::new());
+    let Disposition::Drop(reason) = dropped.disposition else { panic!("{dropped:?}") };
+    assert_eq!(rules.drop_reason(reason), "noise");
+}
+
+#[test]
 fn a_later_file_replaces_rules_and_their_chains() {
     let first = r"
 pack: t

@@ -186,8 +186,8 @@ impl Run<'_, '_, '_> {
 
     /// The zone that the time in front of the message has, if that is one with a zone.
     fn header_zone(&self) -> Option<Zone> {
-        let length = self.line.len().checked_sub(self.header.message.len())?;
-        header_zone(&self.line[..length])
+        let length = self.whole.len().checked_sub(self.header.message.len())?;
+        header_zone(&self.whole[..length])
     }
 
     /// A time, so much later or earlier as a field of whole nanoseconds says.
@@ -259,9 +259,9 @@ impl Run<'_, '_, '_> {
 
     /// What every event has.
     fn finish(&mut self, pack: Option<usize>, rule: Option<usize>) {
-        let complete = rule.is_some_and(|number| self.rules.rule(number).block.complete);
-        if !complete {
-            self.finish_constants(pack);
+        match rule {
+            Some(rule) => self.finish_constants(rule),
+            None => self.finish_of_pack(pack),
         }
         if matches!(self.state.event.get(self.rules.header.timestamp), Value::Text(_)) {
             self.read_captured_time();
@@ -269,7 +269,16 @@ impl Run<'_, '_, '_> {
         self.state.event.derive(self.line, &self.rules.fields);
     }
 
-    fn finish_constants(&mut self, pack: Option<usize>) {
+    /// What every event of a rule's pack has, unless that is among the rule's own constants.
+    pub(super) fn finish_constants(&mut self, rule: usize) {
+        let rule = self.rules.rule(rule);
+        if !rule.block.complete {
+            self.finish_of_pack(Some(rule.pack));
+        }
+    }
+
+    /// What every event of a pack has; `None`: the line is of none.
+    fn finish_of_pack(&mut self, pack: Option<usize>) {
         let (fields, words) = (self.rules.header, &self.rules.words);
         let (event, unparsed) = (words.event, words.unparsed);
         match pack {

@@ -36,7 +36,7 @@ use trace::Trace;
 pub use trace::{Attempt, Step};
 use unsure::Unsure;
 
-/// How deep chains may lead to chains.
+/// How deep rules may lead to rules.
 const CHAIN_DEPTH_MAX: usize = 8;
 
 /// What is known of a line beside its text.
@@ -106,9 +106,8 @@ struct State {
     spans: Vec<Group>,
     /// Candidates, for each level of chains.
     found: [Vec<u32>; CHAIN_DEPTH_MAX + 1],
-    /// Candidates among the packs.
-    probes: Vec<u32>,
-    probe_scratch: Scratch,
+    /// Candidates among the packs, for each level.
+    probes: [(Vec<u32>, Scratch); CHAIN_DEPTH_MAX + 1],
     /// Packs that were tried.
     tried: Vec<usize>,
     scratch: Vec<u8>,
@@ -187,12 +186,15 @@ impl Parser {
         let time =
             TimeContext { received_unix_nanos: context.received_unix_nanos, zone: context.zone };
         let header = header::parse_with(line, &time, &mut state.header_memo);
-        let mut run = Run { rules, state, line, padded, header, time, depth: 0 };
-        let (pack, rule) = run.find(context.pack);
-        if run.state.planned.is_none()
-            && let Some(disposition) = run.complete(pack, rule)
-        {
-            return Parsed { rule, pack, disposition };
+        let (whole, depth, tried_from) = (line, 0, 0);
+        let mut run = Run { rules, state, line, padded, whole, header, time, depth, tried_from };
+        let (mut pack, rule) = run.find(context.pack);
+        if run.state.planned.is_none() {
+            // A rule may lead to one of another pack.
+            pack = rule.map(|rule| rules.pack_of(rule)).or(pack);
+            if let Some(disposition) = run.complete(pack, rule) {
+                return Parsed { rule, pack, disposition };
+            }
         }
         let header = run.header;
         let view = View { line, constants: &rules.constants };
@@ -576,6 +578,66 @@ mod tests {
         assert_eq!(both.planned, both.lines);
         let kept = both.short.state.stencils.kept();
         assert!((1..=32).contains(&kept), "{kept}");
+    }
+
+    /// The event of a line: its rule, and its members without those that tell of the whole line.
+    fn event_of(parser: &mut Parser, line: &str) -> (Parsed, serde_json::Value) {
+        let zone = Zone::utc();
+        let context = LineContext {
+            pack: None,
+            received_unix_nanos: 1_795_867_200_123_456_789,
+            zone: &zone,
+            original_bytes: None,
+        };
+        let mut out = Vec::new();
+        let parsed = write_event(parser, line.as_bytes(), &context, &mut out);
+        let mut event = serde_json::from_slice(&out).unwrap_or_default();
+        if let serde_json::Value::Object(members) = &mut event {
+            members.retain(|name, _| !["message", "event.original"].contains(&name.as_str()));
+        }
+        (parsed, event)
+    }
+
+    #[test]
+    fn a_line_in_a_containers_line_is_parsed_as_it_is_alone() {
+        let rules = Arc::new(RuleSet::shipped());
+        let mut parser = Parser::new(rules.clone());
+        let general = rules.dispatch.syslog();
+        let (mut same, mut planned) = (0, 0);
+        for (_, sample) in rules.samples() {
+            let line = sample.line.as_str();
+            let (alone, mut event) = event_of(&mut parser, line);
+            planned += usize::from(parser.state.planned.is_some());
+            let escaped = serde_json::to_string(&format!("{line}\n")).unwrap();
+            for outer in [
+                format!("2026-11-28T10:15:02.5Z stdout F {line}"),
+                format!(r#"{{"log":{escaped},"stream":"stdout","time":"2026-11-28T10:15:02.5Z"}}"#),
+            ] {
+                let (inside, mut other) = event_of(&mut parser, &outer);
+                // What only its header tells of is no event of its own within another.
+                let of_header = |pack: &usize| general.contains(&(*pack as u32));
+                if alone.pack.as_ref().is_some_and(of_header) || alone.rule.is_none() {
+                    continue;
+                }
+                if alone.disposition != Disposition::Deliver {
+                    assert_eq!(inside, alone, "{outer}");
+                    continue;
+                }
+                assert_eq!(other["@timestamp"], "2026-11-28T10:15:02.500Z", "{outer}");
+                for event in [&mut event, &mut other] {
+                    let members = event.as_object_mut().unwrap();
+                    // What the container's line has, or what follows from its time.
+                    for of_outer in ["@timestamp", "container.stream", "event.start", "event.end"] {
+                        members.remove(of_outer);
+                    }
+                    members.remove("logweir.time_ambiguous");
+                }
+                assert_eq!(other, event, "{outer}");
+                assert_eq!((inside.rule, inside.pack), (alone.rule, alone.pack), "{outer}");
+                same += 1;
+            }
+        }
+        assert!(same > rules.samples().count() && planned > 0, "{same}");
     }
 
     /// The rules of a pack, all of which have plans.

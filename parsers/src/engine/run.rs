@@ -2,10 +2,10 @@
 
 use super::keys::Keys;
 use super::{CHAIN_DEPTH_MAX, Planned, State};
-use crate::event::{Origin, Text, Value, View};
+use crate::event::{Mark, Origin, Text, Value, View};
 use crate::fields::FieldId;
-use crate::header::Header;
-use crate::rule::{Condition, Form, On, Rule, RuleList, RuleSet, SubParse, Test};
+use crate::header::{self, Header};
+use crate::rule::{Condition, Form, On, Onward, Rule, RuleList, RuleSet, SubParse, Test};
 use crate::sub;
 use crate::time::TimeContext;
 use crate::write::{integer, is_canonical};
@@ -19,9 +19,13 @@ pub(super) struct Run<'r, 'p, 'l> {
     pub(super) line: &'l [u8],
     /// The line and what stands behind it.
     pub(super) padded: &'l [u8],
+    /// The line, or the text in it that is tried as one.
+    pub(super) whole: &'l [u8],
     pub(super) header: Header<'l>,
     pub(super) time: TimeContext<'l>,
     pub(super) depth: usize,
+    /// Where in [`State::tried`] the packs begin that were tried on `whole`.
+    pub(super) tried_from: usize,
 }
 
 /// A text that a rule looks at: a part of the line or of the given text, or a copy.
@@ -64,10 +68,8 @@ impl<'l> Run<'_, '_, 'l> {
         doubtful: bool,
     ) -> (Option<usize>, Option<usize>) {
         if doubtful {
-            let header = std::mem::replace(
-                &mut self.header,
-                Header { message: self.line, ..Header::default() },
-            );
+            let without = self.without_header();
+            let header = std::mem::replace(&mut self.header, without);
             self.state.forget(self.rules.fields.len());
             if let (pack, Some(rule)) = self.find_specific(wanted) {
                 return (pack, Some(rule));
@@ -87,18 +89,23 @@ impl<'l> Run<'_, '_, 'l> {
         (first, None)
     }
 
+    /// The header of a line that has none.
+    fn without_header(&self) -> Header<'l> {
+        Header { message: self.whole, ..Header::default() }
+    }
+
     /// Whether what was read as a header may be the beginning of an application's own line.
     fn header_is_doubtful(&self) -> bool {
         let header = &self.header;
         let of_syslog = header.program.is_some()
             && header.timestamp.is_some()
-            && self.line.first().is_some_and(u8::is_ascii_alphabetic);
-        header.priority.is_none() && header.message.len() < self.line.len() && !of_syslog
+            && self.whole.first().is_some_and(u8::is_ascii_alphabetic);
+        header.priority.is_none() && header.message.len() < self.whole.len() && !of_syslog
     }
 
     /// As [`Run::find`], without the packs for any syslog line.
     fn find_specific(&mut self, wanted: Option<usize>) -> (Option<usize>, Option<usize>) {
-        self.state.tried.clear();
+        self.state.tried.truncate(self.tried_from);
         if let Some(matched) = wanted.and_then(|pack| self.try_pack(pack)) {
             return matched;
         }
@@ -110,8 +117,7 @@ impl<'l> Run<'_, '_, 'l> {
             }
         }
         let mut matched = None;
-        let mut probes = std::mem::take(&mut self.state.probes);
-        let mut scratch = std::mem::take(&mut self.state.probe_scratch);
+        let (mut probes, mut scratch) = std::mem::take(&mut self.state.probes[self.depth]);
         let message = self.header.message;
         let padded = (self.with_pad(message), message.len());
         let space = (&mut probes, &mut scratch);
@@ -119,13 +125,13 @@ impl<'l> Run<'_, '_, 'l> {
             matched = self.try_pack(pack);
             matched.is_some()
         });
-        (self.state.probes, self.state.probe_scratch) = (probes, scratch);
+        self.state.probes[self.depth] = (probes, scratch);
         matched.unwrap_or_else(|| (wanted.or_else(|| self.pack_of_program()), None))
     }
 
     /// The pack and its first rule that matches, unless the pack was tried before.
     fn try_pack(&mut self, pack: usize) -> Option<(Option<usize>, Option<usize>)> {
-        if self.state.tried.contains(&pack) {
+        if self.state.tried[self.tried_from..].contains(&pack) {
             return None;
         }
         self.state.tried.push(pack);
@@ -139,7 +145,7 @@ impl<'l> Run<'_, '_, 'l> {
     fn pack_of_program(&self) -> Option<usize> {
         let program = self.header.program?;
         let names = |pack: &&usize| self.rules.packs[**pack].applies.names_program(program);
-        self.state.tried.iter().find(names).copied()
+        self.state.tried[self.tried_from..].iter().find(names).copied()
     }
 
     /// Takes the header into the table, unless that was done.
@@ -292,7 +298,8 @@ impl<'l> Run<'_, '_, 'l> {
             return None;
         }
         let innermost = self.follow(rule, text).unwrap_or(number);
-        if innermost == number && rule.block.marked {
+        // Rules that lead to others still look at what these have set.
+        if innermost == number && (rule.block.marked || self.depth > 0) {
             for field in &rule.block.fields {
                 self.state.event.set(*field, Value::InBlock, Origin::Rule);
             }
@@ -306,7 +313,7 @@ impl<'l> Run<'_, '_, 'l> {
     where
         'l: 't,
     {
-        let on = if rule.on == On::Line { self.line } else { text };
+        let on = if rule.on == On::Line { self.whole } else { text };
         &on[..on.len().min(RULE_BYTES_MAX)]
     }
 
@@ -336,17 +343,69 @@ impl<'l> Run<'_, '_, 'l> {
         true
     }
 
-    /// The innermost rule that matches in the chain that `rule` leads to.
+    /// The innermost rule that matches of those that `rule` leads to.
     fn follow(&mut self, rule: &Rule, text: &[u8]) -> Option<usize> {
         let then = rule.then.as_ref().filter(|_| self.depth < CHAIN_DEPTH_MAX)?;
         let on = then.field.map_or(On::Message, On::Field);
         let input = self.input(on, text)?;
-        let list = &self.rules.chains[then.chain];
         self.depth += 1;
-        let found = self.try_list(list, input.bytes());
+        let found = match then.to {
+            Onward::Chain(chain) => self.try_list(&self.rules.chains[chain], input.bytes()),
+            Onward::Packs => self.find_within(input.bytes()),
+        };
         self.depth -= 1;
         self.give_back(input);
         found
+    }
+
+    /// The innermost rule that matches a text of the line as if it were one.
+    #[inline(never)]
+    fn find_within(&mut self, text: &[u8]) -> Option<usize> {
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        let header = header::parse_with(text, &self.time, &mut self.state.header_memo);
+        let tried_from = self.state.tried.len();
+        let mark = self.state.event.mark();
+        let timestamp = self.rules.header.timestamp;
+        let outer_time = self.state.event.get(timestamp);
+        let found = Run {
+            rules: self.rules,
+            state: &mut *self.state,
+            line: self.line,
+            padded: self.padded,
+            whole: text,
+            header,
+            time: self.time,
+            depth: self.depth,
+            tried_from,
+        }
+        .find_inner(mark);
+        self.state.tried.truncate(tried_from);
+        self.state.filled = true;
+        let rule = found?;
+        if matches!(outer_time, Value::Text(_)) {
+            // What runs the application tells the time with its zone; many an application does not.
+            self.state.event.set(timestamp, outer_time, Origin::Rule);
+        }
+        self.finish_constants(rule);
+        found
+    }
+
+    /// As [`Run::find`] of a text in a line; what is in the table since `mark` is of this text.
+    fn find_inner(&mut self, mark: Mark) -> Option<usize> {
+        let doubtful = self.header_is_doubtful();
+        for attempt in 0..=usize::from(doubtful) {
+            if attempt > 0 {
+                self.header = self.without_header();
+            }
+            // The header of this text goes into the table if a rule needs it.
+            self.state.filled = false;
+            if let (_, Some(rule)) = self.find_specific(None) {
+                return Some(rule);
+            }
+            self.state.event.reset(mark);
+        }
+        None
     }
 
     /// Why the rule does not match; `None` if it does. Fields are set on the way. `found` is the pattern
@@ -448,7 +507,7 @@ impl<'l> Run<'_, '_, 'l> {
     {
         match on {
             On::Message => Some(Input::Slice(text)),
-            On::Line => Some(Input::Slice(self.line)),
+            On::Line => Some(Input::Slice(self.whole)),
             On::Field(field) => match self.state.event.get(field) {
                 Value::Text(Text::Line { start, end }) => {
                     Some(Input::Slice(&self.line[start as usize..end as usize]))

@@ -7,7 +7,7 @@ use crate::fields::{FieldId, check_expected, check_name};
 use crate::matcher::Matcher;
 use crate::pattern::{self, PatternFault};
 use crate::rule::{
-    Action, Block, ByText, Condition, DROP_REASONS_MAX, End, Form, On, Part, Rule, Sample,
+    Action, Block, ByText, Condition, DROP_REASONS_MAX, End, Form, On, Onward, Part, Rule, Sample,
     SetValue, Shift, SubParse, Test, Then, TimeRule, ValueMap,
 };
 use crate::sub::{CsvOptions, KvOptions};
@@ -446,7 +446,20 @@ impl Reader<'_, '_, '_, '_> {
         let mut table = table.table("then", self.faults)?;
         let field = table.node("field").and_then(|node| Some((node.text()?, node.span)));
         let field = field.map(|(name, span)| self.field(name, None, span));
-        let node = table.required("chain", self.faults)?;
+        let chain = table.node("chain");
+        let packs = table.choice("as", &["line"], self.faults).map(|_| Onward::Packs);
+        if chain.is_some() == table.node("as").is_some() {
+            let what = if chain.is_some() { "both `chain` and `as`" } else { "no `chain`" };
+            self.faults.error(table.span(), format!("`then` has {what}")).remedy =
+                Some("name a chain of the pack, or write `as: line` for all packs".into());
+        }
+        let to = chain.and_then(|node| self.chain(node)).map(Onward::Chain).or(packs);
+        table.finish(self.faults);
+        Some(Then { field, to: to? })
+    }
+
+    /// A chain of the pack by its number.
+    fn chain(&mut self, node: &Node) -> Option<usize> {
         let name = node.text().unwrap_or_default();
         let chain = self.context.chains.get(name).copied();
         if chain.is_none() {
@@ -458,8 +471,7 @@ impl Reader<'_, '_, '_, '_> {
                 ));
         }
         self.builder.led_to.extend(chain);
-        table.finish(self.faults);
-        Some(Then { field, chain: chain? })
+        chain
     }
 
     fn maps(&mut self, table: &mut Table<'_>) -> Vec<ValueMap> {

@@ -127,6 +127,25 @@ chains:
 }
 
 #[test]
+fn a_rule_leads_to_a_chain_or_to_all_packs() {
+    let rule = |then: &str| {
+        let rule = format!("{{id: p.a, pattern: '^(?<_b>x)', then: {then}}}");
+        format!(
+            "pack: p\nrules:\n  - {rule}\nchains:\n  c: [{{id: p.c, pattern: '^x', then: {{chain: c}}}}]\n"
+        )
+    };
+    let remedy = "name a chain of the pack, or write `as: line` for all packs";
+    for (then, expected) in [
+        ("{field: _b, as: line}", String::new()),
+        ("{field: _b}", format!("3:43 `then` has no `chain`; {remedy}")),
+        ("{chain: c, as: line}", format!("3:43 `then` has both `chain` and `as`; {remedy}")),
+        ("{as: lines}", "3:48 `rules[0].then.as` is `lines`; write one of `line`".to_owned()),
+    ] {
+        assert_eq!(said(&rule(then)).join("\n"), expected, "{then}");
+    }
+}
+
+#[test]
 fn times_transforms_and_maps_that_are_nearly_right_are_told_what_was_meant() {
     let rule = |what: &str| {
         format!(
