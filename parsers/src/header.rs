@@ -538,7 +538,8 @@ fn is(byte: u8, kind: u8) -> bool {
 /// Names, addresses, and what relays make of them; not a program with its colon.
 fn is_host(word: &[u8]) -> bool {
     let plain = word.iter().all(|byte| is(*byte, OF_HOST));
-    if !plain || word.first() == Some(&b'%') || is_level(word) {
+    // macOS: `--- last message repeated 2 times ---`.
+    if !plain || word.first() == Some(&b'%') || word.starts_with(b"--") || is_level(word) {
         return false;
     }
     match word.last() {
@@ -576,7 +577,8 @@ fn rfc5424<'a>(
 }
 
 fn rfc5424_fields<'a>(rest: &'a [u8], begun: &Header<'a>) -> Option<Header<'a>> {
-    let (program, rest) = field(rest)?;
+    // Some leave out all behind the host and send a JSON object.
+    let (program, rest) = field(rest).filter(|_| !rest.starts_with(b"{"))?;
     let (pid, rest) = field(rest)?;
     let (message_id, rest) = field(rest)?;
     let (structured_data, rest) = structured_data(rest)?;
@@ -746,6 +748,9 @@ mod tests {
         );
         check("<165>1 - - - - - -", ["", "", "", ""], "");
         check("<165>1 2026-11-22T10:00:00Z h LEEF:1.0|a b", [nov, "h", "", ""], "LEEF:1.0|a b");
+        let object = r#"{"a": 1} - - - x"#;
+        check(&format!("<165>1 2026-11-22T10:00:00Z h {object}"), [nov, "h", "", ""], object);
+        check("Nov 22 10:00:00 --- again ---", [nov, "", "", ""], "--- again ---");
         check(
             "<189>7: h: 29: .Nov 22 10:00:00 UTC: %SYS-5-X: y",
             [nov, "h", "", ""],
