@@ -41,10 +41,16 @@ pub(crate) struct Rules {
     failures: Arc<AtomicU64>,
 }
 
-/// Runs the samples of the host's own packs.
-fn hold_samples(rules: &Arc<RuleSet>) -> Result<(), Vec<Diagnostic>> {
+/// Runs the samples of the host's own packs, on rules that are thrown away then: what samples make them
+/// build would stay with them. Returns the digest of these rules.
+fn hold_samples(
+    config: &RulesConfig,
+    published: &[(String, String)],
+) -> Result<String, Vec<Diagnostic>> {
+    let aside = RuleSet::load_between(&config.directories, config.shipped, published)?.rules;
+    let aside = Arc::new(aside);
     let outcomes =
-        catch_unwind(AssertUnwindSafe(|| samples::run_of_host(rules))).map_err(|_| {
+        catch_unwind(AssertUnwindSafe(|| samples::run_of_host(&aside))).map_err(|_| {
             let fault = Diagnostic::of_file("rules", "the engine failed on a sample");
             vec![
                 fault.with_remedy(
@@ -54,7 +60,7 @@ fn hold_samples(rules: &Arc<RuleSet>) -> Result<(), Vec<Diagnostic>> {
         })?;
     let faults: Vec<_> =
         outcomes.iter().filter(|outcome| !outcome.holds()).map(samples::Outcome::fault).collect();
-    if faults.is_empty() { Ok(()) } else { Err(faults) }
+    if faults.is_empty() { Ok(aside.hash().to_owned()) } else { Err(faults) }
 }
 
 /// The first fault, in one line, and how many more there are.
@@ -111,23 +117,33 @@ impl Rules {
         if rules.hash() == self.current().hash() {
             return Ok(false);
         }
-        // Thrown away: what samples make rules build would stay with them.
-        let aside = Arc::new(RuleSet::load_between(directories, *shipped, &published)?.rules);
-        if aside.hash() != rules.hash() {
+        if hold_samples(config, &published)? != rules.hash() {
             // A file is being written, and will be seen to have changed.
             return Ok(false);
         }
-        hold_samples(&aside)?;
         *write(&self.current) = Arc::new(rules);
         Ok(true)
     }
 
-    /// Puts published packs into use, in front of those of the host's directories, and keeps them for
-    /// when these are loaded anew; returns whether anything differs.
+    /// Puts published packs into use, in front of those of the host's directories, whose samples have to
+    /// hold, and keeps them for when these are loaded anew; returns whether anything differs.
+    ///
+    /// # Errors
+    /// Every fault, or every sample that does not hold; the rules in use stay.
+    pub(crate) fn publish(
+        &self,
+        packs: Vec<(String, String)>,
+        config: &RulesConfig,
+    ) -> Result<bool, Vec<Diagnostic>> {
+        hold_samples(config, &packs)?;
+        self.restore(packs, config)
+    }
+
+    /// As [`Rules::publish`] of packs that were in use before: nothing but a fault keeps them out.
     ///
     /// # Errors
     /// Every fault; the rules in use stay.
-    pub(crate) fn publish(
+    pub(crate) fn restore(
         &self,
         packs: Vec<(String, String)>,
         config: &RulesConfig,
@@ -385,8 +401,11 @@ mod tests {
             "{refused}"
         );
 
-        // What is published comes into use with the host's packs as they stand.
-        assert!(rules.publish(Vec::new(), &from).unwrap());
+        // Nor does a publication take up what does not hold; going back does not depend on it.
+        let shown = render_all(&rules.publish(Vec::new(), &from).unwrap_err(), false);
+        assert!(shown.ends_with(expected), "{shown}");
+        assert_eq!(rules.describe(), first);
+        assert!(rules.restore(Vec::new(), &from).unwrap());
         assert_eq!(rules.refused(), None);
 
         std::fs::write(&file, "pack: shop\nruls: []\nrules: {}\n").unwrap();

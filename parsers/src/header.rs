@@ -5,6 +5,7 @@
 //! A line that is no syslog has no header: everything is message. Nothing is ever cut off silently.
 
 mod rare;
+pub(crate) mod structured;
 
 use crate::time::{
     TimeContext, Zone, rfc3164_prefix, rfc3339_prefix, unix_seconds, without_year, without_zone,
@@ -25,7 +26,7 @@ pub struct Header<'a> {
     pub message_id: Option<&'a [u8]>,
     pub structured_data: Option<&'a [u8]>,
     /// That of RFC 5424, of which 1 is the only one so far (255 stands for all above); else 0.
-    pub version: u8,
+    pub version: u16,
     pub message: &'a [u8],
 }
 
@@ -587,13 +588,13 @@ fn rfc5424_fields<'a>(rest: &'a [u8], begun: &Header<'a>) -> Option<Header<'a>> 
 }
 
 /// One to three digits, the first of them no zero, and a space.
-fn version(text: &[u8]) -> Option<(u8, &[u8])> {
+fn version(text: &[u8]) -> Option<(u16, &[u8])> {
     let digits = text.iter().take(4).take_while(|b| b.is_ascii_digit()).count();
     if !(1..=3).contains(&digits) || text[0] == b'0' {
         return None;
     }
     let number = text[..digits].iter().fold(0_u16, |n, b| n * 10 + u16::from(b - b'0'));
-    Some((u8::try_from(number).unwrap_or(u8::MAX), text[digits..].strip_prefix(b" ")?))
+    Some((number, text[digits..].strip_prefix(b" ")?))
 }
 
 /// Up to the next space; `-` says that there is none.

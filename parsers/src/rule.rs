@@ -407,7 +407,7 @@ pub(crate) struct Words {
     /// By their codes.
     pub(crate) severities: Vec<u32>,
     pub(crate) facilities: Vec<u32>,
-    /// `1` of `log.syslog.version`, the only one so far.
+    /// `1` of `log.syslog.version`, the only one that was published.
     pub(crate) version: u32,
     /// By [`crate::direction::Direction`].
     pub(crate) directions: Vec<u32>,
@@ -421,7 +421,6 @@ pub(crate) struct HeaderFields {
     pub(crate) program: FieldId,
     pub(crate) pid: FieldId,
     pub(crate) message_id: FieldId,
-    pub(crate) structured_data: FieldId,
     /// What stands behind the header, unless a rule says otherwise.
     pub(crate) message: FieldId,
     pub(crate) syslog_hostname: FieldId,
@@ -454,7 +453,6 @@ impl HeaderFields {
             program: field("process.name"),
             pid: field("process.pid"),
             message_id: field("log.syslog.msgid"),
-            structured_data: field("logweir.structured_data"),
             message: field("message"),
             syslog_hostname: field("log.syslog.hostname"),
             syslog_program: field("log.syslog.appname"),

@@ -315,7 +315,7 @@ impl Keeper {
                 (set.texts(), set.hash())
             }
         };
-        self.rules.publish(texts, &self.rules_from).map_err(|faults| faults_in_short(&faults))?;
+        self.rules.restore(texts, &self.rules_from).map_err(|faults| faults_in_short(&faults))?;
         self.hash = hash;
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::keys::Keys;
 use super::{CHAIN_DEPTH_MAX, Planned, State};
 use crate::event::{Mark, Origin, Text, Value, View};
 use crate::fields::FieldId;
+use crate::header::structured::{self, Param};
 use crate::header::{self, Header};
 use crate::rule::{Condition, Form, On, Onward, Rule, RuleList, RuleSet, SubParse, Test};
 use crate::sub;
@@ -12,6 +13,8 @@ use crate::write::{integer, is_canonical};
 
 /// What rules see of a message at most; regex time is line length times pattern size.
 const RULE_BYTES_MAX: usize = 16 << 10;
+/// How many parameters of structured data one event takes in.
+const PARAMS_MAX: usize = 256;
 
 pub(super) struct Run<'r, 'p, 'l> {
     pub(super) rules: &'r RuleSet,
@@ -161,7 +164,6 @@ impl<'l> Run<'_, '_, 'l> {
             (fields.hostname, self.header.hostname),
             (fields.program, self.header.program),
             (fields.message_id, self.header.message_id),
-            (fields.structured_data, self.header.structured_data),
         ];
         for (field, text) in texts {
             if let Some(text) = text.filter(|text| !text.is_empty() && *text != b"-") {
@@ -171,6 +173,9 @@ impl<'l> Run<'_, '_, 'l> {
         }
         if let Some(pid) = self.header.pid.and_then(|pid| self.number(pid)) {
             self.set_header(fields.pid, pid);
+        }
+        if let Some(data) = self.header.structured_data {
+            self.fill_structured_data(data);
         }
         // Lines of files have no priority; for them the names would only stand there twice.
         let protocol = self.header.priority.is_some();
@@ -187,8 +192,13 @@ impl<'l> Run<'_, '_, 'l> {
         }
         if let Some(priority) = self.header.priority {
             let words = &self.rules.words;
-            if self.header.version == 1 {
-                self.set_header(fields.version, Value::Constant(words.version));
+            match self.header.version {
+                0 => {}
+                1 => self.set_header(fields.version, Value::Constant(words.version)),
+                other => {
+                    let text = self.state.event.store(other.to_string().as_bytes());
+                    self.set_header(fields.version, Value::Text(text));
+                }
             }
             let (facility, severity) = (usize::from(priority >> 3), usize::from(priority & 7));
             self.set_header(fields.priority, Value::Integer(i64::from(priority)));
@@ -199,6 +209,22 @@ impl<'l> Run<'_, '_, 'l> {
                 self.set_header(fields.facility_name, Value::Constant(*name));
             }
         }
+    }
+
+    /// Each parameter under the name that ECS has for it, and no empty one.
+    #[inline(never)]
+    fn fill_structured_data(&mut self, data: &[u8]) {
+        let mut key = std::mem::take(&mut self.state.scratch);
+        let params = structured::params(data).filter(|param| !param.value.is_empty());
+        for Param { element, name, value } in params.take(PARAMS_MAX) {
+            key.clear();
+            key.extend_from_slice(element);
+            key.push(b'.');
+            key.extend_from_slice(name);
+            let value = Value::Text(self.place(value));
+            self.state.event.keep(&key, b"log.syslog.structured_data", value);
+        }
+        self.state.scratch = key;
     }
 
     /// A part of the line as a number; `None` if it is none.

@@ -279,7 +279,6 @@ impl<'b> Builder<'b> {
             (header.hostname, HeaderText::Hostname),
             (header.program, HeaderText::Program),
             (header.message_id, HeaderText::MessageId),
-            (header.structured_data, HeaderText::StructuredData),
             (header.pid, HeaderText::Pid),
         ];
         texts.into_iter().find(|(known, _)| *known == field).map(|(_, text)| text)

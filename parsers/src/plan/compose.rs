@@ -115,9 +115,8 @@ impl Composer<'_> {
         let Self { plan, key, .. } = *self;
         let rules: &RuleSet = self.writer.rules;
         let fields = &rules.header;
-        use HeaderText::{Hostname, MessageId, Pid, Program, StructuredData};
-        let own = [Hostname, Program, MessageId, StructuredData, Pid]
-            .map(|text| plan.of_header(key.bits, text));
+        use HeaderText::{Hostname, MessageId, Pid, Program};
+        let own = [Hostname, Program, MessageId, Pid].map(|text| plan.of_header(key.bits, text));
         let mut texts = own;
         let mut program = None;
         let mut appname = own[Program as usize];
@@ -129,7 +128,7 @@ impl Composer<'_> {
             let other = over.appname.as_ref().and_then(|source| plan.text(key.bits, source));
             appname = appname.map(|own| other.unwrap_or(own));
         }
-        let [hostname, program_name, message_id, structured_data, pid] = texts;
+        let [hostname, program_name, message_id, pid] = texts;
         if let Some(hostname) = hostname {
             self.relate(Relation::Host, hostname);
         }
@@ -142,7 +141,6 @@ impl Composer<'_> {
             None => self.of_header(fields.program, program_name),
         }
         self.of_header(fields.message_id, message_id);
-        self.of_header(fields.structured_data, structured_data);
         self.of_header(fields.pid, pid);
         let Some(priority) = key.priority() else { return };
         self.of_header(fields.syslog_hostname, own[Hostname as usize]);

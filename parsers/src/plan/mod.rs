@@ -158,11 +158,10 @@ enum HeaderText {
     Hostname,
     Program,
     MessageId,
-    StructuredData,
     Pid,
 }
 
-const HEADER_TEXTS: usize = 5;
+const HEADER_TEXTS: usize = 4;
 
 #[derive(Debug)]
 struct Slot {
@@ -314,6 +313,9 @@ impl Plan {
         header: &Header<'_>,
         places: &mut Places,
     ) -> bool {
+        if header.structured_data.is_some() || header.version > 1 {
+            return false;
+        }
         places.present = 0;
         for (at, span) in spans.iter().enumerate() {
             let Some((start, end)) = span.text() else { continue };
@@ -326,13 +328,7 @@ impl Plan {
         if self.checks.as_ref().is_some_and(|checks| !checks.pass(line, places)) {
             return false;
         }
-        let texts = [
-            header.hostname,
-            header.program,
-            header.message_id,
-            header.structured_data,
-            header.pid,
-        ];
+        let texts = [header.hostname, header.program, header.message_id, header.pid];
         for (text, at) in texts.into_iter().zip(usize::from(self.header)..) {
             if let Some(text) = text.filter(|text| !text.is_empty() && *text != b"-")
                 && let Some(Text::Line { start, end }) = Text::in_line(line, text)
