@@ -475,6 +475,8 @@ rules:
   - {id: t.sample, pattern: '^often', action: {sample: 3}}
   - {id: t.mask, pattern: '^login (?<user.name>\S+) again (?<labels.w>\S+)', action: {mask: [user.name], with: redact}}
   - {id: t.hash, pattern: '^hash (?<user.name>\S+)', action: {mask: [user.name], with: hash}}
+  - {id: t.lower, pattern: '^lower (?<user.name>\S+)', transform: {user.name: [lowercase]}, action: {mask: [user.name], with: redact}}
+  - {id: t.json, parse: {as: json, fields: {user: user.name, ids: user.roles, text: message}}, action: {mask: [user.name, user.roles], with: redact}}
 "]);
     let mut parser = Parser::new(rules.clone());
     let zone = Zone::utc();
@@ -496,6 +498,12 @@ rules:
     assert!(out.contains(r#""user.name":"redacted""#), "{out}");
     let (_, out) = run("hash alice");
     assert!(!out.contains("alice") && out.contains("user.name"), "{out}");
+    // In the line it stands in another form.
+    let (_, out) = run("lower ALICE");
+    assert!(!out.contains("ALICE") && out.contains(r#""event.original":"***"#), "{out}");
+    let (_, out) = run(r#"{"user":"al\"ice","ids":["rose","lily"],"text":"al\"ice has lily"}"#);
+    let leaks = ["ice", "rose", "lily"].iter().any(|part| out.contains(part));
+    assert!(!leaks && out.contains(r#""user.name":"redacted""#), "{out}");
 }
 
 #[test]

@@ -240,21 +240,38 @@ impl Run<'_, '_, '_> {
         }
     }
 
-    /// Hides a field's text wherever it stands: in other fields and, remembered here, in the line.
+    /// Hides a field's text wherever it stands: in other fields and, remembered here, in the line. Where the
+    /// line has it in another form, such as with escapes, all of the line and the message go.
     fn mask(&mut self, field: FieldId, hash: bool) {
         let view = View { line: self.line, constants: &self.rules.constants };
-        let text = self.state.event.text(view, field, &mut self.state.scratch);
+        let event = &mut self.state.event;
+        let text = event.text(view, field, &mut self.state.scratch);
         let Some(secret) = text.filter(|text| !text.is_empty()).map(<[u8]>::to_vec) else { return };
-        let places = memchr::memmem::find_iter(self.line, &secret);
-        self.state.masked.extend(places.map(|at| (at, at + secret.len())));
+        let value = event.get(field);
+        let parts = match value {
+            Value::List { start, end } => {
+                let items = event.items(start, end).iter();
+                items.map(|item| event.bytes(self.line, *item).to_vec()).collect()
+            }
+            _ => vec![secret.clone()],
+        };
         let hidden = if hash {
             blake3::hash(&secret).to_hex()[..16].to_owned()
         } else {
             "redacted".to_owned()
         };
-        self.state.event.hide(self.line, &secret, hidden.as_bytes());
-        let text = self.state.event.store(hidden.as_bytes());
-        self.state.event.set(field, Value::Text(text), Origin::Rule);
+        for part in parts.iter().filter(|part| !part.is_empty()) {
+            let mut places = memchr::memmem::find_iter(self.line, part).peekable();
+            if places.peek().is_none() && !matches!(value, Value::Constant(_)) {
+                self.state.masked.push((0, self.line.len()));
+                let text = event.store(hidden.as_bytes());
+                event.set(self.rules.header.message, Value::Text(text), Origin::Rule);
+            }
+            self.state.masked.extend(places.map(|at| (at, at + part.len())));
+            event.hide(self.line, part, hidden.as_bytes());
+        }
+        let text = event.store(hidden.as_bytes());
+        event.set(field, Value::Text(text), Origin::Rule);
     }
 
     /// What every event has.
