@@ -16,6 +16,12 @@ const RULE_BYTES_MAX: usize = 16 << 10;
 /// How many parameters of structured data one event takes in.
 const PARAMS_MAX: usize = 256;
 
+/// What rules see of a text: not all of a very long one, and no blanks at its end, which many programs
+/// leave there and no pattern reckons with.
+fn for_rules(text: &[u8]) -> &[u8] {
+    text[..text.len().min(RULE_BYTES_MAX)].trim_ascii_end()
+}
+
 pub(super) struct Run<'r, 'p, 'l> {
     pub(super) rules: &'r RuleSet,
     pub(super) state: &'p mut State,
@@ -265,7 +271,7 @@ impl<'l> Run<'_, '_, 'l> {
 
     /// The innermost rule that matches, from `list` or the chains that it leads to.
     fn try_list(&mut self, list: &RuleList, text: &[u8]) -> Option<usize> {
-        let text = &text[..text.len().min(RULE_BYTES_MAX)];
+        let text = for_rules(text);
         let index = list.index(self.rules);
         let mut candidates = index.candidates(text);
         while let Some(position) = candidates.next_sure() {
@@ -340,7 +346,7 @@ impl<'l> Run<'_, '_, 'l> {
         'l: 't,
     {
         let on = if rule.on == On::Line { self.whole } else { text };
-        &on[..on.len().min(RULE_BYTES_MAX)]
+        for_rules(on)
     }
 
     /// The first pattern of such a rule that matches; the captures stand in [`State::spans`].
@@ -474,7 +480,7 @@ impl<'l> Run<'_, '_, 'l> {
     fn match_patterns(&mut self, rule: &Rule, text: &[u8]) -> bool {
         let Some(input) = self.input(rule.on, text) else { return false };
         let on = input.bytes();
-        let on = &on[..on.len().min(RULE_BYTES_MAX)];
+        let on = for_rules(on);
         let found = self.search_patterns(rule, on);
         if let Some(pattern) = found {
             self.capture(rule, pattern, on);
