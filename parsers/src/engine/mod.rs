@@ -186,8 +186,9 @@ impl Parser {
         let time =
             TimeContext { received_unix_nanos: context.received_unix_nanos, zone: context.zone };
         let header = header::parse_with(line, &time, &mut state.header_memo);
-        let (whole, depth, tried_from) = (line, 0, 0);
-        let mut run = Run { rules, state, line, padded, whole, header, time, depth, tried_from };
+        let (whole, depth, tried_from, mark) = (line, 0, 0, None);
+        let mut run =
+            Run { rules, state, line, padded, whole, header, time, depth, tried_from, mark };
         let (mut pack, rule) = run.find(context.pack);
         if run.state.planned.is_none() {
             // A rule may lead to one of another pack.
@@ -464,6 +465,8 @@ impl State {
 mod tests {
     use super::*;
 
+    const RECEIVED_UNIX_NANOS: i64 = 1_795_867_200_123_456_789;
+
     /// Every pattern of every shipped pack on every sample line, from several places of it on.
     #[test]
     fn span_programs_and_regexes_say_the_same_of_all_samples() {
@@ -526,7 +529,7 @@ mod tests {
             let zone = Zone::utc();
             let context = LineContext {
                 pack: None,
-                received_unix_nanos: 1_795_867_200_123_456_789,
+                received_unix_nanos: RECEIVED_UNIX_NANOS,
                 zone: &zone,
                 original_bytes: None,
             };
@@ -581,16 +584,13 @@ mod tests {
     }
 
     /// The event of a line: its rule, and its members without those that tell of the whole line.
-    fn event_of(parser: &mut Parser, line: &str) -> (Parsed, serde_json::Value) {
-        let zone = Zone::utc();
-        let context = LineContext {
-            pack: None,
-            received_unix_nanos: 1_795_867_200_123_456_789,
-            zone: &zone,
-            original_bytes: None,
-        };
+    fn event_of(
+        parser: &mut Parser,
+        line: &str,
+        context: &LineContext<'_>,
+    ) -> (Parsed, serde_json::Value) {
         let mut out = Vec::new();
-        let parsed = write_event(parser, line.as_bytes(), &context, &mut out);
+        let parsed = write_event(parser, line.as_bytes(), context, &mut out);
         let mut event = serde_json::from_slice(&out).unwrap_or_default();
         if let serde_json::Value::Object(members) = &mut event {
             members.retain(|name, _| !["message", "event.original"].contains(&name.as_str()));
@@ -602,21 +602,34 @@ mod tests {
     fn a_line_in_a_containers_line_is_parsed_as_it_is_alone() {
         let rules = Arc::new(RuleSet::shipped());
         let mut parser = Parser::new(rules.clone());
+        let zone = Zone::utc();
+        let time = TimeContext { received_unix_nanos: RECEIVED_UNIX_NANOS, zone: &zone };
+        let context = LineContext {
+            pack: None,
+            received_unix_nanos: RECEIVED_UNIX_NANOS,
+            zone: &zone,
+            original_bytes: None,
+        };
         let general = rules.dispatch.syslog();
         let (mut same, mut planned) = (0, 0);
         for (_, sample) in rules.samples() {
             let line = sample.line.as_str();
-            let (alone, mut event) = event_of(&mut parser, line);
+            let (alone, mut event) = event_of(&mut parser, line, &context);
             planned += usize::from(parser.state.planned.is_some());
+            // A date alone makes no line of syslog of a text within another.
+            let header = header::parse(line.as_bytes(), &time);
+            let dated = header.priority.is_none() && header.program.is_none();
+            let (_, attempts, _) = parser.trace(line.as_bytes(), &context, &mut Vec::new());
+            let general = |rule| general.contains(&(rules.pack_of(rule) as u32));
+            let of_syslog =
+                attempts.iter().any(|tried| tried.failure.is_none() && general(tried.rule));
             let escaped = serde_json::to_string(&format!("{line}\n")).unwrap();
             for outer in [
                 format!("2026-11-28T10:15:02.5Z stdout F {line}"),
                 format!(r#"{{"log":{escaped},"stream":"stdout","time":"2026-11-28T10:15:02.5Z"}}"#),
             ] {
-                let (inside, mut other) = event_of(&mut parser, &outer);
-                // What only its header tells of is no event of its own within another.
-                let of_header = |pack: &usize| general.contains(&(*pack as u32));
-                if alone.pack.as_ref().is_some_and(of_header) || alone.rule.is_none() {
+                let (inside, mut other) = event_of(&mut parser, &outer, &context);
+                if alone.rule.is_none() || dated && of_syslog {
                     continue;
                 }
                 if alone.disposition != Disposition::Deliver {

@@ -35,6 +35,8 @@ pub(super) struct Run<'r, 'p, 'l> {
     pub(super) depth: usize,
     /// Where in [`State::tried`] the packs begin that were tried on `whole`.
     pub(super) tried_from: usize,
+    /// What is in the table since then is of `whole`; `None`: all that there is.
+    pub(super) mark: Option<Mark>,
 }
 
 /// A text that a rule looks at: a part of the line or of the given text, or a copy.
@@ -59,7 +61,7 @@ impl<'l> Run<'_, '_, 'l> {
     /// any syslog line, and at the end, the line is tried as a whole if there was no priority.
     pub(super) fn find(&mut self, wanted: Option<usize>) -> (Option<usize>, Option<usize>) {
         let doubtful = self.header_is_doubtful();
-        self.state.forget(self.rules.fields.len());
+        self.forget();
         self.note_start();
         match self.find_specific(wanted) {
             (pack, None) => self.find_otherwise(wanted, pack, doubtful),
@@ -79,16 +81,15 @@ impl<'l> Run<'_, '_, 'l> {
         if doubtful {
             let without = self.without_header();
             let header = std::mem::replace(&mut self.header, without);
-            self.state.forget(self.rules.fields.len());
+            self.forget();
             if let (pack, Some(rule)) = self.find_specific(wanted) {
                 return (pack, Some(rule));
             }
             self.header = header;
-            self.state.forget(self.rules.fields.len());
+            self.forget();
         }
         let rules = self.rules;
-        let has_header = self.header.timestamp.is_some() || self.header.priority.is_some();
-        let general = if has_header { rules.dispatch.syslog() } else { &[] };
+        let general = if self.has_header() { rules.dispatch.syslog() } else { &[] };
         for pack in general {
             let pack = *pack as usize;
             if let Some(rule) = self.try_list(&rules.packs[pack].list, self.header.message) {
@@ -96,6 +97,23 @@ impl<'l> Run<'_, '_, 'l> {
             }
         }
         (first, None)
+    }
+
+    /// Whether the line is one of syslog's. A date alone does not make a text within another one so.
+    fn has_header(&self) -> bool {
+        let Header { priority, timestamp, program, .. } = &self.header;
+        priority.is_some() || if self.depth == 0 { timestamp.is_some() } else { program.is_some() }
+    }
+
+    /// Nothing is known of the line any more.
+    fn forget(&mut self) {
+        match self.mark {
+            None => self.state.forget(self.rules.fields.len()),
+            Some(mark) => {
+                self.state.event.reset(mark);
+                self.state.filled = false;
+            }
+        }
     }
 
     /// The header of a line that has none.
@@ -410,34 +428,21 @@ impl<'l> Run<'_, '_, 'l> {
             time: self.time,
             depth: self.depth,
             tried_from,
+            mark: Some(mark),
         }
-        .find_inner(mark);
+        .find(None);
         self.state.tried.truncate(tried_from);
         self.state.filled = true;
-        let rule = found?;
+        let (_, Some(rule)) = found else {
+            self.state.event.reset(mark);
+            return None;
+        };
         if matches!(outer_time, Value::Text(_)) {
             // What runs the application tells the time with its zone; many an application does not.
             self.state.event.set(timestamp, outer_time, Origin::Rule);
         }
         self.finish_constants(rule);
-        found
-    }
-
-    /// As [`Run::find`] of a text in a line; what is in the table since `mark` is of this text.
-    fn find_inner(&mut self, mark: Mark) -> Option<usize> {
-        let doubtful = self.header_is_doubtful();
-        for attempt in 0..=usize::from(doubtful) {
-            if attempt > 0 {
-                self.header = self.without_header();
-            }
-            // The header of this text goes into the table if a rule needs it.
-            self.state.filled = false;
-            if let (_, Some(rule)) = self.find_specific(None) {
-                return Some(rule);
-            }
-            self.state.event.reset(mark);
-        }
-        None
+        Some(rule)
     }
 
     /// Why the rule does not match; `None` if it does. Fields are set on the way. `found` is the pattern
