@@ -374,7 +374,7 @@ rules:
     ]);
     let built = json!({"logweir.rule": "inner.built", "event.dataset": "inner", "event.code": "77", "event.type": ["start"],
         "event.category": ["network"], "source.ip": "10.0.0.9", "event.action": "built", "event.kind": "event", "labels.inner": "1",
-        "process.name": "inner", "process.pid": 7, "host.hostname": "h"});
+        "process.name": "inner", "process.pid": 7, "host.hostname": "h", "message": "Built for 10.0.0.9"});
     let timed = "%T 2026-11-28T10:15:02.5+01:00 77 Nov 28 10:00:00 h inner[7]: Built for 10.0.0.9";
     for end in ["", "\n", "\r\n"] {
         check(&rules, &format!("{timed}{end}"), built.clone());

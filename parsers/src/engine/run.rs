@@ -418,7 +418,7 @@ impl<'l> Run<'_, '_, 'l> {
         let mark = self.state.event.mark();
         let timestamp = self.rules.header.timestamp;
         let outer_time = self.state.event.get(timestamp);
-        let found = Run {
+        let mut inner = Run {
             rules: self.rules,
             state: &mut *self.state,
             line: self.line,
@@ -429,14 +429,21 @@ impl<'l> Run<'_, '_, 'l> {
             depth: self.depth,
             tried_from,
             mark: Some(mark),
-        }
-        .find(None);
+        };
+        let (_, found) = inner.find(None);
+        let message = inner.header.message;
         self.state.tried.truncate(tried_from);
         self.state.filled = true;
-        let (_, Some(rule)) = found else {
+        let Some(rule) = found else {
             self.state.event.reset(mark);
             return None;
         };
+        let field = self.rules.header.message;
+        let behind = !message.is_empty() && message.len() < text.len();
+        if behind && !self.state.event.is_set_by_rule(field) {
+            let message = Value::Text(self.place(message));
+            self.state.event.set(field, message, Origin::Rule);
+        }
         if matches!(outer_time, Value::Text(_)) {
             // What runs the application tells the time with its zone; many an application does not.
             self.state.event.set(timestamp, outer_time, Origin::Rule);
