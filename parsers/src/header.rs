@@ -367,7 +367,12 @@ fn is_of_application(line: &[u8], header: &Header<'_>) -> bool {
                 b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'/')
             })
     };
-    let plain = line.get(19) == Some(&b' ')
+    let fraction = || line[19..].iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'.');
+    let ends = match line.get(19) {
+        Some(b'.') if line[10] == b'T' => line.get(19 + fraction().count()),
+        end => end,
+    };
+    let plain = ends == Some(&b' ')
         && header.hostname.is_some_and(|host| host.first().is_some_and(u8::is_ascii_alphanumeric))
         && header.hostname.is_some_and(|host| !host.iter().all(u8::is_ascii_uppercase))
         && header.program.is_some_and(lower);
@@ -661,6 +666,10 @@ fn fallback<'a>(line: &'a [u8], header: Header<'a>, context: &TimeContext<'_>) -
     let Some(start) = data.or_else(|| place(loose.msg).filter(|_| !loose.msg.is_empty())) else {
         return header;
     };
+    if start == 0 {
+        // It has found nothing, not even the priority.
+        return header;
+    }
     // It trims the message's beginning; nothing of it may be lost.
     let trimmed = line[..start].iter().rev().take_while(|b| matches!(b, b' ' | b'-')).count();
     let start = start - trimmed.saturating_sub(1);
@@ -749,6 +758,16 @@ mod tests {
         );
         check("<165>1 - - - - - -", ["", "", "", ""], "");
         check("<165>1 2026-11-22T10:00:00Z h LEEF:1.0|a b", [nov, "h", "", ""], "LEEF:1.0|a b");
+        check(
+            "2026-11-22T10:00:00Z h7 slapd 77 - - conn=1 x",
+            [nov, "h7", "slapd", "77"],
+            "conn=1 x",
+        );
+        check("2026-11-22T10:00:00Z h7 slapd - - - conn=1 x", [nov, "h7", "slapd", ""], "conn=1 x");
+        check("2026-11-22 10:00:00.000+0000  h7 sshd[77]: x", [nov, "h7", "sshd", "77"], "x");
+        check("2026-11-22T10:00:00.000000 web1 sudo: x y", [nov, "web1", "sudo", ""], "x y");
+        check("<13>{\"a\": 1}", ["", "", "", ""], "{\"a\": 1}");
+        check("<13>hello world", ["", "", "", ""], "hello world");
         let object = r#"{"a": 1} - - - x"#;
         check(&format!("<165>1 2026-11-22T10:00:00Z h {object}"), [nov, "h", "", ""], object);
         check("Nov 22 10:00:00 --- again ---", [nov, "", "", ""], "--- again ---");

@@ -4,7 +4,9 @@
 //! Nothing is taken for a header here without a process id, a facility with its severity, or a second
 //! header: everything less may be an application's own text.
 
-use super::{Header, HeaderTime, epoch, is_host, is_level, rfc5424, tag, timestamp, word};
+use super::{
+    Header, HeaderTime, epoch, is_host, is_level, rfc5424, rfc5424_fields, tag, timestamp, word,
+};
 use crate::time::{TimeContext, Zone, rfc3164_prefix, rfc3339_prefix};
 
 /// What a time is followed by where `begun`, from the text `dated`, has no program.
@@ -27,6 +29,9 @@ pub(super) fn behind_time<'a>(
         return if found { header } else { begun };
     }
     let Some(first) = begun.hostname else { return begun };
+    if let Some(header) = without_version(dated, &begun) {
+        return header;
+    }
     // The same where the host should be, as OpenWrt writes it.
     if let Some((priority, [])) = facility(first) {
         header.priority = begun.priority.or(Some(priority));
@@ -46,6 +51,18 @@ pub(super) fn behind_time<'a>(
         return header;
     }
     begun
+}
+
+/// `2026-11-28T10:15:02Z host prog 12 - - …`: RFC 5424 but for priority and version.
+fn without_version<'a>(dated: &[u8], begun: &Header<'a>) -> Option<Header<'a>> {
+    dated.first().filter(|byte| byte.is_ascii_digit())?;
+    let header = rfc5424_fields(begun.message, begun)?;
+    // Prose has three words, too, but hardly a number and a `-` among them.
+    let told = header.pid.map_or(header.message_id.is_none(), |pid| {
+        pid.iter().all(u8::is_ascii_digit) && begun.message.len() > header.message.len() + 4
+    });
+    let more = header.structured_data.is_some() || !header.message.is_empty();
+    (header.program.is_some() && told && more).then_some(header)
 }
 
 /// What follows an octet count (RFC 6587), where a dump of a connection left it in front of a priority.
@@ -84,7 +101,8 @@ pub(super) fn spaced<'a>(
     context: &TimeContext<'_>,
 ) -> Option<Header<'a>> {
     let (unix_nanos, zone_known, rest) = rfc3339_prefix(text, context)?;
-    let rest = rest.strip_prefix(b" ")?;
+    // `log show --style syslog` of macOS writes two.
+    let rest = rest.strip_prefix(b" ").map(|rest| rest.strip_prefix(b" ").unwrap_or(rest))?;
     let mut header = Header { priority, ..Header::default() };
     let mut time = HeaderTime { unix_nanos, zone_known };
     let (first, after) = word(rest)?;
