@@ -73,6 +73,12 @@ fn reason(line: &str, ours: &Parts, theirs: &Parts) -> Option<&'static str> {
     if ours.program.is_empty() && theirs.program.starts_with('%') {
         return Some("the name of a message of Cisco's belongs to the message");
     }
+    if ours.program.is_empty() && theirs.program.starts_with('(') {
+        return Some("what stands in parentheses alone is no program");
+    }
+    if !ours.pid.is_empty() && theirs.message.starts_with(&format!("{} - ", ours.pid)) {
+        return Some("RFC 5424 is known without its priority and version, too");
+    }
     if ours.program.is_empty() && theirs.program.contains("](") {
         return Some("the level behind the number of a process is no part of a program's name");
     }
