@@ -498,7 +498,7 @@ fn parser_torture() {
         ("<192>too high", 0, none, none, none),
         ("<999>much too high", 0, none, none, none),
         ("<13>", 13, none, none, none),
-        ("<13>no time, no host", 13, none, none, none),
+        ("<13>no time, no host", 13, none, none, Some("no time, no host")),
         ("<13>Nov 28 01:02:03 no.tag", 13, none, none, Some("no.tag")),
         (
             "<13>Nov 28 01:02:03 user@host tag: at in host",
@@ -530,7 +530,13 @@ fn parser_torture() {
             Some("%SYS-5-CONFIG_I: Configured"),
         ),
         ("<13>Feb 29 12:00:00 host tag: leap day", 13, Some("host"), Some("tag"), Some("leap day")),
-        ("<13>Feb 30 12:00:00 host tag: no day", 13, none, none, none),
+        (
+            "<13>Feb 30 12:00:00 host tag: no day",
+            13,
+            none,
+            none,
+            Some("Feb 30 12:00:00 host tag: no day"),
+        ),
         (
             "<13>Nov 28 23:59:60 host tag: leap second",
             13,
@@ -546,7 +552,7 @@ fn parser_torture() {
             none,
             Some("a p m [x y=\"unclosed"),
         ),
-        ("<13>ünï 8-bit", 13, none, none, none),
+        ("<13>ünï 8-bit", 13, none, none, Some("ünï 8-bit")),
     ];
     let mut stream = receiver.connect();
     for (text, ..) in rows {
