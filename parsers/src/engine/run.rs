@@ -146,7 +146,8 @@ impl<'l> Run<'_, '_, 'l> {
         let mut matched = None;
         let (mut probes, mut scratch) = std::mem::take(&mut self.state.probes[self.depth]);
         let message = self.header.message;
-        let padded = (self.with_pad(message), message.len());
+        // A sign that no rule would see is none.
+        let padded = (self.with_pad(message), for_rules(message).len());
         let space = (&mut probes, &mut scratch);
         rules.dispatch.visit_others(&rules.packs, program, padded, space, |pack| {
             matched = self.try_pack(pack);
