@@ -41,6 +41,7 @@ mod plan;
 mod rule;
 pub mod samples;
 mod schema;
+mod signs;
 pub mod span;
 pub mod sub;
 pub mod suggest;

@@ -11,6 +11,7 @@ use crate::out::{Out, PAD};
 use crate::packed::Packed;
 use crate::pattern::Pattern;
 use crate::plan::Plan;
+use crate::signs::Sign;
 use crate::sub::{CsvOptions, KvOptions};
 use crate::time::{TimeContext, TimeFormat, Zone};
 use crate::transform::Transform;
@@ -46,6 +47,9 @@ pub(crate) struct Rule {
     /// First those that are known before.
     pub(crate) when: Vec<Condition>,
     pub(crate) parse: Vec<SubParse>,
+    /// See [`Rule::signs`]; made for the first line.
+    #[serde(skip)]
+    pub(crate) signs: OnceLock<Box<[Sign]>>,
     pub(crate) then: Option<Then>,
     /// The rule's other ones, then those of the pack for other fields.
     pub(crate) sets: Vec<(FieldId, SetValue)>,
@@ -295,6 +299,11 @@ impl Rule {
     /// that of the rule.
     pub(crate) fn plan(&self, pattern: usize, set: &RuleSet) -> Option<&Plan> {
         self.plans.get_or_init(|| Plan::all_of(self, set))[pattern].as_ref()
+    }
+
+    /// What the text must hold for its conditions to hold behind its sub-parsers.
+    pub(crate) fn signs(&self) -> &[Sign] {
+        self.signs.get_or_init(|| Sign::all_of(self))
     }
 
     /// Whether what matches is known before the event's fields are: the patterns come first and look

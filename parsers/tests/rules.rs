@@ -327,6 +327,12 @@ rules:
         json!({"logweir.rule": "t.alert", "event.kind": "alert", "source.ip": "::1",
             "@timestamp": "2026-11-28T12:00:00.123Z", "v.l": ["p", "q"], "v.drop": null, "_kind": null}),
     );
+    // A word may be written in other letters.
+    check(
+        &rules,
+        r#"{"kind":"al\u0061rm","a":{"ip":"::1"}}"#,
+        json!({"logweir.rule": "t.alert", "source.ip": "::1"}),
+    );
     check(&rules, r#"{"kind":"flow"}"#, json!({"logweir.rule": "t.other", "event.action": "flow"}));
     check(&rules, r#"{"kind":"other"}"#, json!({"logweir.rule": null, "tags": ["unparsed"]}));
 }

@@ -8,7 +8,7 @@
 //! `-- long` run these parts alone; `-- packs` prints what the lines of each pack cost, and
 //! `-- file PATH` what each line of a file does.
 //! `-- count`, for a profiler that counts instructions, goes a few times through the lines of the
-//! other parts that are named, without a clock (`valgrind --tool=callgrind
+//! other parts that are named, of packs or of files, without a clock (`valgrind --tool=callgrind
 //! --toggle-collect='*counted_passes*' …/engine-… count sshd`).
 
 mod mix;
@@ -18,7 +18,7 @@ mod plain;
 use logweir_parsers::{LineContext, Parser, RuleSet, Zone};
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -111,11 +111,16 @@ fn sshd_lines() -> Vec<Vec<u8>> {
 }
 
 fn of_file(shipped: &Arc<RuleSet>, path: &str) {
-    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        let shown: String = String::from_utf8_lossy(line).chars().take(56).collect();
-        report(&shown, engine(shipped, &[line.to_vec()]));
+    for line in lines_of_file(path) {
+        let shown: String = String::from_utf8_lossy(&line).chars().take(56).collect();
+        report(&shown, engine(shipped, &[line]));
     }
+}
+
+fn lines_of_file(path: &str) -> Vec<Vec<u8>> {
+    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(<[u8]>::to_vec).collect()
 }
 
 /// Goes through the lines of one part after one pass that warms everything up.
@@ -125,6 +130,7 @@ fn count(shipped: &Arc<RuleSet>, part: &str) {
         "sshd" => (sshd_lines(), 100),
         "syslog" => (lines_of(mix::syslog(shipped)), 1),
         "samples" => (lines_of(mix::samples(shipped)), 1),
+        path if Path::new(path).is_file() => (lines_of_file(path), 100),
         pack => {
             let number = shipped.pack_named(pack).unwrap_or_else(|| panic!("no pack `{pack}`"));
             let mut known = mix::samples(shipped);

@@ -467,6 +467,9 @@ impl<'l> Run<'_, '_, 'l> {
             return Some("the pattern does not match");
         }
         self.note_step(rule, "pattern");
+        if !rule.parse.is_empty() && self.lacks_sign(rule, text) {
+            return Some(CONDITION);
+        }
         for parse in &rule.parse {
             if !self.sub_parse(rule, parse, text) && !parse.optional {
                 return Some("the text does not have the form of `parse`");
@@ -474,6 +477,18 @@ impl<'l> Run<'_, '_, 'l> {
             self.note_step(rule, "parse");
         }
         (!self.holds(own)).then_some(CONDITION)
+    }
+
+    /// Whether the conditions cannot hold, whatever the sub-parsers find in the text. Who asks for an
+    /// explanation is told what the sub-parsers say.
+    fn lacks_sign(&self, rule: &Rule, text: &[u8]) -> bool {
+        let text = |on| if on == On::Line { self.whole } else { text };
+        let event = &self.state.event;
+        self.state.trace.is_none()
+            && rule
+                .signs()
+                .iter()
+                .any(|sign| event.get(sign.field) == Value::Absent && !sign.is_in(text(sign.on)))
     }
 
     fn holds(&mut self, conditions: &[Condition]) -> bool {

@@ -172,6 +172,7 @@ impl Reader<'_, '_, '_, '_> {
             maps,
             block: Block::default(),
             plans: OnceLock::new(),
+            signs: OnceLock::new(),
             sets,
             transforms,
             times,
