@@ -78,6 +78,10 @@ pub(crate) struct FileContent {
     /// The file has other content by now; what is left of this may be in a copy of it.
     #[serde(default)]
     pub replaced: bool,
+    /// How many bytes were known to be there and were not acknowledged or, of content that was replaced,
+    /// not read: they are missed if it does not come back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unread: u64,
     /// Offsets behind the position where a record of several lines ends because nothing more came
     /// in time. They are written before the record is sent, so that it ends there also when it is
     /// read again with more behind it.
@@ -85,7 +89,17 @@ pub(crate) struct FileContent {
     pub cuts: Vec<u64>,
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Entry {
+    /// See [`FileContent::unread`].
+    #[must_use]
+    pub(crate) fn bytes_unread(&self) -> u64 {
+        self.file().map_or(0, |file| file.unread)
+    }
+
     #[must_use]
     pub(crate) fn new(
         source: SourceId,
@@ -311,6 +325,18 @@ impl Checkpoint {
     #[must_use]
     pub(crate) fn dormant(&self, mut wanted: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
         lock(&self.state).dormant.values().filter(|entry| wanted(entry)).cloned().collect()
+    }
+
+    /// What was not read of a source that is not there was told: it is not missed any more.
+    pub(crate) fn give_up(&self, source: &str) {
+        let state = &mut *lock(&self.state);
+        if let Some(mut entry) = state.dormant.remove(source) {
+            if let Content::File(file) = &mut entry.content {
+                file.unread = 0;
+            }
+            state.dormant.insert(entry);
+            state.changed = true;
+        }
     }
 
     /// Remembers a source that is not there.
@@ -678,6 +704,7 @@ mod tests {
             epoch: 2,
             head_length: 3,
             head_hash: content_hash(b"abc"),
+            unread: 0,
             replaced: true,
             cuts: vec![1_100, 1_200],
         };

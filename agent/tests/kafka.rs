@@ -98,6 +98,67 @@ fn truncated_content_is_another_source() {
 }
 
 #[test]
+fn what_was_held_of_a_file_that_is_gone_at_the_next_start_is_told_and_counted() {
+    let stage = Stage::new();
+    stage.lines("a.log", 0..100);
+    let agent = stage.start();
+    wait_delivered(&agent, 100);
+    stage.kafka.broker_down(1).unwrap();
+    stage.lines("a.log", 100..600);
+    wait_for(&agent, "all to be held", |snapshot| snapshot.counts.held == 500);
+    agent.stop(Duration::ZERO);
+    drop(agent);
+    let held: usize = (100..600).map(|n| format!("line {n}\n").len()).sum();
+    fs::rename(stage.path("a.log"), stage.path("kept")).unwrap();
+    // Another file, so that the inode is not used again.
+    stage.lines("b.log", 600..700);
+    stage.kafka.broker_up(1).unwrap();
+    fs::create_dir(stage.path("elsewhere")).unwrap();
+    fs::rename(stage.path("kept"), stage.path("elsewhere/kept")).unwrap();
+    let agent = stage.start();
+    let snapshot = wait_for(&agent, "it to be told", |snapshot| snapshot.files_lost == 1);
+    assert_eq!(snapshot.bytes_lost, held as u64);
+    // It is read on where it left off if it comes back.
+    fs::rename(stage.path("elsewhere/kept"), stage.path("a.log")).unwrap();
+    let snapshot = wait_delivered(&agent, 600);
+    assert_eq!((snapshot.files_lost, snapshot.counts.held), (1, 0));
+    let events = stage.events();
+    assert_lines(&events, 0..700);
+    assert_eq!(events.len(), 700);
+}
+
+#[test]
+fn what_is_truncated_before_it_was_read_is_told_and_counted_unless_a_copy_has_it() {
+    for copied in [false, true] {
+        let mut stage = Stage::new();
+        stage.source_extra = ", limits: {events_per_second: 200}".into();
+        stage.lines("a.log", 0..2000);
+        let agent = stage.start();
+        let size = fs::metadata(stage.path("a.log")).unwrap().len();
+        let first = |snapshot: &logweir_agent::Snapshot| snapshot.sources[0].end_offset;
+        wait_for(&agent, "the size to be known", |snapshot| {
+            snapshot.counts.delivered > 0 && first(snapshot) == size
+        });
+        if copied {
+            fs::copy(stage.path("a.log"), stage.path("a.1.log")).unwrap();
+        }
+        File::create(stage.path("a.log")).unwrap();
+        stage.lines("a.log", 2000..2001);
+        if copied {
+            let snapshot = wait_delivered(&agent, 2001);
+            assert_eq!(snapshot.files_lost, 0);
+            assert_lines(&stage.events(), 0..2001);
+            continue;
+        }
+        let snapshot = wait_for(&agent, "it to be told", |snapshot| snapshot.files_lost == 1);
+        let read: usize =
+            stage.events().iter().map(|event| event["message"].as_str().unwrap().len() + 1).sum();
+        // Of the new content, one line is read.
+        assert_eq!(snapshot.bytes_lost, size - (read - "line 2000\n".len()) as u64);
+    }
+}
+
+#[test]
 fn content_that_was_replaced_while_the_agent_was_stopped_is_read_from_its_beginning() {
     for longer in [false, true] {
         let stage = Stage::new();

@@ -220,6 +220,7 @@ impl Scanner {
             epoch: old.epoch + 1,
             head_length: 0,
             head_hash: 0,
+            unread: 0,
             cuts: Vec::new(),
             ..old
         };

@@ -68,6 +68,7 @@ impl Discovery {
             leaving: Vec::new(),
             overflows: overflows.clone(),
             lost: lost.clone(),
+            missed: HashMap::new(),
             notice_sender: notice_sender.clone(),
         };
         let stopped = stop.clone();

@@ -39,6 +39,7 @@ impl FileContent {
             head_length: 0,
             head_hash: 0,
             replaced: false,
+            unread: 0,
             cuts: Vec::new(),
         }
     }

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// Between two looks for files that can be closed: at most 2 % of a core.
 const MAKE_ROOM: (Duration, u32) = (Duration::from_millis(10), 50);
+/// How long content that is missed may be under way: a copy waits for ten seconds to be told from others.
+const COME_BACK: Duration = Duration::from_secs(15);
 /// How often it is told at most that files wait for others.
 const TELL_CROWDED: Duration = Duration::from_secs(60);
 
@@ -174,12 +176,46 @@ impl Scanner {
             return tracing::debug!(%path, "a file at rest is gone");
         }
         self.lost.add(unread_bytes);
+        self.context.checkpoint.give_up(&tail.route().lane.id().to_string());
         tracing::warn!(
             %path,
             unread_bytes,
             "the file is gone from its directory, and the file system does not know it any more as it \
              was open; what was not read of it is read only if it comes back where a source finds it"
         );
+    }
+}
+
+impl Scanner {
+    /// Tells of content that is not there, was not read up to the end that was known, and was not found in
+    /// a copy, in an archive or under another name for a while.
+    pub(super) fn tell_missed(&mut self) {
+        let missed = self.context.checkpoint.dormant(|entry| entry.bytes_unread() > 0);
+        self.missed.retain(|source, _| missed.iter().any(|entry| entry.source == *source));
+        // Some files were not looked at yet.
+        if self.crowded > 0 || self.have_archives_to_read() {
+            return;
+        }
+        for entry in missed {
+            let since = *self.missed.entry(entry.source.clone()).or_insert_with(Instant::now);
+            let Some(file) = entry.file().filter(|_| since.elapsed() >= COME_BACK) else {
+                continue;
+            };
+            let path = Path::new(&file.path);
+            let is_there = || path.metadata().is_ok_and(|now| Key::of(&now).inode == file.inode);
+            if !self.is_wanted(path) || !file.replaced && is_there() {
+                continue;
+            }
+            self.lost.add(entry.bytes_unread());
+            self.context.checkpoint.give_up(&entry.source);
+            tracing::warn!(
+                path = %path.display(),
+                unread_bytes = entry.bytes_unread(),
+                "the file was {} before all that was known to be in it was delivered, and no copy of it is \
+                 found; what was not is read only if it comes back where a source finds it",
+                if file.replaced { "truncated or rewritten" } else { "removed" },
+            );
+        }
     }
 }
 

@@ -96,6 +96,8 @@ pub(super) struct Scanner {
     /// How often more changed than could be told.
     pub(super) overflows: Arc<AtomicU64>,
     pub(super) lost: Arc<Lost>,
+    /// Content that is not there though not all of it was read, by its source, and since when.
+    pub(super) missed: HashMap<String, Instant>,
 }
 
 impl Scanner {
@@ -172,7 +174,7 @@ impl Scanner {
         self.context.queue.wake(&work);
     }
 
-    fn is_wanted(&self, path: &Path) -> bool {
+    pub(super) fn is_wanted(&self, path: &Path) -> bool {
         self.configs.iter().any(|config| {
             config.paths.iter().any(|glob| glob.matches(path))
                 && !config.exclude.iter().any(|glob| glob.matches(path))
@@ -246,6 +248,7 @@ impl Scanner {
         }
         self.look_after(&seen);
         self.look_into_archives();
+        self.tell_missed();
         self.passed_over.retain(|key, _| seen.contains_key(key));
         self.refused.retain(|path| path.symlink_metadata().is_ok());
         self.copies.retain(|key, _| read(&self.tails).contains_key(key));

@@ -91,6 +91,8 @@ pub(crate) struct FileTail {
     readiness: Readiness,
     /// The size of the file when it was last looked at.
     end_offset: AtomicU64,
+    /// The most that the content was seen to have.
+    known_end: AtomicU64,
     notices: Sender<Notice>,
     heads: Arc<Heads>,
 }
@@ -140,6 +142,7 @@ impl FileTail {
         let is_archive = start.body.as_archive().is_some();
         let is_complete = is_archive || config.once;
         let body = start.body.clone();
+        let known_end = start.position.offset + start.content.unread;
         let reading = Reading {
             position: start.position,
             scanned: start.position.offset,
@@ -162,6 +165,7 @@ impl FileTail {
             quiet_since: Mutex::new(Instant::now()),
             finish: AtomicBool::new(is_complete),
             end_offset: AtomicU64::new(start.position.offset),
+            known_end: AtomicU64::new(known_end),
             reading: Mutex::new(reading),
             undecided: AtomicBool::new(start.undecided),
             leaving: AtomicBool::new(false),
@@ -336,6 +340,7 @@ impl FileTail {
 
     /// Notes the size; returns whether it differs from what has been read.
     pub(super) fn note_size(&self, size: u64) -> bool {
+        self.known_end.fetch_max(size, Ordering::Relaxed);
         if self.end_offset.swap(size, Ordering::Relaxed) != size {
             *lock(&self.quiet_since) = Instant::now();
         }
@@ -397,6 +402,10 @@ impl Tracked for FileTail {
         let progress = self.route.lane.progress();
         let mut content = self.content();
         content.cuts.retain(|cut| *cut > progress.0.offset);
+        // What was read of replaced content is on its way, and of an archive, the size says nothing.
+        let from = if content.replaced { self.read_offset() } else { progress.0.offset };
+        let behind = self.known_end.load(Ordering::Relaxed).saturating_sub(from);
+        content.unread = if self.is_archive { 0 } else { behind };
         Entry::new(self.route.lane.id(), progress, Content::File(content))
     }
 }
