@@ -3,9 +3,9 @@
 use crate::index::{LiteralIndex, Need};
 use crate::landmark::Landmark;
 use crate::matcher::glob;
-use crate::pattern::Pattern;
-use crate::rule::Pack;
+use crate::rule::{Applies, Pack};
 use crate::span::Scratch;
+use memchr::memmem::Finder;
 use rustc_hash::FxHashMap;
 use std::sync::OnceLock;
 
@@ -32,16 +32,20 @@ struct Probes {
 #[derive(Debug)]
 struct Probe {
     pack: u32,
-    kind: ProbeKind,
+    sign: Sign,
     /// One of them is in each message that fits; none if that would rule out few.
     landmarks: Vec<Landmark>,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum ProbeKind {
+/// What is asked of a message that the index names.
+#[derive(Debug)]
+enum Sign {
+    /// Nothing: it holds a literal, which is all.
+    Held,
     JsonKeys,
     Contains,
-    Signature,
+    /// By its number in the pack.
+    Signature(usize),
 }
 
 impl Dispatch {
@@ -122,9 +126,9 @@ impl Dispatch {
         }
         let Probes { probes, by_literal } = &**self.probes.get_or_init(|| Probes::new(packs));
         by_literal.visit(message, found, |at| {
-            let Probe { pack: number, kind, landmarks } = &probes[at as usize];
+            let Probe { pack: number, sign, landmarks } = &probes[at as usize];
             (landmarks.is_empty() || landmarks.iter().any(|mark| mark.is_in(message)))
-                && kind.fits(&packs[*number as usize], (padded, len), scratch)
+                && sign.fits(&packs[*number as usize].applies, (padded, len), scratch)
                 && pack(number)
         });
     }
@@ -146,16 +150,11 @@ impl Probes {
     #[cold]
     fn new(packs: &[Pack]) -> Box<Self> {
         let order = order(packs);
-        let (mut probes, mut needs) = (Vec::new(), Vec::new());
-        for kind in [ProbeKind::JsonKeys, ProbeKind::Contains, ProbeKind::Signature] {
-            for pack in &order {
-                if let Some(need) = kind.need(&packs[*pack as usize]) {
-                    let landmarks = kind.landmarks(&packs[*pack as usize], &need);
-                    probes.push(Probe { pack: *pack, kind, landmarks });
-                    needs.push(need);
-                }
-            }
-        }
+        let of_packs = || order.iter().map(|number| (*number, &packs[*number as usize].applies));
+        let json_keys = of_packs().filter_map(|(pack, applies)| json_keys(pack, applies));
+        let contains = of_packs().filter_map(|(pack, applies)| contains(pack, applies));
+        let signatures = of_packs().flat_map(|(pack, applies)| signatures(pack, applies));
+        let (probes, needs): (Vec<_>, Vec<_>) = json_keys.chain(contains).chain(signatures).unzip();
         Box::new(Self { probes: probes.into(), by_literal: LiteralIndex::new(&needs) })
     }
 }
@@ -260,44 +259,50 @@ impl Globs {
     }
 }
 
-impl ProbeKind {
-    /// What a message that fits must hold; `None` if the pack does not say anything of this kind.
-    fn need(self, pack: &Pack) -> Option<Need> {
-        let applies = &pack.applies;
-        match self {
-            Self::JsonKeys => {
-                let longest = applies.json_keys.iter().max_by_key(|key| key.needle().len())?;
-                Some(Need::holding(&[longest.needle()]))
-            }
-            Self::Contains => {
-                let literals: Vec<&[u8]> =
-                    applies.contains.iter().map(|part| part.needle()).collect();
-                (!literals.is_empty()).then(|| Need::holding(&literals))
-            }
-            Self::Signature => applies.signature.as_ref().map(Pattern::need),
-        }
-    }
+fn json_keys(pack: u32, applies: &Applies) -> Option<(Probe, Need)> {
+    let longest = applies.json_keys.iter().max_by_key(|key| key.needle().len())?;
+    let need = Need::holding(&[longest.needle()]);
+    Some((Probe { pack, sign: Sign::JsonKeys, landmarks: Vec::new() }, need))
+}
 
-    /// What to look for before a signature that first bytes and literals tell little of.
-    fn landmarks(self, pack: &Pack, need: &Need) -> Vec<Landmark> {
-        match (self, &pack.applies.signature) {
-            (Self::Signature, Some(signature)) if !need.is_selective() => signature.landmarks(),
-            _ => Vec::new(),
-        }
+fn contains(pack: u32, applies: &Applies) -> Option<(Probe, Need)> {
+    let literals: Vec<&[u8]> = applies.contains.iter().map(Finder::needle).collect();
+    if literals.is_empty() {
+        return None;
     }
+    let need = Need::holding(&literals);
+    let sign = if need.holds.is_some() { Sign::Held } else { Sign::Contains };
+    Some((Probe { pack, sign, landmarks: Vec::new() }, need))
+}
 
-    fn fits(self, pack: &Pack, (padded, len): (&[u8], usize), scratch: &mut Scratch) -> bool {
-        let (applies, message) = (&pack.applies, &padded[..len]);
+fn signatures(pack: u32, applies: &Applies) -> impl Iterator<Item = (Probe, Need)> {
+    applies.signatures.iter().enumerate().map(move |(number, signature)| {
+        let need = signature.need();
+        if signature.is_literals() && need.holds.is_some() {
+            return (Probe { pack, sign: Sign::Held, landmarks: Vec::new() }, need);
+        }
+        // Where first bytes and literals tell little.
+        let landmarks = if need.is_selective() { Vec::new() } else { signature.landmarks() };
+        (Probe { pack, sign: Sign::Signature(number), landmarks }, need)
+    })
+}
+
+impl Sign {
+    fn fits(
+        &self,
+        applies: &Applies,
+        (padded, len): (&[u8], usize),
+        scratch: &mut Scratch,
+    ) -> bool {
+        let message = &padded[..len];
         match self {
+            Self::Held => true,
             Self::JsonKeys => {
                 message.trim_ascii_start().starts_with(b"{")
                     && applies.json_keys.iter().all(|key| key.find(message).is_some())
             }
             Self::Contains => applies.contains.iter().any(|part| part.find(message).is_some()),
-            Self::Signature => applies
-                .signature
-                .as_ref()
-                .is_some_and(|signature| signature.is_match(padded, len, scratch)),
+            Self::Signature(number) => applies.signatures[*number].is_match(padded, len, scratch),
         }
     }
 }

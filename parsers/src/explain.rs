@@ -408,7 +408,7 @@ fn wanted_of(applies: &Applies) -> String {
         let texts = applies.json_keys.iter().map(|finder| text(finder.needle())).collect();
         parts.push(format!("json_keys: [{}]", list(texts)));
     }
-    if applies.signature.is_some() {
+    if !applies.signatures.is_empty() {
         parts.push("signature: …".into());
     }
     if parts.is_empty() { "nothing: it is tried only by name".into() } else { parts.join(", ") }

@@ -292,6 +292,12 @@ impl Pattern {
         hir.as_ref().map(Landmark::all_of).unwrap_or_default()
     }
 
+    /// Whether it says nothing but that the text holds one of a few literals.
+    pub(crate) fn is_literals(&self) -> bool {
+        parse_hir(&self.source, self.unicode)
+            .is_some_and(|hir| hir.properties().is_alternation_literal())
+    }
+
     /// Whether the first `len` bytes of `padded` match; the captures are of no interest. What stands behind
     /// them has no meaning; it is quicker if there are some.
     pub(crate) fn is_match(&self, padded: &[u8], len: usize, scratch: &mut Scratch) -> bool {
@@ -814,7 +820,7 @@ mod tests {
     #[test]
     fn signatures_match_what_their_regexes_match() {
         let rules = crate::RuleSet::shipped();
-        let signatures = rules.packs.iter().filter_map(|pack| pack.applies.signature.as_ref());
+        let signatures = rules.packs.iter().flat_map(|pack| &pack.applies.signatures);
         let patterns: Vec<(&Pattern, Need)> = signatures.map(|p| (p, p.need())).collect();
         let leads = patterns.iter().filter(|(pattern, _)| pattern.machine().lead.is_some()).count();
         let mut scratch = Scratch::default();

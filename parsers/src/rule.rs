@@ -365,7 +365,7 @@ pub(crate) struct Applies {
     pub(crate) contains: Vec<Finder<'static>>,
     /// `"key"` for each.
     pub(crate) json_keys: Vec<Finder<'static>>,
-    pub(crate) signature: Option<Pattern>,
+    pub(crate) signatures: Vec<Pattern>,
     pub(crate) syslog: bool,
 }
 

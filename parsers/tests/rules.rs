@@ -286,6 +286,26 @@ rules:
 }
 
 #[test]
+fn a_pack_has_one_signature_or_several() {
+    let pack = |signature: &str| {
+        let rules = "rules: [{id: t.any, pattern: '(?<labels.number>\\d+)$'}]";
+        load(&[&format!("pack: t\napplies: {{signature: {signature}}}\n{rules}\n")])
+    };
+    let several = pack(r"['^job \d', 'done in ', '(?:rows|pages): ']");
+    for (rules, line, number) in [
+        (&pack("'done in '"), "it is done in 7", Some("7")),
+        (&pack("'done in '"), "job 7", None),
+        (&several, "job 7", Some("7")),
+        (&several, "it is done in 7", Some("7")),
+        (&several, "pages: 7", Some("7")),
+        (&several, "a job 7", None),
+        (&several, "page: 7", None),
+    ] {
+        check(rules, line, json!({"labels.number": number}));
+    }
+}
+
+#[test]
 fn conditions_choose_among_rules_over_one_sub_parser() {
     let rules = load(&[r"
 pack: t

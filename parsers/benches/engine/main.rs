@@ -5,7 +5,8 @@
 //! packs, of syslog lines of many products in random order, of lines that nothing matches, of very
 //! long lines, and of the plain way that a program without an index would take: the program's rules
 //! one after the other, each a regex, the event a JSON tree. `-- sshd`, `-- samples`, `-- syslog` and
-//! `-- long` run these parts alone; `-- packs` prints what the lines of each pack cost.
+//! `-- long` run these parts alone; `-- packs` prints what the lines of each pack cost, and
+//! `-- file PATH` what each line of a file does.
 //! `-- count`, for a profiler that counts instructions, goes a few times through the lines of the
 //! other parts that are named, without a clock (`valgrind --tool=callgrind
 //! --toggle-collect='*counted_passes*' …/engine-… count sshd`).
@@ -77,6 +78,12 @@ fn main() {
         packs::table(&shipped);
         return;
     }
+    if let [part, path] = wanted.as_slice()
+        && part == "file"
+    {
+        of_file(&shipped, path);
+        return;
+    }
     if wanted.first().is_some_and(|part| part == "count") {
         wanted[1..].iter().for_each(|part| count(&shipped, part));
         return;
@@ -101,6 +108,14 @@ fn sshd_lines() -> Vec<Vec<u8>> {
         format!("Nov 28 10:15:{:02} web{n} sshd[{}]: {message}", n * 5, 8_000 + n).into_bytes()
     });
     lines.collect()
+}
+
+fn of_file(shipped: &Arc<RuleSet>, path: &str) {
+    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let shown: String = String::from_utf8_lossy(line).chars().take(56).collect();
+        report(&shown, engine(shipped, &[line.to_vec()]));
+    }
 }
 
 /// Goes through the lines of one part after one pass that warms everything up.

@@ -205,14 +205,13 @@ fn applies(
     let contains = list("contains", faults);
     let json_keys = list("json_keys", faults);
     let finder = |text: &str| Finder::new(text.as_bytes()).into_owned();
-    let signature = table.node("signature").and_then(|node| {
-        let text = node.text()?;
-        let compiled = pattern::expand(text, patterns)
-            .and_then(|expanded| pattern::compile(&expanded, false))
-            .map_err(|fault| rule::pattern_fault(node, &fault, faults))
-            .ok()?;
-        Some(compiled)
+    let nodes = table.texts("signature", faults).unwrap_or_default().into_iter();
+    let signatures = nodes.filter_map(|node| {
+        let expanded = pattern::expand(node.text()?, patterns);
+        let compiled = expanded.and_then(|expanded| pattern::compile(&expanded, false));
+        compiled.map_err(|fault| rule::pattern_fault(node, &fault, faults)).ok()
     });
+    let signatures = signatures.collect();
     let syslog = table.boolean("syslog", faults).unwrap_or(false);
     table.finish(faults);
     Applies {
@@ -220,7 +219,7 @@ fn applies(
         starts,
         contains: contains.iter().map(|text| finder(text)).collect(),
         json_keys: json_keys.iter().map(|key| finder(&format!("\"{key}\""))).collect(),
-        signature,
+        signatures,
         syslog,
     }
 }

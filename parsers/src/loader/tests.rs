@@ -50,6 +50,13 @@ fn a_mistake_is_told_once() {
         ),
         ("pack: p\nrules: {id: p.a}\n", &["2:8 `rules` is a mapping; write a list"]),
         (
+            "pack: p\napplies:\n  signature:\n    - 'a('\n    - [b]\nrules: []\n",
+            &[
+                "4:9 unclosed group; close the group, or write `\\(` for the sign",
+                "5:7 `applies.signature` is a list; write a text",
+            ],
+        ),
+        (
             "pack: p\nrules:\n  - {id: p.a, patern: '^x'}\n",
             &["3:15 unknown key `patern` in `rules[0]`; did you mean `pattern`?"],
         ),

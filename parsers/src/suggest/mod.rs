@@ -34,8 +34,6 @@ use std::sync::Arc;
 
 /// Longer lines are looked at up to here.
 const LINE_BYTES_MAX: usize = 4096;
-/// A longer signature of the pack is not written; the lines behind it are left out.
-const SIGNATURE_BYTES_MAX: usize = 16 << 10;
 /// How often rules are put in another order before those that still fail are left out.
 const ROUNDS_MAX: usize = 64;
 
@@ -103,7 +101,6 @@ impl Suggester {
         drafts.retain(|draft| draft.lines >= options.lines_min.max(1));
         drafts.sort_by_key(|draft| (std::cmp::Reverse(draft.lines), draft.first));
         drafts.truncate(options.top);
-        limit_signature(&mut drafts);
         let drafted = drafts.len();
         let pack = Pack { options, lines: self.lines };
         let (yaml, drafts) = pack.hold(drafts)?;
@@ -115,16 +112,6 @@ impl Suggester {
             failed: drafted - drafts.len(),
         })
     }
-}
-
-fn limit_signature(drafts: &mut Vec<Draft>) {
-    let mut bytes = 0;
-    drafts.retain(|draft| {
-        if draft.program.is_none() {
-            bytes += draft.signature.len();
-        }
-        draft.program.is_some() || bytes <= SIGNATURE_BYTES_MAX
-    });
 }
 
 struct Pack<'o> {
@@ -238,20 +225,11 @@ fn applies(out: &mut String, drafts: &[Draft]) {
         let keys: Vec<String> = keys.iter().map(|key| yaml::quoted(key)).collect();
         let _ = writeln!(out, "  json_keys: [{}]", keys.join(", "));
     }
-    match signatures.len() {
-        0 => {}
-        1 => signatures.into_iter().for_each(|text| {
-            let _ = writeln!(out, "  signature: {}", yaml::quoted(text));
-        }),
-        _ => {
-            let parts: Vec<&str> =
-                signatures.iter().map(|text| text.strip_prefix('^').unwrap_or(text)).collect();
-            let _ = writeln!(
-                out,
-                "  signature: {}",
-                yaml::quoted(&format!("^(?:{})", parts.join("|")))
-            );
-        }
+    if !signatures.is_empty() {
+        out.push_str("  signature:\n");
+    }
+    for text in signatures {
+        let _ = writeln!(out, "    - {}", yaml::quoted(text));
     }
 }
 
@@ -424,7 +402,7 @@ mod tests {
                 "(?<log.level>",
                 "(?<destination.ip>",
                 "(?<destination.port>",
-                "signature: '",
+                "signature:\n    - '",
                 "'@timestamp': '2026-11-28T10:15:02.123Z'",
             ],
         );

@@ -227,22 +227,24 @@ impl<'n> Table<'n> {
 
     /// A list of texts with their places; a single text counts as a list of one.
     pub fn strings(&mut self, name: &str, faults: &mut Faults) -> Option<Vec<(&'n str, Span)>> {
+        let nodes = self.texts(name, faults)?;
+        Some(nodes.into_iter().filter_map(|node| Some((node.text()?, node.span))).collect())
+    }
+
+    /// As [`Table::strings`], as they stand in the document.
+    pub fn texts(&mut self, name: &str, faults: &mut Faults) -> Option<Vec<&'n Node>> {
         self.ask(name, Shape::Texts);
         let node = self.node(name)?;
-        if let Some(text) = node.text() {
-            return Some(vec![(text, node.span)]);
+        if node.text().is_some() {
+            return Some(vec![node]);
         }
         let Value::Sequence(items) = &node.value else {
             self.wrong(name, node, "a list of texts", faults);
             return None;
         };
-        let mut texts = Vec::with_capacity(items.len());
-        for item in items.iter() {
-            match item.text() {
-                Some(text) => texts.push((text, item.span)),
-                None => self.wrong(name, item, "a text", faults),
-            }
-        }
+        let (texts, others): (Vec<_>, Vec<_>) =
+            items.iter().partition(|item| item.text().is_some());
+        others.into_iter().for_each(|item| self.wrong(name, item, "a text", faults));
         Some(texts)
     }
 
