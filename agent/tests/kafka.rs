@@ -129,10 +129,11 @@ fn what_was_held_of_a_file_that_is_gone_at_the_next_start_is_told_and_counted() 
 
 #[test]
 fn what_is_truncated_before_it_was_read_is_told_and_counted_unless_a_copy_has_it() {
+    const LINES: u32 = 60_000;
     for copied in [false, true] {
         let mut stage = Stage::new();
-        stage.source_extra = ", limits: {events_per_second: 200}".into();
-        stage.lines("a.log", 0..2000);
+        stage.source_extra = ", limits: {events_per_second: 10000}".into();
+        stage.lines("a.log", 0..LINES);
         let agent = stage.start();
         let size = fs::metadata(stage.path("a.log")).unwrap().len();
         let first = |snapshot: &logweir_agent::Snapshot| snapshot.sources[0].end_offset;
@@ -143,18 +144,18 @@ fn what_is_truncated_before_it_was_read_is_told_and_counted_unless_a_copy_has_it
             fs::copy(stage.path("a.log"), stage.path("a.1.log")).unwrap();
         }
         File::create(stage.path("a.log")).unwrap();
-        stage.lines("a.log", 2000..2001);
+        stage.lines("a.log", LINES..LINES + 1);
         if copied {
-            let snapshot = wait_delivered(&agent, 2001);
+            let snapshot = wait_delivered(&agent, u64::from(LINES) + 1);
             assert_eq!(snapshot.files_lost, 0);
-            assert_lines(&stage.events(), 0..2001);
+            assert_lines(&stage.events(), 0..LINES + 1);
             continue;
         }
         let snapshot = wait_for(&agent, "it to be told", |snapshot| snapshot.files_lost == 1);
         let read: usize =
-            stage.events().iter().map(|event| event["message"].as_str().unwrap().len() + 1).sum();
+            stage.events().iter().map(|event| event["event.original"].as_str().unwrap().len() + 1).sum();
         // Of the new content, one line is read.
-        assert_eq!(snapshot.bytes_lost, size - (read - "line 2000\n".len()) as u64);
+        assert_eq!(snapshot.bytes_lost, size - (read - format!("line {LINES}\n").len()) as u64);
     }
 }
 
