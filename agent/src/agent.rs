@@ -213,6 +213,10 @@ impl Agent {
     }
 
     /// Whether all that the file at `path` holds now is acknowledged; `None` if it is not read yet.
+    pub(crate) fn is_damaged(&self, path: &Path) -> bool {
+        self.parts.discovery.is_damaged(path)
+    }
+
     pub(crate) fn is_read_out(&self, path: &Path) -> Option<bool> {
         self.parts.discovery.is_read_out(path)
     }

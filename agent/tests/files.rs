@@ -774,6 +774,29 @@ fn gz_archives_that_the_paths_name_are_read_whole_and_once() {
 }
 
 #[test]
+fn gz_archive_of_a_file_that_is_still_read_where_the_paths_name_both() {
+    let mut stage = Stage::new();
+    let directory = stage.directory.path().display().to_string();
+    let paths = format!("'{directory}/*.log', '{directory}/*.gz'");
+    stage.sources = Some(format!("- {{type: file, paths: [{paths}], rotate_wait: 2s}}"));
+    stage.lines("a.log", 0..1000);
+    let agent = stage.start();
+    wait_delivered(&agent, 1000);
+    fs::rename(stage.path("a.log"), stage.path("a.log.1")).unwrap();
+    gzip(&stage, "a.log.1", "a.log.1.gz");
+    stage.lines("b.log", 1000..1100);
+    wait_for(&agent, "the archive to take the place of the file", |snapshot| {
+        let mut paths: Vec<&str> = snapshot.sources.iter().map(|s| s.name.as_str()).collect();
+        paths.sort_unstable();
+        let named = |path: &str, end: &str| path.ends_with(end);
+        matches!(paths[..], [archive, file] if named(archive, ".gz") && named(file, "b.log"))
+    });
+    let events = stage.events();
+    assert_lines(&events, 0..1100);
+    assert_eq!(events.len(), 1100);
+}
+
+#[test]
 fn open_files_max() {
     let mut stage = Stage::new();
     stage.glob = "*.log*";

@@ -152,8 +152,11 @@ fn what_is_truncated_before_it_was_read_is_told_and_counted_unless_a_copy_has_it
             continue;
         }
         let snapshot = wait_for(&agent, "it to be told", |snapshot| snapshot.files_lost == 1);
-        let read: usize =
-            stage.events().iter().map(|event| event["event.original"].as_str().unwrap().len() + 1).sum();
+        let read: usize = stage
+            .events()
+            .iter()
+            .map(|event| event["event.original"].as_str().unwrap().len() + 1)
+            .sum();
         // Of the new content, one line is read.
         assert_eq!(snapshot.bytes_lost, size - (read - format!("line {LINES}\n").len()) as u64);
     }

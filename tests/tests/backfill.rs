@@ -57,6 +57,37 @@ fn whole_files_are_delivered_once_compressed_ones_and_last_lines_without_end_too
 }
 
 #[test]
+fn an_archive_that_is_damaged_is_told_and_no_success() {
+    let directory = directory();
+    let directory = directory.path();
+    let broker = Broker::started(directory);
+    Topic::create(&broker.bootstrap(), "backfill", 2);
+    std::fs::write(directory.join("old.log"), "line 1\nline 2\n").unwrap();
+    // Lines that do not compress to nothing.
+    let lines: Vec<String> = (0_u64..20_000)
+        .map(|n| format!("line {:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        .collect();
+    std::fs::write(directory.join("older.log"), lines.join("\n")).unwrap();
+    let packed = Command::new("gzip").arg(directory.join("older.log")).status().unwrap();
+    assert!(packed.success());
+    let archive = directory.join("older.log.gz");
+    let whole = std::fs::read(&archive).unwrap();
+    std::fs::write(&archive, &whole[..whole.len() / 2]).unwrap();
+    let config = format!(
+        "kafka: {{bootstrap.servers: '{}', topic: backfill}}\nrules: {{shipped: false}}\nsources: [{{type: stdin}}]\n",
+        broker.bootstrap()
+    );
+    std::fs::write(directory.join("agent.yaml"), config).unwrap();
+    for _ in 0..2 {
+        let output = run(directory, &[]);
+        assert_eq!(output.code, Some(1), "{}{}", output.stdout, output.stderr);
+        assert!(output.stdout.contains("the archive is damaged"), "{}", output.stdout);
+        assert!(output.stdout.contains("older.log.gz"), "{}", output.stdout);
+        assert!(output.stdout.contains("1 files are delivered"), "{}", output.stdout);
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_told_before_anything_is_delivered() {
     let directory = directory();
     let directory = directory.path();

@@ -7,6 +7,7 @@
 
 use super::lines::Lines;
 use super::load_config;
+use super::out::printable;
 use crate::config::{Config, Dataset, FileConfig, SourceConfig};
 use crate::outln;
 use crate::parsing::{Engine, Line, Outcome, Selection};
@@ -86,13 +87,16 @@ fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     let mut files = BTreeSet::new();
     for path in named {
         let told = |error: io::Error| {
-            let shown = path.display();
+            let shown = printable(path.display());
             format!("`{shown}` cannot be read: {error}; name a file that this user may read")
         };
         let real = path.canonicalize().map_err(told)?;
         let metadata = std::fs::File::open(&real).and_then(|file| file.metadata()).map_err(told)?;
         if !metadata.is_file() {
-            return Err(format!("`{}` is no file; name the files in it", path.display()));
+            return Err(format!(
+                "`{}` is no file; name the files in it",
+                printable(path.display())
+            ));
         }
         if metadata.len() > 0 {
             files.insert(real);
@@ -118,7 +122,8 @@ fn sources(
     let mut sources = Vec::with_capacity(files.len());
     for path in files {
         let text = path.to_str().ok_or_else(|| {
-            format!("`{}` is no UTF-8; give the file another name", path.display())
+            let path = printable(path.display());
+            format!("`{path}` is no UTF-8; give the file another name")
         })?;
         let mut source = configured(path)
             .unwrap_or_default()
@@ -143,7 +148,8 @@ fn dry_run(files: &[PathBuf], sources: &[FileConfig], config: &Config) -> Result
         let selection = Selection::of(&source.common);
         engine.select(&selection);
         let mut counts = Counts::default();
-        let fault = |error: io::Error| format!("`{}` cannot be read: {error}", path.display());
+        let shown = printable(path.display());
+        let fault = |error: io::Error| format!("`{shown}` cannot be read: {error}");
         let mut lines = Lines::open(path).map_err(fault)?;
         while let Some(line) = lines.next_line().map_err(fault)? {
             counts.read += 1;
@@ -167,10 +173,7 @@ fn dry_run(files: &[PathBuf], sources: &[FileConfig], config: &Config) -> Result
         }
         let Counts { read, parsed, unparsed, .. } = counts;
         let dropped = counts.dropped_total();
-        outln!(
-            "{}: {read} lines, {parsed} parsed, {unparsed} unparsed, {dropped} dropped",
-            path.display()
-        );
+        outln!("{shown}: {read} lines, {parsed} parsed, {unparsed} unparsed, {dropped} dropped");
         total.add(&counts);
     }
     outln!(
@@ -192,6 +195,7 @@ fn deliver(files: &[PathBuf], config: Config) -> Result<ExitCode, String> {
         asked = stop.recv_timeout(LOOK_INTERVAL).is_ok();
         tell_repeats(false);
     }
+    let damaged: Vec<&PathBuf> = files.iter().filter(|path| agent.is_damaged(path)).collect();
     let all_out = agent.stop(STOP_GRACE);
     tell_repeats(true);
     progress.end();
@@ -205,12 +209,19 @@ fn deliver(files: &[PathBuf], config: Config) -> Result<ExitCode, String> {
         counts.parsed,
         counts.unparsed
     );
+    for path in &damaged {
+        outln!(
+            "the archive is damaged; what is before the damage is delivered: {}",
+            printable(path.display())
+        );
+    }
     if progress.left.is_empty() && all_out {
-        outln!("{} files are delivered", files.len());
-        return Ok(ExitCode::SUCCESS);
+        outln!("{} files are delivered", files.len() - damaged.len());
+        let all = damaged.is_empty();
+        return Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     for path in &progress.left {
-        outln!("not all of it is delivered: {}", path.display());
+        outln!("not all of it is delivered: {}", printable(path.display()));
     }
     outln!("the same command goes on from here");
     Ok(ExitCode::FAILURE)

@@ -3,6 +3,7 @@
 
 use super::access::{Found, Reader};
 use super::load_config;
+use super::out::printable;
 use crate::Config;
 use crate::config::SourceConfig;
 use crate::outln;
@@ -56,10 +57,10 @@ fn check_files(config: &Config) {
         for obstacle in closed.iter().chain(&hidden).take(CLOSED_SHOWN_MAX) {
             outln!(
                 "  warning: {} cannot be {} by {}\n    help: {}",
-                obstacle.path.display(),
+                printable(obstacle.path.display()),
                 obstacle.what,
                 reader.name,
-                obstacle.remedy
+                printable(&obstacle.remedy)
             );
         }
         if obstacles > CLOSED_SHOWN_MAX {
@@ -83,8 +84,8 @@ fn check_kafka(config: &Config) -> bool {
         }
         Ok((_, None)) => {
             eprintln!(
-                "error: there is no topic {} on {servers}\n  help: logweir topics create --bootstrap-server {servers}",
-                config.topic
+                "error: there is no topic {topic} on {servers}\n  help: logweir topics create --bootstrap-server {servers} --topic {topic}",
+                topic = config.topic
             );
             false
         }

@@ -6,6 +6,7 @@
 
 use super::access::{Obstacle, Reader};
 use super::load_config;
+use super::out::printable;
 use crate::Config;
 use crate::config::SourceConfig;
 use crate::outln;
@@ -162,14 +163,15 @@ fn files(config: &Config, findings: &mut Findings) {
     }
     hidden.retain(|path, _| !closed.contains_key(path));
     let what = |obstacle: &Obstacle| {
-        format!("`{}` cannot be {} by {}", obstacle.path.display(), obstacle.what, reader.name)
+        let path = printable(obstacle.path.display());
+        format!("`{path}` cannot be {} by {}", obstacle.what, reader.name)
     };
     for obstacle in closed.values().take(CLOSED_SHOWN_MAX) {
-        findings.error(&what(obstacle), &obstacle.remedy);
+        findings.error(&what(obstacle), &printable(&obstacle.remedy));
     }
     // Whether anything is in there is not known.
     for obstacle in hidden.values().take(CLOSED_SHOWN_MAX.saturating_sub(closed.len())) {
-        findings.warning(&what(obstacle), &obstacle.remedy);
+        findings.warning(&what(obstacle), &printable(&obstacle.remedy));
     }
     match closed.len() + hidden.len() {
         0 => findings.well(&format!("{} files, all readable by {}", files.len(), reader.name)),
@@ -324,7 +326,8 @@ fn topics(config: &Config, findings: &mut Findings) {
         Ok((topics.brokers()?, topics.shape(&config.topic)?, topics.shape(TOPIC_DEAD_LETTER)?))
     });
     let servers = config.kafka.get("bootstrap.servers").unwrap_or_default();
-    let create = format!("logweir topics create --bootstrap-server {servers}");
+    let create =
+        format!("logweir topics create --bootstrap-server {servers} --topic {}", config.topic);
     match outcome {
         Ok((brokers, events, dead_letter)) => {
             findings.well(&format!("kafka answers; {brokers} brokers"));

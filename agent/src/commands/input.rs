@@ -1,6 +1,7 @@
 //! What the commands that work on lines are given: rules, what is known of the lines, files.
 
 use super::lines::{Line, Lines};
+use super::out::printable;
 use super::{report_faults, show};
 use logweir_parsers::{LineContext, RuleSet, Zone};
 use std::io;
@@ -38,8 +39,8 @@ impl InputArguments {
 }
 
 impl Input {
-    /// Calls `visit` with every line of every file. A file that cannot be read ends it and is
-    /// reported; a reader of the output that went away is no fault.
+    /// Calls `visit` with every line of every file, until it cannot write what it makes of one. A file
+    /// that cannot be read ends it and is reported.
     pub(crate) fn for_each_line(
         &self,
         mut visit: impl FnMut(Line<'_>) -> io::Result<()>,
@@ -48,20 +49,34 @@ impl Input {
             let mut all = || {
                 let mut lines = Lines::open(file)?;
                 while let Some(line) = lines.next_line()? {
-                    visit(line)?;
+                    if let Err(error) = visit(line) {
+                        return Ok(Some(error));
+                    }
                 }
-                Ok(())
+                Ok(None)
             };
             match all() {
-                Ok(()) => {}
-                Err(error) if io::Error::kind(&error) == io::ErrorKind::BrokenPipe => break,
+                Ok(None) => {}
+                Ok(Some(error)) => return written(Err(error)),
                 Err(error) => {
-                    eprintln!("logweir-agent: {}: {error}", file.display());
+                    let error: io::Error = error;
+                    eprintln!("logweir-agent: {}: {error}", printable(file.display()));
                     return ExitCode::FAILURE;
                 }
             }
         }
         ExitCode::SUCCESS
+    }
+}
+
+/// What follows from an output that was written, or not: a reader of it that went away is no fault.
+pub(crate) fn written(outcome: io::Result<()>) -> ExitCode {
+    match outcome {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("logweir-agent: standard output cannot be written: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 

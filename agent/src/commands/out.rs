@@ -4,7 +4,7 @@
 //! what is left is let go instead, and the command does its work to the end: what it was asked to
 //! change must not depend on who reads along, and neither must its exit code.
 
-use std::fmt::Arguments;
+use std::fmt::{Arguments, Display};
 use std::io::{self, Write as _};
 use std::process::exit;
 
@@ -32,4 +32,9 @@ pub fn write(text: Arguments<'_>) {
         }
         _ => {}
     }
+}
+
+/// A text from outside, such as the name of a file, without anything that could steer a terminal.
+pub(crate) fn printable(text: impl Display) -> String {
+    text.to_string().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

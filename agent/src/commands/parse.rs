@@ -1,6 +1,6 @@
 //! `logweir-agent parse`: lines in, one event per line out, in order; the rule engine alone.
 
-use crate::commands::input::{Input, InputArguments};
+use crate::commands::input::{Input, InputArguments, written};
 use logweir_parsers::{Disposition, Parser, write_event};
 use logweir_record::write_member;
 use std::io::{self, BufWriter, Write};
@@ -29,7 +29,7 @@ fn print_events(input: &Input) -> ExitCode {
     let mut parser = Parser::new(input.rules.clone());
     let mut stdout = BufWriter::with_capacity(64 << 10, io::stdout().lock());
     let mut event = Vec::new();
-    input.for_each_line(|line| {
+    let code = input.for_each_line(|line| {
         event.clear();
         let context = input.settings.context(line.original_bytes);
         let parsed = write_event(&mut parser, line.bytes, &context, &mut event);
@@ -42,7 +42,8 @@ fn print_events(input: &Input) -> ExitCode {
         }
         event.push(b'\n');
         stdout.write_all(&event)
-    })
+    });
+    if code == ExitCode::SUCCESS { written(stdout.flush()) } else { code }
 }
 
 fn write_dropped(event: &mut Vec<u8>, reason: &str, line: &[u8]) {

@@ -3,6 +3,7 @@
 //! `check` and `export` only read, and may be used while an agent runs; `repair` takes the state
 //! directory for itself.
 
+use super::out::printable;
 use super::report_faults;
 use crate::Config;
 use crate::checkpoint::{self, Content, Look};
@@ -187,7 +188,7 @@ fn as_json(name: &str, acked: u64, found: &Inspection) -> serde_json::Value {
 }
 
 fn line(fault: &Fault) -> String {
-    let file = printable(&fault.file.display().to_string());
+    let file = printable(fault.file.display());
     let place = fault.place.map(|place| format!(" at byte {place}")).unwrap_or_default();
     let remedy = if fault.fatal {
         "; the agent does not start: use `logweir-agent spool repair`"
@@ -195,11 +196,6 @@ fn line(fault: &Fault) -> String {
         ""
     };
     format!("{file}{place}: fault: {}{remedy}", fault.what)
-}
-
-/// A name from the disk without anything that could steer a terminal.
-fn printable(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 impl Export {
@@ -290,12 +286,8 @@ fn repair(state_dir: &Path) -> io::Result<ExitCode> {
         let found = inspect(&directory, acked, |_, _| Ok(()))?;
         for fault in found.faults.iter().filter(|fault| fault.fatal) {
             let aside = set_aside(&fault.file)?;
-            let file = printable(&fault.file.display().to_string());
-            outln!(
-                "{file}: {}; set aside as {}",
-                fault.what,
-                printable(&aside.display().to_string())
-            );
+            let file = printable(fault.file.display());
+            outln!("{file}: {}; set aside as {}", fault.what, printable(aside.display()));
         }
         if !directory.is_dir() {
             continue;

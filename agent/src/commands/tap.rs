@@ -1,5 +1,6 @@
 //! `logweir-agent tap`: events of the running agent, live.
 
+use super::out::printable;
 use super::report_faults;
 use crate::Config;
 use crate::tap::{Filter, MISSED, watch};
@@ -51,7 +52,8 @@ impl Tap {
             }
             left -= 1;
             // Who closes the pipe has seen enough.
-            let shown = if terminal { escaped(&line) } else { line };
+            // JSON escapes what is below the space already; what is left can steer a terminal, too.
+            let shown = if terminal { printable(&line) } else { line };
             if writeln!(out, "{shown}").and_then(|()| out.flush()).is_err() || left == 0 {
                 return ExitCode::SUCCESS;
             }
@@ -59,9 +61,4 @@ impl Tap {
         eprintln!("logweir-agent: the agent has ended");
         ExitCode::FAILURE
     }
-}
-
-/// JSON escapes what is below the space already; what is left can steer a terminal, too.
-fn escaped(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

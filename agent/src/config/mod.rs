@@ -31,7 +31,7 @@ pub(crate) use syslog::{Address, Listen, Network, SyslogConfig, TlsConfig, UnixC
 
 use crate::limits::LiveLimits;
 use crate::parsing::Rules;
-use logweir_document::{DURATION_MAX, Diagnostic, Document, Faults, Layers, Table, parse};
+use logweir_document::{DURATION_MAX, Diagnostic, Document, Faults, Layers, Span, Table, parse};
 use logweir_kafka::properties::{Properties, Role};
 use logweir_record::{SealKey, TOPIC_EVENTS};
 use logweir_service::{Listen as MetricsListen, LogConfig};
@@ -294,6 +294,11 @@ impl AgentSection {
         if let Some(name) = table.string("name", faults) {
             section.name = name.to_owned();
         }
+        if let Some(node) = table.node("state_dir")
+            && let Some(path) = node.text()
+        {
+            absolute(path, node.span, "agent.state_dir", faults);
+        }
         if let Some(path) = table.string("state_dir", faults) {
             section.state_dir = path.into();
         }
@@ -310,15 +315,19 @@ impl AgentSection {
         }
         section.landlock = table.boolean("landlock", faults).unwrap_or(true);
         for (path, span) in table.strings("landlock_read", faults).unwrap_or_default() {
-            if !Path::new(path).is_absolute() {
-                faults
-                    .error(span, format!("`{path}` in `agent.landlock_read` is no absolute path"))
-                    .remedy = Some("write the directory from the root on".into());
-            }
+            absolute(path, span, "agent.landlock_read", faults);
         }
         section.limits = limits::overall(&mut table, faults);
         table.finish(faults);
         section
+    }
+}
+
+/// A relative path would be another directory for each place that the agent is started in.
+fn absolute(path: &str, span: Span, key: &str, faults: &mut Faults) {
+    if !Path::new(path).is_absolute() {
+        faults.error(span, format!("`{path}` in `{key}` is no absolute path")).remedy =
+            Some("write the directory from the root on".into());
     }
 }
 

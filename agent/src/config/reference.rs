@@ -69,7 +69,7 @@ static AGENT: Section = Section::of(
             "state_dir",
             Kind::Text,
             Value::Default(super::STATE_DIR_DEFAULT),
-            "agent id, checkpoint, spools; mode 0700, one agent only",
+            "an absolute path: agent id, checkpoint, spools; mode 0700, one agent only",
         )
         .formerly(&["data_dir", "path.data", "state_directory"]),
         Key::new(

@@ -149,7 +149,8 @@ impl Keeper {
                 }
                 Ok(None) => {
                     let reason = format!("there is no topic {}", self.topic);
-                    let remedy = "create it with `logweir topics create`".to_owned();
+                    let remedy =
+                        format!("create it with `logweir topics create --topic {}`", self.topic);
                     let why = Explanation { reason, remedy };
                     self.shared.enter_down(KafkaState::TopicMissing, &self.topic, &why);
                 }

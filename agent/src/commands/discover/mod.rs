@@ -7,6 +7,7 @@ mod write;
 
 use super::access::{Obstacle, Reader};
 use super::input::load;
+use super::out::printable;
 use crate::source::journald;
 use crate::{out, outln};
 use logweir_parsers::{LineContext, Parser, RuleSet, Zone};
@@ -134,6 +135,12 @@ impl Discover {
         };
         let reader = Reader::of_agent();
         let mut trial = Trial { parser: Parser::new(rules.clone()), event: Vec::new() };
+        for root in &self.root {
+            if let Err(error) = root.metadata() {
+                eprintln!("logweir-agent: {}: {error}", printable(root.display()));
+                return ExitCode::FAILURE;
+            }
+        }
         let (files, mut hidden) = files(&self.root, &reader);
         let logs: Vec<Log> =
             files.into_iter().filter_map(|path| look(path, &reader, &mut trial)).collect();
@@ -278,25 +285,21 @@ fn table(
     units.truncate(UNITS_SHOWN_MAX);
     let told = |obstacle: &Obstacle| {
         let Obstacle { path, what, remedy } = obstacle;
-        format!(
-            "{} cannot be {what} by {reader}: {}",
-            printable(path),
-            printable(Path::new(remedy))
-        )
+        format!("{} cannot be {what} by {reader}: {}", printable(path.display()), printable(remedy))
     };
     let mut rows: Vec<(String, String, String, String)> = logs
         .iter()
         .map(|log| {
             let note = log.obstacle.as_ref().map(told).unwrap_or_default();
-            (printable(&log.path), log.tally.share(), log.tally.dataset(rules), note)
+            (printable(log.path.display()), log.tally.share(), log.tally.dataset(rules), note)
         })
         .collect();
     rows.extend(hidden.iter().map(|folder| {
-        let name = format!("{}/", printable(&folder.path));
+        let name = format!("{}/", printable(folder.path.display()));
         (name, "–".to_owned(), "–".to_owned(), told(folder))
     }));
     rows.extend(units.into_iter().map(|(unit, tally)| {
-        let unit = format!("journal: {}", printable(Path::new(unit)));
+        let unit = format!("journal: {}", printable(unit));
         (unit, tally.share(), tally.dataset(rules), String::new())
     }));
     let width = rows.iter().map(|row| row.0.chars().count()).max().unwrap_or(4).min(60);
@@ -317,7 +320,9 @@ fn table(
     }
     out.push_str(&match (&journal.directory, &journal.obstacle) {
         (None, _) => "; no journal of systemd\n".to_owned(),
-        (Some(directory), None) => format!("; the journal is in {}\n", printable(directory)),
+        (Some(directory), None) => {
+            format!("; the journal is in {}\n", printable(directory.display()))
+        }
         (Some(_), Some(obstacle)) => format!("; of the journal, {}\n", told(obstacle)),
     });
     out
@@ -329,20 +334,12 @@ fn seen(logs: &[Log], journal: &Journal, rules: &RuleSet) -> BTreeMap<String, St
         let datasets = tally.packs.keys().map(|pack| rules.dataset(*pack).to_owned());
         datasets.map(|dataset| (dataset, place.clone())).collect::<Vec<_>>()
     };
-    let units = journal.units.iter().flat_map(|(unit, tally)| {
-        of(tally, format!("the journal, {}", printable(Path::new(unit))))
-    });
+    let units = journal
+        .units
+        .iter()
+        .flat_map(|(unit, tally)| of(tally, format!("the journal, {}", printable(unit))));
     // Of both, a file is told.
-    units.chain(logs.iter().flat_map(|log| of(&log.tally, printable(&log.path)))).collect()
-}
-
-/// File names come from outside.
-fn printable(path: &Path) -> String {
-    path.display()
-        .to_string()
-        .chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    units.chain(logs.iter().flat_map(|log| of(&log.tally, printable(log.path.display())))).collect()
 }
 
 #[cfg(test)]

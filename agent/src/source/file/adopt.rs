@@ -57,6 +57,9 @@ impl Scanner {
                     self.archives.push((config, path));
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.archives.push((config, path));
+                }
                 Err(error) => {
                     self.refuse(&path, &error);
                     // A disk that fails may not fail for good, and no glob may find the archive again.
@@ -90,6 +93,10 @@ impl Scanner {
                         entry.position(),
                     )
                 }
+                // What is not read of that file when it is let go is read here then.
+                None if self.is_of_one_that_left(&body, path)? => {
+                    return Err(ErrorKind::WouldBlock.into());
+                }
                 None if names_archives(config, path) => (own, Position::default()),
                 None => {
                     self.passed_over.insert(key, metadata.len());
@@ -120,18 +127,8 @@ impl Scanner {
         let is_own = |entry: &Entry| {
             entry.file().is_some_and(|file| file.inode == key.inode && file.born_ns == born_ns)
         };
-        let mut head = [0; HEAD_BYTES as usize];
-        let count = body.read_at(&mut head, 0)?;
-        let mut hashes: HashMap<u16, u64> = HashMap::new();
-        let mut begins_alike = |entry: &Entry| {
-            let Some(file) = entry.file() else { return false };
-            let length = usize::from(file.head_length);
-            // A short beginning says little; then the archive's name must say it, too.
-            let tells =
-                length >= HEAD_KEPT_BYTES || (length > 0 && is_named_after(path, &file.path));
-            let Some(head) = head[..count].get(..length).filter(|_| tells) else { return false };
-            *hashes.entry(file.head_length).or_insert_with(|| content_hash(head)) == file.head_hash
-        };
+        let mut begins_alike = begins_alike(body, path)?;
+        let mut begins_alike = |entry: &Entry| entry.file().is_some_and(&mut begins_alike);
         let mut alike = checkpoint.dormant(|entry| is_own(entry) || begins_alike(entry));
         // In the order of the archive, which can only be read onward.
         alike.sort_by_key(|entry| (!is_own(entry), entry.offset));
@@ -144,6 +141,14 @@ impl Scanner {
             }
         }
         Ok(None)
+    }
+
+    /// Whether an archive is of a file that is still read to its end though it has left its path.
+    fn is_of_one_that_left(&self, body: &Body, path: &Path) -> io::Result<bool> {
+        let mut begins_alike = begins_alike(body, path)?;
+        let tails = read(&self.tails);
+        let mut left = self.left.keys().filter_map(|key| tails.get(key));
+        Ok(left.any(|tail| !tail.is_archive() && begins_alike(&tail.content())))
     }
 
     /// An archive of which everything is delivered is looked at no more; it is remembered for as
@@ -161,6 +166,26 @@ impl Scanner {
         self.let_go(tail, false);
         tracing::debug!(path = %tail.path().display(), "an archive is read to its end");
     }
+}
+
+/// Tells whether a file began as the content of an archive does.
+fn begins_alike(
+    body: &Body,
+    archive: &Path,
+) -> io::Result<impl FnMut(&FileContent) -> bool + use<>> {
+    let mut head = vec![0; HEAD_BYTES as usize];
+    let count = body.read_at(&mut head, 0)?;
+    head.truncate(count);
+    let archive = archive.to_owned();
+    let mut hashes: HashMap<u16, u64> = HashMap::new();
+    Ok(move |file: &FileContent| {
+        let length = usize::from(file.head_length);
+        // A short beginning says little; then the archive's name must say it, too.
+        let tells =
+            length >= HEAD_KEPT_BYTES || (length > 0 && is_named_after(&archive, &file.path));
+        let Some(head) = head.get(..length).filter(|_| tells) else { return false };
+        *hashes.entry(file.head_length).or_insert_with(|| content_hash(head)) == file.head_hash
+    })
 }
 
 /// Whether the source's paths ask for archives such as this.

@@ -113,6 +113,12 @@ impl Discovery {
         Some(tail.is_read_out())
     }
 
+    /// Whether the file is an archive that could not be read to the end of what it holds.
+    #[must_use]
+    pub(crate) fn is_damaged(&self, path: &Path) -> bool {
+        read(&self.tails).values().any(|tail| tail.path() == path && tail.is_damaged())
+    }
+
     /// How many of them are open.
     #[must_use]
     pub(crate) fn open_files(&self) -> usize {

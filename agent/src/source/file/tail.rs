@@ -88,6 +88,8 @@ pub(crate) struct FileTail {
     leaving: AtomicBool,
     /// The end of what an archive holds was reached, and is known.
     has_end: AtomicBool,
+    /// An archive cannot be read to the end of what it holds.
+    damaged: AtomicBool,
     readiness: Readiness,
     /// The size of the file when it was last looked at.
     end_offset: AtomicU64,
@@ -170,6 +172,7 @@ impl FileTail {
             undecided: AtomicBool::new(start.undecided),
             leaving: AtomicBool::new(false),
             has_end: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
             readiness: Readiness::default(),
             notices,
             heads,
@@ -224,6 +227,10 @@ impl FileTail {
         }
         let size = lock(&self.place).metadata().map_or(0, |metadata| metadata.len());
         self.is_through() && self.route.lane.acked().offset >= size
+    }
+
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
     }
 
     fn is_same(&self, metadata: &Metadata) -> bool {
@@ -669,6 +676,7 @@ impl FileTail {
 
     fn tell_damage(&self, body: &Body) {
         if let Some(error) = body.as_archive().and_then(Archive::take_damage) {
+            self.damaged.store(true, Ordering::Release);
             tracing::warn!(
                 path = %self.path.display(),
                 %error,
