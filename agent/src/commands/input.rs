@@ -159,3 +159,14 @@ impl LineSettings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_none_is_told_how_to_write_one() {
+        assert_eq!(time("1970-01-01T00:00:01Z").unwrap().as_second(), 1);
+        assert!(time("yesterday").unwrap_err().contains("RFC 3339, such as "));
+    }
+}

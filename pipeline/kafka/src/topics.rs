@@ -384,3 +384,29 @@ fn options() -> AdminOptions {
         .request_timeout(Some(REQUEST_TIMEOUT))
         .operation_timeout(Some(REQUEST_TIMEOUT))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(value: &str) -> Vec<ConfigValue> {
+        let entry = |name: &str, value: &str| ConfigValue {
+            name: name.into(),
+            value: value.into(),
+            own: false,
+        };
+        vec![entry("retention.ms", value), entry("segment.bytes", "9")]
+    }
+
+    #[test]
+    fn a_change_is_taken_once_something_of_it_is_told() {
+        let asked = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let taken =
+            |now: &str, changes: &[(String, String)]| is_taken(&config("5"), &config(now), changes);
+        assert!(!taken("5", &[asked("retention.ms", "7"), asked("segment.bytes", "9")]));
+        assert!(taken("7", &[asked("retention.ms", "7"), asked("segment.bytes", "9")]));
+        assert!(taken("7", &[asked("retention.ms", " 7")]), "written otherwise");
+        assert!(taken("5", &[asked("retention.ms", "5")]), "nothing to change");
+        assert!(!taken("5", &[asked("color", "red")]));
+    }
+}
