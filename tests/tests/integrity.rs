@@ -101,7 +101,8 @@ fn what_is_altered_removed_or_moved_behind_the_agents_back_is_named() {
     assert_eq!(found.code, Some(1), "{}", found.stderr);
     assert!(found.stdout.contains("missing behind it"), "{}", found.stdout);
     let found = verify(&key, &["--store", store, "--host", "another"]);
-    assert_eq!(found.code, Some(0), "{}", found.stdout);
+    assert_eq!(found.code, Some(1), "{}", found.stdout);
+    assert!(found.stderr.contains("nothing of a host `another`"), "{}", found.stderr);
 }
 
 #[test]

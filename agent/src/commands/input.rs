@@ -110,6 +110,10 @@ pub(crate) fn load(directories: &[PathBuf], shipped: bool) -> Result<Arc<RuleSet
     }
 }
 
+fn time(text: &str) -> Result<jiff::Timestamp, String> {
+    text.parse().map_err(|_| "write RFC 3339, such as 2026-11-28T01:00:00Z".into())
+}
+
 /// What is known of the lines; shared by the commands that parse.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LineArguments {
@@ -118,7 +122,7 @@ pub(crate) struct LineArguments {
     dataset: Option<String>,
     /// When the lines count as read, RFC 3339; now by default. It decides the year of times that
     /// have none
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     received: Option<jiff::Timestamp>,
     /// The zone of times that name none, such as Europe/Berlin or +02:00
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
@@ -168,5 +172,16 @@ impl LineSettings {
             zone: &self.zone,
             original_bytes,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_none_is_told_how_to_write_one() {
+        assert_eq!(time("1970-01-01T00:00:01Z").unwrap().as_second(), 1);
+        assert!(time("yesterday").unwrap_err().contains("RFC 3339, such as "));
     }
 }

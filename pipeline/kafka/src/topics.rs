@@ -20,10 +20,13 @@ use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::producer::{DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use std::error::Error;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long one request to the cluster may take before it counts as unreachable.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a changed setting may take to be told by every broker.
+const TAKEN_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// One topic as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -286,15 +289,16 @@ impl Topics {
     /// Sets some of a topic's settings; what else was set for it stays.
     ///
     /// # Errors
-    /// The cluster is unreachable or refuses, with its reason.
+    /// The cluster is unreachable or refuses: the client library does not hand on why, nor even that, so
+    /// the settings are asked for afterwards.
     pub fn set_config(&self, topic: &str, changes: &[(String, String)]) -> Result<(), TopicError> {
         let refused = |reason: String| refusal("alter", topic, reason);
         // The request replaces everything that was set for the topic, so all of it is sent.
-        let mut all: Vec<(String, String)> = self
-            .config(topic)?
-            .into_iter()
+        let before = self.config(topic)?;
+        let mut all: Vec<(String, String)> = before
+            .iter()
             .filter(|entry| entry.own && !changes.iter().any(|(name, _)| *name == entry.name))
-            .map(|entry| (entry.name, entry.value))
+            .map(|entry| (entry.name.clone(), entry.value.clone()))
             .collect();
         all.extend(changes.iter().cloned());
         let mut alter = AlterConfig::new(ResourceSpecifier::Topic(topic));
@@ -304,10 +308,23 @@ impl Topics {
         let results = block_on(self.admin.alter_configs([&alter], &options()))
             .map_err(|error| refused(error.to_string()))?;
         match results.into_iter().next() {
-            Some(Ok(_)) => Ok(()),
-            Some(Err((_, code))) => Err(refused(code.to_string())),
-            None => Err(refused("the cluster gave no answer".into())),
+            Some(Ok(_)) => {}
+            Some(Err((_, code))) => return Err(refused(code.to_string())),
+            None => return Err(refused("the cluster gave no answer".into())),
         }
+        let deadline = Instant::now() + TAKEN_WITHIN;
+        while !is_taken(&before, &self.config(topic)?, changes) {
+            if Instant::now() >= deadline {
+                let asked: Vec<_> = changes.iter().map(|(n, v)| format!("`{n}={v}`")).collect();
+                return Err(refused(format!(
+                    "the cluster does not take {}: it keeps what it had; write a value that Kafka's \
+                     documentation of the setting allows",
+                    asked.join(", ")
+                )));
+            }
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+        Ok(())
     }
 
     /// Adds partitions until there are `count`.
@@ -345,6 +362,19 @@ impl Topics {
     }
 }
 
+/// Whether the cluster has taken `changes`: it takes all or none. It may write a value otherwise than it was
+/// asked for (`TRUE`), so any other value than `before` will do.
+fn is_taken(before: &[ConfigValue], now: &[ConfigValue], changes: &[(String, String)]) -> bool {
+    let value = |config: &[ConfigValue], name: &str| {
+        config.iter().find(|entry| entry.name == name).map(|entry| entry.value.clone())
+    };
+    let is_new = |(name, wanted): &&(String, String)| {
+        value(before, name).is_none_or(|before| before != *wanted)
+    };
+    let mut new = changes.iter().filter(is_new).peekable();
+    new.peek().is_none() || new.any(|(name, _)| value(before, name) != value(now, name))
+}
+
 fn refusal(verb: &'static str, topic: &str, reason: String) -> TopicError {
     TopicError::Refused { verb, topic: topic.to_owned(), reason }
 }
@@ -353,4 +383,30 @@ fn options() -> AdminOptions {
     AdminOptions::new()
         .request_timeout(Some(REQUEST_TIMEOUT))
         .operation_timeout(Some(REQUEST_TIMEOUT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(value: &str) -> Vec<ConfigValue> {
+        let entry = |name: &str, value: &str| ConfigValue {
+            name: name.into(),
+            value: value.into(),
+            own: false,
+        };
+        vec![entry("retention.ms", value), entry("segment.bytes", "9")]
+    }
+
+    #[test]
+    fn a_change_is_taken_once_something_of_it_is_told() {
+        let asked = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let taken =
+            |now: &str, changes: &[(String, String)]| is_taken(&config("5"), &config(now), changes);
+        assert!(!taken("5", &[asked("retention.ms", "7"), asked("segment.bytes", "9")]));
+        assert!(taken("7", &[asked("retention.ms", "7"), asked("segment.bytes", "9")]));
+        assert!(taken("7", &[asked("retention.ms", " 7")]), "written otherwise");
+        assert!(taken("5", &[asked("retention.ms", "5")]), "nothing to change");
+        assert!(!taken("5", &[asked("color", "red")]));
+    }
 }

@@ -36,8 +36,8 @@ pub use maintenance::{
 pub use schema::{COLUMNS, Column, Kind as ColumnKind};
 pub use search::{
     Event, Follower, Format, Formatter, Order, Query, QueryError, Row, SearchOptions,
-    SearchSummary, Stats, StatsTable, Value, around, count, count_by, for_each, search, stats,
-    visible,
+    SearchSummary, Stats, StatsTable, Value, around, check_field, count, count_by, for_each,
+    search, stats, visible,
 };
 pub use table::{Day, Table, TableOptions};
 pub use time::{format_time, parse_rfc3339, parse_time};

@@ -1,17 +1,18 @@
-//! `logweir audit`: is anything missing? Per source, from the ledger that is committed with the data.
+//! `logweir audit`: is anything missing of what agents numbered? Per source, from the ledger that is
+//! committed with the data. What agents dropped before has no number; `logweir agents` counts it.
 
-use super::{open_table, printable, report};
-use anyhow::Result;
+use super::{open_table, printable, report, time, unknown_host};
+use anyhow::{Result, bail};
 use clap::Args;
 use logweir_agent::{out, outln};
 use logweir_document::parse_duration;
-use logweir_store::{SourceAudit, audit, format_time, parse_time};
+use logweir_store::{SourceAudit, audit, format_time};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Prove that nothing is missing, or name what is; exit code 1 if something is
+/// Prove that nothing is missing of what agents numbered, or name what is; exit code 1 if something is
 #[derive(Debug, Args)]
 pub struct AuditCommand {
     /// The table [default: $LOGWEIR_STORE, /var/lib/logweir/table, or that of the demo here]
@@ -21,7 +22,7 @@ pub struct AuditCommand {
     #[arg(long)]
     host: Option<String>,
     /// Only sources of which something came since: RFC 3339, a date, or how long ago (2h, 7d)
-    #[arg(long, value_name = "TIME", value_parser = since)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<i64>,
     /// Only sources that have fallen silent: nothing came for ten times their usual interval, and for
     /// this long at least
@@ -39,13 +40,7 @@ impl AuditCommand {
 
     fn run(self) -> Result<ExitCode> {
         let table = open_table(self.store.as_deref())?;
-        let mut sources = audit(&table, None, None)?;
-        if let Some(host) = &self.host {
-            sources.retain(|source| source.host == *host);
-        }
-        if let Some(since) = self.since {
-            sources.retain(|source| source.last_seen >= since);
-        }
+        let mut sources = self.asked_for(audit(&table, None, None)?)?;
         let now_us = jiff::Timestamp::now().as_microsecond();
         if let Some(least) = self.silent {
             sources = newest_of_each_name(sources);
@@ -60,12 +55,40 @@ impl AuditCommand {
         } else if self.silent.is_some() {
             out!("{}", silent_text(&sources, now_us));
         } else {
-            out!("{}", text(&sources));
+            out!("{}{DROPPED_BEFORE}", text(&sources));
         }
         if self.silent.is_some() {
             return Ok(if sources.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Ok(if complete(&sources) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl AuditCommand {
+    /// The sources that are asked for. Of none at all it would be said that nothing is missing, so what
+    /// narrows them to none is an error.
+    fn asked_for(&self, mut sources: Vec<SourceAudit>) -> Result<Vec<SourceAudit>> {
+        if let Some(host) = &self.host {
+            let hosts = || sources.iter().map(|source| source.host.as_str());
+            if hosts().all(|known| known != host) {
+                return Err(unknown_host(host, hosts(), "the table"));
+            }
+            sources.retain(|source| source.host == *host);
+        }
+        if let Some(since) = self.since {
+            let newest = sources.iter().map(|source| source.last_seen).max();
+            if newest.is_none_or(|newest| newest < since) {
+                let newest = newest
+                    .map(|newest| format!("; the last event came at {}", format_time(newest)));
+                bail!(
+                    "nothing has come since {}{}",
+                    format_time(since),
+                    newest.unwrap_or_default()
+                );
+            }
+            sources.retain(|source| source.last_seen >= since);
+        }
+        Ok(sources)
     }
 }
 
@@ -76,6 +99,9 @@ struct Silence {
     usual: i64,
 }
 
+/// Events that an agent drops are in no chain, so the ledger cannot miss them.
+const DROPPED_BEFORE: &str =
+    "what agents dropped before they numbered it, and why: `logweir agents`\n";
 /// A rhythm is not known from fewer events.
 const RHYTHM_EVENTS_MIN: u64 = 10;
 /// So many times the usual interval may pass.
@@ -137,17 +163,11 @@ fn interval(us: i64) -> String {
     }
 }
 
-fn since(text: &str) -> Result<i64, String> {
-    parse_time(text, jiff::Timestamp::now().as_microsecond()).ok_or_else(|| {
-        "write a time, such as 2026-11-28T01:00:00Z, or how long ago, such as 2h".into()
-    })
-}
-
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a time, such as 10m".into())
 }
 
-/// Whether the ledger can prove that nothing is missing.
+/// Whether the ledger can prove that nothing is missing of what agents numbered.
 pub fn complete(sources: &[SourceAudit]) -> bool {
     sources.iter().all(SourceAudit::is_complete)
 }
@@ -202,7 +222,7 @@ pub fn text(sources: &[SourceAudit]) -> String {
     let duplicates: u64 = sorted.iter().map(|source| source.duplicates).sum();
     let gaps: usize = sorted.iter().map(|source| source.gaps.len()).sum();
     let verdict = match gaps {
-        0 if complete(sources) => "nothing is missing".into(),
+        0 if complete(sources) => "nothing is missing of what agents numbered".into(),
         0 => "completeness is not proved".into(),
         _ => format!("{gaps} gaps"),
     };
@@ -243,6 +263,7 @@ fn json(source: &SourceAudit) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser as _;
     use logweir_record::SourceId;
 
     fn source(path: &str, received: u64, first_s: i64, last_s: i64) -> SourceAudit {
@@ -284,5 +305,39 @@ mod tests {
         let names = newest_of_each_name(vec![source("/a", 1, 0, 5), source("/a", 1, 6, 9)]);
         assert_eq!(names.len(), 1);
         assert_eq!(names[0].last_seen, 9_000_000);
+    }
+
+    #[derive(Debug, clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        audit: AuditCommand,
+    }
+
+    #[test]
+    fn what_narrows_the_sources_to_none_is_no_proof_but_an_error() {
+        let sources = || vec![source("/a", 1, 0, 5), source("/b", 1, 0, 9)];
+        let asked = |options: &[&str], sources| {
+            let words = ["x"].iter().chain(options);
+            Command::try_parse_from(words).unwrap().audit.asked_for(sources)
+        };
+        assert_eq!(asked(&[], sources()).unwrap().len(), 2);
+        assert_eq!(
+            asked(&["--host", "web1", "--since", "1970-01-01T00:00:06Z"], sources()).unwrap().len(),
+            1
+        );
+        let error = asked(&["--host", "web"], sources()).unwrap_err().to_string();
+        assert!(error.ends_with("nothing of a host `web`; did you mean `web1`?"), "{error}");
+        let error = asked(&["--since", "1h"], sources()).unwrap_err().to_string();
+        assert!(error.ends_with("the last event came at 1970-01-01T00:00:09.000Z"), "{error}");
+        assert_eq!(asked(&[], Vec::new()).unwrap(), []);
+    }
+
+    #[test]
+    fn the_verdict_claims_no_more_than_the_chains_prove() {
+        let told = text(&[source("/a", 1, 0, 5)]);
+        assert!(told.ends_with(": nothing is missing of what agents numbered\n"), "{told}");
+        let mut gap = source("/a", 1, 0, 5);
+        gap.unchained = 1;
+        assert!(text(&[gap]).ends_with(": completeness is not proved\n"));
     }
 }

@@ -19,8 +19,8 @@ pub mod verify;
 pub(crate) use cluster::kafka_properties;
 
 use anyhow::{Context as _, Result, anyhow};
-use logweir_document::{Diagnostic, render_all};
-use logweir_store::{Table, TableOptions};
+use logweir_document::{Diagnostic, nearest, render_all};
+use logweir_store::{Table, TableOptions, parse_time};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -88,6 +88,23 @@ fn open_table(told: Option<&Path>) -> Result<Table> {
         .with_context(|| format!("cannot open the table in {location}"))
 }
 
+/// A time on the command line, in microseconds.
+fn time(text: &str) -> Result<i64, String> {
+    parse_time(text, jiff::Timestamp::now().as_microsecond())
+        .ok_or_else(|| "write 15m, 2h, 7d (ago), 2026-11-28, or 2026-11-28T01:00:00Z".into())
+}
+
+/// That nothing is known of a host that was asked for; a mistyped name must not pass for a host that is
+/// well.
+fn unknown_host<'h>(
+    host: &str,
+    known: impl IntoIterator<Item = &'h str>,
+    place: &str,
+) -> anyhow::Error {
+    let near = nearest(host, known).map(|near| format!("; did you mean `{}`?", printable(near)));
+    anyhow!("{place} has nothing of a host `{}`{}", printable(host), near.unwrap_or_default())
+}
+
 fn name_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -111,5 +128,17 @@ mod tests {
         assert_eq!(told(&error.context("no table")), "no table: PUT failed: no such bucket");
         let plain = anyhow!("refused").context("cannot connect");
         assert_eq!(told(&plain), "cannot connect: refused");
+    }
+
+    #[test]
+    fn a_host_that_is_not_known_is_told_with_the_nearest_one() {
+        let told = |host, known: &[&'static str]| {
+            unknown_host(host, known.iter().copied(), "the table").to_string()
+        };
+        assert_eq!(
+            told("web-typo", &["web-type\u{1b}", "db1"]),
+            "the table has nothing of a host `web-typo`; did you mean `web-type\u{fffd}`?"
+        );
+        assert_eq!(told("x", &["web1"]), "the table has nothing of a host `x`");
     }
 }

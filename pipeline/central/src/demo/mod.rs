@@ -101,7 +101,7 @@ impl Demo {
                 options.syslog
             ));
         }
-        let text = agent_config(&bootstrap, &directory, &options.logs, syslog);
+        let text = agent_config(&bootstrap, &directory, &options.logs, syslog)?;
         let agent = Agent::start(agent_settings(&text)?).context("the agent does not start")?;
         notes.push(format!(
             "kafka protocol on {bootstrap}, table in {}",
@@ -215,7 +215,10 @@ fn agent_config(
     directory: &Path,
     logs: &Path,
     syslog: Option<SocketAddr>,
-) -> String {
+) -> Result<String> {
+    // The agent takes no path that depends on where it was started.
+    let logs = std::path::absolute(logs)
+        .with_context(|| format!("`{}` cannot be where logs are", logs.display()))?;
     let mut text = format!(
         "agent:\n  state_dir: {}\nkafka:\n  bootstrap.servers: '{bootstrap}'\n\
          sources:\n  - type: file\n    read_from: beginning\n    paths:\n",
@@ -228,7 +231,7 @@ fn agent_config(
     if let Some(address) = syslog {
         text.push_str(&format!("  - type: syslog\n    udp: '{address}'\n    tcp: '{address}'\n"));
     }
-    text
+    Ok(text)
 }
 
 fn agent_settings(text: &str) -> Result<Config> {
@@ -260,4 +263,18 @@ fn count_readable(logs: &Path) -> usize {
 
 fn free_for_syslog(address: SocketAddr) -> bool {
     TcpListener::bind(address).is_ok() && std::net::UdpSocket::bind(address).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_may_be_named_from_where_the_demo_is_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = agent_config("a:1", directory.path(), Path::new("logs"), None).unwrap();
+        let here = std::env::current_dir().unwrap().join("logs/*.log");
+        assert!(text.contains(&here.display().to_string()), "{text}");
+        agent_settings(&text).unwrap();
+    }
 }

@@ -70,9 +70,9 @@ fn too_long(text: &Text) -> QueryError {
 
 fn field(name: &Text, value: &Operand, now_us: i64) -> Result<Predicate, QueryError> {
     let column = schema::index_of(&name.text);
-    if column.is_none() {
-        check_name(name)?;
-    }
+    check_name(&name.text, name.column, || {
+        format!("to search for the text, write `\"{}:…\"` in quotes", name.text)
+    })?;
     let on = |test: Test| match column {
         Some(column) => Predicate::Column(column, test),
         None => Predicate::Extra(name.text.clone(), test),
@@ -104,20 +104,36 @@ fn field(name: &Text, value: &Operand, now_us: i64) -> Result<Predicate, QueryEr
     }
 }
 
+/// Whether there may be a field of this name, which stands at `column` of a text: a query, statistics, or
+/// a list of fields.
+///
+/// # Errors
+/// There is no such field; the remedy names the nearest one.
+pub fn check_field(name: &str, column: usize) -> Result<(), QueryError> {
+    check_name(name, column, || "write the whole name of a field, such as `source.ip`".to_owned())
+}
+
 /// A field without a column may be anything that a rule or a configuration has named, so an unknown
 /// name is refused only if it cannot be one, or is a known one mistyped.
-pub(super) fn check_name(name: &Text) -> Result<(), QueryError> {
-    let names = || COLUMNS.iter().map(|column| column.name);
-    let near = nearest(&name.text, names());
-    let mistyped = near.filter(|near| edit_distance(&name.text, near) <= 1);
-    let remedy = match (mistyped.or(near), name.text.contains('.')) {
-        (Some(near), _) if mistyped.is_some() || !name.text.contains('.') => {
+/// `otherwise` is the remedy where the name is like no field's.
+fn check_name(
+    name: &str,
+    column: usize,
+    otherwise: impl FnOnce() -> String,
+) -> Result<(), QueryError> {
+    if schema::index_of(name).is_some() {
+        return Ok(());
+    }
+    let near = nearest(name, COLUMNS.iter().map(|column| column.name));
+    let mistyped = near.filter(|near| edit_distance(name, near) <= 1);
+    let remedy = match (mistyped.or(near), name.contains('.')) {
+        (Some(near), _) if mistyped.is_some() || !name.contains('.') => {
             format!("did you mean `{near}`?")
         }
         (_, true) => return Ok(()),
-        _ => format!("to search for the text, write `\"{}:…\"` in quotes", name.text),
+        _ => otherwise(),
     };
-    Err(QueryError::new(name.column, format!("there is no field `{}`", name.text), remedy))
+    Err(QueryError::new(column, format!("there is no field `{name}`"), remedy))
 }
 
 /// A word for a text: as it is written, or with wildcards. A network where the field is not known to

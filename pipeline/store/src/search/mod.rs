@@ -32,7 +32,7 @@ pub(crate) use predicate::{Predicate, Test, column_of, text_array};
 pub(crate) use scan::{Part, Scan};
 
 pub use around::{Event, Follower, around};
-pub use compile::Query;
+pub use compile::{Query, check_field};
 pub use format::{Format, Formatter, visible};
 pub use row::{Row, Value};
 pub use stats::{Stats, StatsTable, stats};

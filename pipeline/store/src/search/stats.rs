@@ -10,9 +10,9 @@
 //! [`DISTINCT_MAX`] in all, by their 64-bit hashes.
 
 use super::cells::{Cells, Number, column_for};
-use super::compile::check_name;
+use super::compile::check_field;
 use super::row::{Row, Value};
-use super::syntax::{QueryError, Text};
+use super::syntax::QueryError;
 use super::{Query, Scan, SearchOptions, conjuncts};
 use crate::error::StoreError;
 use crate::schema::{self, COLUMNS, ColumnIndex};
@@ -235,9 +235,7 @@ impl<'t> Words<'t> {
         if name.is_empty() {
             return Err(self.expected("a field", "write for example `source.ip`"));
         }
-        if schema::index_of(name).is_none() {
-            check_name(&Text { text: name.to_owned(), pattern: None, quoted: false, column })?;
-        }
+        check_field(name, column)?;
         Ok(name.to_owned())
     }
 

@@ -22,7 +22,7 @@ pub(super) struct Publish {
     #[arg(value_name = "DIR")]
     directory: PathBuf,
     /// The share of the group's hosts that take it; a greater one, published later, only adds hosts
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=100))]
     percent: u8,
     /// Test the packs without those inside the program, for agents that leave them out, too
     #[arg(long)]
@@ -113,4 +113,24 @@ fn named((path, text): (String, String)) -> Result<(String, String)> {
     let name = Path::new(&path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     logweir_signed::check_group(name).with_context(|| format!("{path} cannot be published"))?;
     Ok((name.to_owned(), text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(Debug, clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        publish: Publish,
+    }
+
+    #[test]
+    fn a_share_of_no_hosts_is_refused() {
+        let words = |percent| ["x", "packs", "--key", "rules.key", "--percent", percent];
+        let error = Command::try_parse_from(words("0")).unwrap_err().to_string();
+        assert!(error.contains("0 is not in 1..=100"), "{error}");
+        assert_eq!(Command::try_parse_from(words("1")).unwrap().publish.percent, 1);
+    }
 }

@@ -31,12 +31,12 @@ pub(super) struct SignArguments {
     /// The number of the version, where the topic does not know the last one any more [default: one
     /// more than that of the last version that this key has signed for the group]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    set_version: Option<u64>,
+    pub(super) set_version: Option<u64>,
     /// Who publishes, as it is shown
     #[arg(long, value_name = "NAME", default_value_t = user())]
     by: String,
     #[command(flatten)]
-    cluster: ClusterArguments,
+    pub(super) cluster: ClusterArguments,
 }
 
 impl SignArguments {

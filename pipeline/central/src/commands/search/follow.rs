@@ -1,8 +1,9 @@
 //! `logweir search --follow`: events as they come into the table.
 
+use super::all_written;
 use anyhow::Result;
 use logweir_store::{Follower, Formatter, Query, Table};
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,18 +17,18 @@ pub(super) fn print(
     query: Query,
     limit: Option<usize>,
     mut formatter: Formatter,
+    out: &mut impl Write,
 ) -> Result<ExitCode> {
     let mut follower = Follower::new(table, query, formatter.fields())?;
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut left = limit.unwrap_or(usize::MAX);
     if std::io::stderr().is_terminal() {
         eprintln!("following; Ctrl-C ends it");
     }
-    let mut written = formatter.header(&mut out);
+    let mut written = formatter.header(out);
     while written.is_ok() && left > 0 {
         let before = left;
         let beyond = follower.look(table, &mut |row| {
-            written = formatter.row(&mut out, &row);
+            written = formatter.row(out, &row);
             left -= 1;
             match written.is_ok() && left > 0 {
                 true => ControlFlow::Continue(()),
@@ -36,14 +37,15 @@ pub(super) fn print(
         })?;
         // Not before there is a row: the first ones give a table its widths.
         if left < before {
-            written = written.and_then(|()| formatter.finish(&mut out)).and_then(|()| out.flush());
+            written = written.and_then(|()| formatter.finish(out));
         }
         if beyond > 0 && left > 0 {
             eprintln!("logweir: {beyond} more events came at once than can be shown");
         }
-        if left > 0 {
+        if left > 0 && written.is_ok() {
             std::thread::sleep(PAUSE);
         }
     }
+    all_written(written)?;
     Ok(ExitCode::SUCCESS)
 }

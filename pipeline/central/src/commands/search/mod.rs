@@ -3,16 +3,15 @@
 mod follow;
 mod stats;
 
-use super::{open_table, report};
-use anyhow::{Result, anyhow};
+use super::{open_table, report, time};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
-use jiff::Timestamp;
 use logweir_agent::outln;
 use logweir_store::{
-    Event, Format, Formatter, Order, Query, QueryError, SearchOptions, Table, around, count,
-    parse_time, search,
+    Event, Format, Formatter, Order, Query, QueryError, SearchOptions, Table, around, check_field,
+    count, search,
 };
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,11 +23,11 @@ pub struct SearchCommand {
     #[arg(default_value = "")]
     query: String,
     /// Not older than this: 15m, 2h, 7d (ago), 2026-11-28, or RFC 3339
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<i64>,
     /// Older than this
-    #[arg(long, value_name = "TIME")]
-    until: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<i64>,
     /// At most this many events [default: 100], or groups of --stats [default: 20]
     #[arg(long)]
     limit: Option<usize>,
@@ -59,7 +58,7 @@ pub struct SearchCommand {
     /// Show what is around an event in its file or stream, named SOURCE:OFFSET by its
     /// `logweir.source` and `log.offset`
     #[arg(long, value_name = "EVENT", conflicts_with_all = ["query", "since", "until", "oldest_first", "count", "count_by", "stats", "every"])]
-    around: Option<String>,
+    around: Option<Event>,
     /// How many events before and after --around
     #[arg(long, value_name = "EVENTS", default_value_t = 10, requires = "around")]
     context: usize,
@@ -78,20 +77,14 @@ impl SearchCommand {
             Ok(query) => query,
             Err(error) => return Ok(wrong("the query", &self.query, &error)),
         };
-        let now_us = Timestamp::now().as_microsecond();
-        let time = |text: &Option<String>, option: &str| -> Result<Option<i64>> {
-            let Some(text) = text else { return Ok(None) };
-            parse_time(text, now_us).map(Some).ok_or_else(|| {
-                anyhow!(
-                    "{option} `{text}` is no time; write 15m, 2h, 7d (ago), 2026-11-28 or RFC 3339"
-                )
-            })
-        };
+        if let Err(error) = check_fields(&self.fields) {
+            return Ok(wrong("--fields", &self.fields.join(","), &error));
+        }
         let format: Format = self.format.parse().map_err(|_| anyhow!("unknown format"))?;
-        let formatter = Formatter::new(format, &self.fields, std::io::stdout().is_terminal());
+        let formatter = Formatter::new(format, &self.fields, io::stdout().is_terminal());
         let options = SearchOptions {
-            since: time(&self.since, "--since")?,
-            until: time(&self.until, "--until")?,
+            since: self.since,
+            until: self.until,
             limit: self.limit.unwrap_or(EVENTS_DEFAULT),
             order: if self.oldest_first { Order::OldestFirst } else { Order::NewestFirst },
             columns: formatter.fields().to_vec(),
@@ -109,19 +102,38 @@ impl SearchCommand {
                 stats::Asked { text: &text, every: self.every.as_deref(), groups: self.limit };
             return stats::print(&table, &query, &options, &asked, format);
         }
+        let mut out = io::BufWriter::new(io::stdout().lock());
         if self.follow {
-            return follow::print(&table, query, self.limit, formatter);
+            return follow::print(&table, query, self.limit, formatter, &mut out);
         }
-        if let Some(event) = &self.around {
-            let event = event.parse().map_err(|message: String| anyhow!("--around: {message}"))?;
-            return print_around(&table, event, self.context, formatter);
+        if let Some(event) = self.around {
+            return print_around(&table, event, self.context, formatter, &mut out);
         }
-        print_events(&table, &query, &options, formatter)
+        print_events(&table, &query, &options, formatter, &mut out)
     }
 }
 
 /// How many events are shown unless told.
 const EVENTS_DEFAULT: usize = 100;
+
+/// Whether there may be fields of these names, which are written with commas between them.
+fn check_fields(fields: &[String]) -> Result<(), QueryError> {
+    let mut column = 1;
+    fields.iter().try_for_each(|field| {
+        check_field(field, column)?;
+        column += field.chars().count() + 1;
+        Ok(())
+    })
+}
+
+/// Whether all was written that was to be. A reader that has seen enough (`| head`) is no error; nobody
+/// may take half of the output for all of it for any other reason.
+fn all_written(written: io::Result<()>) -> Result<bool> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.context("standard output cannot be written").map(|()| true),
+    }
+}
 
 /// Shows what is wrong with a text that the user has written, and where.
 fn wrong(what: &str, text: &str, error: &QueryError) -> ExitCode {
@@ -136,15 +148,17 @@ fn print_around(
     event: Event,
     context: usize,
     mut formatter: Formatter,
+    out: &mut impl Write,
 ) -> Result<ExitCode> {
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let mut written = formatter.header(&mut out);
+    let mut written = formatter.header(out);
     let fields = formatter.fields();
     let found = around(table, event, (context, context), &fields, &mut |row| {
-        written = formatter.row(&mut out, &row);
+        if written.is_ok() {
+            written = formatter.row(out, &row);
+        }
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    let _ = written.and_then(|()| formatter.finish(&mut out)).and_then(|()| out.flush());
+    all_written(written.and_then(|()| formatter.finish(out)))?;
     if !found {
         eprintln!("logweir: the event itself is not in the table");
         return Ok(ExitCode::FAILURE);
@@ -157,20 +171,19 @@ fn print_events(
     query: &Query,
     options: &SearchOptions,
     mut formatter: Formatter,
+    out: &mut impl Write,
 ) -> Result<ExitCode> {
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let mut written = formatter.header(&mut out);
+    let mut written = formatter.header(out);
     let summary = search(table, query, options, &mut |row| {
         if written.is_ok() {
-            written = formatter.row(&mut out, &row);
+            written = formatter.row(out, &row);
         }
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    // A reader that has seen enough (`| head`) is no error.
-    if written.and_then(|()| formatter.finish(&mut out)).and_then(|()| out.flush()).is_err() {
+    if !all_written(written.and_then(|()| formatter.finish(out)))? {
         return Ok(ExitCode::SUCCESS);
     }
-    if std::io::stderr().is_terminal() {
+    if io::stderr().is_terminal() {
         let more = if summary.exact { "" } else { ", there may be more (--limit)" };
         eprintln!(
             "{} events{more}; read {} of {} files",
@@ -180,4 +193,89 @@ fn print_events(
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+    use logweir_record::SourceId;
+    use logweir_store::{PartitionWriter, Stats, StatsTable, TableOptions};
+    use std::sync::Arc;
+
+    #[derive(Debug, clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        search: SearchCommand,
+    }
+
+    /// An output that cannot be written.
+    struct Broken(io::ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_output_that_cannot_be_written_is_an_error_unless_its_reader_has_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let location = directory.path().display().to_string();
+        let table = Arc::new(Table::open_or_create(&location, TableOptions::default()).unwrap());
+        let mut writer = PartitionWriter::open(table.clone(), "g", "t", 0).unwrap();
+        let event = Event { source: SourceId::derive(&[b"s"]), offset: 0 };
+        let record = format!(r#"{{"logweir.source":"{}","log.offset":0}}"#, event.source);
+        writer.push(0, record.as_bytes());
+        table.commit(vec![writer.seal().unwrap()]).unwrap();
+
+        let query = || Query::parse("").unwrap();
+        let options = SearchOptions::default();
+        let statistics = Stats::parse("count()", None).unwrap();
+        for format in [Format::Table, Format::Json, Format::Csv] {
+            let formatter = || Formatter::new(format, &[], false);
+            let all = |kind: io::ErrorKind| {
+                let out = &mut Broken(kind);
+                let counted = logweir_store::stats(&table, &query(), &options, &statistics, 1);
+                let counted: StatsTable = counted.unwrap();
+                let columns = statistics.columns();
+                let written =
+                    stats::write(&counted, &mut Formatter::new(format, &columns, false), out);
+                let mut outcomes = vec![
+                    print_events(&table, &query(), &options, formatter(), out).map(|_| ()),
+                    print_around(&table, event, 1, formatter(), out).map(|_| ()),
+                    all_written(written).map(|_| ()),
+                ];
+                // The others write nothing before something comes.
+                if format == Format::Csv {
+                    let follow = follow::print(&table, query(), None, formatter(), out);
+                    outcomes.push(follow.map(|_| ()));
+                }
+                outcomes
+            };
+            for outcome in all(io::ErrorKind::StorageFull) {
+                let told = super::super::told(&outcome.unwrap_err());
+                assert_eq!(told, "standard output cannot be written: no storage space");
+            }
+            assert!(all(io::ErrorKind::BrokenPipe).iter().all(Result::is_ok), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_field_time_or_event_is_wrong_usage_with_a_remedy() {
+        let names = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
+        check_fields(&names("user.name,labels.anything,vendor.some_thing,message")).unwrap();
+        let error = check_fields(&names("host.name,user.nam")).unwrap_err();
+        assert_eq!((error.column, error.remedy.as_str()), (11, "did you mean `user.name`?"));
+        let error = check_fields(&names("quux")).unwrap_err();
+        assert!(error.remedy.contains("such as `source.ip`"), "{error}");
+        for words in [["--since", "foo"], ["--until", "yesterday"], ["--around", "9d3c"]] {
+            let error = Command::try_parse_from(["x"].iter().chain(&words)).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains("write "), "{error}");
+        }
+    }
 }

@@ -1,11 +1,11 @@
 //! `logweir search --stats`: groups as rows, on a terminal with a bar for the first measure.
 
-use super::wrong;
+use super::{all_written, wrong};
 use anyhow::Result;
 use logweir_store::{
     Format, Formatter, Query, Row, SearchOptions, Stats, StatsTable, Table, Value, stats,
 };
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
 /// Groups that are shown unless told.
@@ -39,13 +39,17 @@ pub(super) fn print(
     };
     let groups = asked.groups.unwrap_or(GROUPS_DEFAULT);
     let mut found = stats(table, query, options, &parsed, groups)?;
-    let terminal = std::io::stdout().is_terminal();
+    let terminal = io::stdout().is_terminal();
     let mut columns = parsed.columns();
     if format == Format::Table && terminal && found.rows.len() > 1 {
         add_bars(&mut found.rows, &parsed.first_measure());
         columns.push(BAR.to_owned());
     }
-    write(&found, &columns, format, terminal);
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut formatter = Formatter::new(format, &columns, terminal);
+    if !all_written(write(&found, &mut formatter, &mut out))? {
+        return Ok(ExitCode::SUCCESS);
+    }
     if found.groups_left_out > 0 {
         eprintln!("logweir: {} smaller groups are not shown (--limit)", found.groups_left_out);
     }
@@ -55,15 +59,14 @@ pub(super) fn print(
     Ok(ExitCode::SUCCESS)
 }
 
-/// A reader that has seen enough (`| head`) is no error.
-fn write(found: &StatsTable, columns: &[String], format: Format, terminal: bool) {
-    let mut formatter = Formatter::new(format, columns, terminal);
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let _ = formatter
-        .header(&mut out)
-        .and_then(|()| found.rows.iter().try_for_each(|row| formatter.row(&mut out, row)))
-        .and_then(|()| formatter.finish(&mut out))
-        .and_then(|()| out.flush());
+pub(super) fn write(
+    found: &StatsTable,
+    formatter: &mut Formatter,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    formatter.header(out)?;
+    found.rows.iter().try_for_each(|row| formatter.row(out, row))?;
+    formatter.finish(out)
 }
 
 fn add_bars(rows: &mut [Row], measure: &str) {

@@ -9,6 +9,7 @@ use super::{ClusterArguments, connect, name_value};
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use logweir_agent::{out, outln};
+use logweir_document::nearest;
 use logweir_kafka::topics::TopicState;
 use logweir_record::TOPIC_EVENTS;
 use std::process::ExitCode;
@@ -39,7 +40,7 @@ pub(super) struct Alter {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Changes {
     partitions: Option<(u32, u32)>,
-    /// Name, value now (`None`: no such setting is known), value wanted.
+    /// Name, value now (`None`: the cluster does not tell it), value wanted.
     config: Vec<(String, Option<String>, String)>,
 }
 
@@ -100,6 +101,7 @@ fn changes(
     if let Some((name, _)) = config.iter().find(|(name, _)| name == "replication.factor") {
         bail!("`{name}` is no setting: copies are moved by Kafka's kafka-reassign-partitions");
     }
+    config.iter().try_for_each(|(name, _)| check_known(name, state))?;
     let replicas = state.replication_factor();
     let in_sync = config.iter().find(|(name, _)| name == "min.insync.replicas");
     if let Some((_, wanted)) = in_sync
@@ -120,6 +122,19 @@ fn changes(
     })
 }
 
+/// Whether the cluster has a setting of this name: it tells all that topics can have, set or not.
+fn check_known(name: &str, state: &TopicState) -> Result<()> {
+    let known = || state.config.iter().map(|entry| entry.name.as_str());
+    if known().any(|known| known == name) {
+        return Ok(());
+    }
+    let remedy = match nearest(name, known()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("topics of this cluster have {}", known().collect::<Vec<_>>().join(", ")),
+    };
+    bail!("nothing was changed: there is no setting `{name}`; {remedy}")
+}
+
 fn text(name: &str, changes: &Changes) -> String {
     let mut out = format!("{name}:\n");
     if let Some((now, wanted)) = changes.partitions {
@@ -137,7 +152,9 @@ fn text(name: &str, changes: &Changes) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logweir_kafka::topics::{ConfigValue, PartitionState};
+    use clap::Parser as _;
+    use logweir_broker::{Broker, BrokerConfig};
+    use logweir_kafka::topics::{ConfigValue, PartitionState, TopicSpec};
 
     fn state() -> TopicState {
         let value = |name: &str, value: &str| ConfigValue {
@@ -172,9 +189,45 @@ mod tests {
             (Some(2), vec![], "Kafka removes none"),
             (None, asked("min.insync.replicas", "4"), "a partition has 3 copies"),
             (None, asked("replication.factor", "2"), "kafka-reassign-partitions"),
+            (None, asked("retention.msg", "5"), "`retention.msg`; did you mean `retention.ms`?"),
+            (None, asked("color", "red"), "have retention.ms, min.insync.replicas"),
         ] {
             let error = changes(&state(), partitions, &config).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }
+    }
+
+    #[derive(Debug, clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        alter: Alter,
+    }
+
+    #[test]
+    fn what_the_cluster_does_not_take_is_not_called_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        let any_port = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let broker = Broker::start(BrokerConfig::new(any_port, directory.path())).unwrap();
+        let address = broker.address().to_string();
+        let alter = |config: &str| {
+            let words = ["x", "t", "--bootstrap-server", &address, "--config", config];
+            Command::try_parse_from(words).unwrap().alter
+        };
+        let topics = connect(&alter("a=b").cluster).unwrap();
+        let (name, config) = ("t".to_owned(), Vec::new());
+        let spec = TopicSpec { name, partitions: 1, replication_factor: 1, config };
+        topics.ensure(&spec).unwrap();
+        let now = || topics.describe("t").unwrap().unwrap();
+        let before = now();
+        for (config, reason) in [
+            ("max.mesage.bytes=3000", "did you mean `max.message.bytes`?"),
+            ("max.message.bytes=many", "does not take `max.message.bytes=many`"),
+        ] {
+            let error = alter(config).run().unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+            assert_eq!(now(), before);
+        }
+        alter("max.message.bytes=3000").run().unwrap();
+        assert_eq!(now().value("max.message.bytes"), Some("3000"));
     }
 }

@@ -7,7 +7,7 @@ mod heads;
 use super::audit::duration;
 use super::cluster::ClusterArguments;
 use super::topic::read_to_end;
-use super::{open_table, printable, report};
+use super::{open_table, printable, report, unknown_host};
 use anyhow::{Context as _, Result};
 use chain::{Chains, Finding, Found, Keys, Place, Wrong};
 use clap::Args;
@@ -23,7 +23,7 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::Message as _;
 use serde::Deserialize;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -92,23 +92,44 @@ impl VerifyCommand {
         };
         heads.expect(&mut chains);
         let findings = chains.findings();
+        let strict = if self.strict { self.strict_findings(&chains, &heads) } else { Vec::new() };
         match self.format.as_str() {
             "json" => findings.iter().for_each(|finding| outln!("{}", json(finding))),
-            _ => out!("{}", text(&findings, &chains, &heads)),
+            _ => out!("{}", text(&findings, &chains, &heads, &strict)),
         }
-        let unsealed = !matches!(chains.keys, Keys::None) && chains.unsealed() > 0;
-        let said = heads.agents.values();
-        let unsaid = !self.public_key.is_empty()
-            && (heads.agents.is_empty() || said.into_iter().any(|said| said.overdue));
-        let cut = !chains.beginnings().is_empty() || !chains.gone.is_empty() || unsealed || unsaid;
-        let wrong = !findings.is_empty() || self.strict && cut;
+        if self.format == "json" && !strict.is_empty() {
+            eprintln!("logweir: --strict counts as wrong: {}", strict.join(", "));
+        }
+        let wrong = !findings.is_empty() || !strict.is_empty();
         Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    /// What only `--strict` counts as wrong.
+    fn strict_findings(&self, chains: &Chains, heads: &SignedHeads) -> Vec<String> {
+        let unsealed = match chains.keys {
+            Keys::None => 0,
+            Keys::One(_) | Keys::Master(..) => chains.unsealed(),
+        };
+        let overdue = heads.agents.values().filter(|said| said.overdue).count() as u64;
+        let counted = [
+            (unsealed, "events without a seal"),
+            (chains.beginnings().len() as u64, "sources that begin later than their first event"),
+            (chains.gone.len() as u64, "sources of which nothing is there"),
+            (overdue, "agents whose next signed heads are missing"),
+        ];
+        let counted = counted.into_iter().filter(|(count, _)| *count > 0);
+        let mut findings: Vec<_> = counted.map(|(count, what)| format!("{count} {what}")).collect();
+        if !self.public_key.is_empty() && heads.agents.is_empty() {
+            findings.push("no signed heads at all".to_owned());
+        }
+        findings
     }
 
     fn table(&self, keys: Keys, heads: &mut SignedHeads) -> Result<Chains> {
         let table = open_table(self.store.as_deref())?;
         // The ledger first: what comes meanwhile is not in it, and missed by nobody.
         let mut sources = audit(&table, None, None)?;
+        let hosts: BTreeSet<_> = sources.iter().map(|source| source.host.clone()).collect();
         sources.retain(|source| self.host.as_ref().is_none_or(|host| *host == source.host));
         let oldest_day = table.days()?.into_iter().map(|day| day.date).min();
         let mut chains = Chains::new(keys, Place::Table);
@@ -144,6 +165,7 @@ impl VerifyCommand {
             let old = day.is_ok_and(|day| oldest_day.as_ref().is_some_and(|oldest| day < *oldest));
             chains.expect(source.source, &source.host, &source.path, source.high_water, old);
         }
+        self.check_host(&chains, &hosts, "the table")?;
         Ok(chains)
     }
 
@@ -153,11 +175,16 @@ impl VerifyCommand {
         let consumer: BaseConsumer = properties.client_config().create()?;
         let mut chains = Chains::new(keys, Place::Topic);
         let mut undecodable = 0_u64;
+        let mut hosts = BTreeSet::new();
         read_to_end(&consumer, topic, |message| {
             let record = serde_json::from_slice(message.payload().unwrap_or_default());
             let found = record.as_ref().ok().and_then(Record::found);
             match found {
-                Some(found) if self.host.as_ref().is_some_and(|host| host != found.host) => {}
+                Some(found) if self.host.as_ref().is_some_and(|host| host != found.host) => {
+                    if !hosts.contains(found.host) {
+                        hosts.insert(found.host.to_owned());
+                    }
+                }
                 Some(found) => {
                     heads.take(&found, &mut chains);
                     chains.take(&found);
@@ -168,7 +195,18 @@ impl VerifyCommand {
         if undecodable > 0 {
             eprintln!("logweir: {undecodable} records of `{topic}` are no events");
         }
+        self.check_host(&chains, &hosts, &format!("`{topic}`"))?;
         Ok(chains)
+    }
+
+    /// Whether anything was there of the host that was asked for; `known` are those that there are.
+    fn check_host(&self, chains: &Chains, known: &BTreeSet<String>, place: &str) -> Result<()> {
+        match &self.host {
+            Some(host) if chains.events == 0 && !known.contains(host) => {
+                Err(unknown_host(host, known.iter().map(String::as_str), place))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -251,7 +289,7 @@ fn said(finding: &Finding) -> String {
     }
 }
 
-fn text(findings: &[Finding], chains: &Chains, heads: &SignedHeads) -> String {
+fn text(findings: &[Finding], chains: &Chains, heads: &SignedHeads, strict: &[String]) -> String {
     let mut out = String::new();
     for finding in findings.iter().take(SHOWN_MAX) {
         let (host, path) = (printable(&finding.host), printable(&finding.path));
@@ -302,9 +340,11 @@ fn text(findings: &[Finding], chains: &Chains, heads: &SignedHeads) -> String {
         chains.sources(),
         chains.sealed,
         chains.unsealed(),
-        match findings.len() as u64 + chains.findings_not_kept {
-            0 => "nothing was altered, removed or put in".to_owned(),
-            count => format!("{count} findings"),
+        match (findings.len() as u64 + chains.findings_not_kept, strict) {
+            (0, []) => "nothing was altered, removed or put in".to_owned(),
+            (count, []) => format!("{count} findings"),
+            (count, strict) =>
+                format!("{count} findings, and with --strict: {}", strict.join(", ")),
         }
     ));
     out
@@ -327,4 +367,67 @@ fn json(finding: &Finding) -> serde_json::Value {
         "wrong": wrong,
         "until": until,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(Debug, clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        verify: VerifyCommand,
+    }
+
+    fn verify(options: &[&str]) -> VerifyCommand {
+        let words = ["x", "--key", "seal.key"].iter().chain(options);
+        Command::try_parse_from(words).unwrap().verify
+    }
+
+    /// One event without a seal, with another before it that is not there.
+    fn unsealed() -> Chains {
+        let mut chains = Chains::new(Keys::One("7".repeat(64).parse().unwrap()), Place::Table);
+        chains.take(&Found {
+            source: SourceId::derive(&[b"s"]),
+            agent: "a",
+            host: "web1",
+            path: "/p",
+            offset: 20,
+            prev: Some(10),
+            line: SealedLine::default(),
+            seal: "",
+        });
+        chains
+    }
+
+    #[test]
+    fn what_strict_counts_is_named_in_the_last_line() {
+        let heads = SignedHeads::trusting(&[], Timestamp::UNIX_EPOCH).unwrap();
+        let mut chains = unsealed();
+        let strict = verify(&["--strict"]).strict_findings(&chains, &heads);
+        let findings = chains.findings();
+        let told = text(&findings, &chains, &heads, &strict);
+        assert!(
+            told.ends_with(
+                "0 with a seal, 1 without; 0 findings, and with --strict: 1 events without a seal, \
+                 1 sources that begin later than their first event\n"
+            ),
+            "{told}"
+        );
+        let told = text(&findings, &chains, &heads, &[]);
+        assert!(told.ends_with("nothing was altered, removed or put in\n"), "{told}");
+    }
+
+    #[test]
+    fn a_host_of_which_nothing_is_known_is_no_host_that_is_whole() {
+        let known = BTreeSet::from(["web1".to_owned()]);
+        let nothing = Chains::new(Keys::None, Place::Table);
+        let check = |host, chains| verify(&["--host", host]).check_host(chains, &known, "`t`");
+        let error = check("web", &nothing).unwrap_err().to_string();
+        assert_eq!(error, "`t` has nothing of a host `web`; did you mean `web1`?");
+        // All of its events may be gone, or the ledger may not know it.
+        check("web1", &nothing).unwrap();
+        check("web", &unsealed()).unwrap();
+    }
 }
