@@ -61,7 +61,7 @@ fn an_archive_that_is_damaged_is_told_and_no_success() {
     let directory = directory();
     let directory = directory.path();
     let broker = Broker::started(directory);
-    Topic::create(&broker.bootstrap(), "backfill", 2);
+    let _topic = Topic::create(&broker.bootstrap(), "backfill", 2);
     std::fs::write(directory.join("old.log"), "line 1\nline 2\n").unwrap();
     // Lines that do not compress to nothing.
     let lines: Vec<String> = (0_u64..20_000)
