@@ -100,6 +100,15 @@ impl Dispatch {
         self.programs.get(program)
     }
 
+    /// A program that a pack names at the beginning of a text, in front of a colon, and what follows.
+    pub(crate) fn program_in_front<'t>(&self, text: &'t [u8]) -> Option<(&'t [u8], &'t [u8])> {
+        const PROGRAM_BYTES_MAX: usize = 48;
+        let head = &text[..text.len().min(PROGRAM_BYTES_MAX)];
+        let end = memchr::memmem::find(head, b": ")?;
+        let program = &text[..end];
+        (!self.named(program).is_empty()).then(|| (program, text[end + 2..].trim_ascii_start()))
+    }
+
     /// As [`Dispatch::visit`], of those behind the ones that name the program as it is. The message is the
     /// first `len` bytes of `padded`; what stands behind them has no meaning.
     pub(crate) fn visit_others(

@@ -5,7 +5,7 @@
 //! becomes JSON is in [`crate::write`].
 
 use crate::fields::{FieldId, FieldTable, Relation};
-use crate::ip::is_ip;
+use crate::ip::{is_ip, with_port};
 use crate::rule::Part;
 use logweir_record::write_u64;
 use std::io::Write as _;
@@ -25,6 +25,15 @@ impl Text {
         let start = (text.as_ptr() as usize).wrapping_sub(line.as_ptr() as usize);
         let end = start.checked_add(text.len()).filter(|end| *end <= line.len())?;
         Some(Self::Line { start: start as u32, end: end as u32 })
+    }
+
+    /// A part of it, by where that begins and ends in it.
+    fn part(self, from: usize, to: usize) -> Self {
+        let (from, to) = (from as u32, to as u32);
+        match self {
+            Self::Line { start, .. } => Self::Line { start: start + from, end: start + to },
+            Self::Arena { start, .. } => Self::Arena { start: start + from, end: start + to },
+        }
     }
 }
 
@@ -343,6 +352,16 @@ impl Event {
                 }
                 continue;
             };
+            if let Some((ip, port)) = self.parts_with_port(line, text) {
+                if id == end.ip {
+                    self.set(id, Value::Address(ip), Origin::Rule);
+                    self.fill(end.address, Value::Text(text));
+                }
+                self.fill(end.ip, Value::Address(ip));
+                self.fill(end.port, Value::Number(port));
+                self.relate(line, Relation::Ip, ip);
+                continue;
+            }
             match (is_ip(self.bytes(line, text)), id == end.address) {
                 (true, true) => self.fill(end.ip, Value::Address(text)),
                 (true, false) => {
@@ -357,6 +376,13 @@ impl Event {
                 }
             }
         }
+    }
+
+    /// An address and the port that stands behind it.
+    fn parts_with_port(&self, line: &[u8], text: Text) -> Option<(Text, Text)> {
+        let bytes = self.bytes(line, text);
+        let ((from, to), port) = with_port(bytes)?;
+        Some((text.part(from, to), text.part(port, bytes.len())))
     }
 
     fn fill(&mut self, field: FieldId, value: Value) {

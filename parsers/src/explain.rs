@@ -65,7 +65,14 @@ impl Parser {
         let rules = self.rules().clone();
         let time =
             TimeContext { received_unix_nanos: context.received_unix_nanos, zone: context.zone };
-        let found = header::parse(line, &time);
+        let mut found = header::parse(line, &time);
+        // As the engine does where nothing else matches.
+        if found.message.len() == line.len()
+            && let Some((program, message)) = rules.dispatch.program_in_front(line)
+            && parsed.pack.is_some_and(|pack| rules.packs[pack].applies.names_program(program))
+        {
+            (found.program, found.message) = (Some(program), message);
+        }
         let stops = attempts
             .into_iter()
             .map(|attempt| {

@@ -70,6 +70,7 @@ pub(crate) struct Endpoint {
     pub(crate) address: FieldId,
     pub(crate) ip: FieldId,
     pub(crate) domain: FieldId,
+    pub(crate) port: FieldId,
 }
 
 /// What is needed of a field to write it, small and side by side with the others.
@@ -220,6 +221,7 @@ impl FieldTable {
             address: self.intern(&format!("{end}.address"), None),
             ip: self.intern(&format!("{end}.ip"), None),
             domain: self.intern(&format!("{end}.domain"), None),
+            port: self.intern(&format!("{end}.port"), None),
         };
         self.fields[id.index()].endpoint = Some(endpoint);
     }

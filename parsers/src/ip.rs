@@ -11,6 +11,25 @@ pub(crate) fn is_ip(text: &[u8]) -> bool {
     is_ipv4(text) || is_ipv6(text)
 }
 
+/// Where the address ends and the port begins in `192.0.2.7:443` and `[2001:db8::7]:443`: the places of
+/// the address, and where the port begins. `None` for all else, an IPv6 address without brackets included.
+pub(crate) fn with_port(text: &[u8]) -> Option<((usize, usize), usize)> {
+    let colon = memchr::memrchr(b':', text)?;
+    let (host, port) = (&text[..colon], &text[colon + 1..]);
+    let number = (1..=5).contains(&port.len())
+        && port[0] != b'0'
+        && port.iter().all(u8::is_ascii_digit)
+        && port.iter().fold(0, |port, digit| 10 * port + u32::from(digit - b'0')) <= 65_535;
+    if !number {
+        return None;
+    }
+    let bracketed = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]"));
+    match bracketed {
+        Some(inner) => is_ipv6(inner).then_some(((1, colon - 1), colon + 1)),
+        None => is_ipv4(host).then_some(((0, colon), colon + 1)),
+    }
+}
+
 fn is_ipv4(text: &[u8]) -> bool {
     // 10 and more stand for what is no digit, the end included.
     let digit = |at: usize| text.get(at).map_or(u8::MAX, |byte| byte.wrapping_sub(b'0'));

@@ -103,6 +103,9 @@ fn reason(line: &str, ours: &Parts, theirs: &Parts) -> Option<&'static str> {
     if ours.host.is_empty() && line.get(15..17) == Some("  ") {
         return Some("an empty host is none, and the program comes behind it");
     }
+    if theirs.message == format!("[ID {}] {}", ours.message_id, ours.message) {
+        return Some("the id that Solaris gives a message is no part of it");
+    }
     if theirs.program == format!("{}]", ours.program) {
         return Some("a bracket that closes nothing is no part of the program's name");
     }

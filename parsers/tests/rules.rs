@@ -286,6 +286,66 @@ rules:
 }
 
 #[test]
+fn a_program_in_front_of_a_line_without_a_header_names_its_pack_if_no_other_has_a_rule() {
+    let rules = load(&[
+        "pack: t\napplies: {program: [t]}\nrules: [{id: t.hello, pattern: '^hello (?<user.name>\\S+)$'}]\n",
+        "pack: u\napplies: {starts: ['t: hello u']}\nrules: [{id: u.any, pattern: '^t: (?<event.reason>.*)'}]\n",
+    ]);
+    check(
+        &rules,
+        "t: hello bob",
+        json!({"logweir.rule": "t.hello", "process.name": "t", "user.name": "bob", "message": "hello bob"}),
+    );
+    check(&rules, "t: hello u", json!({"logweir.rule": "u.any", "process.name": null}));
+    check(
+        &rules,
+        "t: bye",
+        json!({"logweir.rule": null, "process.name": null, "tags": ["unparsed"]}),
+    );
+    check(&rules, "v: hello bob", json!({"logweir.rule": null, "tags": ["unparsed"]}));
+}
+
+#[test]
+fn an_address_with_a_port_behind_it_is_both() {
+    let rules = load(&[r"
+pack: t
+applies: {program: [t]}
+rules:
+  - {id: t.address, pattern: '^from (?<source.address>\S+)$'}
+  - {id: t.ip, pattern: '^by (?<source.ip>\S+)$'}
+  - {id: t.port, pattern: '^of (?<source.address>\S+) port (?<source.port>\d+)$'}
+  - {id: t.table, pattern: '^json (?<_json>.*)', parse: {as: json, field: _json, fields: {a: source.ip}}}
+"]);
+    let line = |text: &str| format!("Nov 28 10:15:02 h t[1]: {text}");
+    for word in ["from ", "by "] {
+        for (text, ip, port) in
+            [("192.0.2.7:443", "192.0.2.7", 443), ("[2001:db8::7]:5", "2001:db8::7", 5)]
+        {
+            check(
+                &rules,
+                &line(&format!("{word}{text}")),
+                json!({"source.ip": ip, "source.port": port, "source.address": text,
+                    "source.domain": null, "related.ip": [ip], "related.hosts": ["h"]}),
+            );
+        }
+        for text in ["web1:443", "192.0.2.7:99999", "192.0.2.7:", "192.0.2.7:0443"] {
+            let none = json!({"source.ip": null, "source.port": null, "source.domain": text});
+            check(&rules, &line(&format!("{word}{text}")), none);
+        }
+    }
+    check(
+        &rules,
+        &line("of 192.0.2.7:443 port 5"),
+        json!({"source.ip": "192.0.2.7", "source.port": 5}),
+    );
+    check(
+        &rules,
+        &line(r#"json {"a":"192.0.2.7:443"}"#),
+        json!({"source.ip": "192.0.2.7", "source.port": 443, "source.domain": null}),
+    );
+}
+
+#[test]
 fn a_pack_has_one_signature_or_several() {
     let pack = |signature: &str| {
         let rules = "rules: [{id: t.any, pattern: '(?<labels.number>\\d+)$'}]";

@@ -39,5 +39,10 @@ fn an_agent_is_listed_from_its_report_and_silent_when_none_comes() {
         found.code == Some(1) && found.stdout.contains("app.log: nothing for")
     });
     assert!(audit(&["--since", "1h"]).stdout.contains("1 sources"));
-    assert!(audit(&["--since", "2999-01-01"]).stdout.contains("0 sources"));
+    let none = audit(&["--since", "2999-01-01"]);
+    assert!(
+        none.code == Some(1) && none.stderr.contains("nothing has come since"),
+        "{}",
+        none.stderr
+    );
 }

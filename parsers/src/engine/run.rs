@@ -96,7 +96,26 @@ impl<'l> Run<'_, '_, 'l> {
                 return (Some(pack), Some(rule));
             }
         }
+        if let Some(header) = self.header_of_program() {
+            let before = std::mem::replace(&mut self.header, header);
+            self.forget();
+            if let (pack, Some(rule)) = self.find_specific(wanted) {
+                return (pack, Some(rule));
+            }
+            self.header = before;
+            self.forget();
+        }
         (first, None)
+    }
+
+    /// Of a line without a header: the program that stands in front of it, `su: …`, if a pack names it. A
+    /// word and a colon are the beginning of many a message, so nothing else may have a rule for it.
+    fn header_of_program(&self) -> Option<Header<'l>> {
+        if self.header.message.len() != self.whole.len() {
+            return None;
+        }
+        let (program, message) = self.rules.dispatch.program_in_front(self.whole)?;
+        Some(Header { program: Some(program), message, ..Header::default() })
     }
 
     /// Whether the line is one of syslog's. A date alone does not make a text within another one so.

@@ -18,7 +18,7 @@ use crate::ecs::Kind;
 use crate::event::Text;
 use crate::fields::{Relation, Shape};
 use crate::header::Header;
-use crate::ip::is_ip;
+use crate::ip::{is_ip, with_port};
 use crate::rule::{Rule, RuleSet};
 use crate::span::Group;
 use crate::time::TimeContext;
@@ -96,12 +96,18 @@ impl Question {
     fn ask(self, padded: &[u8], (start, end): Place) -> Option<bool> {
         let (start, end) = (start as usize, end as usize);
         match self {
-            Self::IsIp => Some(is_ip(&padded[start..end])),
+            Self::IsIp => is_ip_or_other(&padded[start..end]),
             Self::Integer if is_canonical(padded, start, end - start) => Some(true),
             Self::Integer => integer_otherwise(&padded[start..end]),
             Self::Float => is_canonical_fraction(&padded[start..end]).then_some(true),
         }
     }
+}
+
+/// Whether a text is an address; `None` if a port stands behind it.
+#[inline]
+fn is_ip_or_other(text: &[u8]) -> Option<bool> {
+    if is_ip(text) { Some(true) } else { with_port(text).is_none().then_some(false) }
 }
 
 /// Whether a text that is no number in its usual form is one; `None` as in [`Question::ask`].

@@ -2,6 +2,7 @@
 //! was made of is read in it; an archive of a file that was never followed is left alone, unless
 //! the paths name such files.
 
+use super::Glob;
 use super::archive::Archive;
 use super::body::Body;
 use super::heads::HEAD_KEPT_BYTES;
@@ -17,9 +18,12 @@ use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many archives are read at a time: each keeps a window of its content in memory.
 const ARCHIVES_READ_MAX: usize = 8;
+/// An archive to which something was written since then may be half of one.
+const QUIET: Duration = Duration::from_secs(2);
 /// How the names of archives end that `logrotate` and people make.
 const NAMES: [&str; 2] = ["gz", "zst"];
 
@@ -76,6 +80,10 @@ impl Scanner {
         let slot = self.room().ok_or(ErrorKind::ResourceBusy)?;
         let (file, metadata) = self.open_files.note(open_regular(path, config.follow_links))?;
         let key = Key::of(&metadata);
+        let written = metadata.modified().ok().and_then(|written| written.elapsed().ok());
+        if written.is_some_and(|ago| ago < QUIET) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         let Some(archive) = Archive::open(file)? else {
             self.passed_over.insert(key, metadata.len());
             return Ok(());
@@ -94,7 +102,7 @@ impl Scanner {
                     )
                 }
                 // What is not read of that file when it is let go is read here then.
-                None if self.is_of_one_that_left(&body, path)? => {
+                None if self.is_of_one_that_is_read(&body, path)? => {
                     return Err(ErrorKind::WouldBlock.into());
                 }
                 None if names_archives(config, path) => (own, Position::default()),
@@ -143,12 +151,17 @@ impl Scanner {
         Ok(None)
     }
 
-    /// Whether an archive is of a file that is still read to its end though it has left its path.
-    fn is_of_one_that_left(&self, body: &Body, path: &Path) -> io::Result<bool> {
+    /// Whether an archive is of a file that is still read to its end: one that has left its path, also
+    /// if that was not seen yet, or that is about to.
+    fn is_of_one_that_is_read(&self, body: &Body, path: &Path) -> io::Result<bool> {
         let mut begins_alike = begins_alike(body, path)?;
+        let original = path.with_extension("");
+        let leaves = |tail: &FileTail| {
+            self.left.contains_key(&tail.key()) || !tail.is_at_its_place() || tail.is_at(&original)
+        };
         let tails = read(&self.tails);
-        let mut left = self.left.keys().filter_map(|key| tails.get(key));
-        Ok(left.any(|tail| !tail.is_archive() && begins_alike(&tail.content())))
+        let mut plain = tails.values().filter(|tail| !tail.is_archive());
+        Ok(plain.any(|tail| begins_alike(&tail.content()) && leaves(tail)))
     }
 
     /// An archive of which everything is delivered is looked at no more; it is remembered for as
@@ -190,9 +203,16 @@ fn begins_alike(
 
 /// Whether the source's paths ask for archives such as this.
 fn names_archives(config: &FileConfig, path: &Path) -> bool {
-    let asks =
-        |glob: &super::Glob| is_named_archive(Path::new(glob.as_str())) && glob.matches(path);
-    config.paths.iter().any(asks)
+    archives_asked_for(config).any(|glob| glob.matches(path))
+}
+
+/// Whether the source's paths ask for archives.
+pub(super) fn asks_for_archives(config: &FileConfig) -> bool {
+    archives_asked_for(config).next().is_some()
+}
+
+fn archives_asked_for(config: &FileConfig) -> impl Iterator<Item = &Glob> {
+    config.paths.iter().filter(|glob| is_named_archive(Path::new(glob.as_str())))
 }
 
 fn is_named_after(archive: &Path, original: &str) -> bool {

@@ -1,7 +1,7 @@
 //! The look through the directories: finds files, wakes those that have changed, and looks after
 //! those that left their path.
 
-use super::adopt::is_named_archive;
+use super::adopt::{asks_for_archives, is_named_archive};
 use super::heads::Heads;
 use super::identity::{Key, born_ns};
 use super::open_files::{OpenFiles, Waiting};
@@ -482,7 +482,8 @@ impl Scanner {
                 self.wake(&tail);
             } else if !left.in_glob && tail.is_through() {
                 self.left.remove(&tail.key());
-                self.let_go(&tail, named);
+                // Of one that is deleted there may be an archive.
+                self.let_go(&tail, named || asks_for_archives(tail.config()));
                 tracing::debug!(path = %tail.path().display(), "a rotated file is read to its end");
             }
         }

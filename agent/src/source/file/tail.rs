@@ -259,6 +259,11 @@ impl FileTail {
         }
     }
 
+    /// Whether this is where it was seen last.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        *lock(&self.place) == path
+    }
+
     /// Whether it would be found again if it were closed now.
     pub(super) fn is_at_its_place(&self) -> bool {
         let place = lock(&self.place).metadata();
