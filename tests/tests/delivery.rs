@@ -191,7 +191,7 @@ fn topic_missing() {
     writer.write(2_000);
     delivery.agent.start();
     wait_until("the agent to say so", || {
-        delivery.agent.said().contains("create it with `logweir topics create`")
+        delivery.agent.said().contains("create it with `logweir topics create --topic delivery`")
     });
     wait_until("the state", || delivery.agent.status_told()["kafka"] == "topic_missing");
     let _ = Topic::create(&broker.bootstrap(), "delivery", 4);
