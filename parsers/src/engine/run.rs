@@ -80,13 +80,9 @@ impl<'l> Run<'_, '_, 'l> {
     ) -> (Option<usize>, Option<usize>) {
         if doubtful {
             let without = self.without_header();
-            let header = std::mem::replace(&mut self.header, without);
-            self.forget();
-            if let (pack, Some(rule)) = self.find_specific(wanted) {
-                return (pack, Some(rule));
+            if let Some(found) = self.find_behind(without, wanted) {
+                return found;
             }
-            self.header = header;
-            self.forget();
         }
         let rules = self.rules;
         let general = if self.has_header() { rules.dispatch.syslog() } else { &[] };
@@ -96,16 +92,25 @@ impl<'l> Run<'_, '_, 'l> {
                 return (Some(pack), Some(rule));
             }
         }
-        if let Some(header) = self.header_of_program() {
-            let before = std::mem::replace(&mut self.header, header);
-            self.forget();
-            if let (pack, Some(rule)) = self.find_specific(wanted) {
-                return (pack, Some(rule));
-            }
+        let of_program = self.header_of_program();
+        let found = of_program.and_then(|header| self.find_behind(header, wanted));
+        found.unwrap_or((first, None))
+    }
+
+    /// As [`Run::find_specific`], behind another header, which is the line's if a rule matches.
+    fn find_behind(
+        &mut self,
+        header: Header<'l>,
+        wanted: Option<usize>,
+    ) -> Option<(Option<usize>, Option<usize>)> {
+        let before = std::mem::replace(&mut self.header, header);
+        self.forget();
+        let found = self.find_specific(wanted);
+        if found.1.is_none() {
             self.header = before;
             self.forget();
         }
-        (first, None)
+        found.1.is_some().then_some(found)
     }
 
     /// Of a line without a header: the program that stands in front of it, `su: …`, if a pack names it. A
