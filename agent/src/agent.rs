@@ -212,11 +212,12 @@ impl Agent {
         self.parts.discovery.is_unused() && self.parts.inputs.is_finished()
     }
 
-    /// Whether all that the file at `path` holds now is acknowledged; `None` if it is not read yet.
+    /// Whether the file at `path` is an archive that could not be read to the end of what it holds.
     pub(crate) fn is_damaged(&self, path: &Path) -> bool {
         self.parts.discovery.is_damaged(path)
     }
 
+    /// Whether all that the file at `path` holds now is acknowledged; `None` if it is not read yet.
     pub(crate) fn is_read_out(&self, path: &Path) -> Option<bool> {
         self.parts.discovery.is_read_out(path)
     }

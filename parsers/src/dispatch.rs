@@ -32,14 +32,14 @@ struct Probes {
 #[derive(Debug)]
 struct Probe {
     pack: u32,
-    sign: Sign,
+    question: Question,
     /// One of them is in each message that fits; none if that would rule out few.
     landmarks: Vec<Landmark>,
 }
 
 /// What is asked of a message that the index names.
 #[derive(Debug)]
-enum Sign {
+enum Question {
     /// Nothing: it holds a literal, which is all.
     Held,
     JsonKeys,
@@ -135,9 +135,9 @@ impl Dispatch {
         }
         let Probes { probes, by_literal } = &**self.probes.get_or_init(|| Probes::new(packs));
         by_literal.visit(message, found, |at| {
-            let Probe { pack: number, sign, landmarks } = &probes[at as usize];
+            let Probe { pack: number, question, landmarks } = &probes[at as usize];
             (landmarks.is_empty() || landmarks.iter().any(|mark| mark.is_in(message)))
-                && sign.fits(&packs[*number as usize].applies, (padded, len), scratch)
+                && question.fits(&packs[*number as usize].applies, (padded, len), scratch)
                 && pack(number)
         });
     }
@@ -271,7 +271,7 @@ impl Globs {
 fn json_keys(pack: u32, applies: &Applies) -> Option<(Probe, Need)> {
     let longest = applies.json_keys.iter().max_by_key(|key| key.needle().len())?;
     let need = Need::holding(&[longest.needle()]);
-    Some((Probe { pack, sign: Sign::JsonKeys, landmarks: Vec::new() }, need))
+    Some((Probe { pack, question: Question::JsonKeys, landmarks: Vec::new() }, need))
 }
 
 fn contains(pack: u32, applies: &Applies) -> Option<(Probe, Need)> {
@@ -280,23 +280,23 @@ fn contains(pack: u32, applies: &Applies) -> Option<(Probe, Need)> {
         return None;
     }
     let need = Need::holding(&literals);
-    let sign = if need.holds.is_some() { Sign::Held } else { Sign::Contains };
-    Some((Probe { pack, sign, landmarks: Vec::new() }, need))
+    let question = if need.holds.is_some() { Question::Held } else { Question::Contains };
+    Some((Probe { pack, question, landmarks: Vec::new() }, need))
 }
 
 fn signatures(pack: u32, applies: &Applies) -> impl Iterator<Item = (Probe, Need)> {
     applies.signatures.iter().enumerate().map(move |(number, signature)| {
         let need = signature.need();
         if signature.is_literals() && need.holds.is_some() {
-            return (Probe { pack, sign: Sign::Held, landmarks: Vec::new() }, need);
+            return (Probe { pack, question: Question::Held, landmarks: Vec::new() }, need);
         }
         // Where first bytes and literals tell little.
         let landmarks = if need.is_selective() { Vec::new() } else { signature.landmarks() };
-        (Probe { pack, sign: Sign::Signature(number), landmarks }, need)
+        (Probe { pack, question: Question::Signature(number), landmarks }, need)
     })
 }
 
-impl Sign {
+impl Question {
     fn fits(
         &self,
         applies: &Applies,

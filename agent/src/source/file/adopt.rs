@@ -1,6 +1,6 @@
 //! Archives: rotated files that were compressed. What was not delivered of the file that an archive
 //! was made of is read in it; an archive of a file that was never followed is left alone, unless
-//! the paths name such files.
+//! the paths name such files. One that is still being written, or whose file is still read, waits.
 
 use super::Glob;
 use super::archive::Archive;
