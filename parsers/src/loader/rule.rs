@@ -36,9 +36,9 @@ pub(super) struct PackContext<'n> {
     pub(super) chains: BTreeMap<String, usize>,
     pub(super) sets: Vec<(FieldId, SetValue)>,
     pub(super) times: Option<&'n Node>,
-    /// Whether the rules that are read stand in a chain: what the pack says of all its rules then
-    /// comes with the outermost one.
-    pub(super) in_chain: bool,
+    /// The chain that the rules which are read stand in: what the pack says of all its rules then comes
+    /// with the outermost one.
+    pub(super) in_chain: Option<usize>,
 }
 
 pub(super) fn read_list(
@@ -139,15 +139,15 @@ impl Reader<'_, '_, '_, '_> {
         let then = self.then(&mut table);
         let maps = self.maps(&mut table);
         let mut sets = self.sets(&mut table);
-        if !self.context.in_chain {
+        if self.context.in_chain.is_none() {
             Builder::merge_sets(&mut sets, &self.context.sets);
         }
         let transforms = self.transforms(&mut table);
-        let times =
-            match table.node("time").or(self.context.times.filter(|_| !self.context.in_chain)) {
-                Some(node) => self.times(node),
-                None => Vec::new(),
-            };
+        let of_pack = self.context.times.filter(|_| self.context.in_chain.is_none());
+        let times = match table.node("time").or(of_pack) {
+            Some(node) => self.times(node),
+            None => Vec::new(),
+        };
         let action = self.action(&mut table);
         let samples = self.samples(&mut table);
         self.note_given(&patterns, &parse, &maps, &sets, &times);
@@ -471,7 +471,7 @@ impl Reader<'_, '_, '_, '_> {
                     |n| format!("did you mean `{n}`?"),
                 ));
         }
-        self.builder.led_to.extend(chain);
+        self.builder.led_to.extend(chain.map(|to| (self.context.in_chain, to)));
         chain
     }
 
