@@ -445,14 +445,21 @@ impl Reader<'_, '_, '_, '_> {
 
     fn then(&mut self, table: &mut Table<'_>) -> Option<Then> {
         let mut table = table.table("then", self.faults)?;
-        let field = table.node("field").and_then(|node| Some((node.text()?, node.span)));
-        let field = field.map(|(name, span)| self.field(name, None, span));
+        let mut field = |key: &str| {
+            let named = table.node(key).and_then(|node| Some((node.text()?, node.span)));
+            named.map(|(name, span)| self.field(name, None, span))
+        };
+        let (field, program) = (field("field"), field("program"));
         let chain = table.node("chain");
-        let packs = table.choice("as", &["line"], self.faults).map(|_| Onward::Packs);
+        let packs = table.choice("as", &["line"], self.faults).map(|_| Onward::Packs { program });
         if chain.is_some() == table.node("as").is_some() {
             let what = if chain.is_some() { "both `chain` and `as`" } else { "no `chain`" };
             self.faults.error(table.span(), format!("`then` has {what}")).remedy =
                 Some("name a chain of the pack, or write `as: line` for all packs".into());
+        }
+        if let (Some(_), Some(node)) = (chain, table.node("program")) {
+            self.faults.error(node.span, "`program` for the rules of a chain").remedy =
+                Some("only `as: line` asks for it: packs are found by the program".into());
         }
         let to = chain.and_then(|node| self.chain(node)).map(Onward::Chain).or(packs);
         table.finish(self.faults);

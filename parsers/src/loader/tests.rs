@@ -154,6 +154,13 @@ fn a_rule_leads_to_a_chain_or_to_all_packs() {
     let remedy = "name a chain of the pack, or write `as: line` for all packs";
     for (then, expected) in [
         ("{field: _b, as: line}", String::new()),
+        ("{field: _b, as: line, program: _b}", String::new()),
+        (
+            "{chain: c, program: _b}",
+            "3:63 `program` for the rules of a chain; only `as: line` asks for it: packs are found by the \
+             program"
+                .to_owned(),
+        ),
         ("{field: _b}", format!("3:43 `then` has no `chain`; {remedy}")),
         ("{chain: c, as: line}", format!("3:43 `then` has both `chain` and `as`; {remedy}")),
         ("{as: lines}", "3:48 `rules[0].then.as` is `lines`; write one of `line`".to_owned()),
