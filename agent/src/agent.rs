@@ -13,7 +13,7 @@ use crate::metrics;
 use crate::parsing::Rules;
 use crate::pipeline::Route;
 use crate::published::Published;
-use crate::reload::{self, LimitsInUse};
+use crate::reload::{self, LimitsInUse, Watched};
 use crate::report::Reporter;
 use crate::socket_dir::{self, SocketDirError};
 use crate::source::file::{Discovery, FileTail};
@@ -70,7 +70,8 @@ pub struct Agent {
     threads: Mutex<Vec<JoinHandle<()>>>,
     stop: Arc<AtomicBool>,
     pulse: Pulse,
-    rules: (Rules, RulesConfig),
+    rules: (Rules, RulesConfig, Arc<Watched>),
+    configuration: Option<Arc<Watched>>,
     /// Answers until the agent is gone.
     metrics: Option<Endpoint>,
     /// Last, so that the directory is free only when nothing is written there any more.
@@ -149,17 +150,23 @@ impl Agent {
         ];
         threads.extend(published.map(|published| follow(parts.clone(), published, stop.clone())));
         let metrics = config.metrics.map(|listen| serve_metrics(parts.clone(), &listen));
-        let rules = (config.rules.clone(), config.rules_from.clone());
-        threads.extend(reload::start(config.rules, config.rules_from, stop.clone()));
-        let path = config.path;
-        threads.extend(path.map(|path| reload::start_limits(path, limits, stop.clone())));
+        let (rules, from) = (config.rules, config.rules_from);
+        let watched = Watched::rules(from.clone());
+        let (of, by) = ((rules.clone(), from.clone()), watched.clone());
+        threads.extend(reload::start(of, by, stop.clone()));
+        let configuration = config.path.map(|path| {
+            let watched = Watched::configuration(path.clone());
+            threads.push(reload::start_limits(path, limits, watched.clone(), stop.clone()));
+            watched
+        });
         Ok(Self {
             parts,
             workers: Mutex::new(Some(workers)),
             threads: Mutex::new(threads),
             stop,
             pulse,
-            rules,
+            rules: (rules, from, watched),
+            configuration,
             metrics: metrics.transpose().map_err(AgentError::Metrics)?,
             state_dir,
         })
@@ -191,8 +198,16 @@ impl Agent {
 
     /// Looks at the rules now; what has faults is told, and the rules in use stay.
     pub fn reload_rules(&self) {
-        let (rules, from) = &self.rules;
-        reload::reload(rules, from);
+        let (rules, from, watched) = &self.rules;
+        watched.take_up(|| reload::reload(rules, from));
+    }
+
+    /// Loads the configuration anew by `load`; what it finds is no change any more.
+    pub(crate) fn take_up_configuration<T>(&self, load: impl FnOnce() -> T) -> T {
+        match &self.configuration {
+            Some(watched) => watched.take_up(load),
+            None => load(),
+        }
     }
 
     /// Goes over to other sources. Those that are said as before are not touched but for their

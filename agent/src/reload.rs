@@ -17,46 +17,113 @@ const NAP: Duration = Duration::from_millis(100);
 /// What a change shows in: names, sizes and times of the files.
 type Look = Vec<(String, u64, Option<SystemTime>)>;
 
-/// Looks at the rule directories until `stop`; without directories there is nothing to do.
-pub(crate) fn start(
-    rules: Rules,
-    config: RulesConfig,
-    stop: Arc<AtomicBool>,
-) -> Option<JoinHandle<()>> {
-    if config.directories.is_empty() {
-        return None;
-    }
-    let seen = config.clone();
-    Some(watch("rules", stop, move || Some(look(&seen)), move || reload(&rules, &config)))
+/// Files that are taken up again when they have changed, and how they were when that was done last.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    files: Files,
+    taken_up: Mutex<Option<Look>>,
 }
 
-/// Calls `changed` when what `look` sees differs from the last time, until `stop`. What is still being
-/// written is taken up, and fails or not, and is looked at again when it has changed once more.
-fn watch<L: PartialEq + Send + 'static>(
-    name: &str,
-    stop: Arc<AtomicBool>,
-    look: impl Fn() -> Option<L> + Send + 'static,
-    changed: impl Fn() + Send + 'static,
-) -> JoinHandle<()> {
-    let run = move || {
-        let mut loaded = look();
-        let mut waited = Duration::ZERO;
-        while !stop.load(Ordering::Acquire) {
-            std::thread::sleep(NAP);
-            waited += NAP;
-            if waited < LOOK_INTERVAL {
-                continue;
+#[derive(Debug)]
+enum Files {
+    /// In these directories.
+    Rules(RulesConfig),
+    /// This one and those that it includes.
+    Configuration(PathBuf),
+}
+
+impl Watched {
+    pub(crate) fn rules(config: RulesConfig) -> Arc<Self> {
+        Self::now(Files::Rules(config))
+    }
+
+    pub(crate) fn configuration(path: PathBuf) -> Arc<Self> {
+        Self::now(Files::Configuration(path))
+    }
+
+    fn now(files: Files) -> Arc<Self> {
+        let taken_up = Mutex::new(files.look());
+        Arc::new(Self { files, taken_up })
+    }
+
+    /// Takes up what there is. What is still being written is taken up, and fails or not, and is looked
+    /// at again when it has changed once more.
+    pub(crate) fn take_up<T>(&self, take: impl FnOnce() -> T) -> T {
+        let mut taken_up = lock(&self.taken_up);
+        if let Some(now) = self.files.look() {
+            *taken_up = Some(now);
+        }
+        take()
+    }
+
+    /// So, if it is not what was taken up last.
+    fn take_up_change(&self, take: impl FnOnce()) {
+        let mut taken_up = lock(&self.taken_up);
+        let now = self.files.look();
+        if now.is_some() && now != *taken_up {
+            *taken_up = now;
+            take();
+        }
+    }
+
+    /// Looks until `stop`, and takes up each change.
+    fn follow(
+        self: Arc<Self>,
+        name: &str,
+        stop: Arc<AtomicBool>,
+        take: impl Fn() + Send + 'static,
+    ) -> JoinHandle<()> {
+        let run = move || {
+            let mut waited = Duration::ZERO;
+            while !stop.load(Ordering::Acquire) {
+                std::thread::sleep(NAP);
+                waited += NAP;
+                if waited >= LOOK_INTERVAL {
+                    waited = Duration::ZERO;
+                    self.take_up_change(&take);
+                }
             }
-            waited = Duration::ZERO;
-            let now = look();
-            if now.is_some() && now != loaded {
-                loaded = now;
-                changed();
+        };
+        let thread = std::thread::Builder::new().name(name.into()).spawn(run);
+        thread.expect("a thread can be started")
+    }
+}
+
+impl Files {
+    /// `None`: one of them cannot be looked at now.
+    fn look(&self) -> Option<Look> {
+        match self {
+            Self::Rules(config) => {
+                let mut look: Look =
+                    config.directories.iter().flat_map(|directory| look_into(directory)).collect();
+                look.sort();
+                Some(look)
+            }
+            Self::Configuration(path) => {
+                crate::config::files(path).iter().map(|path| look_at(path)).collect()
             }
         }
-    };
-    let thread = std::thread::Builder::new().name(name.into()).spawn(run);
-    thread.expect("a thread can be started")
+    }
+}
+
+fn look_into(directory: &Path) -> Look {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Look::new() };
+    entries.filter_map(Result::ok).filter_map(|entry| look_at(&entry.path())).collect()
+}
+
+fn look_at(path: &Path) -> Option<(String, u64, Option<SystemTime>)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((path.display().to_string(), metadata.len(), metadata.modified().ok()))
+}
+
+/// Looks at the rule directories until `stop`; without directories there is nothing to do.
+pub(crate) fn start(
+    (rules, config): (Rules, RulesConfig),
+    watched: Arc<Watched>,
+    stop: Arc<AtomicBool>,
+) -> Option<JoinHandle<()>> {
+    let any = !config.directories.is_empty();
+    any.then(|| watched.follow("rules", stop, move || reload(&rules, &config)))
 }
 
 /// The limits of the sources by the places that they read; cheap to clone.
@@ -118,17 +185,10 @@ impl LimitsInUse {
 pub(crate) fn start_limits(
     path: PathBuf,
     limits: LimitsInUse,
+    watched: Arc<Watched>,
     stop: Arc<AtomicBool>,
 ) -> JoinHandle<()> {
-    let seen = path.clone();
-    let look = move || {
-        let of = |path: PathBuf| {
-            let metadata = std::fs::metadata(&path).ok()?;
-            Some((path, metadata.len(), metadata.modified().ok()?))
-        };
-        crate::config::files(&seen).into_iter().map(of).collect::<Option<Vec<_>>>()
-    };
-    watch("limits", stop, look, move || reload_limits(&path, &limits))
+    watched.follow("limits", stop, move || reload_limits(&path, &limits))
 }
 
 fn reload_limits(path: &Path, limits: &LimitsInUse) {
@@ -167,18 +227,32 @@ pub(crate) fn reload(rules: &Rules, config: &RulesConfig) {
     }
 }
 
-fn look(config: &RulesConfig) -> Look {
-    let mut look: Look =
-        config.directories.iter().flat_map(|directory| look_into(directory)).collect();
-    look.sort();
-    look
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn look_into(directory: &Path) -> Look {
-    let Ok(entries) = std::fs::read_dir(directory) else { return Look::new() };
-    let entry = |entry: std::fs::DirEntry| {
-        let metadata = std::fs::metadata(entry.path()).ok()?;
-        Some((entry.path().display().to_string(), metadata.len(), metadata.modified().ok()))
-    };
-    entries.filter_map(Result::ok).filter_map(entry).collect()
+    #[test]
+    fn what_a_reload_has_taken_up_is_no_change_any_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.yaml");
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        write("a");
+        let watched = Watched::configuration(path.clone());
+        let is_change = || {
+            let mut taken = false;
+            watched.take_up_change(|| taken = true);
+            taken
+        };
+        assert!(!is_change());
+        write("ab");
+        assert!(is_change());
+        assert!(!is_change());
+        write("abc");
+        // What is written while it is read is not missed.
+        watched.take_up(|| write("abcd"));
+        assert!(is_change());
+        write("abcde");
+        watched.take_up(|| {});
+        assert!(!is_change());
+    }
 }

@@ -105,7 +105,7 @@ impl Outer {
                 }
                 match leading.to {
                     Onward::Chain(chain) => of_chains[chain].extend(fields),
-                    Onward::Packs => of_packs.extend(fields),
+                    Onward::Packs { .. } => of_packs.extend(fields),
                 }
             }
             let known = of_packs.len() + of_chains.iter().map(FxHashSet::len).sum::<usize>();
@@ -149,6 +149,10 @@ fn look(rule: &Rule, out: &mut FxHashSet<FieldId>) {
         }));
     }
     out.extend(rule.then.iter().filter_map(|then| then.field));
+    out.extend(rule.then.iter().filter_map(|then| match then.to {
+        Onward::Packs { program } => program,
+        Onward::Chain(_) => None,
+    }));
     if let Some(Action::Mask { fields, .. }) = &rule.action {
         out.extend(fields);
     }

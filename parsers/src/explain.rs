@@ -336,10 +336,10 @@ fn goes_on(rules: &RuleSet, rule: usize, message: &[u8]) -> String {
     };
     match stop_of(rules, &attempt) {
         None => String::new(),
-        Some(stop) if stop.matched == 0 => format!("begins with `{}`", stop.wants),
+        Some(stop) if stop.matched == 0 => format!("matches `{}` at its start", stop.wants),
         Some(stop) => {
             let fits = String::from_utf8_lossy(&message[..stop.matched]);
-            format!("goes on with `{}` behind `{fits}`", stop.wants)
+            format!("matches `{}` behind `{fits}`", stop.wants)
         }
     }
 }
@@ -573,7 +573,7 @@ rules:
         let found = Parser::new(rules).explain(line, &context, &mut Vec::new());
         let passed: Vec<String> =
             found.packs[0].passed_over.iter().map(|(_, need)| need.clone()).collect();
-        assert_eq!(passed, ["begins with `[a-c]+`"]);
+        assert_eq!(passed, ["matches `[a-c]+` at its start"]);
         let stops: Vec<&str> = found
             .attempts
             .iter()

@@ -394,7 +394,7 @@ fn without_time<'a>(
     if tag(rest, &mut header) {
         return header;
     }
-    if let Some(header) = rare::spaced(rest.trim_ascii_start(), priority, context) {
+    if let Some(header) = rare::otherwise_dated(rest.trim_ascii_start(), priority, context) {
         return header;
     }
     if let Some((host, after)) = word(rest)
@@ -802,6 +802,9 @@ mod tests {
             "<38>Nov 22 12:34:56 relay <38>Nov 22 10:00:00 web1 sshd[12]: ",
             "<38>2026-11-22 10:00:00 web1 sshd[12]: ",
             "2026 Nov 22 10:00:00 web1 sshd[12]: ",
+            "<38>2026 Nov 22 10:00:00 web1 sshd[12]: ",
+            "<38>Sun Nov 22 10:00:00 2026 web1 sshd[12]: ",
+            "<38>Sun 2026-11-22 10:00:00 web1 sshd[12]: ",
             "1795341600.000000 web1 sshd[12]: ",
             "1 2026-11-22T10:00:00Z web1 sshd 12 - - ",
             "63 <38>1 2026-11-22T10:00:00Z web1 sshd 12 - - ",

@@ -49,10 +49,11 @@ impl RuleSet {
             let text = then.field.map_or(Source::Message, |field| Source::Field(self.name(field)));
             match then.to {
                 Onward::Chain(chain) => Some((text, self.chains[chain].numbers())),
-                Onward::Packs => None,
+                Onward::Packs { .. } => None,
             }
         });
-        let to_packs = rule.then.as_ref().is_some_and(|then| then.to == Onward::Packs);
+        let to_packs =
+            rule.then.as_ref().is_some_and(|then| matches!(then.to, Onward::Packs { .. }));
         Outline {
             regexes: self.regexes(rule),
             on: on(rule.on),

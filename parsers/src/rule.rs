@@ -129,8 +129,9 @@ pub(crate) struct Then {
 pub(crate) enum Onward {
     /// The rules of a chain, by its number.
     Chain(usize),
-    /// All packs: the text is a line of its own.
-    Packs,
+    /// All packs: the text is a line of its own, of the program that this field names if its header
+    /// names none.
+    Packs { program: Option<FieldId> },
 }
 
 #[derive(Debug, Serialize, Deserialize)]

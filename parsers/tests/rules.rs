@@ -493,6 +493,55 @@ rules:
 }
 
 #[test]
+fn a_text_goes_to_the_pack_of_the_program_that_a_field_names() {
+    let rules = load(&[
+        r"
+pack: outer
+applies: {starts: ['{']}
+rules:
+  - id: outer.json
+    parse: {as: json, fields: {tag: _tag, text: message}}
+    then: {field: message, as: line, program: _tag}
+",
+        r"
+pack: inner
+applies: {program: [inner]}
+rules:
+  - {id: inner.built, pattern: '^Built for (?<source.ip>\S+)$'}
+  - {id: inner.dated, pattern: '^2026-11-28 10:00:00 lost (?<source.ip>\S+)$'}
+",
+        r"
+pack: general
+applies: {syslog: true}
+rules:
+  - {id: general.any, pattern: '^'}
+",
+    ]);
+    let line = |tag: &str, text: &str| format!(r#"{{"tag":"{tag}","text":"{text}"}}"#);
+    let built = json!({"logweir.rule": "inner.built", "event.dataset": "inner", "source.ip": "10.0.0.9",
+        "process.name": "inner", "message": "Built for 10.0.0.9"});
+    check(&rules, &line("inner", "Built for 10.0.0.9"), built.clone());
+    check(&rules, &line("inner", " Built for 10.0.0.9"), json!({"logweir.rule": "inner.built"}));
+    check(&rules, &line("in\\u006eer", "Built for 10.0.0.9"), built);
+    // An application's own date is no header.
+    check(
+        &rules,
+        &line("inner", "2026-11-28 10:00:00 lost 10.0.0.9"),
+        json!({"logweir.rule": "inner.dated", "process.name": "inner"}),
+    );
+    // What the text itself says goes before; and no pack is asked that takes any syslog line.
+    let own = "Nov 28 10:00:00 h inner[7]: Built for 10.0.0.9";
+    check(&rules, &line("other", own), json!({"logweir.rule": "inner.built", "process.pid": 7}));
+    let other = "Nov 28 10:00:00 h other[7]: Built for 10.0.0.9";
+    check(&rules, &line("inner", other), json!({"logweir.rule": "general.any"}));
+    for (tag, text) in [("other", "Built for 10.0.0.9"), ("", "Built for 10.0.0.9"), ("inner", "x")]
+    {
+        let outer = json!({"logweir.rule": "outer.json", "process.name": null, "message": text});
+        check(&rules, &line(tag, text), outer);
+    }
+}
+
+#[test]
 fn a_later_file_replaces_rules_and_their_chains() {
     let first = r"
 pack: t

@@ -82,7 +82,7 @@ impl Supervision {
     pub(super) fn reload(&mut self, agent: &Agent) {
         self.notifier.reloading();
         agent.reload_rules();
-        match Loaded::from_file(&self.path) {
+        match agent.take_up_configuration(|| Loaded::from_file(&self.path)) {
             Err(faults) => tracing::error!(
                 "the configuration has faults; the one in use stays\n{}",
                 render_all(&faults, false)

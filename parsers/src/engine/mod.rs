@@ -186,9 +186,19 @@ impl Parser {
         let time =
             TimeContext { received_unix_nanos: context.received_unix_nanos, zone: context.zone };
         let header = header::parse_with(line, &time, &mut state.header_memo);
-        let (whole, depth, tried_from, mark) = (line, 0, 0, None);
-        let mut run =
-            Run { rules, state, line, padded, whole, header, time, depth, tried_from, mark };
+        let mut run = Run {
+            rules,
+            state,
+            line,
+            padded,
+            whole: line,
+            header,
+            time,
+            depth: 0,
+            tried_from: 0,
+            mark: None,
+            program_given: false,
+        };
         let (mut pack, rule) = run.find(context.pack);
         if run.state.planned.is_none() {
             // A rule may lead to one of another pack.

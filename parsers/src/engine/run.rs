@@ -37,6 +37,8 @@ pub(super) struct Run<'r, 'p, 'l> {
     pub(super) tried_from: usize,
     /// What is in the table since then is of `whole`; `None`: all that there is.
     pub(super) mark: Option<Mark>,
+    /// Whether the program stands elsewhere than in `whole`.
+    pub(super) program_given: bool,
 }
 
 /// A text that a rule looks at: a part of the line or of the given text, or a copy.
@@ -126,7 +128,8 @@ impl<'l> Run<'_, '_, 'l> {
     /// Whether the line is one of syslog's. A date alone does not make a text within another one so.
     fn has_header(&self) -> bool {
         let Header { priority, timestamp, program, .. } = &self.header;
-        priority.is_some() || if self.depth == 0 { timestamp.is_some() } else { program.is_some() }
+        let named = program.is_some() && !self.program_given;
+        priority.is_some() || if self.depth == 0 { timestamp.is_some() } else { named }
     }
 
     /// Nothing is known of the line any more.
@@ -142,7 +145,8 @@ impl<'l> Run<'_, '_, 'l> {
 
     /// The header of a line that has none.
     fn without_header(&self) -> Header<'l> {
-        Header { message: self.whole, ..Header::default() }
+        let program = self.header.program.filter(|_| self.program_given);
+        Header { program, message: self.whole, ..Header::default() }
     }
 
     /// Whether what was read as a header may be the beginning of an application's own line.
@@ -426,19 +430,30 @@ impl<'l> Run<'_, '_, 'l> {
         self.depth += 1;
         let found = match then.to {
             Onward::Chain(chain) => self.try_list(&self.rules.chains[chain], input.bytes()),
-            Onward::Packs => self.find_within(input.bytes()),
+            Onward::Packs { program } => {
+                let program = program.and_then(|field| self.input(On::Field(field), text));
+                let name = program.as_ref().map(Input::bytes).filter(|name| !name.is_empty());
+                let found = self.find_within(input.bytes(), name);
+                program.into_iter().for_each(|program| self.give_back(program));
+                found
+            }
         };
         self.depth -= 1;
         self.give_back(input);
         found
     }
 
-    /// The innermost rule that matches a text of the line as if it were one.
+    /// The innermost rule that matches a text of the line as if it were one. `program` is whose it is if
+    /// it does not say so itself.
     #[inline(never)]
-    fn find_within(&mut self, text: &[u8]) -> Option<usize> {
+    fn find_within(&mut self, text: &[u8], program: Option<&[u8]>) -> Option<usize> {
         let text = text.strip_suffix(b"\n").unwrap_or(text);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
-        let header = header::parse_with(text, &self.time, &mut self.state.header_memo);
+        // It stood behind the program and a blank, which some keep.
+        let text = text.strip_prefix(b" ").filter(|_| program.is_some()).unwrap_or(text);
+        let mut header = header::parse_with(text, &self.time, &mut self.state.header_memo);
+        let program_given = header.program.is_none() && program.is_some();
+        header.program = header.program.or(program);
         let tried_from = self.state.tried.len();
         let mark = self.state.event.mark();
         let timestamp = self.rules.header.timestamp;
@@ -454,6 +469,7 @@ impl<'l> Run<'_, '_, 'l> {
             depth: self.depth,
             tried_from,
             mark: Some(mark),
+            program_given,
         };
         let (_, found) = inner.find(None);
         let message = inner.header.message;

@@ -79,23 +79,37 @@ pub(super) fn without_both<'a>(line: &'a [u8], context: &TimeContext<'_>) -> Opt
         if line.starts_with(b"1 ") && matches!(line.get(12), Some(b'T')) {
             return rfc5424(line, None, context).filter(|header| header.program.is_some());
         }
-        return spaced(line, None, context).or_else(|| with_year(line, context)).or_else(|| {
+        return otherwise_dated(line, None, context).or_else(|| {
             let mut header = epoch(line, None)?;
             let message = header.message;
             (tag(message, &mut header) && is_identified(&header)).then_some(header)
         });
     }
     if is_weekday(line) {
-        return spaced(&line[4..], None, context).or_else(|| with_weekday(&line[4..], context));
+        return otherwise_dated(line, None, context);
     }
     let mut header = Header { message: line, ..Header::default() };
     let plain = first.is_ascii_alphabetic() || first == b'/';
     (plain && tag(line, &mut header) && is_identified(&header)).then_some(header)
 }
 
+/// What begins, behind a priority or not, with a date in another form than syslog's.
+pub(super) fn otherwise_dated<'a>(
+    text: &'a [u8],
+    priority: Option<u8>,
+    context: &TimeContext<'_>,
+) -> Option<Header<'a>> {
+    if is_weekday(text) {
+        let text = &text[4..];
+        return spaced(text, priority, context).or_else(|| with_weekday(text, priority, context));
+    }
+    text.first().filter(|byte| byte.is_ascii_digit())?;
+    spaced(text, priority, context).or_else(|| with_year(text, priority, context))
+}
+
 /// `2026-11-28 16:58:05.25 UTC host prog[12]: …`, as `journalctl -o short-full` and templates of
 /// relays write it, the fraction and the zone or not.
-pub(super) fn spaced<'a>(
+fn spaced<'a>(
     text: &'a [u8],
     priority: Option<u8>,
     context: &TimeContext<'_>,
@@ -117,22 +131,30 @@ pub(super) fn spaced<'a>(
 }
 
 /// `2026 Nov 28 16:58:05 host prog[12]: …`.
-fn with_year<'a>(text: &'a [u8], context: &TimeContext<'_>) -> Option<Header<'a>> {
+fn with_year<'a>(
+    text: &'a [u8],
+    priority: Option<u8>,
+    context: &TimeContext<'_>,
+) -> Option<Header<'a>> {
     let (unix_nanos, zone_known, rest) = rfc3164_prefix(text, context)?;
     let timestamp = Some(HeaderTime { unix_nanos, zone_known });
-    let mut header = Header { timestamp, ..Header::default() };
-    (host_and_tag(rest.strip_prefix(b" ")?, &mut header) && is_identified(&header))
-        .then_some(header)
+    let mut header = Header { priority, timestamp, ..Header::default() };
+    let found = host_and_tag(rest.strip_prefix(b" ")?, &mut header);
+    (found && (priority.is_some() || is_identified(&header))).then_some(header)
 }
 
 /// `Nov 28 16:58:05 2026 authpriv.info host prog[12]: …` behind a weekday.
-fn with_weekday<'a>(text: &'a [u8], context: &TimeContext<'_>) -> Option<Header<'a>> {
+fn with_weekday<'a>(
+    text: &'a [u8],
+    priority: Option<u8>,
+    context: &TimeContext<'_>,
+) -> Option<Header<'a>> {
     let (time, rest) = timestamp(text, context)?;
     let rest = rest.strip_prefix(b" ")?;
-    let mut header = Header { timestamp: Some(time), ..Header::default() };
+    let mut header = Header { priority, timestamp: Some(time), ..Header::default() };
     let after = match facility(rest) {
-        Some((priority, after)) => {
-            header.priority = Some(priority);
+        Some((told, after)) => {
+            header.priority = priority.or(Some(told));
             after
         }
         None => rest,

@@ -68,8 +68,9 @@ pub(super) struct Builder {
     chains: Vec<Vec<usize>>,
     /// (pack, chain) → the chain's number, so that a later file of the same pack adds to its chains.
     chain_numbers: FxHashMap<(String, String), usize>,
-    /// The chains that some rule leads to, and what is to be said of those that none did when they were read.
-    pub(super) led_to: FxHashSet<usize>,
+    /// Which chains rules lead to: those of a chain, or those that are in none. And what is to be said of
+    /// chains that no line comes to.
+    pub(super) led_to: FxHashSet<(Option<usize>, usize)>,
     pub(super) dead_ends: Vec<(usize, Diagnostic)>,
     /// Where each rule id was given: (rule, file, line).
     ids: FxHashMap<String, (usize, Arc<str>, usize)>,
@@ -125,9 +126,9 @@ impl Builder {
         self.faults.extend(faults.into_list());
     }
 
-    /// Takes down what is to be said of a chain that no rule has led to so far.
+    /// Takes down what is to be said of a chain if no rule leads to it that lines come to.
     pub(super) fn note_chain(&mut self, chain: usize, key: &Key, faults: &Faults) {
-        if !self.led_to.contains(&chain) {
+        if !self.led_to.contains(&(None, chain)) {
             let fault = faults.at(key.span, format!("no rule leads to the chain `{}`", key.name));
             let remedy = format!("give a rule `then: {{chain: {}}}`", key.name);
             self.dead_ends.push((chain, fault.as_warning().with_remedy(remedy)));
@@ -258,7 +259,8 @@ impl Builder {
 
     pub(super) fn finish(mut self) -> (RuleSet, Vec<Diagnostic>) {
         let words = self.words();
-        let dead = |(chain, _): &(usize, Diagnostic)| !self.led_to.contains(chain);
+        let reached = reached(&self.led_to);
+        let dead = |(chain, _): &(usize, Diagnostic)| !reached.contains(chain);
         self.faults.extend(self.dead_ends.into_iter().filter(dead).map(|(_, fault)| fault));
         // What only reading needed leaves its room to what is made now.
         drop((self.led_to, self.ecs, self.ids, self.constant_numbers, self.chain_numbers));
@@ -305,6 +307,18 @@ impl Builder {
             directions: direction::WORDS.iter().map(|name| word(name)).collect(),
         }
     }
+}
+
+/// The chains that lines come to, from rules that are in none on.
+fn reached(led_to: &FxHashSet<(Option<usize>, usize)>) -> FxHashSet<usize> {
+    let mut reached = FxHashSet::default();
+    let mut open = vec![None];
+    while let Some(from) = open.pop() {
+        let led = led_to.iter().filter(|(rule, _)| *rule == from).map(|(_, to)| *to);
+        let new: Vec<usize> = led.filter(|to| reached.insert(*to)).collect();
+        open.extend(new.into_iter().map(Some));
+    }
+    reached
 }
 
 /// Names of the codes of RFC 5424, table 2.

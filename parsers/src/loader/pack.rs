@@ -62,7 +62,7 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
         chains,
         sets: Vec::new(),
         times: None,
-        in_chain: false,
+        in_chain: None,
     };
     context.sets = rule::pack_sets(builder, &context, &mut table, faults);
     context.times = table.node("time");
@@ -75,7 +75,6 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
             Vec::new()
         }
     };
-    context.in_chain = true;
     if let Some(chains) = table.table("chains", faults) {
         for (key, node) in chains.entries() {
             let Value::Sequence(nodes) = &node.value else {
@@ -84,10 +83,11 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
                     .remedy = Some("write a list of rules".into());
                 continue;
             };
+            context.in_chain = context.chains.get(&key.name).copied();
             let numbers = rule::read_list(builder, &context, nodes, faults);
-            if let Some(chain) = context.chains.get(&key.name) {
-                builder.fill_chain(*chain, numbers);
-                builder.note_chain(*chain, key, faults);
+            if let Some(chain) = context.in_chain {
+                builder.fill_chain(chain, numbers);
+                builder.note_chain(chain, key, faults);
             }
         }
     }

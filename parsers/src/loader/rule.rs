@@ -36,9 +36,9 @@ pub(super) struct PackContext<'n> {
     pub(super) chains: BTreeMap<String, usize>,
     pub(super) sets: Vec<(FieldId, SetValue)>,
     pub(super) times: Option<&'n Node>,
-    /// Whether the rules that are read stand in a chain: what the pack says of all its rules then
-    /// comes with the outermost one.
-    pub(super) in_chain: bool,
+    /// The chain that the rules which are read stand in: what the pack says of all its rules then comes
+    /// with the outermost one.
+    pub(super) in_chain: Option<usize>,
 }
 
 pub(super) fn read_list(
@@ -139,15 +139,15 @@ impl Reader<'_, '_, '_, '_> {
         let then = self.then(&mut table);
         let maps = self.maps(&mut table);
         let mut sets = self.sets(&mut table);
-        if !self.context.in_chain {
+        if self.context.in_chain.is_none() {
             Builder::merge_sets(&mut sets, &self.context.sets);
         }
         let transforms = self.transforms(&mut table);
-        let times =
-            match table.node("time").or(self.context.times.filter(|_| !self.context.in_chain)) {
-                Some(node) => self.times(node),
-                None => Vec::new(),
-            };
+        let of_pack = self.context.times.filter(|_| self.context.in_chain.is_none());
+        let times = match table.node("time").or(of_pack) {
+            Some(node) => self.times(node),
+            None => Vec::new(),
+        };
         let action = self.action(&mut table);
         let samples = self.samples(&mut table);
         self.note_given(&patterns, &parse, &maps, &sets, &times);
@@ -445,14 +445,21 @@ impl Reader<'_, '_, '_, '_> {
 
     fn then(&mut self, table: &mut Table<'_>) -> Option<Then> {
         let mut table = table.table("then", self.faults)?;
-        let field = table.node("field").and_then(|node| Some((node.text()?, node.span)));
-        let field = field.map(|(name, span)| self.field(name, None, span));
+        let mut field = |key: &str| {
+            let named = table.node(key).and_then(|node| Some((node.text()?, node.span)));
+            named.map(|(name, span)| self.field(name, None, span))
+        };
+        let (field, program) = (field("field"), field("program"));
         let chain = table.node("chain");
-        let packs = table.choice("as", &["line"], self.faults).map(|_| Onward::Packs);
+        let packs = table.choice("as", &["line"], self.faults).map(|_| Onward::Packs { program });
         if chain.is_some() == table.node("as").is_some() {
             let what = if chain.is_some() { "both `chain` and `as`" } else { "no `chain`" };
             self.faults.error(table.span(), format!("`then` has {what}")).remedy =
                 Some("name a chain of the pack, or write `as: line` for all packs".into());
+        }
+        if let (Some(_), Some(node)) = (chain, table.node("program")) {
+            self.faults.error(node.span, "`program` for the rules of a chain").remedy =
+                Some("only `as: line` asks for it: packs are found by the program".into());
         }
         let to = chain.and_then(|node| self.chain(node)).map(Onward::Chain).or(packs);
         table.finish(self.faults);
@@ -471,7 +478,7 @@ impl Reader<'_, '_, '_, '_> {
                     |n| format!("did you mean `{n}`?"),
                 ));
         }
-        self.builder.led_to.extend(chain);
+        self.builder.led_to.extend(chain.map(|to| (self.context.in_chain, to)));
         chain
     }
 

@@ -128,8 +128,17 @@ chains:
     - {id: p.two, pattern: '^x'}
   tow:
     - {id: p.tow, pattern: '^x'}
+  loop:
+    - {id: p.loop, pattern: '^x', then: {chain: pool}}
+  pool:
+    - {id: p.pool, pattern: '^x', then: {chain: loop}}
 ";
-    let expected = ["10:3 no rule leads to the chain `tow`; give a rule `then: {chain: tow}`"];
+    let expected = ["tow", "loop", "pool"].into_iter().zip([10, 12, 14]).map(|(chain, line)| {
+        format!(
+            "{line}:3 no rule leads to the chain `{chain}`; give a rule `then: {{chain: {chain}}}`"
+        )
+    });
+    let expected: Vec<String> = expected.collect();
     assert_eq!(said(text), expected);
 }
 
@@ -138,12 +147,20 @@ fn a_rule_leads_to_a_chain_or_to_all_packs() {
     let rule = |then: &str| {
         let rule = format!("{{id: p.a, pattern: '^(?<_b>x)', then: {then}}}");
         format!(
-            "pack: p\nrules:\n  - {rule}\nchains:\n  c: [{{id: p.c, pattern: '^x', then: {{chain: c}}}}]\n"
+            "pack: p\nrules:\n  - {rule}\n  - {{id: p.b, pattern: '^y', then: {{chain: c}}}}\n\
+             chains:\n  c: [{{id: p.c, pattern: '^x'}}]\n"
         )
     };
     let remedy = "name a chain of the pack, or write `as: line` for all packs";
     for (then, expected) in [
         ("{field: _b, as: line}", String::new()),
+        ("{field: _b, as: line, program: _b}", String::new()),
+        (
+            "{chain: c, program: _b}",
+            "3:63 `program` for the rules of a chain; only `as: line` asks for it: packs are found by the \
+             program"
+                .to_owned(),
+        ),
         ("{field: _b}", format!("3:43 `then` has no `chain`; {remedy}")),
         ("{chain: c, as: line}", format!("3:43 `then` has both `chain` and `as`; {remedy}")),
         ("{as: lines}", "3:48 `rules[0].then.as` is `lines`; write one of `line`".to_owned()),

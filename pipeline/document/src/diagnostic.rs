@@ -103,9 +103,10 @@ impl Diagnostic {
         if let Some(snippet) = &self.snippet {
             let number = self.line.to_string();
             let pad = " ".repeat(number.len());
-            let marker = " ".repeat(self.column.saturating_sub(1));
-            let carets = "^".repeat(self.width.max(1));
-            let _ = writeln!(out, "{dim} {number} |{reset} {}", visible(snippet));
+            let shown = window(snippet, self.column.saturating_sub(1), self.width.max(1));
+            let marker = " ".repeat(shown.before);
+            let carets = "^".repeat(shown.width);
+            let _ = writeln!(out, "{dim} {number} |{reset} {}", visible(&shown.text));
             let _ = writeln!(out, "{dim} {pad} |{reset} {marker}{red}{carets}{reset}");
         }
         if let Some(remedy) = &self.remedy {
@@ -113,6 +114,36 @@ impl Diagnostic {
         }
         out
     }
+}
+
+/// The characters of a longer line that are shown at most, and those of them in front of the fault.
+const SHOWN_MAX: usize = 200;
+const SHOWN_BEFORE: usize = 60;
+
+/// What is shown of a line, and where the fault stands in it.
+#[derive(Debug, PartialEq, Eq)]
+struct Window {
+    text: String,
+    before: usize,
+    width: usize,
+}
+
+/// A line around a fault; signs stand for what is left out of a long one.
+fn window(line: &str, before: usize, width: usize) -> Window {
+    let count = line.chars().count();
+    if count <= SHOWN_MAX {
+        return Window { text: line.to_owned(), before, width };
+    }
+    let start = before.saturating_sub(SHOWN_BEFORE);
+    let end = (start + SHOWN_MAX).min(count);
+    let mut text = String::from(if start > 0 { "…" } else { "" });
+    let before = before - start + text.chars().count();
+    text.extend(line.chars().skip(start).take(end - start));
+    let width = width.min((text.chars().count() - before).max(1));
+    if end < count {
+        text.push('…');
+    }
+    Window { text, before, width }
 }
 
 /// Control characters as visible symbols, so that text from a file cannot steer a terminal.
@@ -274,5 +305,29 @@ impl Faults {
             self.list.iter_mut().filter(here).for_each(|fault| fault.snippet = None);
         }
         self.list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_line_the_part_with_the_fault_is_shown() {
+        let whole = Window { text: "key: ä".to_owned(), before: 5, width: 1 };
+        assert_eq!(window("key: ä", 5, 1), whole);
+        let line = format!("{}ä!{}", "a".repeat(1_000), "b".repeat(1_000));
+        let cut = window(&line, 1_001, 5_000);
+        assert!(cut.text.starts_with("…aaa") && cut.text.ends_with("bbb…"), "{cut:?}");
+        assert_eq!(cut.text.chars().count(), SHOWN_MAX + 2);
+        assert_eq!(cut.text.chars().nth(cut.before), Some('!'));
+        assert_eq!(cut.before + cut.width, SHOWN_MAX + 1, "{cut:?}");
+        let end = window(&line, 2_002, 1);
+        assert!(end.text.ends_with("bbb") && end.before == 61 && end.width == 1, "{end:?}");
+        let start = window(&line, 0, 3);
+        assert!(
+            start.text.starts_with("aaa") && start.before == 0 && start.width == 3,
+            "{start:?}"
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! `rules schema`: the fields that rules may name, and the JSON Schema of packs.
 
+use crate::commands::out::printable;
 use crate::outln;
+use logweir_document::nearest;
 use logweir_parsers::{Kind, ecs_table, schema};
 use std::process::ExitCode;
 
@@ -31,6 +33,12 @@ impl Schema {
             outln!("{name}\t{word}{}", if kind.list { "\tlist" } else { "" });
             any = true;
         }
-        if any { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if any {
+            return ExitCode::SUCCESS;
+        }
+        let near = nearest(&part, table.names());
+        let near = near.map_or_else(String::new, |name| format!(": did you mean `{name}`?"));
+        eprintln!("error: no ECS field has `{}` in its name{near}", printable(&part));
+        ExitCode::FAILURE
     }
 }
