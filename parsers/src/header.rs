@@ -180,7 +180,7 @@ pub fn parse_with<'a>(line: &'a [u8], context: &TimeContext<'_>, memo: &mut Memo
     if priority.is_some()
         && let Some(header) = rfc5424(rest, priority, context)
     {
-        return header;
+        return rare::wrapped(header, context);
     }
     // Some devices leave a space behind the priority.
     let start = if priority.is_some() { rest.strip_prefix(b" ").unwrap_or(rest) } else { rest };
@@ -495,13 +495,15 @@ fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// What applications and container runtimes write where syslog has its host.
 fn is_level(word: &[u8]) -> bool {
-    const LEVELS: [&[u8]; 12] = [
+    const LEVELS: [&[u8]; 14] = [
         b"info",
         b"warn",
         b"warning",
         b"error",
         b"debug",
         b"trace",
+        b"verbose",
+        b"trivia",
         b"notice",
         b"fatal",
         b"severe",
@@ -511,8 +513,8 @@ fn is_level(word: &[u8]) -> bool {
     ];
     // Nearly all words are told by their ends.
     let [first, .., last] = word else { return false };
-    let ends = matches!(first | 0x20, b'i' | b'w' | b'e' | b'd' | b't' | b'n' | b'f' | b's' | b'c')
-        && matches!(last | 0x20, b'o' | b'n' | b'g' | b'r' | b'e' | b'l' | b't');
+    let ends = matches!(first | 0x20, b'c'..=b'f' | b'i' | b'n' | b's' | b't' | b'v' | b'w')
+        && matches!(last | 0x20, b'a' | b'e' | b'g' | b'l' | b'n' | b'o' | b'r' | b't');
     ends && (4..=8).contains(&word.len())
         && LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word))
 }
@@ -809,6 +811,10 @@ mod tests {
             "1 2026-11-22T10:00:00Z web1 sshd 12 - - ",
             "63 <38>1 2026-11-22T10:00:00Z web1 sshd 12 - - ",
             "45 <38>Nov 22 10:00:00 web1 sshd[12]: ",
+            "<38>1 2026-11-22T12:34:56Z relay - - - - Nov 22 10:00:00 web1 sshd[12]: ",
+            "<38>1 2026-11-22T12:34:56Z relay - - - - <38>2026-11-22T10:00:00Z web1 sshd[12]: ",
+            "<38>1 2026-11-22T10:00:00Z web1 sshd 12 - - sshd[12]: ",
+            "<38>1 2026-11-22T10:00:00Z web1 sshd - - - sshd[12]: ",
         ] {
             check(&format!("{begin}hi: x"), sshd, "hi: x");
         }
@@ -817,6 +823,11 @@ mod tests {
         check("sshd[12]: hi", ["", "", "sshd", "12"], "hi");
         check("Nov 22 10:00:00 2001:db8::1 sshd[12]: hi", [nov, "2001:db8::1", "sshd", "12"], "hi");
         check("2026-11-22T10:00:00 srv mysqld: hi", [nov, "srv", "mysqld", ""], "hi");
+        let line = "<38>1 2026-11-22T10:00:00Z web1 su - - - sshd[12]: hi";
+        check(line, [nov, "web1", "su", ""], "sshd[12]: hi");
+        let line = "<38>1 2026-11-22T10:00:00Z web1 - - - - sshd: hi";
+        check(line, [nov, "web1", "", ""], "sshd: hi");
+        check("<38>verbose sshd[12]: hi", ["", "", "", ""], "verbose sshd[12]: hi");
         let line = "Sun Nov 22 10:00:00 2026 daemon.notice netifd: hi";
         check(line, [nov, "", "netifd", ""], "hi");
         let zone = Zone::utc();

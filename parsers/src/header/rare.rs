@@ -193,6 +193,37 @@ fn loose_tag<'a>(text: &'a [u8], header: &mut Header<'a>) -> bool {
     true
 }
 
+/// What a relay has put into RFC 5424 with a header of its own, which it did not understand (then it names
+/// no program), or with the program and its process id again.
+#[inline]
+pub(super) fn wrapped<'a>(header: Header<'a>, context: &TimeContext<'_>) -> Header<'a> {
+    match header.program {
+        Some(program) if header.message.starts_with(program) => named_again(header),
+        None if !header.message.is_empty() => with_inner(header, context),
+        _ => header,
+    }
+}
+
+#[inline(never)]
+fn with_inner<'a>(header: Header<'a>, context: &TimeContext<'_>) -> Header<'a> {
+    let mut inner = header.clone();
+    if !second_header(&mut inner, context) {
+        return header;
+    }
+    let Header { version, message_id, structured_data, .. } = header;
+    Header { version, message_id, structured_data, ..inner }
+}
+
+#[inline(never)]
+fn named_again(header: Header<'_>) -> Header<'_> {
+    let mut again = header.clone();
+    let same = tag(header.message, &mut again)
+        && again.program == header.program
+        && is_identified(&again)
+        && header.pid.is_none_or(|pid| again.pid == Some(pid));
+    if same { again } else { header }
+}
+
 /// A whole header again behind the relay's: the message's own host and time are what counts.
 fn second_header<'a>(header: &mut Header<'a>, context: &TimeContext<'_>) -> bool {
     if header.hostname.is_none() {
