@@ -82,10 +82,22 @@ fn reason(line: &str, ours: &Parts, theirs: &Parts) -> Option<&'static str> {
     if ours.program.is_empty() && theirs.program.contains("](") {
         return Some("the level behind the number of a process is no part of a program's name");
     }
+    let coloned = |part: &str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+    if ours.host.is_empty()
+        && line.split(": ").next().is_some_and(|time| time.rsplit(':').take(2).all(coloned))
+    {
+        return Some(
+            "behind a time with a colon, which is Cisco's, a rule tells whether there is a host",
+        );
+    }
     if ours.program.is_empty() && !theirs.program.is_empty() {
         let colon = behind(&format!("{}:", theirs.program));
         let spaced = colon.starts_with(' ');
         return (!spaced).then_some("a word without a colon and a space is no program");
+    }
+    let inner = theirs.message.strip_suffix(&*ours.message).unwrap_or_default();
+    if line.contains(">1 ") && inner.contains(&format!(" {} {}", ours.host, ours.program)) {
+        return Some("what a relay has put into RFC 5424 has a header of its own");
     }
     if ours.host.is_empty() && theirs.host == ours.program {
         return Some("a word with a colon is no host");
