@@ -82,6 +82,9 @@ fn reason(line: &str, ours: &Parts, theirs: &Parts) -> Option<&'static str> {
     if ours.program.is_empty() && theirs.program.contains("](") {
         return Some("the level behind the number of a process is no part of a program's name");
     }
+    if ours.host.is_empty() && theirs.host.contains('[') {
+        return Some("a program with its process id is no host");
+    }
     let coloned = |part: &str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
     if ours.host.is_empty()
         && line.split(": ").next().is_some_and(|time| time.rsplit(':').take(2).all(coloned))
