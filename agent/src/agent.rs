@@ -24,6 +24,7 @@ use crate::status::StatusSocket;
 use crate::sync::lock;
 use crate::tap::{Tap, TapSocket};
 use crate::workers::{Queue, Work, Workers};
+use logweir_document::Diagnostic;
 use logweir_kafka::producer::ProducerError;
 use logweir_service::{Endpoint, Listen, Pulse, beat};
 use std::cmp::Reverse;
@@ -152,8 +153,8 @@ impl Agent {
         let metrics = config.metrics.map(|listen| serve_metrics(parts.clone(), &listen));
         let (rules, from) = (config.rules, config.rules_from);
         let watched = Watched::rules(from.clone());
-        let (of, by) = ((rules.clone(), from.clone()), watched.clone());
-        threads.extend(reload::start(of, by, stop.clone()));
+        let used = (rules.clone(), from.clone());
+        threads.extend(reload::start(used, watched.clone(), stop.clone()));
         let configuration = config.path.map(|path| {
             let watched = Watched::configuration(path.clone());
             threads.push(reload::start_limits(path, limits, watched.clone(), stop.clone()));
@@ -196,10 +197,10 @@ impl Agent {
         self.pulse.stalled(limit)
     }
 
-    /// Looks at the rules now; what has faults is told, and the rules in use stay.
-    pub fn reload_rules(&self) {
+    /// Looks at the rules now; what has faults is told and returned, and the rules in use stay.
+    pub fn reload_rules(&self) -> Vec<Diagnostic> {
         let (rules, from, watched) = &self.rules;
-        watched.take_up(|| reload::reload(rules, from));
+        watched.take_up(|| reload::reload(rules, from))
     }
 
     /// Loads the configuration anew by `load`; what it finds is no change any more.

@@ -3,7 +3,7 @@
 use crate::config::{Config, RulesConfig, SourceConfig, SourceLimits};
 use crate::parsing::Rules;
 use crate::sync::lock;
-use logweir_document::render_all;
+use logweir_document::{Diagnostic, render_all};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -123,7 +123,11 @@ pub(crate) fn start(
     stop: Arc<AtomicBool>,
 ) -> Option<JoinHandle<()>> {
     let any = !config.directories.is_empty();
-    any.then(|| watched.follow("rules", stop, move || reload(&rules, &config)))
+    any.then(|| {
+        watched.follow("rules", stop, move || {
+            reload(&rules, &config);
+        })
+    })
 }
 
 /// The limits of the sources by the places that they read; cheap to clone.
@@ -208,13 +212,16 @@ fn reload_limits(path: &Path, limits: &LimitsInUse) {
     }
 }
 
-pub(crate) fn reload(rules: &Rules, config: &RulesConfig) {
+/// Returns the faults of the rules, which are told.
+pub(crate) fn reload(rules: &Rules, config: &RulesConfig) -> Vec<Diagnostic> {
     match rules.reload(config) {
-        Ok(true) => {
-            let (count, hash) = rules.describe();
-            tracing::info!(rules = count, hash, "changed rules are in use");
+        Ok(changed) => {
+            if changed {
+                let (count, hash) = rules.describe();
+                tracing::info!(rules = count, hash, "changed rules are in use");
+            }
+            Vec::new()
         }
-        Ok(false) => {}
         Err(faults) => {
             let (count, hash) = rules.describe();
             tracing::error!(
@@ -223,6 +230,7 @@ pub(crate) fn reload(rules: &Rules, config: &RulesConfig) {
                 "the changed rules have faults; the rules in use stay\n{}",
                 render_all(&faults, false)
             );
+            faults
         }
     }
 }

@@ -81,12 +81,19 @@ impl Supervision {
     /// the configuration is said to wait for a restart. A faulty one changes nothing.
     pub(super) fn reload(&mut self, agent: &Agent) {
         self.notifier.reloading();
-        agent.reload_rules();
+        let told = agent.reload_rules();
         match agent.take_up_configuration(|| Loaded::from_file(&self.path)) {
-            Err(faults) => tracing::error!(
-                "the configuration has faults; the one in use stays\n{}",
-                render_all(&faults, false)
-            ),
+            Err(mut faults) => {
+                faults.retain(|fault| !told.contains(fault));
+                if faults.is_empty() {
+                    tracing::error!("the sources in use stay until the rules have no faults");
+                } else {
+                    tracing::error!(
+                        "the configuration has faults; the one in use stays\n{}",
+                        render_all(&faults, false)
+                    );
+                }
+            }
             Ok((loaded, _)) => {
                 let mut changed = changed_sections(&self.in_use.root, &loaded.document.root);
                 changed.retain(|section| section != "sources");
