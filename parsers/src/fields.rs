@@ -232,13 +232,16 @@ impl FieldTable {
 const RESERVED: [&str; 5] =
     ["ecs.version", "event.created", "event.original", "log.offset", "log.source.address"];
 
-/// Whether a rule may name this field, and what is wrong if it may not: (message, remedy).
-pub(crate) fn check_name(name: &str, vendor: &[String]) -> Result<(), (String, String)> {
+/// Why a rule may not name a field.
+enum Unfit {
+    Reserved,
+    Object,
+    Unknown,
+}
+
+fn unfit(name: &str, vendor: &[String]) -> Option<Unfit> {
     if RESERVED.contains(&name) || name.starts_with("logweir.") {
-        return Err((
-            format!("`{name}` is written by the agent itself"),
-            "keep it under another name, such as one under `labels.`".into(),
-        ));
+        return Some(Unfit::Reserved);
     }
     let own = |prefix: &str| {
         name.len() > prefix.len() + 1
@@ -246,26 +249,42 @@ pub(crate) fn check_name(name: &str, vendor: &[String]) -> Result<(), (String, S
             && name.as_bytes()[prefix.len()] == b'.'
     };
     if name.starts_with('_') || own("labels") || vendor.iter().any(|prefix| own(prefix)) {
-        return Ok(());
+        return None;
     }
-    if let Some(kind) = ecs::type_of(name) {
-        return if kind.kind == Kind::Object {
-            Err((
-                format!("`{name}` is an object in ECS, not a value"),
-                format!("name one of its fields, such as `{name}.…`"),
-            ))
-        } else {
-            Ok(())
-        };
+    match ecs::type_of(name) {
+        None => Some(Unfit::Unknown),
+        Some(kind) => (kind.kind == Kind::Object).then_some(Unfit::Object),
     }
-    let remedy = match nearest(name, ecs::table().names()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!(
-            "use an ECS name (`rules schema` lists them), `labels.{}`, or declare a prefix in `vendor:`",
-            name.replace('.', "_")
+}
+
+/// Whether a rule may name this field.
+pub(crate) fn may_name(name: &str, vendor: &[String]) -> bool {
+    unfit(name, vendor).is_none()
+}
+
+/// As [`may_name`], and what is wrong if it may not: (message, remedy).
+pub(crate) fn check_name(name: &str, vendor: &[String]) -> Result<(), (String, String)> {
+    Err(match unfit(name, vendor) {
+        None => return Ok(()),
+        Some(Unfit::Reserved) => (
+            format!("`{name}` is written by the agent itself"),
+            "keep it under another name, such as one under `labels.`".into(),
         ),
-    };
-    Err((format!("`{name}` is not an ECS field"), remedy))
+        Some(Unfit::Object) => (
+            format!("`{name}` is an object in ECS, not a value"),
+            format!("name one of its fields, such as `{name}.…`"),
+        ),
+        Some(Unfit::Unknown) => {
+            let remedy = match nearest(name, ecs::table().names()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!(
+                    "use an ECS name (`rules schema` lists them), `labels.{}`, or declare a prefix in `vendor:`",
+                    name.replace('.', "_")
+                ),
+            };
+            (format!("`{name}` is not an ECS field"), remedy)
+        }
+    })
 }
 
 /// As [`check_name`], for a field that a sample expects: what the agent writes is among them, names for

@@ -88,8 +88,12 @@ impl Table {
     }
 
     fn row(&self, start: u32) -> (&str, &str) {
-        let line = self.text[start as usize..].lines().next();
-        line.and_then(|line| line.split_once('\t')).unwrap_or_default()
+        let rest = &self.text[start as usize..];
+        let end =
+            |byte: u8, text: &str| memchr::memchr(byte, text.as_bytes()).unwrap_or(text.len());
+        let name = end(b'\t', rest);
+        let kind = rest.get(name + 1..).unwrap_or_default();
+        (&rest[..name], &kind[..end(b'\n', kind)])
     }
 
     /// The type of a field; `None` if ECS has no such field.

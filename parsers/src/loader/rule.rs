@@ -3,7 +3,7 @@
 use super::builder::Builder;
 use crate::convert::times::from_joda;
 use crate::ecs::{self, Kind, Type};
-use crate::fields::{FieldId, check_expected, check_name};
+use crate::fields::{FieldId, check_expected, check_name, may_name};
 use crate::matcher::Matcher;
 use crate::pattern::{self, PatternFault};
 use crate::rule::{
@@ -332,7 +332,7 @@ impl Reader<'_, '_, '_, '_> {
             Some(prefix) => {
                 let name = format!("{prefix}.x");
                 let span = table.span();
-                if let Err((_, _)) = check_name(&name, &self.context.vendor) {
+                if !may_name(&name, &self.context.vendor) {
                     let root = prefix.split('.').next().unwrap_or(prefix);
                     self.faults
                         .error(span, format!("`{prefix}` is no vendor prefix of this pack"))
@@ -366,7 +366,7 @@ impl Reader<'_, '_, '_, '_> {
         fields: &mut FxHashMap<Box<[u8]>, Option<FieldId>>,
     ) {
         for name in columns.iter().filter(|name| *name != "_") {
-            if check_name(name, &self.context.vendor).is_ok() {
+            if may_name(name, &self.context.vendor) {
                 let id = self.builder.fields.intern(name, None);
                 fields.entry(name.as_bytes().into()).or_insert(Some(id));
             }
