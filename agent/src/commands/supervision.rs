@@ -84,9 +84,12 @@ impl Supervision {
         let told = agent.reload_rules();
         match agent.take_up_configuration(|| Loaded::from_file(&self.path)) {
             Err(mut faults) => {
+                // A configuration is loaded with its rules.
                 faults.retain(|fault| !told.contains(fault));
                 if faults.is_empty() {
-                    tracing::error!("the sources in use stay until the rules have no faults");
+                    tracing::error!(
+                        "the sources in use stay, too; reload again when the rules have no faults"
+                    );
                 } else {
                     tracing::error!(
                         "the configuration has faults; the one in use stays\n{}",

@@ -1,8 +1,9 @@
 //! Headers that few systems write: what stands between time and program beside the host, and lines
-//! without the form of time that syslog has. Asked only where the common forms have found no program.
+//! without the form of time that syslog has; and what relays have put into RFC 5424 with a header of its
+//! own. But for that, asked only where the common forms have found no program.
 //!
-//! Nothing is taken for a header here without a process id, a facility with its severity, or a second
-//! header: everything less may be an application's own text.
+//! Nothing is taken for a header here without a process id, a priority or a facility with its severity, or
+//! a second header: everything less may be an application's own text.
 
 use super::{
     Header, HeaderTime, epoch, is_host, is_level, rfc5424, rfc5424_fields, tag, timestamp, word,
