@@ -165,6 +165,37 @@ fn what_a_reload_cannot_do_is_named_and_what_runs_goes_on() {
 }
 
 #[test]
+fn a_fault_of_the_rules_is_told_once_in_a_reload_and_mended_by_the_next() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "reload", 1);
+    let sources = [file(directory.path(), "*.log", "x")];
+    let rules = directory.path().join("rules");
+    std::fs::create_dir(&rules).unwrap();
+    let write = |pattern: &str| {
+        let pack = format!("pack: p\nrules:\n  - {{id: p.a, pattern: '{pattern}'}}\n");
+        std::fs::write(rules.join("p.yaml"), pack).unwrap();
+    };
+    write("^a");
+    let mut agent = Agent::stopped(directory.path(), &config(&topic, &sources));
+    agent
+        .edit("shipped: false", &format!("shipped: false\n  directories: ['{}']", rules.display()));
+    agent.start();
+    wait_until("the start", || agent.counts().is_some());
+    write("^[a");
+    agent.hang_up();
+    wait_until("the faults", || agent.said().contains("sources in use stay, too"));
+    let said = agent.said();
+    // The agent may have seen the change just before it was asked.
+    let told = said.matches("the changed rules have faults").count();
+    assert_eq!(said.matches("unclosed character class").count(), told, "{said}");
+    assert!(!said.contains("the configuration has faults"), "{said}");
+    write("^b");
+    reload(&agent, &sources, &sources);
+    assert!(agent.said().contains("changed rules are in use"));
+}
+
+#[test]
 fn changed_limits_of_a_source_and_of_the_agent_are_in_use_and_told() {
     let change = |limit, rates: [&str; 2], told: &str| Change {
         limit,
