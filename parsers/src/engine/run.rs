@@ -387,13 +387,14 @@ impl<'l> Run<'_, '_, 'l> {
         Some(innermost)
     }
 
-    /// What a rule that [begins with its pattern](Rule::begins_with_pattern) searches.
+    /// What a rule that [begins with its pattern](Rule::begins_with_pattern) searches: `text`, which is
+    /// [for rules](for_rules), or the line.
+    #[inline]
     fn searched<'t>(&self, rule: &Rule, text: &'t [u8]) -> &'t [u8]
     where
         'l: 't,
     {
-        let on = if rule.on == On::Line { self.whole } else { text };
-        for_rules(on)
+        if rule.on == On::Line { for_rules(self.whole) } else { text }
     }
 
     /// The first pattern of such a rule that matches; the captures stand in [`State::spans`].

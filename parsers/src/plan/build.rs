@@ -2,8 +2,8 @@
 //! look at what another part of the rule has filled in, except at captures and texts of the header.
 
 use super::{
-    BITS_MAX, Captures, Checks, HEADER_TEXTS, HeaderText, MAPS_MAX, Made, Mapped, Over, Piece,
-    Plan, Question, Role, Set, SetTo, Sibling, Siblings, Slot, SlotKind, Source, TIME_BIT,
+    BITS_MAX, Captures, Checks, HEADER_TEXTS, HeaderText, MAPS_MAX, Made, Mapped, Nulls, Over,
+    Piece, Plan, Question, Role, Set, SetTo, Sibling, Siblings, Slot, SlotKind, Source, TIME_BIT,
     TextNumber, TimePart,
 };
 use crate::ecs::Kind;
@@ -101,7 +101,7 @@ impl<'b> Builder<'b> {
             maps: maps.into(),
             sets: sets.into(),
             times: times.into(),
-            null_len: rule.null_values.iter().map(Vec::len).max().unwrap_or(0),
+            nulls: Nulls::of(&rule.null_values),
             checks: (!checks.is_empty()).then(|| Box::new(checks)),
             made: made.into_iter().map(|(_, made)| made).collect(),
             over: changed.then(|| Box::new(over)),

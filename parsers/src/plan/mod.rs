@@ -36,8 +36,7 @@ pub(crate) struct Plan {
     directed: Option<usize>,
     /// Each gives the event's time; the last that can be read counts.
     times: Box<[Vec<TimePart>]>,
-    /// The length of the longest text that stands for nothing.
-    null_len: usize,
+    nulls: Nulls,
     checks: Option<Box<Checks>>,
     /// Texts that are made of others.
     made: Box<[Made]>,
@@ -49,6 +48,30 @@ pub(crate) struct Plan {
     questions: Box<[(TextNumber, Question)]>,
     /// The number of the header's first text; before it stand the captures.
     header: TextNumber,
+}
+
+/// What the texts that stand for nothing are like; few others are.
+#[derive(Debug)]
+struct Nulls {
+    len_max: usize,
+    /// By bit, the low six bits of their first bytes.
+    firsts: u64,
+}
+
+impl Nulls {
+    fn of(texts: &[Vec<u8>]) -> Self {
+        let firsts = texts.iter().filter_map(|text| text.first());
+        Self {
+            len_max: texts.iter().map(Vec::len).max().unwrap_or(0),
+            firsts: firsts.fold(0, |firsts, first| firsts | 1 << (first & 63)),
+        }
+    }
+
+    /// Whether a text, which is not empty, may be one of them.
+    #[inline]
+    fn may_be(&self, text: &[u8]) -> bool {
+        text.len() <= self.len_max && self.firsts >> (text[0] & 63) & 1 == 1
+    }
 }
 
 /// A text of the line: a capture of the pattern by its place among them or, behind these, a text of the
@@ -326,8 +349,8 @@ impl Plan {
         for (at, span) in spans.iter().enumerate() {
             let Some((start, end)) = span.text() else { continue };
             let (start, end) = (start + offset as u32, end + offset as u32);
-            let len = (end - start) as usize;
-            if len > self.null_len || !rule.is_null(&line[start as usize..end as usize]) {
+            let text = &line[start as usize..end as usize];
+            if !(self.nulls.may_be(text) && rule.is_null(text)) {
                 places.set(at, (start, end));
             }
         }
