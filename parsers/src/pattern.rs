@@ -178,6 +178,15 @@ pub(crate) fn expand(text: &str, own: &BTreeMap<String, String>) -> Result<Expan
     Ok(Expanded { regex, captures, places, atomic })
 }
 
+impl Clone for Pattern {
+    /// What runs is made anew.
+    fn clone(&self) -> Self {
+        let Self { source, unicode, groups, .. } = self;
+        let (machine, regex) = (OnceLock::new(), OnceLock::new());
+        Self { source: source.clone(), unicode: *unicode, groups: groups.clone(), machine, regex }
+    }
+}
+
 /// Compiles what [`expand`] made.
 pub(crate) fn compile(expanded: &Expanded, unicode: bool) -> Result<Pattern, PatternFault> {
     let fault = |flaw: Flaw| match flaw {
@@ -290,6 +299,12 @@ impl Pattern {
     pub(crate) fn landmarks(&self) -> Vec<Landmark> {
         let hir = parse_hir(&self.source, self.unicode);
         hir.as_ref().map(Landmark::all_of).unwrap_or_default()
+    }
+
+    /// Whether it may find the empty text.
+    pub(crate) fn may_find_nothing(&self) -> bool {
+        parse_hir(&self.source, self.unicode)
+            .is_none_or(|hir| hir.properties().minimum_len().is_none_or(|len| len == 0))
     }
 
     /// Whether it says nothing but that the text holds one of a few literals.

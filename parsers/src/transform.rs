@@ -2,13 +2,14 @@
 
 use crate::event::{write_f64, write_i64};
 use crate::fields::FieldId;
+use crate::pattern::Pattern;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 /// One step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Transform {
     Lowercase,
     Uppercase,
@@ -23,12 +24,35 @@ pub(crate) enum Transform {
     StripPrefix(Vec<u8>),
     StripSuffix(Vec<u8>),
     Replace(Vec<u8>, Vec<u8>),
+    Gsub(Gsub),
     Multiply(f64),
     Divide(f64),
     /// The number of another field is added.
     Add(FieldId),
     Integer(u32),
     Duration,
+}
+
+/// Another text in the place of each that a pattern finds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Gsub {
+    /// It does not find the empty text.
+    pub(crate) pattern: Pattern,
+    pub(crate) to: Vec<u8>,
+}
+
+impl Gsub {
+    /// As [`Transform::apply`].
+    pub(crate) fn apply(&self, text: &[u8], out: &mut Vec<u8>) -> bool {
+        let mut start = 0;
+        for found in self.pattern.regex().find_iter(text) {
+            out.extend_from_slice(&text[start..found.start()]);
+            out.extend_from_slice(&self.to);
+            start = found.end();
+        }
+        out.extend_from_slice(&text[start..]);
+        start > 0
+    }
 }
 
 /// The names of the steps without an argument.
@@ -135,6 +159,7 @@ impl Transform {
                 out.extend_from_slice(rest);
             }
             Self::Replace(from, to) => replace(text, from, to, out),
+            Self::Gsub(gsub) => return gsub.apply(text, out),
             Self::Multiply(factor) => return scale(text, *factor, out),
             Self::Divide(divisor) => return scale(text, 1.0 / divisor, out),
             Self::Integer(base) => return from_base(text, *base, out),
@@ -264,6 +289,8 @@ fn duration_nanos(text: &[u8]) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pattern::{compile, expand};
+    use std::collections::BTreeMap;
 
     #[test]
     fn each_transform_does_its_work_or_leaves_the_text() {
@@ -291,6 +318,11 @@ mod tests {
         check(Transform::StripSuffix(b"-x".to_vec()), "y-x", Some("y"));
         check(Transform::Uppercase, "TCP", Some("TCP"));
         check(Transform::Replace(b",".to_vec(), b".".to_vec()), "1,5", Some("1.5"));
+        let expanded = expand(r"%{INT}|\s+", &BTreeMap::new()).unwrap();
+        let pattern = compile(&expanded, false).unwrap();
+        let gsub = Transform::Gsub(Gsub { pattern, to: b"#".to_vec() });
+        check(gsub.clone(), "a1 b  -22", Some("a##b##"));
+        check(gsub, "ab", None);
         check(Transform::Multiply(1000.0), "1.5", Some("1500"));
         check(Transform::Multiply(1e9), "0.029", Some("29000000"));
         check(Transform::Divide(8.0), "16", Some("2"));

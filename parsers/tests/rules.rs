@@ -181,19 +181,49 @@ rules:
       network.transport: lowercase
       event.duration: [{multiply: 1000000}]
       file.name: [url_decode, basename, {strip_suffix: '.txt'}, uppercase]
-      process.args: [{split: ','}, {replace: [a, A]}]
+      process.args: [{split: ','}, {replace: [a, A]}, {gsub: ['[b-d]|%{INT}', '<x>']}]
 "]);
     check(
         &rules,
         "Nov 28 10:00:00 h t: TCP 404 1.5 /x/a%20b.txt a,b",
         json!({"network.transport": "tcp", "event.outcome": "failure", "event.type": ["start", "end"],
             "event.duration": 1_500_000, "url.original": "http://h/x/a%20b.txt", "file.name": "A B",
-            "process.args": ["A", "b"], "labels.none": null, "event.category": ["network"]}),
+            "process.args": ["A", "<x>"], "labels.none": null, "event.category": ["network"]}),
     );
     check(
         &rules,
         "Nov 28 10:00:00 h t: UDP 500 x / c",
         json!({"network.transport": "udp", "event.outcome": "unknown", "event.type": ["info"], "event.duration": null}),
+    );
+}
+
+#[test]
+fn patterns_see_the_beginning_of_a_long_text_and_sub_parsers_all_of_it() {
+    let rules = load(&[r"
+pack: t
+applies: {program: [t]}
+rules:
+  - {id: t.body, pattern: '^body (?<_body>.*)$', parse: {as: json, field: _body, fields: {user: user.name}}}
+  - {id: t.word, pattern: '^word (?<user.name>\w+) (?<event.reason>.*)$', transform: {event.reason: [uppercase]}}
+  - {id: t.short, pattern: '(?<user.name>\w+) is last$'}
+  - {id: t.json, parse: {as: json, fields: {user: user.name}}, when: {user.name: exists}}
+"]);
+    let long = "x".repeat(20_000);
+    let line = |rest: &str| format!("Nov 28 10:00:00 h t: {rest}");
+    let json = format!("{{\"long\":\"{long}\",\"user\":\"alice\"}}");
+    for text in [json.clone(), format!("body {json}  ")] {
+        check(&rules, &line(&text), json!({"user.name": "alice"}));
+    }
+    let upper = format!("{} END", long.to_uppercase());
+    check(
+        &rules,
+        &line(&format!("word bob {long} end ")),
+        json!({"user.name": "bob", "event.reason": upper}),
+    );
+    check(
+        &rules,
+        &line(&format!("{long} bob is last")),
+        json!({"user.name": null, "logweir.rule": null}),
     );
 }
 

@@ -8,9 +8,11 @@ mod generate;
 
 use crate::engine::{LineContext, Parser};
 use crate::loader;
+use crate::pattern::Pattern;
 use crate::rule::{On, Rule, RuleList, RuleSet};
 use crate::samples::RECEIVED_UNIX_NANOS;
 use crate::time::Zone;
+use crate::transform::Transform;
 use logweir_document::{Diagnostic, Source};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -167,11 +169,27 @@ fn class(rule: &Rule) -> CostClass {
     }
 }
 
+/// What a pattern does with a text.
+type Search<'r> = Box<dyn FnMut(&[u8]) + 'r>;
+
 fn worst(rule: &Rule, measure: &mut dyn FnMut(&mut dyn FnMut()) -> Duration) -> Duration {
     let mut worst = Duration::ZERO;
-    for (pattern, _) in &rule.patterns {
+    let searches = rule
+        .patterns
+        .iter()
+        .map(|(pattern, _)| -> (&Pattern, Search<'_>) { (pattern, Box::new(pattern.searcher())) });
+    let steps = rule.transforms.iter().flat_map(|(_, steps)| steps);
+    let replaced = steps.filter_map(|step| -> Option<(&Pattern, Search<'_>)> {
+        let Transform::Gsub(gsub) = step else { return None };
+        let mut out = Vec::new();
+        let replace = move |text: &[u8]| {
+            out.clear();
+            std::hint::black_box(gsub.apply(text, &mut out));
+        };
+        Some((&gsub.pattern, Box::new(replace)))
+    });
+    for (pattern, mut search) in searches.chain(replaced) {
         let Some(hir) = generate::parse(pattern.source(), pattern.unicode()) else { continue };
-        let mut search = pattern.searcher();
         // Builds what is built lazily.
         search(&generate::example(&hir, 0));
         for text in generate::adversarial(&hir, TEXT_BYTES) {

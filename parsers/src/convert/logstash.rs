@@ -11,6 +11,7 @@ use super::fields::field;
 use super::pack::{Pack, Rule};
 use super::pattern::{Named, names, rewrite};
 use super::times::from_joda;
+use crate::pattern;
 use crate::yaml::quoted;
 use std::collections::BTreeMap;
 use syntax::{Item, Setting};
@@ -384,17 +385,15 @@ impl Reader<'_> {
     fn gsub(&mut self, setting: &Setting, scope: &Scope) {
         for part in setting.value.list().chunks(3) {
             match part {
-                [name, from, to]
-                    if !from.is_empty()
-                        && !from
-                            .contains(['\\', '.', '[', '(', '*', '+', '?', '|', '^', '$', '{']) =>
-                {
-                    let step = format!("{{replace: [{}, {}]}}", quoted(from), quoted(to));
+                [name, from, to] if can_gsub(from, to) => {
+                    let plain = regex::escape(from) == *from;
+                    let step = if plain { "replace" } else { "gsub" };
+                    let step = format!("{{{step}: [{}, {}]}}", quoted(from), quoted(to));
                     self.transform(scope, name, &step);
                 }
                 _ => self.note(
                     setting.line,
-                    "a `gsub` by a regex: `replace` takes plain texts",
+                    "a `gsub` by a pattern that has no like, or with what it captures in the new text",
                     scope,
                 ),
             }
@@ -502,6 +501,15 @@ fn template(text: &str, renamed: &BTreeMap<String, String>) -> String {
     out
 }
 
+/// Whether the transform of that name does what Logstash's does.
+fn can_gsub(from: &str, to: &str) -> bool {
+    let expanded = pattern::expand(from, &BTreeMap::new()).ok();
+    let expanded = expanded.filter(|expanded| expanded.captures.is_empty());
+    let compiled = expanded.and_then(|expanded| pattern::compile(&expanded, false).ok());
+    // `\1` stands for what was captured.
+    compiled.is_some_and(|pattern| !pattern.may_find_nothing()) && !to.contains('\\')
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::From;
@@ -572,14 +580,19 @@ output { stdout {} }
   if [program] == "shopd" {
     grok { match => { "message" => "%{SYSLOGTIMESTAMP:ts} %{SYSLOGHOST:host} %{PROG:program}: a=%{INT:a:int} (?<rest>.*)" } }
     kv { source => "rest" field_split => " ;" }
-    mutate { convert => { "a" => "float" } gsub => ["host", "[.]", "_", "host", "x", "y"] }
+    mutate { convert => { "a" => "float" } gsub => ["host", "[.]", "_", "host", "x", "y", "host", "(w)e", "\\1"] }
   }
 }"#,
             &[(
-                "Nov 28 10:15:02 xweb shopd: a=5 b=6;c=7",
-                &[("labels.a", "5"), ("host.hostname", "yweb"), ("shop.b", "6"), ("shop.c", "7")],
+                "Nov 28 10:15:02 xweb.shop shopd: a=5 b=6;c=7",
+                &[
+                    ("labels.a", "5"),
+                    ("host.hostname", "yweb_shop"),
+                    ("shop.b", "6"),
+                    ("shop.c", "7"),
+                ],
             )],
-            &[(5, "`gsub` by a regex")],
+            &[(5, "`gsub` by a pattern")],
         );
     }
 

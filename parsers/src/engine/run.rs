@@ -11,15 +11,21 @@ use crate::sub;
 use crate::time::TimeContext;
 use crate::write::{integer, is_canonical};
 
-/// What rules see of a message at most; regex time is line length times pattern size.
-const RULE_BYTES_MAX: usize = 16 << 10;
+/// What patterns see of a text at most; regex time is line length times pattern size.
+const SEEN_BYTES_MAX: usize = 16 << 10;
 /// How many parameters of structured data one event takes in.
 const PARAMS_MAX: usize = 256;
 
-/// What rules see of a text: not all of a very long one, and no blanks at its end, which many programs
-/// leave there and no pattern reckons with.
+/// What rules see of a text: no blanks at its end, which many programs leave there and no pattern reckons
+/// with.
 fn for_rules(text: &[u8]) -> &[u8] {
-    text[..text.len().min(RULE_BYTES_MAX)].trim_ascii_end()
+    text.trim_ascii_end()
+}
+
+/// What patterns see of a text [for rules](for_rules): not all of a very long one.
+#[inline]
+fn seen(text: &[u8]) -> &[u8] {
+    if text.len() <= SEEN_BYTES_MAX { text } else { for_rules(&text[..SEEN_BYTES_MAX]) }
 }
 
 pub(super) struct Run<'r, 'p, 'l> {
@@ -175,7 +181,7 @@ impl<'l> Run<'_, '_, 'l> {
         let (mut probes, mut scratch) = std::mem::take(&mut self.state.probes[self.depth]);
         let message = self.header.message;
         // A sign that no rule would see is none.
-        let padded = (self.with_pad(message), for_rules(message).len());
+        let padded = (self.with_pad(message), seen(for_rules(message)).len());
         let space = (&mut probes, &mut scratch);
         rules.dispatch.visit_others(&rules.packs, program, padded, space, |pack| {
             matched = self.try_pack(pack);
@@ -319,8 +325,9 @@ impl<'l> Run<'_, '_, 'l> {
     /// The innermost rule that matches, from `list` or the chains that it leads to.
     fn try_list(&mut self, list: &RuleList, text: &[u8]) -> Option<usize> {
         let text = for_rules(text);
+        let on = seen(text);
         let index = list.index(self.rules);
-        let mut candidates = index.candidates(text);
+        let mut candidates = index.candidates(on);
         while let Some(position) = candidates.next_sure() {
             let innermost = self.try_rule(list.number(position), text);
             if innermost.is_some() {
@@ -332,7 +339,7 @@ impl<'l> Run<'_, '_, 'l> {
         }
         let mut found = std::mem::take(&mut self.state.found[self.depth]);
         let mut innermost = None;
-        index.visit_others(text, &candidates, &mut found, |position| {
+        index.visit_others(on, &candidates, &mut found, |position| {
             innermost = self.try_rule(list.number(position), text);
             innermost.is_some()
         });
@@ -548,8 +555,7 @@ impl<'l> Run<'_, '_, 'l> {
 
     fn match_patterns(&mut self, rule: &Rule, text: &[u8]) -> bool {
         let Some(input) = self.input(rule.on, text) else { return false };
-        let on = input.bytes();
-        let on = for_rules(on);
+        let on = for_rules(input.bytes());
         let found = self.search_patterns(rule, on);
         if let Some(pattern) = found {
             self.capture(rule, pattern, on);
@@ -558,11 +564,19 @@ impl<'l> Run<'_, '_, 'l> {
         found.is_some()
     }
 
-    fn search_patterns(&mut self, rule: &Rule, on: &[u8]) -> Option<usize> {
+    /// The first pattern of the rule that matches what it sees of a text. What a capture holds up to where
+    /// that ends, goes on to where the text does.
+    fn search_patterns(&mut self, rule: &Rule, text: &[u8]) -> Option<usize> {
+        let on = seen(text);
         let padded = self.with_pad(on);
-        rule.patterns.iter().enumerate().position(|(at, (pattern, _))| {
+        let found = rule.patterns.iter().enumerate().position(|(at, (pattern, _))| {
             self.state.search(rule.first_pattern + at, pattern, on, padded)
-        })
+        });
+        if on.len() < text.len() {
+            let (seen, end) = (on.len() as u32, text.len() as u32);
+            self.state.spans.iter_mut().for_each(|group| group.go_on(seen, end));
+        }
+        found
     }
 
     /// Takes the captures of a pattern, which was searched in `on`, into the table.

@@ -5,14 +5,14 @@ use crate::convert::times::from_joda;
 use crate::ecs::{self, Kind, Type};
 use crate::fields::{FieldId, check_expected, check_name, may_name};
 use crate::matcher::Matcher;
-use crate::pattern::{self, PatternFault};
+use crate::pattern::{self, Expanded, Pattern, PatternFault};
 use crate::rule::{
     Action, Block, ByText, Condition, DROP_REASONS_MAX, End, Form, On, Onward, Part, Rule, Sample,
     SetValue, Shift, SubParse, Test, Then, TimeRule, ValueMap,
 };
 use crate::sub::{CsvOptions, KvOptions};
 use crate::time::{self, TimeFormat, Zone};
-use crate::transform::{NAMES, Transform};
+use crate::transform::{Gsub, NAMES, Transform};
 use logweir_document::{Faults, Node, Span, Style, Table, Value, nearest};
 use rustc_hash::FxHashMap;
 use serde_json::Value as Json;
@@ -106,11 +106,7 @@ fn is_meant_to_match(key: &str) -> bool {
 }
 
 /// Whether a rule's patterns or sub-parsers fill `field`.
-fn takes(
-    patterns: &[(pattern::Pattern, Box<[FieldId]>)],
-    parses: &[SubParse],
-    field: FieldId,
-) -> bool {
+fn takes(patterns: &[(Pattern, Box<[FieldId]>)], parses: &[SubParse], field: FieldId) -> bool {
     patterns.iter().any(|(_, fields)| fields.contains(&field))
         || parses.iter().any(|parse| parse.fields.values().any(|known| *known == Some(field)))
 }
@@ -201,7 +197,7 @@ impl Reader<'_, '_, '_, '_> {
     /// no fault, for rules share maps and times by aliases, and those of chains have what leads to them.
     fn note_given(
         &mut self,
-        patterns: &[(pattern::Pattern, Box<[FieldId]>)],
+        patterns: &[(Pattern, Box<[FieldId]>)],
         parses: &[SubParse],
         maps: &[ValueMap],
         sets: &[(FieldId, SetValue)],
@@ -229,35 +225,19 @@ impl Reader<'_, '_, '_, '_> {
         &mut self,
         table: &mut Table<'_>,
         unicode: bool,
-    ) -> Box<[(pattern::Pattern, Box<[FieldId]>)]> {
+    ) -> Box<[(Pattern, Box<[FieldId]>)]> {
         let mut nodes: Vec<&Node> = table.node("pattern").into_iter().collect();
         nodes.extend(table.sequence("patterns", self.faults).unwrap_or_default());
         nodes.into_iter().filter_map(|node| self.pattern(node, unicode)).collect()
     }
 
-    fn pattern(
-        &mut self,
-        node: &Node,
-        unicode: bool,
-    ) -> Option<(pattern::Pattern, Box<[FieldId]>)> {
+    fn pattern(&mut self, node: &Node, unicode: bool) -> Option<(Pattern, Box<[FieldId]>)> {
         let Some(text) = node.text() else {
             self.faults.error(node.span, format!("a pattern is {}", node.kind())).remedy =
                 Some("write a regex in single quotes".into());
             return None;
         };
-        if let Value::Scalar(scalar) = &node.value
-            && scalar.style == Style::DoubleQuoted
-        {
-            self.faults.warning(node.span, "a pattern in double quotes").remedy =
-                Some("use single quotes: in double quotes YAML eats the backslashes".into());
-        }
-        let expanded = match pattern::expand(text, &self.context.patterns) {
-            Ok(expanded) => expanded,
-            Err(fault) => {
-                self.wrong_pattern(node, &fault);
-                return None;
-            }
-        };
+        let expanded = self.expanded(node, text)?;
         let mut fields = Vec::new();
         for capture in &expanded.captures {
             if let Err((message, remedy)) = check_name(&capture.name, &self.context.vendor) {
@@ -274,13 +254,24 @@ impl Reader<'_, '_, '_, '_> {
             }
             fields.push(self.builder.fields.intern(&capture.name, capture.kind));
         }
-        match pattern::compile(&expanded, unicode) {
-            Ok(pattern) => Some((pattern, fields.into())),
-            Err(fault) => {
-                self.wrong_pattern(node, &fault);
-                None
-            }
+        Some((self.compiled(node, &expanded, unicode)?, fields.into()))
+    }
+
+    /// The text of a pattern without what stands for others.
+    fn expanded(&mut self, node: &Node, text: &str) -> Option<Expanded> {
+        if let Value::Scalar(scalar) = &node.value
+            && scalar.style == Style::DoubleQuoted
+        {
+            self.faults.warning(node.span, "a pattern in double quotes").remedy =
+                Some("use single quotes: in double quotes YAML eats the backslashes".into());
         }
+        let expanded = pattern::expand(text, &self.context.patterns);
+        expanded.map_err(|fault| self.wrong_pattern(node, &fault)).ok()
+    }
+
+    fn compiled(&mut self, node: &Node, expanded: &Expanded, unicode: bool) -> Option<Pattern> {
+        let compiled = pattern::compile(expanded, unicode);
+        compiled.map_err(|fault| self.wrong_pattern(node, &fault)).ok()
     }
 
     /// Notes a fault of a pattern; at the fragment that has it, if it is one of the pack's, and once
@@ -720,7 +711,7 @@ impl Reader<'_, '_, '_, '_> {
         let add = add.map(|(name, span)| Transform::Add(self.field(name, None, span)));
         let base =
             table.integer("int", 2..=36, self.faults).map(|base| Transform::Integer(base as u32));
-        let replace = self.replacement(&mut table);
+        let replace = self.replacement(&mut table).or_else(|| self.gsub(&mut table));
         let found =
             split.or(prefix).or(suffix).or(multiply).or(divide).or(add).or(base).or(replace);
         match table.entries() {
@@ -770,6 +761,39 @@ impl Reader<'_, '_, '_, '_> {
                 None
             }
         }
+    }
+
+    /// What `gsub` takes.
+    fn gsub(&mut self, table: &mut Table<'_>) -> Option<Transform> {
+        let node = table.node("gsub")?;
+        let items = match &node.value {
+            Value::Sequence(items) => items.as_slice(),
+            _ => &[],
+        };
+        let texts: Option<Vec<&str>> = items.iter().map(Node::text).collect();
+        let (Some([from, to]), [of_pattern, _]) = (texts.as_deref(), items) else {
+            self.faults.error(node.span, "`gsub` is not a pattern and a text").remedy =
+                Some("write `{gsub: ['pattern', 'text']}`".into());
+            return None;
+        };
+        let expanded = self.expanded(of_pattern, from)?;
+        if let Some(capture) = expanded.captures.first() {
+            let message = format!("`gsub` captures `{}`", capture.name);
+            let remedy = "write `(?:…)`: what it finds is replaced and fills no field".into();
+            pattern_fault(
+                of_pattern,
+                &PatternFault { at: capture.at, message, remedy },
+                self.faults,
+            );
+            return None;
+        }
+        let pattern = self.compiled(of_pattern, &expanded, false)?;
+        if pattern.may_find_nothing() {
+            self.faults.error(of_pattern.span, "the pattern finds the empty text").remedy =
+                Some("say what there is at least one of: `x+` instead of `x*`".into());
+            return None;
+        }
+        Some(Transform::Gsub(Gsub { pattern, to: to.as_bytes().to_vec() }))
     }
 
     fn times(&mut self, node: &Node) -> Vec<TimeRule> {

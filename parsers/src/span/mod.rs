@@ -86,6 +86,13 @@ impl Group {
         let [start, end] = self.0;
         (start < end && end != UNSET).then_some((start, end))
     }
+
+    /// What ends at `seen` ends at `end` instead.
+    pub(crate) fn go_on(&mut self, seen: u32, end: u32) {
+        if self.0[1] == seen {
+            self.0[1] = end;
+        }
+    }
 }
 
 impl Scratch {
