@@ -3,7 +3,7 @@
 mod stage;
 
 use flate2::{Compression, write::GzEncoder};
-use logweir_agent::Agent;
+use logweir_agent::{Agent, Config};
 use logweir_tests::{Disk, has_own_mounts};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
@@ -682,6 +682,38 @@ fn multiline_presets_keep_a_stack_trace_together() {
     let events = stage.events();
     assert_eq!(originals(&stage), [trace, "2026-11-28 07:00:01 INFO Main - on"]);
     assert_eq!(events[1].get("logweir.prev"), Some(&Value::from(0)));
+}
+
+#[test]
+fn multiline_the_parts_of_a_containers_line_become_the_event_of_the_whole_line() {
+    let stage = multiline("preset: container, timeout: 200ms");
+    // What runtimes divide is longer than what patterns see of a line.
+    let long = "x".repeat(17 << 10);
+    let (begin, end) = (format!(r#"{{"long":"{long}","us"#), r#"er":"alice"}"#);
+    let cri =
+        format!("2026-11-28T10:15:02.5Z stdout P {begin}\n2026-11-28T10:15:02.6Z stdout F {end}\n");
+    let alone = "2026-11-28T10:15:03Z stderr F alone\n";
+    let docker = [begin.as_str(), &format!("{end}\n")].map(|text| {
+        let text = serde_json::to_string(text).unwrap();
+        format!(r#"{{"log":{text},"stream":"stdout","time":"2026-11-28T10:15:04Z"}}"#)
+    });
+    let docker = docker.join("\n");
+    stage.append("a.log", &format!("{cri}{alone}{docker}\n"));
+    let packs = stage.path("rules.d");
+    fs::create_dir(&packs).unwrap();
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../parsers/rules/docker.yaml");
+    fs::copy(shipped, packs.join("docker.yaml")).unwrap();
+    let only_that = format!("shipped: false, directories: ['{}']", packs.display());
+    let yaml = stage.yaml().replace("shipped: false", &only_that);
+    let agent = Agent::start(Config::from_yaml("test.yaml", &yaml).unwrap().0).unwrap();
+    wait_delivered(&agent, 3);
+    assert_eq!(originals(&stage), [cri.trim_end(), alone.trim_end(), &docker]);
+    let events = stage.events();
+    for event in [&events[0], &events[2]] {
+        assert_eq!(event["container.stream"], "stdout");
+        assert_eq!(event["message"].as_str(), Some(format!("{begin}{end}").as_str()));
+    }
+    assert_eq!(events[1]["message"], "alone");
 }
 
 fn gzip(stage: &Stage, from: &str, to: &str) {

@@ -307,6 +307,11 @@ impl Rule {
         self.signs.get_or_init(|| Sign::all_of(self))
     }
 
+    /// Whether this is the field whose text the rule leads on with.
+    pub(crate) fn leads_with(&self, field: FieldId) -> bool {
+        self.then.as_ref().is_some_and(|then| then.field == Some(field))
+    }
+
     /// Whether what matches is known before the event's fields are: the patterns come first and look
     /// at the line.
     pub(crate) fn begins_with_pattern(&self) -> bool {

@@ -460,6 +460,29 @@ chains:
 }
 
 #[test]
+fn a_chain_gets_its_text_as_the_outer_rules_transforms_leave_it() {
+    let rules = load(&[r"
+pack: t
+applies: {starts: ['T ']}
+rules:
+  - id: t.header
+    pattern: '^T (?<event.reason>\S+) (?<_body>\S+)$'
+    transform: {_body: base64_decode, event.reason: uppercase}
+    set: {labels.body: '{_body}'}
+    then: {field: _body, chain: bodies}
+chains:
+  bodies:
+    - {id: t.body, pattern: '^user (?<user.name>\S+)$', set: {labels.seen: '{event.reason}'}}
+"]);
+    check(
+        &rules,
+        "T why dXNlciBhbGljZQ==",
+        json!({"logweir.rule": "t.body", "user.name": "alice", "labels.seen": "why", "event.reason": "WHY",
+            "labels.body": "user alice"}),
+    );
+}
+
+#[test]
 fn a_text_in_a_line_goes_to_the_pack_that_it_would_go_to_alone() {
     let rules = load(&[
         r"
@@ -672,7 +695,7 @@ rules:
 }
 
 #[test]
-fn only_the_beginning_of_a_long_line_is_offered_to_rules() {
+fn patterns_see_only_the_beginning_of_a_long_line() {
     let rules = load(&[
         "pack: t\napplies: {program: [t]}\nrules:\n  - {id: t.end, pattern: 'END$'}\n  - {id: t.x, pattern: '^x'}\n",
     ]);

@@ -458,7 +458,8 @@ static MULTILINE: Section = Section::of(
             "preset",
             Kind::Choice(&PRESET_NAMES),
             Value::Optional("java"),
-            "a pattern by its name, of lines that belong to the one before",
+            "a pattern by its name, of lines that belong to the one before; `container`: what a container \
+runtime has divided",
         ),
         of_source(
             "negate",

@@ -55,6 +55,14 @@ impl Run<'_, '_, '_> {
         event.is_set_by_rule(field) && matches!(event.get(field), Value::Time(_))
     }
 
+    /// Runs the transforms of the text that a rule leads on with, before it does.
+    pub(super) fn transform_text(&mut self, rule: &Rule) {
+        let own = rule.transforms.iter().filter(|(field, _)| rule.leads_with(*field));
+        for (field, steps) in own {
+            steps.iter().for_each(|step| self.transform(*field, step));
+        }
+    }
+
     /// Runs the transforms of the fields that have a value by now (`early`), or of the others.
     fn transform_fields(&mut self, rule: &Rule, early: bool) {
         if rule.transforms.is_empty() {
@@ -63,6 +71,9 @@ impl Run<'_, '_, '_> {
         let mut done = if early { 0 } else { self.state.transformed };
         for (at, (field, steps)) in rule.transforms.iter().enumerate() {
             let bit = 1_u64 << (at % 64);
+            if rule.leads_with(*field) {
+                continue;
+            }
             if early {
                 if self.state.event.get(*field) == Value::Absent {
                     continue;

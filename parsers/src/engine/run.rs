@@ -383,6 +383,7 @@ impl<'l> Run<'_, '_, 'l> {
             self.note_start();
             return None;
         }
+        self.transform_text(rule);
         let innermost = self.follow(rule, text).unwrap_or(number);
         // Rules that lead to others still look at what these have set.
         if innermost == number && (rule.block.marked || self.depth > 0) {

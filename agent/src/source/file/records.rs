@@ -8,7 +8,7 @@
 
 use super::Encoding;
 use super::lines::{Lines, RawLine};
-use crate::config::{Grouping, Multiline};
+use crate::config::Multiline;
 
 /// The records of a buffer that begins at a record's beginning.
 #[derive(Debug)]
@@ -100,17 +100,12 @@ impl<'d, 'c> Records<'d, 'c> {
         let (start, mut end, mut count) = (first.line.start, first.end, 1);
         let mut newest = first.line;
         loop {
-            let told =
-                rule.grouping == Grouping::End && rule.matches(&self.encoding.decode(newest.bytes));
-            if told || self.cuts.contains(&end) {
+            let last = self.encoding.decode(newest.bytes);
+            if rule.ends_with(&last) || self.cuts.contains(&end) {
                 return Some(self.give(start, end));
             }
             let Some(next) = self.line() else { break };
-            let begins = match rule.grouping {
-                Grouping::Start => rule.matches(&self.encoding.decode(next.line.bytes)),
-                Grouping::Continue => !rule.matches(&self.encoding.decode(next.line.bytes)),
-                Grouping::End => false,
-            };
+            let begins = rule.begins_with(&self.encoding.decode(next.line.bytes), &last);
             let hole = next.line.start != end;
             let full = count >= rule.lines_max || next.end - start > rule.bytes_max;
             if begins || hole || full {
@@ -149,9 +144,13 @@ impl<'d> Iterator for Records<'d, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Grouping;
 
     fn rule(grouping: Grouping, pattern: &str) -> Multiline {
-        let mut rule = Multiline::new(grouping, pattern).unwrap();
+        bounded(Multiline::new(grouping, pattern, false).unwrap())
+    }
+
+    fn bounded(mut rule: Multiline) -> Multiline {
         (rule.lines_max, rule.bytes_max) = (4, 40);
         rule
     }
@@ -188,9 +187,22 @@ mod tests {
     }
 
     #[test]
+    fn the_parts_of_a_containers_line_are_one_record() {
+        let rule = Multiline::of_parts();
+        let line = |stream: &str, tag: &str, text: &str| format!("1 {stream} {tag} {text}\n");
+        let one = [line("stdout", "P", "a"), line("stdout", "P", "b"), line("stdout", "F", "c")];
+        let others = [line("stderr", "P", "d"), line("stdout", "F", "e"), line("stdout", "P", "f")];
+        let data = format!("{}{}", one.concat(), others.concat());
+        let (found, consumed, unfinished) = records(&data, false, &rule, &[]);
+        let texts: Vec<&str> = found.iter().map(|(_, text)| *text).collect();
+        // What stands between the parts of another stream is not mixed with them.
+        assert_eq!(texts, [one.concat().trim_end(), others[0].trim_end(), others[1].trim_end()]);
+        assert_eq!((consumed, unfinished), (data.len() - others[2].len(), Some(data.len())));
+    }
+
+    #[test]
     fn a_pattern_can_be_negated() {
-        let mut rule = rule(Grouping::Start, "^ ");
-        rule.negate = true;
+        let rule = bounded(Multiline::new(Grouping::Start, "^ ", true).unwrap());
         assert_eq!(records("a\n 1\nb\n", false, &rule, &[]).0, [(0, "a\n 1")]);
     }
 
