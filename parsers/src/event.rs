@@ -5,7 +5,7 @@
 //! becomes JSON is in [`crate::write`].
 
 use crate::fields::{FieldId, FieldTable, Relation};
-use crate::ip::{is_ip, with_port};
+use crate::ip::{is_ip, with_more};
 use crate::rule::Part;
 use logweir_record::write_u64;
 use std::io::Write as _;
@@ -203,7 +203,8 @@ impl Event {
 
     /// What was pushed since [`Event::list_start`] gave `start`.
     pub(crate) fn list_since(&self, start: u32) -> Value {
-        Value::List { start, end: self.items.len() as u32 }
+        let end = self.items.len() as u32;
+        if start < end { Value::List { start, end } } else { Value::Absent }
     }
 
     pub(crate) fn items(&self, start: u32, end: u32) -> &[Text] {
@@ -352,13 +353,15 @@ impl Event {
                 }
                 continue;
             };
-            if let Some((ip, port)) = self.parts_with_port(line, text) {
+            if let Some((ip, port)) = self.parts_of_address(line, text) {
                 if id == end.ip {
                     self.set(id, Value::Address(ip), Origin::Rule);
                     self.fill(end.address, Value::Text(text));
                 }
                 self.fill(end.ip, Value::Address(ip));
-                self.fill(end.port, Value::Number(port));
+                if let Some(port) = port {
+                    self.fill(end.port, Value::Number(port));
+                }
                 self.relate(line, Relation::Ip, ip);
                 continue;
             }
@@ -378,11 +381,11 @@ impl Event {
         }
     }
 
-    /// An address and the port that stands behind it.
-    fn parts_with_port(&self, line: &[u8], text: Text) -> Option<(Text, Text)> {
+    /// An address that has more behind it, and the port if that is one.
+    fn parts_of_address(&self, line: &[u8], text: Text) -> Option<(Text, Option<Text>)> {
         let bytes = self.bytes(line, text);
-        let ((from, to), port) = with_port(bytes)?;
-        Some((text.part(from, to), text.part(port, bytes.len())))
+        let ((from, to), port) = with_more(bytes)?;
+        Some((text.part(from, to), port.map(|port| text.part(port, bytes.len()))))
     }
 
     fn fill(&mut self, field: FieldId, value: Value) {

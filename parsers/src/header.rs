@@ -188,8 +188,10 @@ pub fn parse_with<'a>(line: &'a [u8], context: &TimeContext<'_>, memo: &mut Memo
         let timestamp = Some(time);
         let mut header = Header { priority, timestamp, message: after, ..Header::default() };
         after_time(after, &mut header);
-        if header.program.is_none() {
-            header = rare::behind_time(start, header, context);
+        match header.program {
+            None => header = rare::behind_time(start, header, context),
+            Some([b'0'..=b'9', ..]) => header = rare::numbered(after, header, context),
+            Some(_) => {}
         }
         if priority.is_none() && is_of_application(start, &header) {
             return Header { timestamp: header.timestamp, message: line, ..Header::default() };
@@ -250,9 +252,9 @@ fn cisco<'a>(
             header.timestamp = Some(time);
             rest = after.strip_prefix(b":")?.trim_ascii_start();
         } else {
-            let (part, after) = word(rest)?;
-            let part = part.strip_suffix(b":").filter(|part| !part.is_empty())?;
-            if part.iter().all(|b| b.is_ascii_digit() || *b == b':') {
+            let Some((part, after)) = word(rest) else { break };
+            let Some(part) = part.strip_suffix(b":").filter(|part| !part.is_empty()) else { break };
+            if part.iter().all(|b| b.is_ascii_digit() || *b == b':') || is_uptime(part) {
                 numbered = true;
             } else if header.hostname.is_none() && is_host(part) {
                 header.hostname = Some(part);
@@ -264,9 +266,17 @@ fn cisco<'a>(
             return (numbered || header.timestamp.is_some()).then_some(header);
         }
     }
-    // A time, and a text without a mnemonic, behind one number.
-    let time = header.timestamp.filter(|_| header.hostname.is_none());
+    // A time, and a text without a mnemonic, behind a number.
+    let time = header.timestamp.filter(|_| numbered && header.hostname.is_none());
     time.map(|_| Header { message: rest, ..header })
+}
+
+/// `1d03h`, `2w1d`, `1y12w`, as Cisco's systems write how long they are up.
+fn is_uptime(part: &[u8]) -> bool {
+    let unit = |byte: &u8| matches!(byte, b'y' | b'w' | b'd' | b'h');
+    part.first().is_some_and(u8::is_ascii_digit)
+        && part.last().is_some_and(unit)
+        && part.iter().all(|byte| byte.is_ascii_digit() || unit(byte))
 }
 
 /// `1 1700000000.25 host text`, as Meraki's devices write it, the version or not.
@@ -737,6 +747,11 @@ mod tests {
         check("Nov 22 10:00:00 10.0.0.1 : %ASA-6-1: x", [nov, "10.0.0.1", "", ""], "%ASA-6-1: x");
         check("Nov 22 2026 10:00:00: %ASA-6-1: x", [nov, "", "", ""], "%ASA-6-1: x");
         check("<189>29: *Nov 22 10:00:00.000: %SYS-5-X: y", [nov, "", "", ""], "%SYS-5-X: y");
+        check("<189>29: Nov 22 10:00:00: up again", [nov, "", "", ""], "up again");
+        check("<189>36: 000036: 1d03h: %SYS-5-X: y", ["", "", "", ""], "%SYS-5-X: y");
+        let relayed = "Nov 22 09:59:00 192.0.2.7 29: Nov 22 10:00:00.000: %SYS-5-X: y";
+        check(relayed, [nov, "192.0.2.7", "", ""], "%SYS-5-X: y");
+        check("Nov 22 10:00:00 h 29: y", [nov, "h", "29", ""], "y");
         check(
             "2026-11-22T10:00:00+00:00 h postfix/smtpd[1]: -x",
             [nov, "h", "postfix/smtpd", "1"],

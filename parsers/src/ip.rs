@@ -11,9 +11,17 @@ pub(crate) fn is_ip(text: &[u8]) -> bool {
     is_ipv4(text) || is_ipv6(text)
 }
 
-/// Where the address ends and the port begins in `192.0.2.7:443` and `[2001:db8::7]:443`: the places of
-/// the address, and where the port begins. `None` for all else, an IPv6 address without brackets included.
-pub(crate) fn with_port(text: &[u8]) -> Option<((usize, usize), usize)> {
+/// An address in a text that has more behind it: its places, and where the port begins if it is one, as in
+/// `192.0.2.7:443` and `[2001:db8::7]:443`; else it is a zone (RFC 4007), as in `fe80::7%eth0`. `None` for all
+/// else, an IPv6 address with a port and without brackets included.
+pub(crate) fn with_more(text: &[u8]) -> Option<((usize, usize), Option<usize>)> {
+    match memchr::memchr(b'%', text) {
+        Some(end) => (end + 1 < text.len() && is_ipv6(&text[..end])).then_some(((0, end), None)),
+        None => with_port(text).map(|(ip, port)| (ip, Some(port))),
+    }
+}
+
+fn with_port(text: &[u8]) -> Option<((usize, usize), usize)> {
     let colon = memchr::memrchr(b':', text)?;
     let (host, port) = (&text[..colon], &text[colon + 1..]);
     let number = (1..=5).contains(&port.len())

@@ -175,17 +175,17 @@ rules:
     map:
       network.transport: {tcp: tcp, '*dp': udp}
       event.outcome: {from: http.response.status_code, values: {'1-399': success, '4??': failure}, default: unknown}
-      event.type: {from: _list, values: {'a,b': [start, end]}}
+      event.type: {from: _list, values: {'a,b,e': [start, end]}}
     set: {event.duration: '{_ms}', url.original: 'http://h{_path}', file.name: '{_path}', process.args: '{_list}', labels.none: '{_absent}x'}
     transform:
       network.transport: lowercase
       event.duration: [{multiply: 1000000}]
       file.name: [url_decode, basename, {strip_suffix: '.txt'}, uppercase]
-      process.args: [{split: ','}, {replace: [a, A]}, {gsub: ['[b-d]|%{INT}', '<x>']}]
+      process.args: [{split: ','}, {replace: [a, A]}, {gsub: ['[b-d]|%{INT}', '<x>']}, {replace: [e, '']}]
 "]);
     check(
         &rules,
-        "Nov 28 10:00:00 h t: TCP 404 1.5 /x/a%20b.txt a,b",
+        "Nov 28 10:00:00 h t: TCP 404 1.5 /x/a%20b.txt a,b,e",
         json!({"network.transport": "tcp", "event.outcome": "failure", "event.type": ["start", "end"],
             "event.duration": 1_500_000, "url.original": "http://h/x/a%20b.txt", "file.name": "A B",
             "process.args": ["A", "<x>"], "labels.none": null, "event.category": ["network"]}),
@@ -336,7 +336,7 @@ fn a_program_in_front_of_a_line_without_a_header_names_its_pack_if_no_other_has_
 }
 
 #[test]
-fn an_address_with_a_port_behind_it_is_both() {
+fn an_address_with_a_port_or_a_zone_behind_it_is_found() {
     let rules = load(&[r"
 pack: t
 applies: {program: [t]}
@@ -358,7 +358,13 @@ rules:
                     "source.domain": null, "related.ip": [ip], "related.hosts": ["h"]}),
             );
         }
-        for text in ["web1:443", "192.0.2.7:99999", "192.0.2.7:", "192.0.2.7:0443"] {
+        check(
+            &rules,
+            &line(&format!("{word}fe80::7%eth0")),
+            json!({"source.ip": "fe80::7", "source.port": null, "source.address": "fe80::7%eth0",
+                "source.domain": null, "related.ip": ["fe80::7"], "related.hosts": ["h"]}),
+        );
+        for text in ["web1:443", "192.0.2.7:99999", "192.0.2.7:", "192.0.2.7:0443", "fe80::7%"] {
             let none = json!({"source.ip": null, "source.port": null, "source.domain": text});
             check(&rules, &line(&format!("{word}{text}")), none);
         }

@@ -349,9 +349,12 @@ fn each(
     for at in items {
         let item = event.items(at, at + 1)[0];
         out.clear();
-        let new =
-            if step.apply(event.bytes(view.line, item), out) { event.store(out) } else { item };
-        event.push_item(new);
+        let changed = step.apply(event.bytes(view.line, item), out);
+        // What a transform leaves empty is absent.
+        if !(changed && out.is_empty()) {
+            let new = if changed { event.store(out) } else { item };
+            event.push_item(new);
+        }
     }
     event.list_since(first)
 }

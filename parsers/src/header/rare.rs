@@ -6,7 +6,8 @@
 //! a second header: everything less may be an application's own text.
 
 use super::{
-    Header, HeaderTime, epoch, is_host, is_level, rfc5424, rfc5424_fields, tag, timestamp, word,
+    Header, HeaderTime, cisco, epoch, is_host, is_level, rfc5424, rfc5424_fields, tag, timestamp,
+    word,
 };
 use crate::time::{TimeContext, Zone, rfc3164_prefix, rfc3339_prefix};
 
@@ -52,6 +53,31 @@ pub(super) fn behind_time<'a>(
         return header;
     }
     begun
+}
+
+/// What a relay's time and host stand in front of where the program would be a number: `1663305: Nov 28
+/// 10:15:02.135: %SEC-6-…` of Cisco's systems has its sequence number there.
+pub(super) fn numbered<'a>(
+    after: &'a [u8],
+    begun: Header<'a>,
+    context: &TimeContext<'_>,
+) -> Header<'a> {
+    let digits = |program: &&[u8]| program.iter().all(u8::is_ascii_digit);
+    let Some(number) = begun.program.filter(digits).filter(|_| begun.pid.is_none()) else {
+        return begun;
+    };
+    let found = after
+        .len()
+        .checked_sub(begun.message.len() + number.len() + b": ".len())
+        .and_then(|at| cisco(&after[at..], begun.priority, context));
+    match found {
+        Some(inner) => Header {
+            timestamp: inner.timestamp.or(begun.timestamp),
+            hostname: inner.hostname.or(begun.hostname),
+            ..inner
+        },
+        None => begun,
+    }
 }
 
 /// `2026-11-28T10:15:02Z host prog 12 - - …`: RFC 5424 but for priority and version.
