@@ -27,7 +27,7 @@ fn a_warm_parser_allocates_nothing() {
     let takes_copies = |line: &str| {
         let header = header::parse(line.as_bytes(), &time);
         header.priority.is_some() && header.timestamp.is_none()
-            || [">%", ">: ", " AM ", " PM ", " GMT"].iter().any(|part| line.contains(part))
+            || [">%", ">: ", "AM ", "PM ", " GMT"].iter().any(|part| line.contains(part))
     };
     let lines = rules.samples().map(|(_, sample)| sample.line.clone());
     let mut lines: Vec<String> = lines.filter(|line| !takes_copies(line)).collect();

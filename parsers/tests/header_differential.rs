@@ -73,6 +73,10 @@ fn reason(line: &str, ours: &Parts, theirs: &Parts) -> Option<&'static str> {
     if ours.program.is_empty() && theirs.program.starts_with('%') {
         return Some("the name of a message of Cisco's belongs to the message");
     }
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if ours.program.is_empty() && number(&theirs.program) && ours.message.starts_with('%') {
+        return Some("a sequence number of Cisco's behind a relay's header is no program");
+    }
     if ours.program.is_empty() && theirs.program.starts_with('(') {
         return Some("what stands in parentheses alone is no program");
     }
