@@ -19,6 +19,8 @@ pub(crate) use integrity::HeadsConfig;
 pub(crate) use limits::SourceLimits;
 pub use log::log_config;
 use log::{LOG_FORMATS, LOG_LEVELS};
+#[cfg(test)]
+pub(crate) use multiline::Grouping;
 pub(crate) use multiline::Multiline;
 use multiline::PRESET_NAMES;
 pub(crate) use published::PublishedConfig;
