@@ -204,7 +204,7 @@ pack: t
 applies: {program: [t]}
 rules:
   - {id: t.body, pattern: '^body (?<_body>.*)$', parse: {as: json, field: _body, fields: {user: user.name}}}
-  - {id: t.word, pattern: '^word (?<user.name>\w+) (?<event.reason>.*)$', transform: {event.reason: [uppercase]}}
+  - {id: t.word, pattern: '^word (?<user.name>\w+) (?<event.reason>.*)(?<labels.none>\d*)$', transform: {event.reason: [uppercase]}}
   - {id: t.short, pattern: '(?<user.name>\w+) is last$'}
   - {id: t.json, parse: {as: json, fields: {user: user.name}}, when: {user.name: exists}}
 "]);
@@ -218,7 +218,7 @@ rules:
     check(
         &rules,
         &line(&format!("word bob {long} end ")),
-        json!({"user.name": "bob", "event.reason": upper}),
+        json!({"user.name": "bob", "event.reason": upper, "labels.none": null}),
     );
     check(
         &rules,

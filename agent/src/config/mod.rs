@@ -485,6 +485,8 @@ sources:
   - {type: stdin, zone: Mars/Base}
   - {type: stdin, labels: {'a b': 1}}
   - {type: file, paths: [/x], dataset: no.such.thing}
+  - {type: file, paths: [/y], multiline: {preset: container, negate: true}}
+  - {type: file, paths: [/z], multiline: {start: '(a'}}
 topic: x
 ";
         let shown = faults(text);
@@ -510,7 +512,9 @@ topic: x
             "a second source reads standard input",
             "`a b` is no name for a label",
             "agent.yaml:14:40: error: there are no rules for the dataset `no.such.thing`",
-            "agent.yaml:15:1: error: unknown key `topic`",
+            "`sources[10].multiline.negate` is for patterns, and `container` is none",
+            "`(a` is no pattern: unclosed group",
+            "agent.yaml:17:1: error: unknown key `topic`",
         ] {
             assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
         }

@@ -243,6 +243,7 @@ mod tests {
         check("indented", "  more", true);
         check("indented", "next", false);
     }
+
     #[test]
     fn a_container_runtimes_line_says_whether_it_is_a_part() {
         let check = |line: &str, expected: Option<(&str, bool)>| {

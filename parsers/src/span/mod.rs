@@ -87,9 +87,9 @@ impl Group {
         (start < end && end != UNSET).then_some((start, end))
     }
 
-    /// What ends at `seen` ends at `end` instead.
+    /// A text that ends at `seen` ends at `end` instead.
     pub(crate) fn go_on(&mut self, seen: u32, end: u32) {
-        if self.0[1] == seen {
+        if self.0[0] < seen && self.0[1] == seen {
             self.0[1] = end;
         }
     }
