@@ -5,7 +5,7 @@
 //! ends where the line stops to fit, and what comes next in the pattern is what did not.
 
 use crate::ecs::Kind;
-use crate::engine::{Attempt, LineContext, Parsed, Parser, Step};
+use crate::engine::{Attempt, LineContext, Parsed, Parser, Step, seen};
 use crate::header;
 use crate::pattern::Pattern;
 use crate::rule::{Applies, On, Part, RuleSet};
@@ -451,7 +451,7 @@ fn stop_of(rules: &RuleSet, attempt: &Attempt) -> Option<Stop> {
         .filter_map(|(pattern, fields)| {
             let names: Vec<&str> =
                 fields.iter().map(|field| rules.fields.get(*field).name.as_str()).collect();
-            stop(pattern, &names, &attempt.text)
+            stop(pattern, &names, seen(&attempt.text))
         })
         .reduce(|best, other| if other.matched > best.matched { other } else { best })
 }
@@ -580,6 +580,29 @@ rules:
             .map(|(_, stop)| stop.as_ref().map_or("", |stop| stop.wants.as_str()))
             .collect();
         assert_eq!(stops, ["/"]);
+    }
+
+    #[test]
+    fn a_long_text_is_explained_by_what_patterns_see_of_it() {
+        let pack = r"
+pack: p
+applies: {program: [p]}
+rules:
+  - {id: p.last, pattern: '^(?<labels.n>\d+) (?<labels.x>x+) last$'}
+  - {id: p.rest, pattern: '^(?<labels.n>\d+) (?<labels.rest>.*)$'}
+";
+        let rules = Arc::new(RuleSet::of_text("p.yaml", pack).unwrap());
+        let zone = Zone::utc();
+        let context =
+            LineContext { pack: None, received_unix_nanos: 0, zone: &zone, original_bytes: None };
+        let line = format!("Nov 28 10:15:02 h p: 12 {} last", "x".repeat(20_000));
+        let found = Parser::new(rules).explain(line.as_bytes(), &context, &mut Vec::new());
+        let [(last, Some(stop)), (rest, None)] = found.attempts.as_slice() else {
+            panic!("{:?}", found.attempts);
+        };
+        assert_eq!((stop.matched, stop.wants.as_str()), (16 << 10, " "));
+        assert!(last.captures.is_empty());
+        assert_eq!(rest.captures[1], ("labels.rest".to_owned(), 3, rest.text.len()));
     }
 
     #[test]

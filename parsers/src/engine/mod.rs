@@ -30,6 +30,7 @@ pub use counts::RuleCounts;
 use logweir_record::ECS_VERSION;
 use regex::bytes::CaptureLocations;
 use run::Run;
+pub(crate) use run::seen;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use trace::Trace;

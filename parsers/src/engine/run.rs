@@ -18,13 +18,13 @@ const PARAMS_MAX: usize = 256;
 
 /// What rules see of a text: no blanks at its end, which many programs leave there and no pattern reckons
 /// with.
-fn for_rules(text: &[u8]) -> &[u8] {
+pub(super) fn for_rules(text: &[u8]) -> &[u8] {
     text.trim_ascii_end()
 }
 
 /// What patterns see of a text [for rules](for_rules): not all of a very long one.
 #[inline]
-fn seen(text: &[u8]) -> &[u8] {
+pub(crate) fn seen(text: &[u8]) -> &[u8] {
     if text.len() <= SEEN_BYTES_MAX { text } else { for_rules(&text[..SEEN_BYTES_MAX]) }
 }
 
@@ -567,7 +567,7 @@ impl<'l> Run<'_, '_, 'l> {
 
     /// The first pattern of the rule that matches what it sees of a text. What a capture holds up to where
     /// that ends, goes on to where the text does.
-    fn search_patterns(&mut self, rule: &Rule, text: &[u8]) -> Option<usize> {
+    pub(super) fn search_patterns(&mut self, rule: &Rule, text: &[u8]) -> Option<usize> {
         let on = seen(text);
         let padded = self.with_pad(on);
         let found = rule.patterns.iter().enumerate().position(|(at, (pattern, _))| {

@@ -1,6 +1,6 @@
 //! What `rules explain` learns from a run; nothing happens here unless a trace is asked for.
 
-use super::run::Run;
+use super::run::{Run, for_rules};
 use crate::event::{Text, View};
 use crate::rule::Rule;
 use std::collections::BTreeMap;
@@ -55,16 +55,15 @@ impl Run<'_, '_, '_> {
             Some(Text::Line { start, .. }) => Some(start as usize),
             _ => None,
         };
+        let matched = failure.is_none().then(|| self.search_patterns(rule, for_rules(&on)));
         let mut captures = Vec::new();
-        for (at, (pattern, fields)) in rule.patterns.iter().enumerate() {
-            if failure.is_none() && self.state.search(rule.first_pattern + at, pattern, &on, &on) {
-                let named = fields.iter().zip(&self.state.spans).filter_map(|(field, span)| {
-                    let (start, end) = span.place()?;
-                    Some((self.rules.fields.get(*field).name.clone(), start, end))
-                });
-                captures.extend(named);
-                break;
-            }
+        if let Some(pattern) = matched.flatten() {
+            let fields = &rule.patterns[pattern].1;
+            let named = fields.iter().zip(&self.state.spans).filter_map(|(field, span)| {
+                let (start, end) = span.place()?;
+                Some((self.rules.fields.get(*field).name.clone(), start, end))
+            });
+            captures.extend(named);
         }
         let depth = self.depth;
         if let Some(trace) = &mut self.state.trace {
