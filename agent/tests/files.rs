@@ -207,6 +207,13 @@ fn inode_reuse() {
     let Some(disk) = Disk::mounted("ext4", stage.directory.path(), &place) else { return };
     stage.glob = "disk/*.log";
     let inode = || fs::metadata(stage.path("disk/a.log")).unwrap().ino();
+    // A file that is closed gives its number back a moment after it is no longer among the open ones.
+    let next_inode = || {
+        let probe = stage.path("disk/probe");
+        let number = File::create(&probe).unwrap().metadata().unwrap().ino();
+        fs::remove_file(probe).unwrap();
+        number
+    };
     let write = |range: std::ops::Range<u32>| {
         stage.append("disk/a.log", "the same first line in each\n");
         stage.lines("disk/a.log", range);
@@ -218,7 +225,7 @@ fn inode_reuse() {
         wait_delivered(&agent, 101);
         // Another file while the agent runs, as soon as it has let go of the old one …
         fs::remove_file(stage.path("disk/a.log")).unwrap();
-        wait_for(&agent, "the file to be closed", |_| open_files(&place) == 0);
+        wait_for(&agent, "the file's number to be free", |_| next_inode() == first);
         assert_eq!(write(n - 100..n), first);
         wait_delivered(&agent, 202);
         stop(agent);
