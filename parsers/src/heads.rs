@@ -36,7 +36,8 @@ impl Head {
         self.0.get(place)
     }
 
-    fn of(parts: &[&Hir]) -> Self {
+    /// Of what begins at the start with these, one behind the other.
+    pub(crate) fn of(parts: &[&Hir]) -> Self {
         let mut sets = [ByteSet::default(); PLACES];
         let ends = parts.iter().fold(1, |starts, part| walk(part, starts, &mut sets));
         // Thousands of them are kept: each as long as it is.

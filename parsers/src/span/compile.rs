@@ -4,6 +4,7 @@ use super::bytes::{ByteSet, Class};
 use super::first::First;
 use super::lower::{Parts, lower};
 use super::{Literals, NO_MAX, NO_SLOT, Op, Program, Skip, Span, Split, Start, Take, Until};
+use crate::heads::Head;
 use regex_syntax::hir::{self, Hir, HirKind, Look, Repetition};
 
 /// The rules that people write take 10 to 40; what is larger is better served by an automaton.
@@ -196,11 +197,23 @@ impl Compiler {
         Some(())
     }
 
-    /// `L: split(in, out); in: x; jump L; out:`
+    /// `L: split(in, out); in: x; jump L; out:`, and where one byte of `x` is a run: `run; L: split(in,
+    /// out); in: the rest of x; run; jump L; out:`.
     fn endless(&mut self, repetition: &Repetition) -> Option<()> {
+        let run = run_among(&repetition.sub);
+        let turns = Repetition { min: 0, max: None, ..repetition.clone() };
+        if let Some((set, _)) = run {
+            self.span(set, &turns, NO_SLOT)?;
+        }
         let split = self.push_split()?;
         let inside = self.here();
-        self.hir(&repetition.sub)?;
+        match run {
+            Some((set, others)) => {
+                self.alternation(&others)?;
+                self.span(set, &turns, NO_SLOT)?;
+            }
+            None => self.hir(&repetition.sub)?,
+        }
         self.push(Op::Jump { to: split as u16 })?;
         let behind = self.here();
         self.set_split(split, repetition.greedy, inside, behind);
@@ -398,6 +411,21 @@ fn number(firsts: &mut Vec<First>, first: First) -> u16 {
         firsts.push(first);
         firsts.len() - 1
     }) as u16
+}
+
+/// Of alternatives that a loop goes through, such as `[^"\\]|\\.`: the bytes of the one that is one byte
+/// long, and the others, if none of these begins with such a byte. Turns of the one are a run then.
+fn run_among(hir: &Hir) -> Option<(ByteSet, Vec<Hir>)> {
+    let HirKind::Alternation(branches) = hir.kind() else { return None };
+    let at = branches.iter().position(|branch| set_of(branch).is_some())?;
+    let set = set_of(&branches[at])?;
+    let others = [&branches[..at], &branches[at + 1..]].concat();
+    let apart = |other: &Hir| {
+        let first = Head::of(&[other]);
+        first.at(0).is_some_and(|first| !first.overlaps(&set))
+    };
+    let captures = hir.properties().explicit_captures_len() > 0;
+    (!captures && others.iter().all(apart)).then_some((set, others))
 }
 
 /// The bytes of what is one byte long.

@@ -123,6 +123,35 @@ fn a_literal_that_is_compared_ahead_leaves_the_other_ways_open() {
     );
 }
 
+/// Turns of a loop that take one byte are a run.
+#[test]
+fn a_loop_over_a_byte_or_something_else_is_a_run_with_something_in_it() {
+    let texts = [
+        r#""a \"b\" c" 200"#,
+        r#""a b" "c" 200"#,
+        r#""" 1"#,
+        r#""a\\" 1"#,
+        r#""a\""#,
+        "aabab",
+        "aaabbab\\a",
+        "\\\\",
+        "ba\\\"x\"x",
+        "",
+    ];
+    for pattern in [
+        r#"^"((?:[^"\\]|\\.)*)" (\d+)"#,
+        r#"^"((?:[^"\\]|\\.)*?)(?: \w+)?" "#,
+        r#""(?:\\.|[^"\\])+""#,
+        r"^(?:a|b+a?|\\.)*(b.*)?$",
+        r"(?:[ab]|\\[\\x]??)*?x",
+        r"(?:[^b]|ba)*b",
+        r"^(?:ab|a)*(b?)",
+        r"^(?:(?:[^a\\]|\\.)*a){2}(.*)",
+    ] {
+        check(pattern, &texts);
+    }
+}
+
 #[test]
 fn what_another_way_has_found_is_forgotten() {
     check(
