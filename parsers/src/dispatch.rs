@@ -1,5 +1,6 @@
 //! Which packs a line belongs to, without trying all of them.
 
+use crate::heads::{Outline, Sketch};
 use crate::index::{LiteralIndex, Need};
 use crate::landmark::Landmark;
 use crate::matcher::glob;
@@ -35,6 +36,15 @@ struct Probe {
     question: Question,
     /// One of them is in each message that fits; none if that would rule out few.
     landmarks: Vec<Landmark>,
+    /// One of them allows what each message that fits begins with; none if that can be anything.
+    outlines: Box<[Outline]>,
+}
+
+impl Probe {
+    /// Of what is looked for anywhere.
+    fn new(pack: u32, question: Question) -> Self {
+        Self { pack, question, landmarks: Vec::new(), outlines: Box::default() }
+    }
 }
 
 /// What is asked of a message that the index names.
@@ -134,9 +144,11 @@ impl Dispatch {
             }
         }
         let Probes { probes, by_literal } = &**self.probes.get_or_init(|| Probes::new(packs));
+        let sketch = Sketch::of(message);
         by_literal.visit(message, found, |at| {
-            let Probe { pack: number, question, landmarks } = &probes[at as usize];
-            (landmarks.is_empty() || landmarks.iter().any(|mark| mark.is_in(message)))
+            let Probe { pack: number, question, landmarks, outlines } = &probes[at as usize];
+            (outlines.is_empty() || outlines.iter().any(|outline| outline.allows(&sketch)))
+                && (landmarks.is_empty() || landmarks.iter().any(|mark| mark.is_in(message)))
                 && question.fits(&packs[*number as usize].applies, (padded, len), scratch)
                 && pack(number)
         });
@@ -271,7 +283,7 @@ impl Globs {
 fn json_keys(pack: u32, applies: &Applies) -> Option<(Probe, Need)> {
     let longest = applies.json_keys.iter().max_by_key(|key| key.needle().len())?;
     let need = Need::holding(&[longest.needle()]);
-    Some((Probe { pack, question: Question::JsonKeys, landmarks: Vec::new() }, need))
+    Some((Probe::new(pack, Question::JsonKeys), need))
 }
 
 fn contains(pack: u32, applies: &Applies) -> Option<(Probe, Need)> {
@@ -281,18 +293,19 @@ fn contains(pack: u32, applies: &Applies) -> Option<(Probe, Need)> {
     }
     let need = Need::holding(&literals);
     let question = if need.holds.is_some() { Question::Held } else { Question::Contains };
-    Some((Probe { pack, question, landmarks: Vec::new() }, need))
+    Some((Probe::new(pack, question), need))
 }
 
 fn signatures(pack: u32, applies: &Applies) -> impl Iterator<Item = (Probe, Need)> {
     applies.signatures.iter().enumerate().map(move |(number, signature)| {
         let need = signature.need();
         if signature.is_literals() && need.holds.is_some() {
-            return (Probe { pack, question: Question::Held, landmarks: Vec::new() }, need);
+            return (Probe::new(pack, Question::Held), need);
         }
         // Where first bytes and literals tell little.
         let landmarks = if need.is_selective() { Vec::new() } else { signature.landmarks() };
-        (Probe { pack, question: Question::Signature(number), landmarks }, need)
+        let outlines = need.heads.iter().flatten().map(Outline::of).collect();
+        (Probe { landmarks, outlines, ..Probe::new(pack, Question::Signature(number)) }, need)
     })
 }
 

@@ -60,6 +60,66 @@ impl Head {
     }
 }
 
+/// Kinds of bytes that are told apart in a [`Sketch`].
+const KINDS: usize = 8;
+
+const fn kind(byte: u8) -> usize {
+    match byte {
+        b'0'..=b'9' => 0,
+        b'A'..=b'Z' => 1,
+        b'a'..=b'z' => 2,
+        b' ' | b'\t' => 3,
+        b'-' => 4,
+        b':' | b'.' => 5,
+        b'[' | b'<' | b'(' | b'{' | b'|' | b'"' => 6,
+        _ => 7,
+    }
+}
+
+/// Of what kinds the first bytes of a text are: for each kind one bit for each place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sketch {
+    kinds: [Places; KINDS],
+    len: usize,
+}
+
+impl Sketch {
+    pub(crate) fn of(text: &[u8]) -> Self {
+        let mut kinds = [0; KINDS];
+        for (at, byte) in text.iter().take(PLACES).enumerate() {
+            kinds[kind(*byte)] |= 1 << at;
+        }
+        Self { kinds, len: text.len() }
+    }
+}
+
+/// What a [`Head`] does not allow, of the kinds of bytes: a text that fits the head is allowed. It is small,
+/// where heads of many patterns would not fit the cache.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outline {
+    forbidden: [Places; KINDS],
+    len: usize,
+}
+
+impl Outline {
+    pub(crate) fn of(head: &Head) -> Self {
+        let mut forbidden = [0; KINDS];
+        for (at, set) in head.0.iter().enumerate() {
+            let allowed = set.bytes().fold(0_u32, |kinds, byte| kinds | 1 << kind(byte));
+            for (kind, places) in forbidden.iter_mut().enumerate() {
+                *places |= u32::from(allowed >> kind & 1 == 0) << at;
+            }
+        }
+        Self { forbidden, len: head.0.len() }
+    }
+
+    /// Whether a text may fit the head.
+    pub(crate) fn allows(&self, text: &Sketch) -> bool {
+        let clashes = self.forbidden.iter().zip(&text.kinds).map(|(mine, theirs)| mine & theirs);
+        text.len >= self.len && clashes.fold(0, |all, places| all | places) == 0
+    }
+}
+
 /// The pattern as sequences of parts of which one matches: alternatives and optional parts of its
 /// beginning are multiplied out.
 fn alternatives<'h>(hir: &'h Hir) -> Vec<Vec<&'h Hir>> {
