@@ -15,7 +15,7 @@
 use crate::decide::Decisions;
 use crate::heads::Head;
 use regex_syntax::hir::{Hir, HirKind, Look, literal::Extractor};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Shorter beginnings tell too little apart.
 const PREFIX_BYTES: usize = 3;
@@ -23,7 +23,8 @@ const PREFIX_BYTES: usize = 3;
 const GRAM: usize = 4;
 /// A literal of so many bytes holds a whole piece at every alignment.
 const WINDOW: usize = 2 * GRAM - 1;
-/// More patterns than this behind one beginning, and those that have a literal go by that.
+/// So many patterns are run wherever a text begins as they do; those behind them that have a literal go by
+/// that.
 const SHARED_MAX: usize = 3;
 /// More alternatives than this are no help.
 const ALTERNATIVES_MAX: usize = 64;
@@ -234,20 +235,27 @@ impl Entry {
 
 impl LiteralIndex {
     pub(crate) fn new(needs: &[Need]) -> Self {
+        // Those before that are run wherever a text begins so: how many for each prefix, and the heads of each.
         let mut sharing: FxHashMap<&[u8], usize> = FxHashMap::default();
-        for prefix in needs.iter().flat_map(|need| need.prefixes.iter().flatten()) {
-            *sharing.entry(prefix).or_default() += 1;
-        }
+        let mut headed: Vec<&[Head]> = Vec::new();
         let mut beginnings = Vec::new();
         let mut tiers = [Tier { stride: GRAM, ..Tier::default() }, Tier::default()];
         for (need, position) in needs.iter().zip(0..) {
             let sure = match &need.prefixes {
-                Some(any) => any.iter().all(|prefix| sharing[prefix.as_slice()] <= SHARED_MAX),
-                None => need.heads.as_ref().is_some_and(|heads| {
-                    let sharing = needs.iter().filter(|other| other.heads_overlap(heads)).count();
-                    sharing <= SHARED_MAX && need.has_selective_heads()
+                Some(any) => any.iter().all(|prefix| {
+                    sharing.get(prefix.as_slice()).is_none_or(|before| *before < SHARED_MAX)
+                }),
+                None => need.heads.as_ref().is_some_and(|_| {
+                    let before = headed.iter().filter(|heads| need.heads_overlap(heads)).count();
+                    before < SHARED_MAX && need.has_selective_heads()
                 }),
             };
+            if sure {
+                let own: FxHashSet<&[u8]> =
+                    need.prefixes.iter().flatten().map(Vec::as_slice).collect();
+                own.into_iter().for_each(|prefix| *sharing.entry(prefix).or_default() += 1);
+                headed.extend(need.heads.as_deref());
+            }
             let mut of = 0;
             for literal in need.holds.iter().flatten().filter(|_| !sure) {
                 let tier = usize::from(literal.len() < WINDOW);

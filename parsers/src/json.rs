@@ -1,7 +1,7 @@
-//! Texts into JSON strings, eight bytes at a time.
+//! Texts into JSON strings, sixteen bytes at a time.
 
-use crate::out::Out;
-use crate::swar;
+use crate::lanes::{BYTES, Lanes};
+use crate::out::{Out, PAD};
 
 /// Appends `text` as a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD.
 pub(crate) fn write_string(out: &mut Out, text: &[u8]) {
@@ -13,56 +13,85 @@ pub(crate) fn write_string(out: &mut Out, text: &[u8]) {
 /// As [`write_string`], without the quotes.
 pub(crate) fn write_content(out: &mut Out, text: &[u8]) {
     let mut at = 0;
-    while at < text.len() {
-        let rest = &text[at..];
-        let (block, len) = match rest.first_chunk() {
-            Some(block) => (*block, swar::BYTES),
-            None => {
-                let mut block = [b' '; swar::BYTES];
-                block[..rest.len()].copy_from_slice(rest);
-                (block, rest.len())
-            }
-        };
-        at += write_block(out, u64::from_le_bytes(block), len);
-        if at < text.len() && !is_written(text[at]) {
-            at += write_other(out, &text[at..]);
+    while let Some(block) = text[at..].first_chunk() {
+        let special = Lanes::of(block).special().bits();
+        if special == 0 {
+            out.block(block, BYTES);
+            at += BYTES;
+        } else {
+            at += write_block(out, (*block, special), &text[at..], BYTES);
         }
+    }
+    let rest = &text[at..];
+    if !rest.is_empty() {
+        let mut block = [b' '; BYTES];
+        block[..rest.len()].copy_from_slice(rest);
+        write_block(out, (block, Lanes::of(&block).special().bits()), rest, rest.len());
     }
 }
 
-/// Whether [`write_block`] can write this byte.
-fn is_written(byte: u8) -> bool {
-    !is_special(byte) || matches!(byte, b'"' | b'\\')
+/// As [`write_content`], of a part of `source`, which goes on for [`PAD`] bytes behind it.
+#[inline]
+pub(crate) fn write_part(out: &mut Out, source: &[u8], start: usize, len: usize) {
+    if len <= PAD && is_plain_part(source, start, len) {
+        out.padded(source, start, len);
+    } else {
+        write_content(out, &source[start..start + len]);
+    }
 }
 
-/// Writes the first `len` bytes of a block, quotes and backslashes among them, up to one that needs
-/// more; returns how many.
+/// Whether a short part of `source`, which goes on for [`PAD`] bytes behind it, is written as it is; up to
+/// [`PAD`] bytes.
 #[inline]
-fn write_block(out: &mut Out, mut block: u64, len: usize) -> usize {
-    let mut special = specials(block);
-    let mut left = len;
+pub(crate) fn is_plain_part(source: &[u8], start: usize, len: usize) -> bool {
+    let Some((first, second)) = source.get(start..start + PAD).and_then(|all| {
+        all.first_chunk::<BYTES>().zip(all.last_chunk::<BYTES>())
+    }) else {
+        return false;
+    };
+    let first = Lanes::of(first).special().place();
+    // The second half is not looked at in vain.
+    first >= len
+        || first == BYTES && BYTES + Lanes::of(second).special().place() >= len
+}
+
+/// Writes the first `len` bytes of a block, which `text` begins with and of which the `special` ones, by bit,
+/// need more; returns how many bytes of `text` were written, which may be some behind the block.
+#[inline(never)]
+fn write_block(
+    out: &mut Out,
+    (block, mut special): ([u8; BYTES], u32),
+    text: &[u8],
+    len: usize,
+) -> usize {
+    let mut block = u128::from_le_bytes(block);
+    let mut done = 0;
     loop {
-        let plain = swar::place(special);
-        if plain >= left {
-            out.block(&block.to_le_bytes(), left);
-            return len;
+        let plain = (special.trailing_zeros() as usize).min(len - done);
+        out.block(&block.to_le_bytes(), plain);
+        done += plain;
+        if done >= len {
+            return done;
         }
-        let byte = block.to_le_bytes()[plain];
-        if !matches!(byte, b'"' | b'\\') {
-            out.block(&block.to_le_bytes(), plain);
-            return len - left + plain;
+        let taken = write_special(out, &text[done..]);
+        done += taken;
+        if done >= len {
+            return done;
         }
-        // Up to the byte and over it.
-        let mut escaped = [0; swar::BYTES + 2];
-        escaped[..swar::BYTES].copy_from_slice(&block.to_le_bytes());
-        escaped[plain..plain + 2].copy_from_slice(&[b'\\', byte]);
-        out.block(&escaped, plain + 2);
-        left -= plain + 1;
-        if left == 0 {
-            return len;
+        block >>= 8 * (plain + taken);
+        special >>= plain + taken;
+    }
+}
+
+/// Writes what stands at the start of `text` and needs more than its bytes; returns its length.
+#[inline]
+fn write_special(out: &mut Out, text: &[u8]) -> usize {
+    match text[0] {
+        byte @ (b'"' | b'\\') => {
+            out.array(&[b'\\', byte]);
+            1
         }
-        block >>= 8 * (plain + 1);
-        special >>= 8 * (plain + 1);
+        _ => write_other(out, text),
     }
 }
 
@@ -97,18 +126,6 @@ fn is_special(byte: u8) -> bool {
     (byte.cast_signed() < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
-/// The bytes of the block that are special: the highest bit of each is set, and no other.
-fn specials(block: u64) -> u64 {
-    const EACH: u64 = u64::from_ne_bytes([1; swar::BYTES]);
-    const LOW: u64 = EACH * 0x7f;
-    // No sum carries into the byte above, so every bit is right.
-    let low = block & LOW;
-    let no_control = low + EACH * (0x80 - 0x20);
-    let no_quote = (low ^ (EACH * u64::from(b'"'))) + LOW;
-    let no_backslash = (low ^ (EACH * u64::from(b'\\'))) + LOW;
-    (!(no_control & no_quote & no_backslash) | block) & !LOW
-}
-
 fn escape(out: &mut Out, byte: u8) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     match byte {
@@ -141,6 +158,8 @@ mod tests {
             "sixteen bytes and ünï\u{2028} and a \"quote\" behind them",
             "a line that is longer than two blocks, \\ and has it late",
             "\u{1b}[31m",
+            "thirty-two bytes are what a part",
+            "a quote as the last of a part \"",
         ] {
             for start in (0..text.len()).filter(|at| text.is_char_boundary(*at)) {
                 let mut out = Out::default();
@@ -151,12 +170,22 @@ mod tests {
                 let padded = format!("{}{}", &text[start..], " ".repeat(16));
                 let plain = as_it_is && text[start..].is_ascii();
                 assert_eq!(is_plain(padded.as_bytes(), text.len() - start), plain, "{text}");
+                // Whatever stands behind it.
+                for behind in [" ", "\"", "\u{1}"] {
+                    let (len, mut part) = (text.len() - start, Out::default());
+                    let padded = format!("x{}{}", &text[start..], behind.repeat(PAD));
+                    write_part(&mut part, padded.as_bytes(), 1, len);
+                    assert_eq!(part.written(), &out.written()[1..out.len() - 1], "{text}");
+                    let found = len <= PAD && is_plain_part(padded.as_bytes(), 1, len);
+                    assert_eq!(found, plain && len <= PAD, "{text}");
+                }
             }
         }
         for byte in 0..=255 {
-            let block = u64::from_le_bytes([b'a', byte, byte, b'b', b'~', byte, b'c', byte]);
-            let expected = if is_special(byte) { 0x8000_8000_0080_8000 } else { 0 };
-            assert_eq!(specials(block), expected, "{byte}");
+            let mut block = [b'~'; BYTES];
+            [0, 3, 4, BYTES - 1].into_iter().for_each(|at| block[at] = byte);
+            let expected = if is_special(byte) { 0x8019 } else { 0 };
+            assert_eq!(Lanes::of(&block).special().bits(), expected, "{byte}");
         }
         let mut out = Out::default();
         write_string(&mut out, b"a\xff\xfe\"b");

@@ -18,11 +18,24 @@ pub(crate) const BEHIND: usize = BYTES + 1;
 pub(crate) struct Lanes(u8x16);
 
 impl Lanes {
+    #[inline(always)]
+    pub(crate) fn of(bytes: &[u8; BYTES]) -> Self {
+        Self(u8x16::new(*bytes))
+    }
+
     /// Those from `at` on.
     #[inline(always)]
     fn at(text: &[u8], at: usize) -> Self {
-        let bytes = text[at..at + BYTES].first_chunk().expect("it has this length");
-        Self(u8x16::new(*bytes))
+        Self::of(text[at..at + BYTES].first_chunk().expect("it has this length"))
+    }
+
+    /// Control characters, quote, backslash, and what is not ASCII: what JSON does not have as it is, or
+    /// what has to be looked at.
+    #[inline(always)]
+    pub(crate) fn special(self) -> Found {
+        let control = self.within(0, 0x1f);
+        let high = Found(self.0.max(u8x16::splat(0x80)).simd_eq(self.0));
+        control | high | self.equal(b'"') | self.equal(b'\\')
     }
 
     #[inline(always)]
@@ -58,7 +71,7 @@ pub(crate) struct Found(u8x16);
 impl Found {
     /// A bit for each of the sixteen.
     #[inline(always)]
-    fn bits(self) -> u32 {
+    pub(crate) fn bits(self) -> u32 {
         self.0.to_bitmask()
     }
 

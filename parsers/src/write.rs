@@ -4,7 +4,7 @@ use crate::ecs::{Kind, Type};
 use crate::event::{Event, Text, Value, View};
 use crate::fields::{FieldId, Relation, Shape};
 use crate::ip::is_ip;
-use crate::json::{write_content, write_string};
+use crate::json::{is_plain_part, write_content, write_part, write_string};
 use crate::out::Out;
 use crate::rule::RuleSet;
 use crate::swar;
@@ -97,7 +97,7 @@ impl Writer<'_> {
     /// As [`Writer::member`], of a part of the line.
     #[inline]
     pub(crate) fn line_member(&mut self, shape: Shape, start: u32, end: u32) {
-        if self.source.plain && matches!(shape.kind.kind, Kind::Text | Kind::Date) {
+        if matches!(shape.kind.kind, Kind::Text | Kind::Date) {
             self.line_text(shape, start, end);
         } else {
             self.line_other(shape, start, end);
@@ -123,8 +123,9 @@ impl Writer<'_> {
     pub(crate) fn line_text(&mut self, shape: Shape, start: u32, end: u32) {
         let (from, len) = (start as usize, (end - start) as usize);
         let (opening, close) = (self.rules.fields.opening(shape), closing(shape.kind.list));
-        let written = self.source.plain
-            && self.out.short_member(opening, (self.source.padded, from, len), close);
+        let padded = self.source.padded;
+        let written = (self.source.plain || is_plain_part(padded, from, len))
+            && self.out.short_member(opening, (padded, from, len), close);
         if !written {
             self.long_line_text(shape, start, end);
         }
@@ -153,13 +154,11 @@ impl Writer<'_> {
                 let (start, end) = (start as usize, end as usize);
                 self.out.padded(self.source.padded, start, end - start);
             }
-            text => self.escaped(text),
+            Text::Line { start, end } => {
+                write_part(self.out, self.source.padded, start as usize, (end - start) as usize);
+            }
+            text => write_content(self.out, self.event.bytes(self.source.view.line, text)),
         }
-    }
-
-    #[inline(never)]
-    fn escaped(&mut self, text: Text) {
-        write_content(self.out, self.event.bytes(self.source.view.line, text));
     }
 
     /// The fields that no rule names.

@@ -1,7 +1,7 @@
 //! Events that are composed but for the texts of a line, and those that were seen lately.
 
 use super::{Key, Place, Places, TIME_BIT, TextNumber};
-use crate::json::write_content;
+use crate::json::{write_content, write_part};
 use crate::out::{Out, PAD};
 use crate::time::Stamp;
 use crate::write::Source;
@@ -128,7 +128,10 @@ impl Stencil {
                 NO_HOLE => {}
                 TIME_HOLE => stamp.write(time.unwrap_or_default(), out),
                 MADE_HOLE.. => write_content(out, places.bytes(&places.made, *hole - MADE_HOLE)),
-                hole => write_content(out, places.bytes(source.padded, hole)),
+                hole => {
+                    let (start, end) = places.place(hole);
+                    write_part(out, source.padded, start as usize, (end - start) as usize);
+                }
             }
         }
         out.text(&self.end);
