@@ -176,7 +176,7 @@ impl Probes {
         let contains = of_packs().filter_map(|(pack, applies)| contains(pack, applies));
         let signatures = of_packs().flat_map(|(pack, applies)| signatures(pack, applies));
         let (probes, needs): (Vec<_>, Vec<_>) = json_keys.chain(contains).chain(signatures).unzip();
-        Box::new(Self { probes: probes.into(), by_literal: LiteralIndex::new(&needs) })
+        Box::new(Self { probes: probes.into(), by_literal: LiteralIndex::of_any_text(&needs) })
     }
 }
 

@@ -14,8 +14,10 @@
 
 use crate::decide::Decisions;
 use crate::heads::Head;
+use aho_corasick::{Span, packed::Searcher};
 use regex_syntax::hir::{Hir, HirKind, Look, literal::Extractor};
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeSet;
 
 /// Shorter beginnings tell too little apart.
 const PREFIX_BYTES: usize = 3;
@@ -185,8 +187,9 @@ impl Default for LiteralIndex {
     }
 }
 
-/// Those of literals of a window, and those of shorter ones.
-const TIERS: usize = 2;
+/// Those of literals of a window, those of shorter ones and, if these are looked for apart, those of patterns
+/// that may begin anywhere.
+const TIERS: usize = 3;
 /// Each of them, by bit.
 const EACH_TIER: u32 = (1 << TIERS) - 1;
 
@@ -198,11 +201,22 @@ struct Tier {
     stride: usize,
     /// The first position of those that may begin anywhere.
     first_loose: u32,
+    /// A quicker way than by pieces.
+    packed: Option<Packed>,
 }
 
 impl Default for Tier {
     fn default() -> Self {
-        Self { grams: Grams::default(), stride: 1, first_loose: u32::MAX }
+        Self { grams: Grams::default(), stride: 1, first_loose: u32::MAX, packed: None }
+    }
+}
+
+impl Tier {
+    fn scan(&self, text: &[u8], found: &mut Vec<u32>) {
+        match &self.packed {
+            Some(packed) => packed.scan(text, &self.grams.literals, found),
+            None => self.grams.scan(text, self.stride, found),
+        }
     }
 }
 
@@ -235,11 +249,21 @@ impl Entry {
 
 impl LiteralIndex {
     pub(crate) fn new(needs: &[Need]) -> Self {
+        Self::with(needs, false)
+    }
+
+    /// As [`LiteralIndex::new`], for texts of which nearly each is scanned: it takes more room, and less time.
+    pub(crate) fn of_any_text(needs: &[Need]) -> Self {
+        Self::with(needs, true)
+    }
+
+    fn with(needs: &[Need], packed: bool) -> Self {
         // Those before that are run wherever a text begins so: how many for each prefix, and the heads of each.
         let mut sharing: FxHashMap<&[u8], usize> = FxHashMap::default();
         let mut headed: Vec<&[Head]> = Vec::new();
         let mut beginnings = Vec::new();
-        let mut tiers = [Tier { stride: GRAM, ..Tier::default() }, Tier::default()];
+        let mut tiers: [Tier; TIERS] = Default::default();
+        tiers[0].stride = GRAM;
         for (need, position) in needs.iter().zip(0..) {
             let sure = match &need.prefixes {
                 Some(any) => any.iter().all(|prefix| {
@@ -258,10 +282,15 @@ impl LiteralIndex {
             }
             let mut of = 0;
             for literal in need.holds.iter().flatten().filter(|_| !sure) {
-                let tier = usize::from(literal.len() < WINDOW);
+                let loose = need.prefixes.is_none() && need.heads.is_none();
+                let tier = match literal.len() {
+                    WINDOW.. => 0,
+                    _ if packed && loose => 2,
+                    _ => 1,
+                };
                 of |= 1 << tier;
                 tiers[tier].grams.insert(literal, position);
-                if need.prefixes.is_none() && need.heads.is_none() {
+                if loose {
                     tiers[tier].first_loose = tiers[tier].first_loose.min(position);
                 }
             }
@@ -278,6 +307,7 @@ impl LiteralIndex {
             }
         }
         tiers.iter_mut().for_each(|tier| tier.grams.seal());
+        tiers[2].packed = Packed::new(&tiers[2].grams.literals);
         let beginnings = Decisions::new(&beginnings, |leaf| settle(leaf, &tiers));
         let first_loose = tiers.iter().map(|tier| tier.first_loose).min().unwrap_or(u32::MAX);
         Self { beginnings, tiers, first_loose }
@@ -382,7 +412,7 @@ impl LiteralIndex {
     fn scan(&self, text: &[u8], wanted: u32, found: &mut Vec<u32>) {
         for (number, tier) in self.tiers.iter().enumerate() {
             if wanted >> number & 1 == 1 {
-                tier.grams.scan(text, tier.stride, found);
+                tier.scan(text, found);
             }
         }
     }
@@ -522,6 +552,41 @@ impl Grams {
     }
 }
 
+/// A few literals, looked for sixteen or more bytes of the text at a time.
+#[derive(Debug)]
+struct Packed {
+    searcher: Searcher,
+    /// For each different literal, all that begin as it does: these may stand at the same place.
+    alike: Box<[Box<[u32]>]>,
+}
+
+impl Packed {
+    /// `None` if there are none or too many, or the processor cannot do it.
+    fn new(literals: &[(Vec<u8>, u32)]) -> Option<Self> {
+        let different: BTreeSet<&[u8]> = literals.iter().map(|(literal, _)| &**literal).collect();
+        let alike = |literal: &&[u8]| {
+            let others = literals.iter().zip(0..);
+            let alike = others.filter(|((other, _), _)| other[..GRAM] == literal[..GRAM]);
+            alike.map(|(_, at)| at).collect()
+        };
+        let searcher = Searcher::new(&different)?;
+        Some(Self { searcher, alike: different.iter().map(alike).collect() })
+    }
+
+    fn scan(&self, text: &[u8], literals: &[(Vec<u8>, u32)], found: &mut Vec<u32>) {
+        let mut from = 0;
+        while let Some(hit) = self.searcher.find_in(text, Span { start: from, end: text.len() }) {
+            for number in &self.alike[hit.pattern().as_usize()] {
+                let (literal, position) = &literals[*number as usize];
+                if text[hit.start()..].starts_with(literal) {
+                    found.push(*position);
+                }
+            }
+            from = hit.start() + 1;
+        }
+    }
+}
+
 fn piece(literal: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([literal[at], literal[at + 1], literal[at + 2], literal[at + 3]])
 }
@@ -634,10 +699,12 @@ mod tests {
             .iter()
             .map(|pattern| RegexBuilder::new(pattern).unicode(false).build().unwrap())
             .collect();
-        let index = LiteralIndex::new(&needs);
+        let (index, of_any_text) = (LiteralIndex::new(&needs), LiteralIndex::of_any_text(&needs));
+        assert!(of_any_text.tiers[2].packed.is_some());
         let (mut matched, mut tried) = (0, 0);
-        for text in texts() {
-            let candidates = visited(&index, text.as_bytes());
+        for (number, text) in texts().into_iter().enumerate() {
+            let index = if number % 2 == 0 { &index } else { &of_any_text };
+            let candidates = visited(index, text.as_bytes());
             assert!(candidates.is_sorted_by(|a, b| a < b), "{text}: {candidates:?}");
             tried += candidates.len();
             for (position, regex) in regexes.iter().enumerate() {
