@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Matcher {
     Exact(Vec<u8>),
+    /// As most globs are written: `text*`, `*text` and `*text*`, the text not empty.
+    Begin(Vec<u8>),
+    End(Vec<u8>),
+    Hold(Vec<u8>),
     /// `?` stands for one byte, `*` for any number.
     Glob(Vec<u8>),
     /// Both ends included.
@@ -20,15 +24,25 @@ impl Matcher {
         {
             return Self::Range(low, high);
         }
-        if text.contains(['?', '*']) {
-            return Self::Glob(text.as_bytes().to_vec());
+        let (rest, open_before) = text.strip_prefix('*').map_or((text, false), |rest| (rest, true));
+        let (rest, open_behind) = rest.strip_suffix('*').map_or((rest, false), |rest| (rest, true));
+        let plain = !rest.is_empty() && !rest.contains(['?', '*']);
+        let bytes = if plain { rest } else { text }.as_bytes().to_vec();
+        match (open_before, open_behind) {
+            (false, true) if plain => Self::Begin(bytes),
+            (true, false) if plain => Self::End(bytes),
+            (true, true) if plain => Self::Hold(bytes),
+            (false, false) if plain || text.is_empty() => Self::Exact(bytes),
+            _ => Self::Glob(bytes),
         }
-        Self::Exact(text.as_bytes().to_vec())
     }
 
     pub(crate) fn matches(&self, value: &[u8]) -> bool {
         match self {
             Self::Exact(text) => text == value,
+            Self::Begin(text) => value.starts_with(text),
+            Self::End(text) => value.ends_with(text),
+            Self::Hold(text) => holds(value, text),
             Self::Glob(pattern) => glob(pattern, value),
             Self::Range(low, high) => std::str::from_utf8(value)
                 .ok()
@@ -36,6 +50,19 @@ impl Matcher {
                 .is_some_and(|number: i64| (*low..=*high).contains(&number)),
         }
     }
+}
+
+/// Whether a short text stands in another; nothing is made ready for the search, which costs more than that.
+fn holds(text: &[u8], literal: &[u8]) -> bool {
+    let Some((first, behind)) = literal.split_first() else { return true };
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(*first, rest) {
+        rest = &rest[at + 1..];
+        if rest.starts_with(behind) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether `pattern` (with `?` and `*`) covers all of `text`; linear but for the last `*`.
@@ -78,8 +105,20 @@ mod tests {
             ("1-1023", "1024", false),
             ("1-1023", "x", false),
             ("*", "", true),
+            ("**", "", true),
+            ("", "", true),
+            ("", "x", false),
+            ("?", "x", true),
+            ("*?", "", false),
+            ("*aab*", "aaab", true),
+            ("*aab*", "aaa", false),
+            ("aab*", "xaab", false),
+            ("*aab", "aabx", false),
         ] {
             assert_eq!(Matcher::new(key).matches(value.as_bytes()), expected, "{key} {value}");
+            if !matches!(Matcher::new(key), Matcher::Range(..)) {
+                assert_eq!(glob(key.as_bytes(), value.as_bytes()), expected, "{key} {value}");
+            }
         }
     }
 }

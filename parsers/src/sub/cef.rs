@@ -40,11 +40,11 @@ pub fn parse(input: &[u8], space: &mut Space, sink: &mut dyn FieldSink) -> bool 
 fn find_unescaped(text: &[u8], byte: u8) -> Option<usize> {
     let mut at = 0;
     loop {
-        match text.get(at)? {
-            b'\\' => at += 2,
-            found if *found == byte => return Some(at),
-            _ => at += 1,
+        at += memchr::memchr2(byte, b'\\', text.get(at..)?)?;
+        if text[at] == byte {
+            return Some(at);
         }
+        at += 2;
     }
 }
 
@@ -57,9 +57,9 @@ pub(super) struct Pair {
 
 fn extension(text: &[u8], space: &mut Space, sink: &mut dyn FieldSink) {
     let text = text.trim_ascii();
-    let Space { path, text: unescaped, pairs, .. } = space;
+    let Space { path, text: unescaped, pairs, labels, .. } = space;
     pairs.clear();
-    let mut labels = 0;
+    labels.clear();
     let Some(mut equals) = find_unescaped(text, b'=') else { return };
     let mut key_start = 0;
     loop {
@@ -68,21 +68,23 @@ fn extension(text: &[u8], space: &mut Space, sink: &mut dyn FieldSink) {
         let next = next_key(text, value_start);
         let value = trimmed(text, value_start..next.map_or(text.len(), |(start, _)| start));
         sink.field(&text[key.clone()], unescape(&text[value.clone()], unescaped));
-        let is_label = text[key.clone()].ends_with(LABEL);
-        labels += usize::from(is_label);
-        if !is_label || labels <= LABELS_MAX {
-            pairs.push(Pair { key, value });
+        match text[key.clone()].strip_suffix(LABEL) {
+            None => pairs.push(Pair { key, value }),
+            Some(_) if labels.len() < LABELS_MAX => labels.push(Pair { key, value }),
+            Some(_) => {}
         }
         let Some((start, at)) = next else { break };
         (key_start, equals) = (start, at);
     }
-    if labels == 0 {
+    if labels.is_empty() {
         return;
     }
-    for pair in pairs.iter().filter(|pair| !text[pair.key.clone()].ends_with(LABEL)) {
+    for pair in pairs.iter() {
         let key = &text[pair.key.clone()];
-        let of = |label: &&Pair| text[label.key.clone()].strip_suffix(LABEL) == Some(key);
-        if let Some(label) = pairs.iter().find(of) {
+        let of = |label: &&Pair| {
+            label.key.len() == key.len() + LABEL.len() && text[label.key.clone()].starts_with(key)
+        };
+        if let Some(label) = labels.iter().find(of) {
             path.clear();
             path.extend_from_slice(b"label.");
             path.extend_from_slice(unescaped_bytes(&text[label.value.clone()], unescaped));
@@ -122,7 +124,7 @@ fn unescape<'t>(text: &'t [u8], space: &'t mut Vec<u8>) -> SubValue<'t> {
 }
 
 fn unescaped_bytes<'t>(text: &'t [u8], space: &'t mut Vec<u8>) -> &'t [u8] {
-    if !text.contains(&b'\\') {
+    if memchr::memchr(b'\\', text).is_none() {
         return text;
     }
     space.clear();

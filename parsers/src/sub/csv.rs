@@ -50,19 +50,24 @@ fn column<'t: 's, 's>(
         return (SubValue::Text(value), after(&text[1 + length..], options));
     }
     match memchr::memchr(options.separator, text) {
-        Some(end) => (SubValue::Text(&text[..end]), after(&text[end..], options)),
+        Some(end) => (SubValue::Text(&text[..end]), Some(behind(&text[end + 1..], options))),
         None => (SubValue::Text(text), None),
     }
 }
 
-/// What follows the separator at the start of `text`.
+/// What follows the next separator in `text`.
 fn after<'t>(text: &'t [u8], options: &CsvOptions) -> Option<&'t [u8]> {
     let start = memchr::memchr(options.separator, text)?;
-    let mut rest = &text[start + 1..];
+    Some(behind(&text[start + 1..], options))
+}
+
+/// What follows a separator that `text` stands behind.
+fn behind<'t>(text: &'t [u8], options: &CsvOptions) -> &'t [u8] {
+    let mut rest = text;
     while options.collapse && rest.first() == Some(&options.separator) {
         rest = &rest[1..];
     }
-    Some(rest)
+    rest
 }
 
 /// What stands in front of the closing quote, and whether there are doubled ones in it.

@@ -28,6 +28,43 @@ impl Default for KvOptions {
 
 const KEY_BYTES_MAX: usize = 128;
 
+/// What each byte ends.
+struct Ends([u8; 256]);
+
+/// A pair.
+const PAIR: u8 = 1;
+/// A key that has a value.
+const KEY: u8 = 2;
+
+impl Ends {
+    fn new(options: &KvOptions) -> Self {
+        let mut ends = [0; 256];
+        options.pair_separators.iter().for_each(|byte| ends[usize::from(*byte)] = PAIR);
+        ends[usize::from(options.key_value_separator)] |= KEY;
+        Self(ends)
+    }
+
+    fn of(&self, byte: u8) -> u8 {
+        self.0[usize::from(byte)]
+    }
+
+    fn pair(&self, byte: u8) -> bool {
+        self.of(byte) & PAIR != 0
+    }
+
+    /// Where the first byte stands that ends a pair; the end of the text if there is none.
+    fn pair_end(&self, text: &[u8]) -> usize {
+        text.iter().position(|byte| self.pair(*byte)).unwrap_or(text.len())
+    }
+
+    /// Where the key that a text begins with ends, if it is followed by its separator.
+    fn key_end(&self, text: &[u8]) -> Option<usize> {
+        let window = &text[..text.len().min(KEY_BYTES_MAX)];
+        let stop = window.iter().position(|byte| self.of(*byte) != 0)?;
+        (self.of(window[stop]) & KEY != 0 && stop > 0).then_some(stop)
+    }
+}
+
 /// `true` if there is at least one pair. Words without a separator between pairs are passed over.
 pub fn parse(
     input: &[u8],
@@ -35,20 +72,20 @@ pub fn parse(
     space: &mut Space,
     sink: &mut dyn FieldSink,
 ) -> bool {
-    let separates = |b: u8| options.pair_separators.contains(&b);
+    let ends = Ends::new(options);
     let mut any = false;
     let mut at = 0;
     while at < input.len() {
-        if separates(input[at]) {
+        if ends.pair(input[at]) {
             at += 1;
             continue;
         }
-        let Some(key_end) = key_end(input, at, options) else {
-            at += input[at..].iter().position(|b| separates(*b)).unwrap_or(input.len() - at);
+        let Some(key_len) = ends.key_end(&input[at..]) else {
+            at += ends.pair_end(&input[at..]);
             continue;
         };
-        let key = trim(&input[at..key_end], &options.trim);
-        let (value, next) = value(input, key_end + 1, options, &mut space.text);
+        let key = trim(&input[at..at + key_len], &options.trim);
+        let (value, next) = value(input, at + key_len + 1, (options, &ends), &mut space.text);
         if !key.is_empty() {
             sink.field(key, value);
             any = true;
@@ -58,19 +95,10 @@ pub fn parse(
     any
 }
 
-/// Where the key that begins at `at` ends, if it is followed by its separator.
-fn key_end(input: &[u8], at: usize, options: &KvOptions) -> Option<usize> {
-    let window = &input[at..input.len().min(at + KEY_BYTES_MAX)];
-    let stop = window
-        .iter()
-        .position(|b| *b == options.key_value_separator || options.pair_separators.contains(b))?;
-    (window[stop] == options.key_value_separator && stop > 0).then_some(at + stop)
-}
-
 fn value<'t>(
     input: &'t [u8],
     start: usize,
-    options: &KvOptions,
+    (options, ends): (&KvOptions, &Ends),
     space: &'t mut Vec<u8>,
 ) -> (SubValue<'t>, usize) {
     let rest = &input[start..];
@@ -79,11 +107,9 @@ fn value<'t>(
     {
         return (value.unescaped(quote, space), start + length);
     }
-    let end = if options.spaces_in_values {
-        spaced_end(input, start, options)
-    } else {
-        let end = rest.iter().position(|b| options.pair_separators.contains(b));
-        start + end.unwrap_or(rest.len())
+    let end = match options.spaces_in_values {
+        true => spaced_end(input, start, options),
+        false => start + ends.pair_end(rest),
     };
     (SubValue::Text(trim(&input[start..end], &options.trim)), end)
 }
@@ -98,14 +124,12 @@ fn quoted(text: &[u8], quote: u8) -> Option<(Quoted<'_>, usize)> {
     let mut at = 1;
     let mut escaped = false;
     loop {
-        match *text.get(at)? {
-            b'\\' => {
-                escaped = true;
-                at += 2;
-            }
-            byte if byte == quote => break,
-            _ => at += 1,
+        at += memchr::memchr2(quote, b'\\', text.get(at..)?)?;
+        if text[at] == quote {
+            break;
         }
+        escaped = true;
+        at += 2;
     }
     Some((Quoted { inner: &text[1..at], escaped }, at + 1))
 }
@@ -160,6 +184,9 @@ fn spaced_end(input: &[u8], start: usize, options: &KvOptions) -> usize {
 
 fn trim<'t>(text: &'t [u8], bytes: &[u8]) -> &'t [u8] {
     let mut text = text;
+    if bytes.is_empty() {
+        return text;
+    }
     while let Some((_, rest)) = text.split_first().filter(|(b, _)| bytes.contains(b)) {
         text = rest;
     }

@@ -35,8 +35,9 @@ pub struct Space {
     text: Vec<u8>,
     /// The elements that are open.
     open: Vec<xml::Open>,
-    /// The pairs of a record.
+    /// The pairs of a record, and those that give others of them a name.
     pairs: Vec<cef::Pair>,
+    labels: Vec<cef::Pair>,
 }
 
 /// One value.
