@@ -118,6 +118,19 @@ pub(crate) enum Test {
     AnyOf(Vec<Matcher>),
 }
 
+impl Test {
+    /// Whether it holds of a field's value; `None`: the field has none.
+    pub(crate) fn holds(&self, value: Option<&[u8]>) -> bool {
+        match self {
+            Self::Exists => value.is_some(),
+            Self::Absent => value.is_none(),
+            Self::AnyOf(matchers) => {
+                value.is_some_and(|value| matchers.iter().any(|matcher| matcher.matches(value)))
+            }
+        }
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Then {
     pub(crate) field: Option<FieldId>,
@@ -312,10 +325,10 @@ impl Rule {
         self.then.as_ref().is_some_and(|then| then.field == Some(field))
     }
 
-    /// Whether what matches is known before the event's fields are: the patterns come first and look
+    /// Whether it may match is known before the event's fields are: the patterns come first and look
     /// at the line.
     pub(crate) fn begins_with_pattern(&self) -> bool {
-        self.known_before == 0 && !self.patterns.is_empty() && !matches!(self.on, On::Field(_))
+        !self.patterns.is_empty() && !matches!(self.on, On::Field(_))
     }
 
     /// Renders the tail, once the block is known.

@@ -748,6 +748,10 @@ rules:
     pattern: '^mixed own(?: c=(?<server.ip>\S*))?(?: f=(?<file.path>\S*))?(?: f=(?<file.path>\S*))?(?: k=(?<labels.k>.*))?$'
     set: {process.name: own, server.address: '{file.path}', file.name: '{file.path}', labels.path: '"{file.path}"'}
     transform: {file.path: [{strip_prefix: '/x'}, basename, lowercase], labels.k: [{replace: ['++', ' ']}, uppercase]}
+  - id: mixed.asked
+    pattern: '^mixed asked(?: u=(?<user.name>\S*))?(?: v=(?<_v>\S*))?(?: n=(?<process.name>\S*))?(?: v=(?<_v>\S*))?$'
+    when: {_v: [root, '*host*', '1-99'], user.name: exists, host.hostname: absent, process.name: [app, root, ho*]}
+    set: {event.action: 'is-{_v}', labels.n: '{process.name}'}
 "#;
         let rules = with_plans(PACK);
         let mut both = Both::new(&rules);
@@ -759,10 +763,11 @@ rules:
             "<38>1 2026-11-28T10:15:02.25Z - app x7 ID7 - ",
             "<38>1 2026-11-28T10:15:02.25Z web1 - - - - ",
         ];
-        let rules: [(&str, &[&str]); 3] = [
+        let rules: [(&str, &[&str]); 4] = [
             ("ends", &["a", "i", "d", "c", "u", "v", "u"]),
             ("header", &["h", "p", "n", "t", "m"]),
             ("own", &["c", "f", "f", "k"]),
+            ("asked", &["u", "v", "n", "v"]),
         ];
         let values = [
             None,

@@ -6,7 +6,7 @@ use crate::event::{Mark, Origin, Text, Value, View};
 use crate::fields::FieldId;
 use crate::header::structured::{self, Param};
 use crate::header::{self, Header};
-use crate::rule::{Condition, Form, On, Onward, Rule, RuleList, RuleSet, SubParse, Test};
+use crate::rule::{Condition, Form, On, Onward, Rule, RuleList, RuleSet, SubParse};
 use crate::sub;
 use crate::time::TimeContext;
 use crate::write::{integer, is_canonical};
@@ -544,13 +544,7 @@ impl<'l> Run<'_, '_, 'l> {
         let view = View { line: self.line, constants: &self.rules.constants };
         conditions.iter().all(|condition| {
             let value = self.state.event.text(view, condition.field, &mut self.state.scratch);
-            match &condition.test {
-                Test::Exists => value.is_some(),
-                Test::Absent => value.is_none(),
-                Test::AnyOf(matchers) => {
-                    value.is_some_and(|value| matchers.iter().any(|matcher| matcher.matches(value)))
-                }
-            }
+            condition.test.holds(value)
         })
     }
 

@@ -37,7 +37,6 @@ impl<'b> Builder<'b> {
         let rule = self.rule;
         let only_captures = !matches!(rule.on, On::Field(_))
             && rule.parse.is_empty()
-            && rule.when.is_empty()
             && rule.then.is_none()
             && rule.action.is_none();
         let constants_last = rule.block.complete && !rule.block.marked;
@@ -63,6 +62,7 @@ impl<'b> Builder<'b> {
                     self.captures(self.fields[usize::from(slot.capture)]);
             }
         }
+        let asked: Option<Vec<Source>> = rule.when.iter().map(|one| self.asked(one.field)).collect();
         let (maps, sets, times) = (self.maps()?, self.sets(&mut over, &made)?, self.times()?);
         for set in &sets {
             if let SetTo::Copy(copy) = &set.value
@@ -102,6 +102,7 @@ impl<'b> Builder<'b> {
             sets: sets.into(),
             times: times.into(),
             nulls: Nulls::of(&rule.null_values),
+            asked: asked?.into(),
             checks: (!checks.is_empty()).then(|| Box::new(checks)),
             made: made.into_iter().map(|(_, made)| made).collect(),
             over: changed.then(|| Box::new(over)),
@@ -354,6 +355,12 @@ impl<'b> Builder<'b> {
     /// As [`Builder::source`], once constants, templates and copies are set.
     fn late_source(self, field: FieldId) -> Option<Source> {
         self.source(field).filter(|_| !self.is_set(field))
+    }
+
+    /// As [`Builder::source`], of the field of a condition, which sees it before anything is made of it.
+    fn asked(self, field: FieldId) -> Option<Source> {
+        let transformed = self.rule.transforms.iter().any(|(known, _)| *known == field);
+        self.source(field).filter(|_| !transformed)
     }
 
     /// Whether nothing follows from a constant of this field.

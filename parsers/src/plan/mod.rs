@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     /// Each gives the event's time; the last that can be read counts.
     times: Box<[Vec<TimePart>]>,
     nulls: Nulls,
+    /// What the conditions of the rule look at.
+    asked: Box<[Source]>,
     checks: Option<Box<Checks>>,
     /// Texts that are made of others.
     made: Box<[Made]>,
@@ -365,7 +367,17 @@ impl Plan {
                 places.set(at, (start, end));
             }
         }
-        self.made.is_empty() || self.make(line, places)
+        (self.asked.is_empty() || self.holds(rule, line, places))
+            && (self.made.is_empty() || self.make(line, places))
+    }
+
+    /// Whether the conditions of the rule hold.
+    #[inline(never)]
+    fn holds(&self, rule: &Rule, line: &[u8], places: &Places) -> bool {
+        rule.when.iter().zip(&self.asked).all(|(condition, source)| {
+            let text = self.text(places.present, source);
+            condition.test.holds(text.map(|text| places.bytes(line, text)))
+        })
     }
 
     /// Makes what is made; `false` if that is not what it should be.
