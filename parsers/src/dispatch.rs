@@ -1,6 +1,6 @@
 //! Which packs a line belongs to, without trying all of them.
 
-use crate::heads::{Outline, Sketch};
+use crate::heads::{Outlines, Sketch};
 use crate::index::{LiteralIndex, Need};
 use crate::landmark::Landmark;
 use crate::matcher::glob;
@@ -36,14 +36,18 @@ struct Probe {
     question: Question,
     /// One of them is in each message that fits; none if that would rule out few.
     landmarks: Vec<Landmark>,
-    /// One of them allows what each message that fits begins with; none if that can be anything.
-    outlines: Box<[Outline]>,
+    /// What a message that fits begins with; `None` if that can be anything.
+    outlines: Option<Box<Outlines>>,
 }
 
 impl Probe {
     /// Of what is looked for anywhere.
     fn new(pack: u32, question: Question) -> Self {
-        Self { pack, question, landmarks: Vec::new(), outlines: Box::default() }
+        Self { pack, question, landmarks: Vec::new(), outlines: None }
+    }
+
+    fn allows(&self, text: &Sketch) -> bool {
+        self.outlines.as_ref().is_none_or(|outlines| outlines.allow(text))
     }
 }
 
@@ -145,10 +149,10 @@ impl Dispatch {
         }
         let Probes { probes, by_literal } = &**self.probes.get_or_init(|| Probes::new(packs));
         let sketch = Sketch::of(message);
-        by_literal.visit(message, found, |at| {
-            let Probe { pack: number, question, landmarks, outlines } = &probes[at as usize];
-            (outlines.is_empty() || outlines.iter().any(|outline| outline.allows(&sketch)))
-                && (landmarks.is_empty() || landmarks.iter().any(|mark| mark.is_in(message)))
+        let allowed = |at: u32| probes[at as usize].allows(&sketch);
+        by_literal.visit(message, found, allowed, |at| {
+            let Probe { pack: number, question, landmarks, .. } = &probes[at as usize];
+            (landmarks.is_empty() || landmarks.iter().any(|mark| mark.is_in(message)))
                 && question.fits(&packs[*number as usize].applies, (padded, len), scratch)
                 && pack(number)
         });
@@ -304,7 +308,7 @@ fn signatures(pack: u32, applies: &Applies) -> impl Iterator<Item = (Probe, Need
         }
         // Where first bytes and literals tell little.
         let landmarks = if need.is_selective() { Vec::new() } else { signature.landmarks() };
-        let outlines = need.heads.iter().flatten().map(Outline::of).collect();
+        let outlines = need.heads.as_deref().and_then(Outlines::of).map(Box::new);
         (Probe { landmarks, outlines, ..Probe::new(pack, Question::Signature(number)) }, need)
     })
 }

@@ -93,16 +93,42 @@ impl Sketch {
     }
 }
 
-/// What a [`Head`] does not allow, of the kinds of bytes: a text that fits the head is allowed. It is small,
-/// where heads of many patterns would not fit the cache.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Outline {
+/// What heads of one pattern do not allow, of the kinds of bytes: a text that fits one of them is allowed. It
+/// is small, where heads of many patterns would not fit the cache.
+#[derive(Debug)]
+pub(crate) struct Outlines {
+    /// What none of them allows.
+    all: Outline,
+    each: Box<[Outline]>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Outline {
     forbidden: [Places; KINDS],
     len: usize,
 }
 
+impl Outlines {
+    /// `None`: there are no heads.
+    pub(crate) fn of(heads: &[Head]) -> Option<Self> {
+        let mut each: Vec<Outline> = Vec::new();
+        for outline in heads.iter().map(Outline::of) {
+            if !each.contains(&outline) {
+                each.push(outline);
+            }
+        }
+        let all = each.iter().copied().reduce(Outline::both)?;
+        Some(Self { all, each: each.into() })
+    }
+
+    /// Whether a text may fit one of the heads.
+    pub(crate) fn allow(&self, text: &Sketch) -> bool {
+        self.all.allows(text) && self.each.iter().any(|outline| outline.allows(text))
+    }
+}
+
 impl Outline {
-    pub(crate) fn of(head: &Head) -> Self {
+    fn of(head: &Head) -> Self {
         let mut forbidden = [0; KINDS];
         for (at, set) in head.0.iter().enumerate() {
             let allowed = set.bytes().fold(0_u32, |kinds, byte| kinds | 1 << kind(byte));
@@ -113,10 +139,17 @@ impl Outline {
         Self { forbidden, len: head.0.len() }
     }
 
-    /// Whether a text may fit the head.
-    pub(crate) fn allows(&self, text: &Sketch) -> bool {
+    /// What neither of the two allows.
+    fn both(self, other: Self) -> Self {
+        let mut forbidden = self.forbidden;
+        forbidden.iter_mut().zip(other.forbidden).for_each(|(mine, theirs)| *mine &= theirs);
+        Self { forbidden, len: self.len.min(other.len) }
+    }
+
+    #[inline]
+    fn allows(&self, text: &Sketch) -> bool {
         let clashes = self.forbidden.iter().zip(&text.kinds).map(|(mine, theirs)| mine & theirs);
-        text.len >= self.len && clashes.fold(0, |all, places| all | places) == 0
+        clashes.fold(0, |all, places| all | places) == 0 && text.len >= self.len
     }
 }
 

@@ -320,22 +320,27 @@ impl LiteralIndex {
         Candidates { begun, from: 0, first_loose: self.first_loose }
     }
 
-    /// Calls `visit` with each candidate for `text`, in ascending order, until it returns `true`;
-    /// returns whether it did. `found` is working space.
+    /// Calls `visit` with each candidate for `text` that is `allowed`, in ascending order, until it returns
+    /// `true`; returns whether it did. `found` is working space.
     #[inline]
     pub(crate) fn visit(
         &self,
         text: &[u8],
         found: &mut Vec<u32>,
+        allowed: impl Fn(u32) -> bool,
         mut visit: impl FnMut(u32) -> bool,
     ) -> bool {
         let mut candidates = self.candidates(text);
         while let Some(position) = candidates.next_sure() {
-            if visit(position) {
+            if allowed(position) && visit(position) {
                 return true;
             }
         }
-        self.visit_others(text, &candidates, found, visit)
+        if candidates.is_done() {
+            return false;
+        }
+        found.clear();
+        self.visit_scanned(text, (candidates.begun, candidates.from), found, allowed, visit)
     }
 
     /// As [`LiteralIndex::visit`], of the candidates behind the sure ones.
@@ -351,7 +356,7 @@ impl LiteralIndex {
             return false;
         }
         found.clear();
-        self.visit_scanned(text, (candidates.begun, candidates.from), found, visit)
+        self.visit_scanned(text, (candidates.begun, candidates.from), found, |_| true, visit)
     }
 
     /// Goes on with what is left of the beginnings, from a position on; each tier is scanned once the next candidate is
@@ -361,12 +366,17 @@ impl LiteralIndex {
         text: &[u8],
         (mut begun, mut from): (&[u32], u32),
         found: &mut Vec<u32>,
+        allowed: impl Fn(u32) -> bool,
         mut visit: impl FnMut(u32) -> bool,
     ) -> bool {
         // By bit, the tiers that were not scanned yet.
         let (mut open, mut at) = (EACH_TIER, 0);
         loop {
             let entry = begun.first().map(|entry| Entry(*entry));
+            if entry.is_some_and(|entry| !allowed(entry.position())) {
+                begun = &begun[1..];
+                continue;
+            }
             let hit = found.get(at).copied().unwrap_or(u32::MAX);
             let next = entry.map_or(u32::MAX, Entry::position).min(hit);
             let wanted = open & (entry.map_or(0, Entry::tiers) | self.loose_before(next));
@@ -374,7 +384,7 @@ impl LiteralIndex {
                 open &= !wanted;
                 self.scan(text, wanted, found);
                 // What a scan finds before this was visited, or its beginning does not fit.
-                found.retain(|position| *position >= from);
+                found.retain(|position| *position >= from && allowed(*position));
                 sort(found);
                 at = 0;
                 continue;
@@ -625,10 +635,11 @@ mod tests {
 
     fn visited(index: &LiteralIndex, text: &[u8]) -> Vec<u32> {
         let (mut found, mut all) = (Vec::new(), Vec::new());
-        index.visit(text, &mut found, |position| {
+        let visit = |position| {
             all.push(position);
             false
-        });
+        };
+        index.visit(text, &mut found, |_| true, visit);
         all
     }
 
@@ -726,10 +737,11 @@ mod tests {
     fn a_visit_ends_at_the_first_true() {
         let index = LiteralIndex::new(&[need("^abcd"), need("^ab"), need(r"\d"), need("^abcde")]);
         let mut seen = Vec::new();
-        let ended = index.visit(b"abcdef", &mut Vec::new(), |position| {
+        let visit = |position| {
             seen.push(position);
             position == 2
-        });
+        };
+        let ended = index.visit(b"abcdef", &mut Vec::new(), |_| true, visit);
         assert_eq!((ended, seen), (true, vec![0, 1, 2]));
         assert_eq!(visited(&index, b""), [2]);
         assert_eq!(visited(&index, b"xb"), [2]);

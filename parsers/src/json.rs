@@ -44,15 +44,15 @@ pub(crate) fn write_part(out: &mut Out, source: &[u8], start: usize, len: usize)
 /// [`PAD`] bytes.
 #[inline]
 pub(crate) fn is_plain_part(source: &[u8], start: usize, len: usize) -> bool {
-    let Some((first, second)) = source.get(start..start + PAD).and_then(|all| {
-        all.first_chunk::<BYTES>().zip(all.last_chunk::<BYTES>())
-    }) else {
+    let Some((first, second)) = source
+        .get(start..start + PAD)
+        .and_then(|all| all.first_chunk::<BYTES>().zip(all.last_chunk::<BYTES>()))
+    else {
         return false;
     };
     let first = Lanes::of(first).special().place();
     // The second half is not looked at in vain.
-    first >= len
-        || first == BYTES && BYTES + Lanes::of(second).special().place() >= len
+    first >= len || first == BYTES && BYTES + Lanes::of(second).special().place() >= len
 }
 
 /// Writes the first `len` bytes of a block, which `text` begins with and of which the `special` ones, by bit,

@@ -353,7 +353,9 @@ impl<'l> Run<'_, '_, 'l> {
         let mut found = None;
         if self.depth == 0 && self.state.may_plan() && rule.begins_with_pattern() {
             // Most rules that are tried end here, before anything is filled in.
-            found = self.find_pattern(rule, text);
+            if rule.known_before == 0 || self.header_allows(rule) {
+                found = self.find_pattern(rule, text);
+            }
             let planned = found.is_some_and(|pattern| self.take_plan(rule, pattern, text));
             if planned || found.is_none() {
                 self.state.counts.count(number, planned, self.state.over_budget);
@@ -361,6 +363,21 @@ impl<'l> Run<'_, '_, 'l> {
             }
         }
         self.try_with_table(number, rule, found, text)
+    }
+
+    /// Whether the conditions on what is known beforehand can hold, as far as the header tells.
+    #[inline(never)]
+    fn header_allows(&self, rule: &Rule) -> bool {
+        let (fields, header) = (&self.rules.header, &self.header);
+        rule.when[..rule.known_before].iter().all(|condition| {
+            let text = match condition.field {
+                field if field == fields.program => header.program,
+                field if field == fields.hostname => header.hostname,
+                field if field == fields.message_id => header.message_id,
+                _ => return true,
+            };
+            condition.test.holds(text.filter(|text| !text.is_empty() && *text != b"-"))
+        })
     }
 
     /// As [`Run::try_rule`] of what has no plan, or of a line that needs the table. Apart from it: it is

@@ -62,7 +62,8 @@ impl<'b> Builder<'b> {
                     self.captures(self.fields[usize::from(slot.capture)]);
             }
         }
-        let asked: Option<Vec<Source>> = rule.when.iter().map(|one| self.asked(one.field)).collect();
+        let asked: Option<Vec<Source>> =
+            rule.when.iter().map(|one| self.asked(one.field)).collect();
         let (maps, sets, times) = (self.maps()?, self.sets(&mut over, &made)?, self.times()?);
         for set in &sets {
             if let SetTo::Copy(copy) = &set.value
