@@ -292,4 +292,27 @@ mod tests {
         }
         assert!(heads("a").is_none() && heads("(?m:^)a").is_none() && heads("(?:^|b)a").is_none());
     }
+
+    #[test]
+    fn outlines_allow_what_is_of_the_same_kinds() {
+        for (pattern, allowed, others) in [
+            (
+                r"^\d{4}-\d\d-\d\dT\d",
+                &["2026-11-28T10", "2026-11-28Z10"][..],
+                &["2026-11-28 10", "2026-11-28t10", "2026/11/28T10", "2026-11-28T", ""][..],
+            ),
+            (r"^(?:\[\w+\]|<\d+>) x", &["[ab] x", "<12> x", "<ab> x"], &["ab x", "[ab]: x"]),
+            (r"^\S*: ", &["a: b", ": "], &["", ":", " : b"]),
+        ] {
+            let outlines = Outlines::of(&heads(pattern).unwrap()).unwrap();
+            let allows = |text: &str| outlines.allow(&Sketch::of(text.as_bytes()));
+            for text in allowed {
+                assert!(allows(text), "{pattern} {text}");
+            }
+            for text in others {
+                assert!(!allows(text), "{pattern} {text}");
+            }
+        }
+        assert!(Outlines::of(&[]).is_none());
+    }
 }

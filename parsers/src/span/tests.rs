@@ -3,7 +3,7 @@
 
 use super::{Outcome, Program, Scratch};
 use crate::decide::Decisions;
-use crate::heads::Head;
+use crate::heads::{Head, Outlines, Sketch};
 use crate::lead::Lead;
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -423,6 +423,7 @@ fn heads_and_leads_miss_nothing_that_a_random_pattern_matches() {
             let own = own.into_iter().map(|head| (head, 1));
             Decisions::new(&own.chain(others.map(|head| (head, 0))).collect::<Vec<_>>(), |_| {})
         });
+        let outlines = Head::all_of(&hir).and_then(|own| Outlines::of(&own));
         let lead = Lead::of(&hir);
         for _ in 0..16 {
             let text = random.text();
@@ -431,6 +432,9 @@ fn heads_and_leads_miss_nothing_that_a_random_pattern_matches() {
             if let Some(filter) = &filter {
                 assert!(!matches || filter.candidates(&text).contains(&1), "{}", context());
                 heads += 1;
+            }
+            if let Some(outlines) = &outlines {
+                assert!(!matches || outlines.allow(&Sketch::of(&text)), "{}", context());
             }
             if let Some(lead) = &lead {
                 let outcome = lead.search(&text, text.len(), &mut scratch);
