@@ -158,9 +158,11 @@ impl<'l> Run<'_, '_, 'l> {
     /// Whether what was read as a header may be the beginning of an application's own line.
     fn header_is_doubtful(&self) -> bool {
         let header = &self.header;
+        // With a date that applications do not write, or a host, a program and the number of its process.
         let of_syslog = header.program.is_some()
             && header.timestamp.is_some()
-            && self.whole.first().is_some_and(u8::is_ascii_alphabetic);
+            && (self.whole.first().is_some_and(u8::is_ascii_alphabetic)
+                || header.hostname.is_some() && header.pid.is_some());
         header.priority.is_none() && header.message.len() < self.whole.len() && !of_syslog
     }
 
