@@ -6,6 +6,7 @@ use crate::landmark::Landmark;
 use crate::matcher::glob;
 use crate::rule::{Applies, Pack};
 use crate::span::Scratch;
+use crate::swar;
 use memchr::memmem::Finder;
 use rustc_hash::FxHashMap;
 use std::sync::OnceLock;
@@ -15,11 +16,34 @@ use std::sync::OnceLock;
 pub(crate) struct Dispatch {
     programs: Programs,
     program_globs: Globs,
-    /// By first byte: (literal, pack).
-    starts: Vec<Vec<(Vec<u8>, u32)>>,
+    /// By first byte.
+    starts: Vec<Vec<Beginning>>,
     /// Made for the first message that no name of a program has told of.
     probes: OnceLock<Box<Probes>>,
     syslog: Vec<u32>,
+}
+
+/// A literal that messages of a pack begin with; not empty.
+#[derive(Debug, Clone)]
+struct Beginning {
+    /// Its first bytes, and by which bytes of a block they are told.
+    block: u64,
+    mask: u64,
+    literal: Vec<u8>,
+    pack: u32,
+}
+
+impl Beginning {
+    fn new(literal: &[u8], pack: u32) -> Self {
+        let unused = swar::BYTES.saturating_sub(literal.len());
+        let mask = u64::MAX >> (8 * unused);
+        Self { block: swar::load(literal, 0), mask, literal: literal.to_vec(), pack }
+    }
+
+    /// Whether a text, of which this is the first block, begins with it.
+    fn begins(&self, text: &[u8], block: u64) -> bool {
+        (self.block ^ block) & self.mask == 0 && text.starts_with(&self.literal)
+    }
 }
 
 /// What is looked for in the message: first `json_keys`, then `contains`, then `signature`.
@@ -84,7 +108,7 @@ impl Dispatch {
             }
         }
         for literal in applies.starts.iter().filter(|literal| !literal.is_empty()) {
-            self.starts[usize::from(literal[0])].push((literal.clone(), number));
+            self.starts[usize::from(literal[0])].push(Beginning::new(literal, number));
         }
         if applies.syslog {
             self.syslog.push(number);
@@ -142,8 +166,8 @@ impl Dispatch {
         }
         let text = message.trim_ascii_start();
         if let Some(first) = text.first() {
-            let starts = &self.starts[usize::from(*first)];
-            if starts.iter().any(|(literal, number)| text.starts_with(literal) && pack(number)) {
+            let (starts, block) = (&self.starts[usize::from(*first)], swar::load(text, 0));
+            if starts.iter().any(|start| start.begins(text, block) && pack(&start.pack)) {
                 return;
             }
         }
@@ -336,6 +360,25 @@ impl Question {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_begins_with_a_literal_of_any_length_or_not() {
+        let text = b"{\"EventTime\":1";
+        for len in 1..text.len() {
+            let beginning = Beginning::new(&text[..len], 0);
+            for (other, expected) in [
+                (&text[..], true),
+                (&text[..len], true),
+                (&text[..len - 1], false),
+                (b"{\"x", len < 3),
+            ] {
+                assert_eq!(beginning.begins(other, swar::load(other, 0)), expected, "{len}");
+            }
+            let mut other = text.to_vec();
+            other[len - 1] ^= 1;
+            assert!(!beginning.begins(&other, swar::load(&other, 0)), "{len}");
+        }
+    }
 
     #[test]
     fn programs_of_any_length_are_found_by_their_names_and_others_are_not() {
