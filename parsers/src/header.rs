@@ -173,6 +173,10 @@ pub fn parse<'a>(line: &'a [u8], context: &TimeContext<'_>) -> Header<'a> {
 /// As [`parse`], with what the lines before have shown.
 #[must_use]
 pub fn parse_with<'a>(line: &'a [u8], context: &TimeContext<'_>, memo: &mut Memo) -> Header<'a> {
+    // No header begins as JSON does.
+    if line.first() == Some(&b'{') {
+        return Header { message: line, ..Header::default() };
+    }
     let (priority, rest) = match priority(line) {
         Some((priority, rest)) => (Some(priority), rest),
         None => (None, line),
