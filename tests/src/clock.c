@@ -6,6 +6,8 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/time.h>
 #include <threads.h>
@@ -71,15 +73,38 @@ static struct timespec step(void) {
     return step;
 }
 
-// In steps of 20 ms by the real clock, so that a jump is noticed as the kernel would notice it. Only for
-// waits by the wall clock: nothing here asks for another one.
+// How often each condition was signalled; two may share a place.
+static atomic_ulong *signals(cnd_t *condition) {
+    static atomic_ulong places[4096];
+    return &places[((uintptr_t)condition >> 4) % 4096];
+}
+
+int cnd_signal(cnd_t *condition) {
+    static int (*next)(cnd_t *);
+    if (!next) next = (int (*)(cnd_t *))dlsym(RTLD_NEXT, "cnd_signal");
+    atomic_fetch_add(signals(condition), 1);
+    return next(condition);
+}
+
+int cnd_broadcast(cnd_t *condition) {
+    static int (*next)(cnd_t *);
+    if (!next) next = (int (*)(cnd_t *))dlsym(RTLD_NEXT, "cnd_broadcast");
+    atomic_fetch_add(signals(condition), 1);
+    return next(condition);
+}
+
+// In steps of 20 ms by the real clock, so that a jump is noticed as the kernel would notice it. A signal at the
+// very end of a step would be lost; so this wakes up, which a wait may do for nothing, whenever there was
+// one. Only for waits by the wall clock: nothing here asks for another one.
 int cnd_timedwait(cnd_t *condition, mtx_t *mutex, const struct timespec *until) {
     static int (*next)(cnd_t *, mtx_t *, const struct timespec *);
     if (!next) next = (int (*)(cnd_t *, mtx_t *, const struct timespec *))dlsym(RTLD_NEXT, "cnd_timedwait");
+    unsigned long before = atomic_load(signals(condition));
     int result = thrd_timedout;
     while (result == thrd_timedout && !is_past(until)) {
         struct timespec soon = step();
         result = next(condition, mutex, &soon);
+        if (result == thrd_timedout && atomic_load(signals(condition)) != before) return thrd_success;
     }
     return result;
 }

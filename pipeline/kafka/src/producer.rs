@@ -28,6 +28,8 @@ pub const MESSAGE_OVERHEAD_BYTES: usize = 128;
 /// How long one poll for outcomes takes, which is how late a stop may be noticed: at first and while
 /// there is something on its way, and after a while without.
 const POLL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
+/// Longer than any poll takes as long as the clock is not set.
+const POLL_END: Duration = Duration::from_secs(2);
 /// librdkafka's `message.max.bytes` unless the user gives another.
 const MESSAGE_MAX_BYTES_DEFAULT: usize = 1_000_000;
 
@@ -267,7 +269,14 @@ impl Producer {
 impl Drop for Producer {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        if let Some(listening) = self.listening.take() {
+        let Some(listening) = self.listening.take() else { return };
+        // librdkafka waits until a time of the wall clock. If that was set back meanwhile, a poll may take
+        // hours; what it polls goes when it ends.
+        let deadline = Instant::now() + POLL_END;
+        while !listening.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if listening.is_finished() {
             let _ = listening.join();
         }
     }
