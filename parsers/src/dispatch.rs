@@ -209,28 +209,55 @@ impl Probes {
 }
 
 /// Packs by the name of the program: a table of buckets, found by the first and the last eight
-/// bytes of the name, which costs a quarter of what hashing all of it does.
+/// bytes of the name, which costs a quarter of what hashing all of it does. All names stand in one text and
+/// all packs in one list: there are thousands, and each of its own would take three times as much.
 #[derive(Debug, Default)]
 struct Programs {
-    /// A power of two of them, or none.
-    buckets: Box<[Vec<(Vec<u8>, Vec<u32>)>]>,
+    /// Where the names of each bucket begin, and where the last ends; a power of two of buckets, or none.
+    buckets: Box<[u32]>,
+    names: Box<[Named]>,
+    text: Box<[u8]>,
+    packs: Box<[u32]>,
+}
+
+/// A name in the text of all, and its packs in the list of all: from and to.
+#[derive(Debug, Clone, Copy)]
+struct Named {
+    text: (u32, u32),
+    packs: (u32, u32),
 }
 
 impl Programs {
-    fn new(packs: FxHashMap<Vec<u8>, Vec<u32>>) -> Self {
-        let size = (2 * packs.len()).next_power_of_two();
-        let mut buckets = vec![Vec::new(); size];
-        for (program, numbers) in packs {
-            buckets[Self::bucket(&program, size)].push((program, numbers));
+    fn new(programs: FxHashMap<Vec<u8>, Vec<u32>>) -> Self {
+        let size = (2 * programs.len()).next_power_of_two();
+        let bucket = |program: &[u8]| Self::bucket(program, size);
+        let mut programs: Vec<(Vec<u8>, Vec<u32>)> = programs.into_iter().collect();
+        programs.sort_unstable_by(|one, other| {
+            bucket(&one.0).cmp(&bucket(&other.0)).then_with(|| one.0.cmp(&other.0))
+        });
+        let (mut text, mut packs, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        for (program, numbers) in &programs {
+            let (text_start, packs_start) = (text.len() as u32, packs.len() as u32);
+            text.extend_from_slice(program);
+            packs.extend_from_slice(numbers);
+            let packs = (packs_start, packs.len() as u32);
+            names.push(Named { text: (text_start, text.len() as u32), packs });
         }
-        Self { buckets: buckets.into() }
+        let before =
+            |number: usize| programs.partition_point(|(program, _)| bucket(program) < number);
+        let buckets = (0..=size).map(|number| before(number) as u32).collect();
+        Self { buckets, names: names.into(), text: text.into(), packs: packs.into() }
     }
 
     #[inline]
     fn get(&self, program: &[u8]) -> &[u32] {
-        let bucket = self.buckets.get(Self::bucket(program, self.buckets.len()));
-        let known = bucket.into_iter().flatten().find(|(known, _)| known == program);
-        known.map_or(&[], |(_, numbers)| numbers)
+        let bucket = Self::bucket(program, self.buckets.len().saturating_sub(1));
+        let Some([from, to]) = self.buckets.get(bucket..bucket + 2) else { return &[] };
+        let names = &self.names[*from as usize..*to as usize];
+        let known = names.iter().find(|Named { text: (from, to), .. }| {
+            self.text[*from as usize..*to as usize] == *program
+        });
+        known.map_or(&[], |named| &self.packs[named.packs.0 as usize..named.packs.1 as usize])
     }
 
     #[inline]
