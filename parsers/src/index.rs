@@ -6,7 +6,8 @@
 //! - a pattern that begins with a literal is told by a few of its first bytes, see [`crate::decide`];
 //! - any other pattern with a literal of at least [`GRAM`] bytes stands under 4-byte pieces of it.
 //!   Of a literal of [`WINDOW`] bytes all four alignments are entered, so that the text is probed at
-//!   every fourth byte only; shorter ones are probed for at every byte;
+//!   every fourth byte only; shorter ones are probed for at every byte, or, in texts of any kind, looked for
+//!   together many bytes at a time;
 //! - what has no such literal is told by what its first bytes can be, see [`crate::heads`].
 //!
 //! The pieces are looked for lazily: only when the next candidate by beginning needs one that is worth
@@ -336,11 +337,7 @@ impl LiteralIndex {
                 return true;
             }
         }
-        if candidates.is_done() {
-            return false;
-        }
-        found.clear();
-        self.visit_scanned(text, (candidates.begun, candidates.from), found, allowed, visit)
+        self.visit_others(text, &candidates, found, allowed, visit)
     }
 
     /// As [`LiteralIndex::visit`], of the candidates behind the sure ones.
@@ -350,13 +347,14 @@ impl LiteralIndex {
         text: &[u8],
         candidates: &Candidates<'_>,
         found: &mut Vec<u32>,
+        allowed: impl Fn(u32) -> bool,
         visit: impl FnMut(u32) -> bool,
     ) -> bool {
         if candidates.is_done() {
             return false;
         }
         found.clear();
-        self.visit_scanned(text, (candidates.begun, candidates.from), found, |_| true, visit)
+        self.visit_scanned(text, (candidates.begun, candidates.from), found, allowed, visit)
     }
 
     /// Goes on with what is left of the beginnings, from a position on; each tier is scanned once the next candidate is

@@ -341,10 +341,16 @@ impl<'l> Run<'_, '_, 'l> {
         }
         let mut found = std::mem::take(&mut self.state.found[self.depth]);
         let mut innermost = None;
-        index.visit_others(on, &candidates, &mut found, |position| {
-            innermost = self.try_rule(list.number(position), text);
-            innermost.is_some()
-        });
+        index.visit_others(
+            on,
+            &candidates,
+            &mut found,
+            |_| true,
+            |position| {
+                innermost = self.try_rule(list.number(position), text);
+                innermost.is_some()
+            },
+        );
         self.state.found[self.depth] = found;
         innermost
     }
