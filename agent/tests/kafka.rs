@@ -163,6 +163,22 @@ fn what_is_truncated_before_it_was_read_is_told_and_counted_unless_a_copy_has_it
 }
 
 #[test]
+fn a_copy_is_known_by_what_was_seen_while_the_first_line_was_on_its_way() {
+    let stage = Stage::new();
+    stage.lines("a.log", 0..1000);
+    stage.kafka.broker_round_trip_time(1, Duration::from_millis(500)).unwrap();
+    let agent = stage.start();
+    // The first message to a partition goes alone.
+    wait_for(&agent, "one line to be on its way", |snapshot| snapshot.counts.read == 1);
+    fs::copy(stage.path("a.log"), stage.path("a.1.log")).unwrap();
+    File::create(stage.path("a.log")).unwrap();
+    stage.lines("a.log", 1000..1001);
+    stage.kafka.broker_round_trip_time(1, Duration::ZERO).unwrap();
+    wait_delivered(&agent, 1001);
+    assert_lines(&stage.events(), 0..1001);
+}
+
+#[test]
 fn content_that_was_replaced_while_the_agent_was_stopped_is_read_from_its_beginning() {
     for longer in [false, true] {
         let stage = Stage::new();

@@ -146,12 +146,12 @@ impl Scanner {
         let tails = read(&self.tails);
         candidates.iter().filter(|candidate| **candidate != key).any(|candidate| {
             let Some(tail) = tails.get(candidate) else { return false };
-            let acked = tail.route().lane.acked();
-            if size < acked.offset {
+            let (acked, content) = (tail.route().lane.acked(), tail.content());
+            if size < acked.offset.max(u64::from(content.head_length)) {
                 let original = tail.body();
                 original.and_then(|original| begins(body, size, &original)).unwrap_or(false)
             } else {
-                holds(body, &tail.content(), &acked).unwrap_or(false)
+                holds(body, &content, &acked).unwrap_or(false)
             }
         })
     }

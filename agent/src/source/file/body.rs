@@ -78,6 +78,18 @@ impl Body {
         Ok(Guard::of(bytes))
     }
 
+    /// Number and hash of the content's first bytes: those before `known`, and the whole lines behind it,
+    /// which are written to no more; at most [`HEAD_BYTES`].
+    ///
+    /// # Errors
+    /// What the kernel says, or that the content ends before `known`.
+    pub(super) fn head_of_lines(&self, known: u64) -> io::Result<(u16, u64)> {
+        let mut bytes = [0; HEAD_BYTES as usize];
+        let count = self.read_at(&mut bytes, 0)?;
+        let lines = memchr::memrchr(b'\n', &bytes[..count]).map_or(0, |at| at as u64 + 1);
+        self.head(lines.max(known))
+    }
+
     /// Number and hash of the content's first bytes, at most [`HEAD_BYTES`] and not beyond `limit`.
     ///
     /// # Errors

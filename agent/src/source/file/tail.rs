@@ -662,12 +662,13 @@ impl FileTail {
         if more { Turn::More } else { Turn::Idle }
     }
 
-    /// The head that tells this file from others covers more of it as it grows.
+    /// The head that tells this file from others covers more of it as it grows. It is not only what was
+    /// shipped: a file may be copied and truncated while its first line is on its way.
     fn grow_head(&self, reading: &Reading, body: &Body) {
         let mut content = lock(&self.content);
         let limit = reading.position.offset.min(HEAD_BYTES);
         if u64::from(content.head_length) < limit
-            && let Ok((length, hash)) = body.head(limit)
+            && let Ok((length, hash)) = body.head_of_lines(limit)
         {
             let told = usize::from(content.head_length) >= HEAD_KEPT_BYTES;
             content.head_length = length;
