@@ -222,6 +222,8 @@ struct State {
     known_inputs: Vec<String>,
     /// Sources that are not there at the moment.
     dormant: Dormant,
+    /// Those that were claimed and are not followed yet: a checkpoint of that moment has them, too.
+    claimed: Vec<Entry>,
     /// Something besides the tracked sources changed since the last write.
     changed: bool,
     /// The changes of tracked sources and the day, as of then.
@@ -259,6 +261,7 @@ impl Checkpoint {
             salt: body.salt,
             known_inputs: body.known_inputs,
             dormant,
+            claimed: Vec::new(),
             changed: true,
             saved: None,
             tracked: BTreeMap::new(),
@@ -302,7 +305,8 @@ impl Checkpoint {
         true
     }
 
-    /// Takes the entry that `choose` ranks highest among sources that are not there.
+    /// Takes the entry that `choose` ranks highest among sources that are not there. It stays in the
+    /// checkpoint until its source is followed, or remembered again.
     #[must_use]
     pub(crate) fn claim<R: Ord>(
         &self,
@@ -311,6 +315,7 @@ impl Checkpoint {
     ) -> Option<Entry> {
         let state = &mut *lock(&self.state);
         let claimed = state.dormant.claim(among, choose);
+        state.claimed.extend(claimed.clone());
         state.changed |= claimed.is_some();
         claimed
     }
@@ -343,6 +348,7 @@ impl Checkpoint {
     pub(crate) fn remember(&self, entry: Entry) {
         let state = &mut *lock(&self.state);
         let seen_day = state.calendar.today();
+        state.settle(&entry.source);
         state.dormant.insert(Entry { seen_day, ..entry });
         state.changed = true;
     }
@@ -350,6 +356,7 @@ impl Checkpoint {
     /// Follows a source from now on.
     pub(crate) fn track(&self, id: SourceId, source: Arc<dyn Tracked>) {
         let state = &mut *lock(&self.state);
+        state.settle(&id.to_string());
         state.tracked.insert(id, Followed { source, written: None });
         state.changed = true;
     }
@@ -376,8 +383,7 @@ impl Checkpoint {
     #[must_use]
     pub(crate) fn ends(&self) -> Vec<(SourceId, u64)> {
         let state = lock(&self.state);
-        let dormant =
-            state.dormant.values().filter_map(|entry| Some((entry.source_id()?, entry.prev?)));
+        let dormant = state.not_there().filter_map(|entry| Some((entry.source_id()?, entry.prev?)));
         let tracked = state.tracked.iter();
         let acked = |followed: &Followed| followed.source.lane().acked();
         let tracked = tracked.filter_map(|(id, followed)| Some((*id, acked(followed).prev?)));
@@ -424,6 +430,16 @@ impl Checkpoint {
 }
 
 impl State {
+    /// The sources that are not followed.
+    fn not_there(&self) -> impl Iterator<Item = &Entry> {
+        self.dormant.values().chain(&self.claimed)
+    }
+
+    /// What becomes of a source that was claimed is known.
+    fn settle(&mut self, source: &str) {
+        self.claimed.retain(|entry| entry.source != source);
+    }
+
     /// The sources with a partition that no checkpoint holds.
     fn chosen(&self) -> Vec<(Arc<dyn Tracked>, i32)> {
         let unrecorded = |followed: &Followed| {
@@ -446,7 +462,7 @@ impl State {
             followed.write(today, &mut body)?;
             body.push(b',');
         }
-        for entry in self.dormant.values() {
+        for entry in self.not_there() {
             serde_json::to_writer(&mut body, entry)?;
             body.push(b',');
         }
@@ -854,8 +870,26 @@ mod tests {
             checkpoint.untrack(source.lane().id(), false);
         }
         assert_eq!(written(), [(away[0].source.clone(), 7)]);
-        assert!(checkpoint.claim(Among::All, |_| Some(0)).is_some());
-        assert_eq!(written(), []);
+    }
+
+    #[test]
+    fn what_is_claimed_stays_in_the_checkpoint_until_it_is_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        saved(directory.path(), 7);
+        let claim =
+            |checkpoint: &Checkpoint| checkpoint.claim(Among::All, |entry| Some(entry.offset));
+        let checkpoint = Checkpoint::open(directory.path()).unwrap();
+        let claimed = claim(&checkpoint).unwrap();
+        assert_eq!(claim(&checkpoint).map(|entry| entry.offset), None);
+        // Killed now.
+        checkpoint.save().unwrap();
+        assert_eq!(loaded(directory.path()), Some(7));
+        let id = claimed.source_id().unwrap();
+        let lane = Lane::new(id, claimed.position(), None, checkpoint.changes());
+        checkpoint.track(id, Arc::new(Fixed(Mutex::new(claimed), lane)));
+        checkpoint.untrack(id, false);
+        checkpoint.save().unwrap();
+        assert_eq!(loaded(directory.path()), None);
     }
 
     #[test]
