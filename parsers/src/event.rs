@@ -177,6 +177,12 @@ impl Event {
         &self.extras
     }
 
+    /// The value of such a field.
+    pub(crate) fn extra(&self, line: &[u8], name: &[u8]) -> Option<Value> {
+        let mut named = self.extras.iter().filter(|(key, _)| self.bytes(line, *key) == name);
+        named.next().map(|(_, value)| *value)
+    }
+
     pub(crate) fn related(&self, relation: Relation) -> &[Text] {
         &self.related[relation as usize]
     }
@@ -248,7 +254,8 @@ impl Event {
         }
     }
 
-    fn write_text(&self, view: View<'_>, value: Value, out: &mut Vec<u8>) {
+    /// Appends a value as text.
+    pub(crate) fn write_text(&self, view: View<'_>, value: Value, out: &mut Vec<u8>) {
         match value {
             Value::Absent | Value::InBlock => {}
             Value::Text(text) | Value::Address(text) | Value::Number(text) => {
@@ -285,46 +292,64 @@ impl Event {
         Some(())
     }
 
-    /// Replaces `secret` by `hidden` in every text.
+    /// Replaces `secret` by `hidden` in every text; addresses and numbers that are the same go.
     pub(crate) fn hide(&mut self, line: &[u8], secret: &[u8], hidden: &[u8]) {
-        let replace = |arena: &mut Vec<u8>, text: Text| -> Option<Text> {
-            let bytes = match text {
-                Text::Line { start, end } => &line[start as usize..end as usize],
-                Text::Arena { start, end } => &arena[start as usize..end as usize],
-            };
-            memchr::memmem::find(bytes, secret)?;
-            let mut new = Vec::new();
-            let mut from = 0;
-            for at in memchr::memmem::find_iter(bytes, secret) {
-                new.extend_from_slice(&bytes[from..at]);
-                new.extend_from_slice(hidden);
-                from = at + secret.len();
-            }
-            new.extend_from_slice(&bytes[from..]);
-            let start = arena.len() as u32;
-            arena.extend_from_slice(&new);
-            Some(Text::Arena { start, end: arena.len() as u32 })
-        };
-        let values = self.order.iter().map(|field| field.index());
-        for index in values {
-            if let Value::Text(text) = self.values[index].0
-                && let Some(text) = replace(&mut self.arena, text)
-            {
-                self.values[index].0 = Value::Text(text);
+        let mut scratch = Vec::new();
+        for at in 0..self.order.len() {
+            let index = self.order[at].index();
+            self.values[index].0 =
+                self.without(line, self.values[index].0, (secret, hidden), &mut scratch);
+        }
+        for at in 0..self.extras.len() {
+            self.extras[at].1 =
+                self.without(line, self.extras[at].1, (secret, hidden), &mut scratch);
+        }
+        for at in 0..self.items.len() {
+            self.items[at] = self.replaced(line, self.items[at], secret, hidden);
+        }
+        for relation in Relation::ALL {
+            for text in std::mem::take(&mut self.related[relation as usize]) {
+                let new = self.replaced(line, text, secret, hidden);
+                if new == text || relation != Relation::Ip {
+                    self.relate(line, relation, new);
+                }
             }
         }
-        for (_, value) in &mut self.extras {
-            if let Value::Text(text) = *value
-                && let Some(text) = replace(&mut self.arena, text)
-            {
-                *value = Value::Text(text);
+    }
+
+    /// A value with `secret` replaced by `hidden`, if it is a text; else it goes if it is the same.
+    fn without(
+        &mut self,
+        line: &[u8],
+        value: Value,
+        (secret, hidden): (&[u8], &[u8]),
+        scratch: &mut Vec<u8>,
+    ) -> Value {
+        match value {
+            Value::Text(text) => Value::Text(self.replaced(line, text, secret, hidden)),
+            Value::Address(_) | Value::Number(_) | Value::Integer(_) | Value::Float(_) => {
+                scratch.clear();
+                self.write_text(View { line, constants: &[] }, value, scratch);
+                if scratch == secret { Value::Absent } else { value }
             }
+            value => value,
         }
-        for item in &mut self.items {
-            if let Some(text) = replace(&mut self.arena, *item) {
-                *item = text;
-            }
+    }
+
+    /// A text with `secret` replaced by `hidden`; itself if there is none in it.
+    fn replaced(&mut self, line: &[u8], text: Text, secret: &[u8], hidden: &[u8]) -> Text {
+        let bytes = self.bytes(line, text);
+        let (mut new, mut from) = (Vec::new(), 0);
+        for at in memchr::memmem::find_iter(bytes, secret) {
+            new.extend_from_slice(&bytes[from..at]);
+            new.extend_from_slice(hidden);
+            from = at + secret.len();
         }
+        if from == 0 {
+            return text;
+        }
+        new.extend_from_slice(&bytes[from..]);
+        self.store(&new)
     }
 
     /// Fills `X.ip` or `X.domain` from `X.address`, moves an `X.ip` that is no address there, and

@@ -21,6 +21,11 @@ pub(crate) fn with_more(text: &[u8]) -> Option<((usize, usize), Option<usize>)> 
     }
 }
 
+/// The address in a text that may have more behind it; else the text.
+pub(crate) fn part(text: &[u8]) -> &[u8] {
+    with_more(text).map_or(text, |((from, to), _)| &text[from..to])
+}
+
 fn with_port(text: &[u8]) -> Option<((usize, usize), usize)> {
     let colon = memchr::memrchr(b':', text)?;
     let (host, port) = (&text[..colon], &text[colon + 1..]);

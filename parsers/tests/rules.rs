@@ -700,6 +700,100 @@ rules:
     assert!(!leaks && out.contains(r#""user.name":"redacted""#), "{out}");
 }
 
+/// Each: the rules, a message, what must not be in the event, and what must.
+#[test]
+fn what_is_masked_is_nowhere_in_the_event() {
+    const KV: &str = "- {id: t.kv, parse: {as: kv, fields: {user: user.name, id: user.id, mail: user.email}, rest: t.kv}, ";
+    const ENDS: &str = "- {id: t.a, pattern: '^A (?<source.address>\\S+) (?<labels.rest>.*)$', ";
+    const OUTER: &str = "- {id: t.outer, pattern: '^user=(?<user.name>\\S+) (?<_body>.*)$', action: {mask: [user.name]}, ";
+    let rule = |begin: &str, end: &str| format!("{begin}{end}\n");
+    let cases = [
+        // Whatever the rules behind it are.
+        (
+            rule(OUTER, "then: {field: _body, chain: c}}"),
+            "user=alice paid 5",
+            "alice",
+            r#""logweir.rule":"t.paid""#,
+        ),
+        (rule(OUTER, "then: {field: _body, as: line}}"), "user=alice paid 5", "alice", "redacted"),
+        // What a sub-parser keeps without a field of its own.
+        (
+            rule(KV, "action: {mask: [t.kv.pw]}}"),
+            "user=bob pw=hunter2",
+            "hunter2",
+            r#""t.kv.pw":"redacted""#,
+        ),
+        // What is derived, and what other things are derived from.
+        (
+            rule(ENDS, "action: {mask: [source.ip]}}"),
+            "A 10.0.0.1 x",
+            "10.0.0.1",
+            r#""source.address":"redacted""#,
+        ),
+        (rule(ENDS, "action: {mask: [source.ip]}}"), "A 10.0.0.1 x", "domain", "event.original"),
+        (
+            rule(ENDS, "action: {mask: [source.address]}}"),
+            "A 10.0.0.1 x",
+            "10.0.0.1",
+            r#""message":"A ******** x""#,
+        ),
+        // What stands in the line in two forms.
+        (
+            rule(KV, "transform: {user.name: [lowercase]}, action: {mask: [user.name]}}"),
+            "user=ALICE path=/home/alice",
+            "ALICE",
+            r#""t.kv.path":"/home/redacted""#,
+        ),
+        (
+            rule(KV, "transform: {user.name: [lowercase]}, action: {mask: [user.name]}}"),
+            "user=alice ok=1",
+            "alice",
+            "user=***** ok=1",
+        ),
+        // Numbers, and one that holds another.
+        (
+            rule(KV, "action: {mask: [user.id]}}"),
+            "id=1001 owner=1001",
+            "1001",
+            r#""t.kv.owner":"redacted""#,
+        ),
+        (
+            rule(KV, "action: {mask: [user.name, user.email]}}"),
+            "user=bob mail=bob@x.example",
+            "x.example",
+            "user=*** mail=*************",
+        ),
+    ];
+    for (rules, message, hidden, shown) in cases {
+        let pack = format!(
+            "pack: t\nvendor: [t]\napplies: {{program: [t]}}\nrules:\n  {rules}\
+             chains: {{c: [{{id: t.paid, pattern: '^paid (?<labels.cents:int>\\d+)$'}}]}}\n"
+        );
+        let rules = load(&[&pack]);
+        let mut out = Vec::new();
+        let line = format!("Nov 28 10:00:00 h t: {message}");
+        let zone = Zone::utc();
+        write_event(&mut Parser::new(rules), line.as_bytes(), &context(&zone), &mut out);
+        let out = String::from_utf8(out).unwrap();
+        assert!(!out.contains(hidden) && out.contains(shown), "{pack}{line}\n{out}");
+    }
+}
+
+#[test]
+fn one_text_has_one_hash_wherever_it_stands() {
+    let rules = load(&[r"
+pack: t
+applies: {program: [t]}
+rules:
+  - {id: t.a, parse: {as: kv, fields: {user: user.name, mail: user.email}}, action: {mask: [user.name, user.email], with: hash}}
+"]);
+    let hash = |message: &str| {
+        let line = format!("Nov 28 10:00:00 h t: {message}");
+        event(&rules, line.as_bytes())["user.email"].clone()
+    };
+    assert_eq!(hash("user=bob mail=bob@x.example"), hash("user=al mail=bob@x.example"));
+}
+
 #[test]
 fn patterns_see_only_the_beginning_of_a_long_line() {
     let rules = load(&[

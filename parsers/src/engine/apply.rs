@@ -5,6 +5,7 @@ use super::run::Run;
 use crate::direction::direction;
 use crate::event::{Event, Origin, Value, View};
 use crate::fields::FieldId;
+use crate::ip;
 use crate::rule::{Action, End, Part, Rule, SetValue, Shift, TimeRule, ValueMap};
 use crate::time::{TimeContext, TimeFormat, Zone, header_zone};
 use crate::transform::{Transform, add};
@@ -125,8 +126,8 @@ impl Run<'_, '_, '_> {
             let set = event.get(end.ip) != Value::Absent;
             event.text(view, if set { end.ip } else { end.address }, scratch)
         };
-        let source = text(ends[0], &mut self.state.scratch)?;
-        let destination = text(ends[1], &mut self.state.other_scratch)?;
+        let source = ip::part(text(ends[0], &mut self.state.scratch)?);
+        let destination = ip::part(text(ends[1], &mut self.state.other_scratch)?);
         let found = direction(source, destination, &self.rules.internal_networks)?;
         Some(Value::Constant(self.rules.words.directions[found as usize]))
     }
@@ -164,6 +165,8 @@ impl Run<'_, '_, '_> {
                         Some(split(event, out, separator))
                     }
                     step if !step.apply(text, out) => None,
+                    // It stays where it stands in the line.
+                    _ if *out == text => None,
                     // What a transform leaves empty is absent, as an empty capture is.
                     _ if out.is_empty() => Some(Value::Absent),
                     _ => Some(Value::Text(event.store(out))),
@@ -232,11 +235,14 @@ impl Run<'_, '_, '_> {
         if disposition.is_none() {
             self.fill_header();
             self.finish(pack, rule);
+            if !self.state.masking.is_empty() {
+                self.mask();
+            }
         }
         disposition
     }
 
-    /// What the rule's action says; `None`: deliver.
+    /// What the action of the innermost rule says; `None`: deliver. All masks come [later](Run::mask).
     fn act(&mut self, rule: Option<usize>) -> Option<Disposition> {
         match self.rules.rule(rule?).action.as_ref()? {
             Action::Drop(reason) => Some(Disposition::Drop(*reason)),
@@ -244,45 +250,8 @@ impl Run<'_, '_, '_> {
                 self.state.samples_seen += 1;
                 (!self.state.samples_seen.is_multiple_of(*of)).then_some(Disposition::SampledOut)
             }
-            Action::Mask { fields, hash } => {
-                fields.iter().for_each(|field| self.mask(*field, *hash));
-                None
-            }
+            Action::Mask { .. } => None,
         }
-    }
-
-    /// Hides a field's text wherever it stands: in other fields and, remembered here, in the line. Where the
-    /// line has it in another form, such as with escapes, all of the line and the message go.
-    fn mask(&mut self, field: FieldId, hash: bool) {
-        let view = View { line: self.line, constants: &self.rules.constants };
-        let event = &mut self.state.event;
-        let text = event.text(view, field, &mut self.state.scratch);
-        let Some(secret) = text.filter(|text| !text.is_empty()).map(<[u8]>::to_vec) else { return };
-        let value = event.get(field);
-        let parts = match value {
-            Value::List { start, end } => {
-                let items = event.items(start, end).iter();
-                items.map(|item| event.bytes(self.line, *item).to_vec()).collect()
-            }
-            _ => vec![secret.clone()],
-        };
-        let hidden = if hash {
-            blake3::hash(&secret).to_hex()[..16].to_owned()
-        } else {
-            "redacted".to_owned()
-        };
-        for part in parts.iter().filter(|part| !part.is_empty()) {
-            let mut places = memchr::memmem::find_iter(self.line, part).peekable();
-            if places.peek().is_none() && !matches!(value, Value::Constant(_)) {
-                self.state.masked.push((0, self.line.len()));
-                let text = event.store(hidden.as_bytes());
-                event.set(self.rules.header.message, Value::Text(text), Origin::Rule);
-            }
-            self.state.masked.extend(places.map(|at| (at, at + part.len())));
-            event.hide(self.line, part, hidden.as_bytes());
-        }
-        let text = event.store(hidden.as_bytes());
-        event.set(field, Value::Text(text), Origin::Rule);
     }
 
     /// What every event has.
@@ -352,7 +321,8 @@ fn each(
         let changed = step.apply(event.bytes(view.line, item), out);
         // What a transform leaves empty is absent.
         if !(changed && out.is_empty()) {
-            let new = if changed { event.store(out) } else { item };
+            let same = !changed || *out == event.bytes(view.line, item);
+            let new = if same { item } else { event.store(out) };
             event.push_item(new);
         }
     }

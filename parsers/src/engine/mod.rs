@@ -9,6 +9,7 @@
 mod apply;
 mod counts;
 mod keys;
+mod mask;
 mod run;
 mod trace;
 mod unsure;
@@ -116,6 +117,8 @@ struct State {
     space: Space,
     /// Space for texts that rules look at and that stand nowhere in the line.
     copies: Vec<Vec<u8>>,
+    /// The rules that have matched and mask something.
+    masking: Vec<usize>,
     /// Where masked texts stand in the line.
     masked: Vec<(usize, usize)>,
     /// Which transforms of the rule have run, by bit.
@@ -257,6 +260,7 @@ impl State {
     /// Nothing is known of the line any more; the table is fit for `fields` fields.
     fn forget(&mut self, fields: usize) {
         self.planned = None;
+        self.masking.clear();
         if std::mem::take(&mut self.filled) {
             self.event.clear(fields);
         }
@@ -425,6 +429,12 @@ impl State {
             }
             write_content(out, &self.scratch);
             out.byte(b'"');
+            let before = line.len() - message.len();
+            if with_message && before > 0 && !message.is_empty() {
+                out.array(b",\"message\":\"");
+                write_content(out, &self.scratch[before..]);
+                out.byte(b'"');
+            }
             return;
         }
         // The message is the end of the line, and so it is when it is written.

@@ -6,7 +6,7 @@ use crate::event::{Mark, Origin, Text, Value, View};
 use crate::fields::FieldId;
 use crate::header::structured::{self, Param};
 use crate::header::{self, Header};
-use crate::rule::{Condition, Form, On, Onward, Rule, RuleList, RuleSet, SubParse};
+use crate::rule::{Action, Condition, Form, On, Onward, Rule, RuleList, RuleSet, SubParse};
 use crate::sub;
 use crate::time::TimeContext;
 use crate::write::{integer, is_canonical};
@@ -417,6 +417,9 @@ impl<'l> Run<'_, '_, 'l> {
             }
         }
         self.apply(rule);
+        if matches!(rule.action, Some(Action::Mask { .. })) {
+            self.state.masking.push(number);
+        }
         Some(innermost)
     }
 
