@@ -391,7 +391,13 @@ impl Event {
                 continue;
             }
             match (is_ip(self.bytes(line, text)), id == end.address) {
-                (true, true) => self.fill(end.ip, Value::Address(text)),
+                (true, true) => {
+                    self.fill(end.ip, Value::Address(text));
+                    // What was no address before is not looked at again.
+                    if self.order[..at].contains(&end.ip) {
+                        self.relate(line, Relation::Ip, text);
+                    }
+                }
                 (true, false) => {
                     self.values[id.index()].0 = Value::Address(text);
                     self.relate(line, Relation::Ip, text);

@@ -755,6 +755,17 @@ mod tests {
         check("<189>36: 000036: 1d03h: %SYS-5-X: y", ["", "", "", ""], "%SYS-5-X: y");
         let relayed = "Nov 22 09:59:00 192.0.2.7 29: Nov 22 10:00:00.000: %SYS-5-X: y";
         check(relayed, [nov, "192.0.2.7", "", ""], "%SYS-5-X: y");
+        // Of a device that names no program.
+        for (inner, host, message) in [
+            ("Nov 22 10:00:00 fw1 : %ASA-6-302014: x", "fw1", "%ASA-6-302014: x"),
+            ("<166>Nov 22 2026 10:00:00 fw1 %ASA-6-302014: x", "fw1", "%ASA-6-302014: x"),
+            ("<134>Nov 22 10:00:00 mt1 firewall,info x", "mt1", "firewall,info x"),
+            ("Nov 22 10:00:00 ws1 MSWinEventLog\t1\tx y", "ws1", "MSWinEventLog\t1\tx y"),
+        ] {
+            check(&format!("Nov 22 09:59:00 relay {inner}"), [nov, host, "", ""], message);
+        }
+        let own = "Nov 22 09:00:00 something happened";
+        check(&format!("Nov 22 10:00:00 web1 {own}"), [nov, "web1", "", ""], own);
         check("Nov 22 10:00:00 h 29: y", [nov, "h", "29", ""], "y");
         check(
             "2026-11-22T10:00:00+00:00 h postfix/smtpd[1]: -x",

@@ -700,6 +700,18 @@ rules:
     assert!(!leaks && out.contains(r#""user.name":"redacted""#), "{out}");
 }
 
+#[test]
+fn an_address_is_related_also_where_another_text_stood_for_one() {
+    let rules = load(&[
+        "pack: t\napplies: {program: [t]}\nrules:\n  - {id: t.a, parse: {as: json, fields: {via: source.ip, from: source.address}}}\n",
+    ]);
+    check(
+        &rules,
+        r#"Nov 28 10:00:00 h t: {"via":"10.300.1.2","from":"192.0.2.7"}"#,
+        json!({"source.ip": "192.0.2.7", "source.domain": "10.300.1.2", "related.ip": ["192.0.2.7"]}),
+    );
+}
+
 /// Each: the rules, a message, what must not be in the event, and what must.
 #[test]
 fn what_is_masked_is_nowhere_in_the_event() {

@@ -256,19 +256,31 @@ fn second_header<'a>(header: &mut Header<'a>, context: &TimeContext<'_>) -> bool
     if header.hostname.is_none() {
         return false;
     }
-    let (priority, text) = match super::priority(header.message) {
-        Some((priority, rest)) => (Some(priority), rest),
-        None => (header.priority, header.message),
-    };
+    let own = super::priority(header.message);
+    let (priority, text) =
+        own.map_or((header.priority, header.message), |(priority, rest)| (Some(priority), rest));
     let Some((time, rest)) = timestamp(text, context) else { return false };
     let Some(rest) = rest.strip_prefix(b" ") else { return false };
     let mut inner = Header { priority, timestamp: Some(time), ..Header::default() };
-    let found = host_and_tag(rest, &mut inner) || tag(rest, &mut inner);
+    let found = host_and_tag(rest, &mut inner)
+        || tag(rest, &mut inner)
+        || device(rest, own.is_some(), &mut inner);
     if found {
         inner.hostname = inner.hostname.or(header.hostname);
         *header = inner;
     }
     found
+}
+
+/// The host of a device that names no program, and its message. Where its header has no priority of its
+/// `own`, the message has to begin as such devices' do: `%ASA-6-…`, `: %ASA-6-…`, `MSWinEventLog` and a tab.
+fn device<'a>(text: &'a [u8], own: bool, header: &mut Header<'a>) -> bool {
+    let Some((host, rest)) = word(text).filter(|(host, _)| is_host(host)) else { return false };
+    let message = rest.strip_prefix(b": ").unwrap_or(rest);
+    let blank = memchr::memchr2(b' ', b'\t', message);
+    let of_device = message.first() == Some(&b'%') || blank.is_some_and(|at| message[at] == b'\t');
+    (header.hostname, header.message) = (Some(host), message);
+    own || of_device
 }
 
 fn is_identified(header: &Header<'_>) -> bool {
