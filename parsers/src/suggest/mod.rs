@@ -10,6 +10,7 @@
 //! counted. Memory is bounded whatever the input; equal lines in equal order give an equal draft.
 
 mod cluster;
+mod dates;
 mod names;
 mod records;
 mod rule;
@@ -189,7 +190,13 @@ impl Pack<'_> {
         if !draft.times.is_empty() {
             let formats: Vec<String> =
                 draft.times.iter().map(|format| yaml::quoted(format)).collect();
-            let _ = writeln!(out, "    time: {{field: _time, formats: [{}]}}", formats.join(", "));
+            let mark = if draft.unsure {
+                "# complete: is the day in front, or the month?\n    # "
+            } else {
+                ""
+            };
+            let formats = formats.join(", ");
+            let _ = writeln!(out, "    {mark}time: {{field: _time, formats: [{formats}]}}");
         }
         let _ = writeln!(
             out,
@@ -239,8 +246,9 @@ fn fragments(out: &mut String, drafts: &[Draft]) {
         let part = format!("%{{{name}}}");
         drafts.iter().any(|draft| draft.pattern.as_ref().is_some_and(|text| text.contains(&part)))
     };
-    let used: Vec<_> =
+    let mut used: Vec<_> =
         TIMES.iter().filter_map(|kind| kind.time()).filter(|(name, ..)| named(name)).collect();
+    used.dedup();
     if !used.is_empty() {
         out.push_str("patterns:\n");
     }
@@ -292,7 +300,7 @@ fn expect(out: &mut String, parser: &mut Parser, line: &str, draft: &Draft) {
     write_event(parser, line.as_bytes(), &context, &mut event);
     let event: Map<String, Value> = serde_json::from_slice(&event).unwrap_or_default();
     let mut fields: Vec<&str> = draft.fields.iter().map(String::as_str).collect();
-    if !draft.times.is_empty() {
+    if !draft.times.is_empty() && !draft.unsure {
         fields.push("@timestamp");
     }
     fields.sort_unstable();
@@ -420,15 +428,48 @@ mod tests {
     }
 
     #[test]
+    fn a_date_is_no_part_of_the_statement() {
+        let lines = |first: &'static str, second: &'static str| {
+            [format!("{first} user bob did 10 things"), format!("{second} user eve did 11 things")]
+        };
+        for (first, second, format) in [
+            (
+                "28/11/2026 10:15:02",
+                "05/12/2026 10:15:03",
+                "time: {field: _time, formats: ['%d/%m/%Y",
+            ),
+            ("[11/28/26 9:15:02 AM]", "[11/05/26 9:15:03 PM]", "formats: ['%m/%d/%y %I:%M:%S %p']"),
+            (
+                "28-Nov-2026 10:15:02,5",
+                "1-Dec-2026 10:15:03,7",
+                "formats: ['%d-%b-%Y %H:%M:%S,%f']",
+            ),
+            ("2026-11-28 10.15.02", "2026-12-01 10.15.03", "formats: ['%Y-%m-%d %H.%M.%S']"),
+            ("28 Nov 2026 10:15:02", "29 Nov 2026 10:15:02", "formats: ['%d %b %Y %H:%M:%S']"),
+            (
+                "05/11/2026 10:15:02",
+                "06/11/2026 10:15:02",
+                "# time: {field: _time, formats: ['%d/%m",
+            ),
+            ("2026-11-28", "2026-11-29", "(?<labels.date>"),
+        ] {
+            let [one, other] = lines(first, second);
+            check(&[&one, &other], &[format, "user (?<user.name>"]);
+            assert!(!suggest(&[&one, &other]).yaml.contains("pattern: '^28"), "{first}");
+        }
+    }
+
+    #[test]
     fn records_become_one_rule_with_a_sub_parser() {
         check(
             &[
-                r#"{"ts":1795867200.5,"level":"info","user":"bob","client":{"ip":"10.0.0.1"},"n":5}"#,
+                r#"{"ts":1795867200.5,"level":"info","user":"bob","client":{"ip":"10.0.0.1"},"n":5,"l":["a",1],"o":[{"x":1}]}"#,
                 r#"{"ts":1795867201.5,"level":"warn","user":"eve","client":{"ip":"10.0.0.2"},"x":true}"#,
             ],
             &[
                 "as: json",
                 "'client.ip': source.ip",
+                "labels.l: ['a', '1']",
                 "'ts': _time",
                 "json_keys: ['level', 'ts', 'user']",
             ],

@@ -188,7 +188,7 @@ fn port(around: &Around<'_>) -> String {
 
 fn port_of(last: &str, kinds: u32, around: &Around<'_>) -> Option<String> {
     let (end, "ip" | "address") = last.split_once('.')? else { return None };
-    let ends = matches!(end, "source" | "destination");
+    let ends = matches!(end, "source" | "destination" | "labels");
     (around.joined && ends && kinds == Kind::Integer.bit()).then(|| format!("{end}.port"))
 }
 
@@ -209,7 +209,7 @@ fn label(kinds: u32, around: &Around<'_>) -> String {
         .or_else(|| word(around.before))
         .or_else(|| word(around.earlier));
     let kind = || {
-        const NAMES: [(Kind, &str); 13] = [
+        const NAMES: [(Kind, &str); 14] = [
             (Kind::Integer, "number"),
             (Kind::Signed, "number"),
             (Kind::Float, "number"),
@@ -222,6 +222,7 @@ fn label(kinds: u32, around: &Around<'_>) -> String {
             (Kind::Url, "url"),
             (Kind::Path, "path"),
             (Kind::Clock, "clock"),
+            (Kind::Date, "date"),
             (Kind::Rest, "rest"),
         ];
         let of = NAMES.iter().find(|(kind, _)| kinds & kind.bit() != 0);
@@ -317,6 +318,8 @@ mod tests {
         check(Kind::Uuid, None, None, None, "labels.uuid");
         let around = Around { last: Some("source.ip"), joined: true, ..Around::default() };
         assert_eq!(name(Kind::Integer.bit(), &around), "source.port");
+        let around = Around { last: Some("labels.ip"), after: Some("status"), ..around };
+        assert_eq!(name(Kind::Integer.bit(), &around), "labels.port");
     }
 
     #[test]

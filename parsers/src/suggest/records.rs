@@ -27,7 +27,7 @@ enum Form {
 struct Key {
     lines: u64,
     kinds: u32,
-    formats: BTreeSet<&'static str>,
+    formats: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -112,7 +112,7 @@ impl Record {
         let mut formats = BTreeSet::new();
         for (name, key) in self.keys.iter().filter(|(_, key)| key.kinds != 0) {
             let field = if is_time(name) && !key.formats.is_empty() && formats.is_empty() {
-                formats.extend(&key.formats);
+                formats.extend(key.formats.iter().cloned());
                 "_time".to_owned()
             } else {
                 self.field(name, key, &fields)
@@ -153,6 +153,7 @@ impl Record {
                 list.iter().map(|pair| format!("          {pair}\n")).collect::<String>()
             ),
             times: formats.into_iter().collect(),
+            unsure: false,
             fields: fields.into_iter().map(|(_, field)| field).collect(),
             examples: self.examples,
         })
@@ -171,7 +172,7 @@ impl Record {
     }
 }
 
-/// The scalars of a JSON object, nested keys joined by dots.
+/// The scalars and lists of a JSON object, nested keys joined by dots.
 fn json(message: &str) -> Option<Vec<(String, String)>> {
     if !message.trim_start().starts_with('{') {
         return None;
@@ -192,9 +193,8 @@ fn flatten(key: String, value: &Value, out: &mut Vec<(String, String)>) {
             }
         }
         Value::String(text) => out.push((key, text.clone())),
-        Value::Number(_) | Value::Bool(_) => out.push((key, value.to_string())),
+        Value::Number(_) | Value::Bool(_) | Value::Array(_) => out.push((key, value.to_string())),
         Value::Null => out.push((key, String::new())),
-        Value::Array(_) => {}
     }
 }
 
@@ -247,18 +247,21 @@ fn is_time(key: &str) -> bool {
 }
 
 /// The format of a text that is a time, with times since 1970 among them.
-fn time_format(value: &str) -> Option<&'static str> {
-    if let Some(kind) = TIMES.into_iter().find(|kind| classify(value) == Some(*kind)) {
-        return kind.time().map(|(_, _, format)| format);
+fn time_format(value: &str) -> Option<String> {
+    if let Some(kind) = classify(value).filter(|kind| TIMES.contains(kind)) {
+        let fixed = kind.time().and_then(|(_, _, format)| format).map(str::to_owned);
+        let told = kind != Kind::EitherFirst;
+        return fixed.or_else(|| told.then(|| super::dates::format(kind, value)));
     }
     let whole = value.split('.').next().unwrap_or(value);
     let digits = whole.bytes().all(|b| b.is_ascii_digit());
-    match whole.len() {
+    let name = match whole.len() {
         _ if !digits => None,
         10 => Some("unix"),
         13 => Some("unix_ms"),
         16 => Some("unix_us"),
         19 => Some("unix_ns"),
         _ => None,
-    }
+    };
+    name.map(str::to_owned)
 }

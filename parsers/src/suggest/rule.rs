@@ -1,8 +1,9 @@
 //! A template as a rule: its pattern, the names of its captures, the words for its id.
 
 use super::cluster::{Cluster, Slot};
+use super::dates;
 use super::names::{Around, identifier, name};
-use super::scan::{Kind, TIMES};
+use super::scan::{Kind, TIMES, Token, scan};
 
 /// A time in front of the line stands among its first places, behind the name of a file and the like.
 const TIME_SLOTS_MAX: usize = 8;
@@ -26,7 +27,9 @@ pub(super) struct Draft {
     /// The `parse:` section, ready to be written.
     pub(super) parse: String,
     /// Formats of `_time`.
-    pub(super) times: Vec<&'static str>,
+    pub(super) times: Vec<String>,
+    /// Whether the lines do not tell the day from the month in them.
+    pub(super) unsure: bool,
     pub(super) fields: Vec<String>,
     pub(super) examples: Vec<String>,
 }
@@ -38,6 +41,7 @@ impl Draft {
             pattern.slot(&cluster.slots, at);
         }
         pattern.text.push('$');
+        let (times, unsure) = formats(pattern.times, &cluster.examples);
         let words: Vec<String> = cluster
             .slots
             .iter()
@@ -60,7 +64,8 @@ impl Draft {
             json_keys: Vec::new(),
             pattern: Some(format!("^{}", pattern.text)),
             parse: String::new(),
-            times: pattern.times,
+            times,
+            unsure,
             fields: pattern.fields,
             examples: cluster.examples,
         }
@@ -75,7 +80,8 @@ struct Pattern {
     /// The beginning of `plain` that is demanding enough.
     signature: Option<String>,
     literal: usize,
-    times: Vec<&'static str>,
+    /// The kinds of the value that is `_time`.
+    times: u32,
     fields: Vec<String>,
 }
 
@@ -110,11 +116,9 @@ impl Pattern {
     fn value(&mut self, kinds: u32, slots: &[Slot], at: usize) {
         let inner = value_pattern(kinds, slots.get(at + 1));
         self.plain.push_str(&inner);
-        let times: Vec<Kind> = TIMES.into_iter().filter(|kind| kinds & kind.bit() != 0).collect();
         let only_times = TIMES.iter().fold(kinds, |rest, kind| rest & !kind.bit()) == 0;
-        let name = if only_times && at < TIME_SLOTS_MAX && self.times.is_empty() {
-            self.times =
-                times.iter().filter_map(|kind| kind.time()).map(|(_, _, format)| format).collect();
+        let name = if only_times && at < TIME_SLOTS_MAX && self.times == 0 {
+            self.times = kinds;
             "_time".to_owned()
         } else {
             self.name(kinds, slots, at)
@@ -134,6 +138,38 @@ impl Pattern {
         let around = Around { last: self.fields.last().map(String::as_str), ..around(slots, at) };
         unique(&name(kinds, &around), |name| !self.fields.iter().any(|field| field == name))
     }
+}
+
+/// The formats of times of these kinds, and whether day and month may stand the other way round.
+fn formats(kinds: u32, examples: &[String]) -> (Vec<String>, bool) {
+    let has = |kind: &Kind| kinds & kind.bit() != 0;
+    let seen: Vec<Kind> = TIMES.into_iter().filter(has).collect();
+    let fixed = seen.iter().filter_map(|kind| kind.time()).filter_map(|(_, _, format)| format);
+    let mut formats: Vec<String> = fixed.map(str::to_owned).collect();
+    let orders: Vec<Kind> = [Kind::YearFirst, Kind::MonthFirst, Kind::DayFirst]
+        .into_iter()
+        .filter(|kind| seen.contains(kind))
+        .collect();
+    let unsure = match orders.as_slice() {
+        [] => seen.contains(&Kind::EitherFirst),
+        list => list.len() > 1,
+    };
+    for (kind, text) in examples.iter().filter_map(|line| dated(line)).filter(|(kind, _)| has(kind))
+    {
+        let format = dates::format(orders.first().copied().unwrap_or(kind), text);
+        formats.extend((!formats.contains(&format)).then_some(format));
+    }
+    (formats, unsure)
+}
+
+/// The time whose format its text tells.
+fn dated(line: &str) -> Option<(Kind, &str)> {
+    scan(line).into_iter().find_map(|token| match token {
+        Token::Value(kind, text) if kind.time().is_some_and(|(.., format)| format.is_none()) => {
+            Some((kind, text))
+        }
+        _ => None,
+    })
 }
 
 /// `wanted`, or a label made of it with a number if it is taken.
@@ -188,12 +224,13 @@ fn value_pattern(kinds: u32, next: Option<&Slot>) -> String {
     let only =
         |allowed: &[Kind]| kinds & !allowed.iter().fold(0, |bits, kind| bits | kind.bit()) == 0;
     let has = |kind: Kind| kinds & kind.bit() != 0;
-    let times: Vec<String> = TIMES
+    let mut times: Vec<String> = TIMES
         .iter()
         .filter(|kind| has(**kind))
         .filter_map(|kind| kind.time())
         .map(|(name, ..)| format!("%{{{name}}}"))
         .collect();
+    times.dedup();
     if only(&TIMES) {
         return if times.len() == 1 { times.concat() } else { format!("(?:{})", times.join("|")) };
     }
@@ -207,6 +244,7 @@ fn value_pattern(kinds: u32, next: Option<&Slot>) -> String {
         (&[Kind::Ipv4, Kind::Ipv6], "[0-9A-Fa-f:.]+"),
         (&[Kind::Mac], "[0-9A-Fa-f:]+"),
         (&[Kind::Clock], "[0-9:.,]+"),
+        (&[Kind::Date], dates::DATE),
         (&[Kind::Level], r"\w+"),
         (&[Kind::Rest], ".*"),
     ];
@@ -216,10 +254,11 @@ fn value_pattern(kinds: u32, next: Option<&Slot>) -> String {
     if has(Kind::Rest) {
         return ".*".to_owned();
     }
+    let blanks = [Kind::Quoted, Kind::Apostrophed, Kind::Date];
     match next {
         Some(Slot::Sign('"')) => r#"(?:[^"\\]|\\.)+"#.to_owned(),
         Some(Slot::Sign('\'')) => "[^']+".to_owned(),
-        _ if has(Kind::Quoted) || has(Kind::Apostrophed) || !times.is_empty() => ".+?".to_owned(),
+        _ if blanks.into_iter().any(has) || !times.is_empty() => ".+?".to_owned(),
         Some(Slot::Sign(sign)) => {
             let signs = [Kind::Url, Kind::Ipv6, Kind::Mac, Kind::Clock, Kind::Path];
             let inside = "_.-@/$%+#~\\*".contains(*sign) || signs.iter().any(|kind| has(*kind));

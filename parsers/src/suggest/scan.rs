@@ -3,6 +3,7 @@
 //! A value is told by its own form (an address, a time, a number) or by what stands before it
 //! (`key=`, `for user`). Everything else is a word, and whether words vary is told by other lines.
 
+use super::dates;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Longer lines are looked at up to here only: what differs behind it is one value.
@@ -35,9 +36,15 @@ pub(super) enum Kind {
     Iso,
     Clf,
     Rfc3164,
-    Slashed,
-    Dotted,
     Ctime,
+    /// Dates with a time of day, by what of the date stands in front.
+    YearFirst,
+    MonthFirst,
+    DayFirst,
+    /// Day or month: both may be either.
+    EitherFirst,
+    /// A date alone.
+    Date,
     Rest,
 }
 
@@ -46,34 +53,41 @@ impl Kind {
         1 << self as u32
     }
 
-    /// A time of this form: the name of its fragment, the fragment, the format.
-    pub(super) fn time(self) -> Option<(&'static str, &'static str, &'static str)> {
+    /// A time of this form: the name of its fragment, the fragment, the format if it is always the same.
+    pub(super) fn time(self) -> Option<(&'static str, &'static str, Option<&'static str>)> {
         match self {
             Self::Iso => Some((
                 "ISO_TIME",
                 r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|[+-]\d\d:?\d\d))?",
-                "rfc3339",
+                Some("rfc3339"),
             )),
-            Self::Clf => Some(("CLF_TIME", r"\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}", "clf")),
-            Self::Rfc3164 => Some(("BSD_TIME", r"\w{3} [ \d]\d \d\d:\d\d:\d\d", "rfc3164")),
-            Self::Slashed => {
-                Some(("DAY_TIME", r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d", "%Y/%m/%d %H:%M:%S"))
+            Self::Clf => {
+                Some(("CLF_TIME", r"\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}", Some("clf")))
             }
-            Self::Dotted => {
-                Some(("DOT_TIME", r"\d\d\.\d\d\.\d{4} \d\d:\d\d:\d\d", "%d.%m.%Y %H:%M:%S"))
-            }
+            Self::Rfc3164 => Some(("BSD_TIME", r"\w{3} [ \d]\d \d\d:\d\d:\d\d", Some("rfc3164"))),
             Self::Ctime => Some((
                 "C_TIME",
                 r"\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}",
-                "%a %b %e %H:%M:%S %Y",
+                Some("%a %b %e %H:%M:%S %Y"),
             )),
+            Self::YearFirst | Self::MonthFirst | Self::DayFirst | Self::EitherFirst => {
+                Some(("DATE_TIME", dates::DATE_TIME, None))
+            }
             _ => None,
         }
     }
 }
 
-pub(super) const TIMES: [Kind; 6] =
-    [Kind::Iso, Kind::Clf, Kind::Rfc3164, Kind::Slashed, Kind::Dotted, Kind::Ctime];
+pub(super) const TIMES: [Kind; 8] = [
+    Kind::Iso,
+    Kind::Clf,
+    Kind::Rfc3164,
+    Kind::Ctime,
+    Kind::YearFirst,
+    Kind::MonthFirst,
+    Kind::DayFirst,
+    Kind::EitherFirst,
+];
 
 /// A piece of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +151,7 @@ impl<'t> Scanner<'t> {
         let found = TIMES
             .iter()
             .find_map(|kind| Some((*kind, time_length(*kind, rest)?)))
+            .or_else(|| dates::date(rest))
             .or_else(|| url(rest).map(|length| (Kind::Url, length)))
             .or_else(|| colons(rest));
         let Some((kind, length)) = found else { return false };
@@ -283,6 +298,7 @@ pub(super) fn classify(text: &str) -> Option<Kind> {
         .filter(|length| *length == text.len())
         .map(|_| Kind::Url)
         .or_else(|| TIMES.into_iter().find(|kind| time_length(*kind, text) == Some(text.len())))
+        .or_else(|| dates::date(text).filter(|found| found.1 == text.len()).map(|found| found.0))
 }
 
 fn is_uuid(bytes: &[u8]) -> bool {
@@ -399,14 +415,12 @@ fn time_length(kind: Kind, text: &str) -> Option<usize> {
         }
         Kind::Clf => fixed(b"dd/aaa/dddd:dd:dd:dd Sdddd"),
         Kind::Rfc3164 => fixed(b"aaa Dd dd:dd:dd").filter(|_| is_month(&bytes[..3])),
-        Kind::Slashed => fixed(b"dddd/dd/dd dd:dd:dd"),
-        Kind::Dotted => fixed(b"dd.dd.dddd dd:dd:dd"),
         Kind::Ctime => fixed(b"aaa aaa Dd dd:dd:dd dddd").filter(|_| is_month(&bytes[4..7])),
         _ => None,
     }
 }
 
-fn is_month(name: &[u8]) -> bool {
+pub(super) fn is_month(name: &[u8]) -> bool {
     const MONTHS: &[u8] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
     MONTHS.chunks(3).any(|month| month == name)
 }
