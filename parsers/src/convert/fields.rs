@@ -83,14 +83,35 @@ pub(super) fn field(name: &str) -> String {
     if is_time(&lower) {
         return format!("_{}", identifier(&lower));
     }
-    let inner = name.strip_prefix("labels.").unwrap_or(&name);
     if may_name(&name, &[])
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@".contains(&b))
     {
         return name;
     }
-    let label = identifier(inner);
+    label(&name)
+}
+
+/// A label for a name.
+pub(super) fn label(name: &str) -> String {
+    let label = identifier(name.strip_prefix("labels.").unwrap_or(name));
     format!("labels.{}", if label.is_empty() { "value" } else { &label })
+}
+
+/// The field for a name beside others with theirs: a label where another has the field already, and what
+/// is to be told of it.
+pub(super) fn beside<'o>(
+    name: &str,
+    mut others: impl Iterator<Item = (&'o String, &'o String)>,
+) -> (String, Option<String>) {
+    let wanted = field(name);
+    match others.find(|(other, field)| *other != name && **field == wanted) {
+        Some((other, _)) => {
+            let label = label(name);
+            let note = format!("`{name}`: `{other}` is `{wanted}` already; it becomes `{label}`");
+            (label, Some(note))
+        }
+        None => (wanted, None),
+    }
 }
 
 /// Texts of times are of use inside a rule only.

@@ -1,7 +1,7 @@
 //! Fluent Bit's `parsers.conf`: one rule per `[PARSER]`.
 
 use super::Notes;
-use super::fields::field;
+use super::fields::{field, label};
 use super::pack::{Pack, Rule};
 use super::pattern::{Named, rewrite};
 use super::times::from_strptime;
@@ -21,15 +21,41 @@ impl Section {
 }
 
 pub(super) fn read(text: &str, pack: &mut Pack, notes: &mut Notes) {
+    if let Some(line) = yaml(text) {
+        let message =
+            "a configuration in YAML is not read: write its parsers as `[PARSER]` sections";
+        let comment = notes.add(line, message);
+        return pack.comments.push(comment);
+    }
+    let mut parsers = 0;
     for section in sections(text, pack, notes) {
         if section.name.eq_ignore_ascii_case("parser") {
             parser(&section, pack, notes);
+            parsers += 1;
+            if parsers == 2 {
+                let message = "an input names its parser; here the first rule that matches counts: \
+                               those that belong to other lines go into a pack of their own";
+                let comment = notes.add(section.line, message);
+                pack.comments.push(comment);
+            }
         } else {
             let message = format!("the section `[{}]` has no counterpart", section.name);
             let comment = notes.add(section.line, message);
             pack.comments.push(comment);
         }
     }
+    // Pairs are found in nearly any line, JSON is not.
+    let takes_all = |rule: &Rule| rule.parse.iter().any(|parse| parse.starts_with("{as: kv"));
+    pack.rules.sort_by_key(takes_all);
+}
+
+/// The first line of a text in YAML.
+fn yaml(text: &str) -> Option<usize> {
+    let (at, line) = text.lines().enumerate().find(|(_, line)| {
+        let line = line.trim();
+        !line.is_empty() && !line.starts_with('#')
+    })?;
+    (line == "---" || line.trim_end().ends_with(':')).then_some(at + 1)
 }
 
 fn sections(text: &str, pack: &mut Pack, notes: &mut Notes) -> Vec<Section> {
@@ -65,7 +91,7 @@ fn parser(section: &Section, pack: &mut Pack, notes: &mut Notes) {
         "regex" => match section.get("Regex") {
             Some((regex, line)) => {
                 rule.line = line;
-                let pattern = pattern(regex, section.get("Types"), &mut rule, notes);
+                let pattern = pattern(regex, section, &mut rule, notes);
                 rule.patterns.push(pattern);
             }
             None => {
@@ -82,7 +108,7 @@ fn parser(section: &Section, pack: &mut Pack, notes: &mut Notes) {
             };
             let mut known =
                 vec![("level", "log.level"), ("msg", "message"), ("message", "message")];
-            if let Some((key, _)) = section.get("Time_Key") {
+            if let Some((key, _)) = time_key(section) {
                 known.retain(|(name, _)| *name != key);
                 known.push((key, "_time"));
             }
@@ -107,9 +133,16 @@ fn parser(section: &Section, pack: &mut Pack, notes: &mut Notes) {
 }
 
 /// Ruby's regex as ours: `\h` is a hexadecimal digit there.
-fn pattern(text: &str, types: Option<(&str, usize)>, rule: &mut Rule, notes: &mut Notes) -> String {
-    let bare = text.strip_prefix('/').and_then(|text| text.strip_suffix('/')).unwrap_or(text);
-    let mut out = String::new();
+fn pattern(text: &str, section: &Section, rule: &mut Rule, notes: &mut Notes) -> String {
+    let slashes = text.strip_prefix('/').and_then(|text| text.rsplit_once('/'));
+    let (bare, options) = slashes
+        .filter(|(_, options)| options.bytes().all(|option| b"imxo".contains(&option)))
+        .unwrap_or((text, ""));
+    // `m` is always so here, `o` tells when the regex is compiled.
+    let mut out = match options.replace(['m', 'o'], "") {
+        options if options.is_empty() => options,
+        options => format!("(?{options})"),
+    };
     let mut in_class = false;
     let mut chars = bare.chars();
     while let Some(c) = chars.next() {
@@ -132,7 +165,8 @@ fn pattern(text: &str, types: Option<(&str, usize)>, rule: &mut Rule, notes: &mu
             c => out.push(c),
         }
     }
-    let types: Vec<(String, String)> = types
+    let types: Vec<(String, String)> = section
+        .get("Types")
         .map(|(text, _)| text.split_whitespace().filter_map(|part| part.split_once(':')))
         .into_iter()
         .flatten()
@@ -143,7 +177,10 @@ fn pattern(text: &str, types: Option<(&str, usize)>, rule: &mut Rule, notes: &mu
             // What it looks for stands in front of the message.
             rule.on = Some("line".to_owned());
         }
-        let field = field(&named.name);
+        let mut field = field(&named.name);
+        if is_time(&field) && time_key(section).is_none_or(|(key, _)| key != named.name) {
+            field = label(&named.name);
+        }
         let kind =
             types.iter().find(|(name, _)| *name == named.name).map(|(_, kind)| kind.as_str());
         let kind = match kind {
@@ -177,8 +214,7 @@ fn types_of_keys(section: &Section, rule: &mut Rule, notes: &mut Notes) {
 }
 
 fn time(section: &Section, rule: &mut Rule, notes: &mut Notes) {
-    let Some((format, _)) = section.get("Time_Format") else { return };
-    let key = section.get("Time_Key").map_or("time", |(key, _)| key);
+    let Some((key, format)) = time_key(section) else { return };
     let from = if rule.parse.is_empty() { field(key) } else { "_time".to_owned() };
     let zone = match section.get("Time_Offset") {
         None => String::new(),
@@ -192,8 +228,30 @@ fn time(section: &Section, rule: &mut Rule, notes: &mut Notes) {
         },
     };
     let format = from_strptime(format);
-    let wanted = format!("{{field: {}, formats: [{}]{zone}}}", quoted(&from), quoted(&format));
-    rule.times.push(wanted);
+    let mut formats = quoted(&format);
+    if format.starts_with("%Y") && format.ends_with(['S', 'f']) {
+        // Fluent Bit leaves what follows the format, such as the Z of Docker's times.
+        formats = format!("{formats}, {}", quoted(&format!("{format}%z")));
+    }
+    rule.times.push(format!("{{field: {}, formats: [{formats}]{zone}}}", quoted(&from)));
+    if section.get("Time_Keep").is_some_and(|(keep, _)| is_on(keep)) && is_time(&from) {
+        rule.sets.push((label(key), format!("{{{from}}}")));
+    }
+}
+
+/// The key that holds the time, and its format.
+fn time_key(section: &Section) -> Option<(&str, &str)> {
+    let (format, _) = section.get("Time_Format")?;
+    Some((section.get("Time_Key").map_or("time", |(key, _)| key), format))
+}
+
+/// Whether a field is for the time of the event only.
+fn is_time(field: &str) -> bool {
+    field.starts_with('_')
+}
+
+fn is_on(value: &str) -> bool {
+    ["on", "true", "yes"].iter().any(|on| value.eq_ignore_ascii_case(on))
 }
 
 /// `+0200` as `+02:00`.
@@ -282,9 +340,64 @@ mod tests {
                         ("shop.n", "5"),
                     ],
                 ),
-                ("<13>Nov 28 10:15:02 web1 shopd: up", &[("labels.pri", "13"), ("message", "up")]),
+                (
+                    "<13>Nov 28 10:15:02 web1 shopd: up",
+                    &[("labels.pri", "13"), ("message", "up"), ("labels.time", "Nov 28 10:15:02")],
+                ),
             ],
-            &[(9, "`Decode_Field`"), (28, "`[MULTILINE_PARSER]`"), (21, "look-around")],
+            &[
+                (9, "`Decode_Field`"),
+                (11, "names its parser"),
+                (28, "`[MULTILINE_PARSER]`"),
+                (21, "look-around"),
+            ],
         );
+    }
+
+    #[test]
+    fn times_and_options_are_as_fluent_bit_has_them() {
+        let check = |text: &str, line: &str, expected: &[(&str, &str)]| {
+            check(From::FluentBit, text, &[(line, expected)], &[]);
+        };
+        check(
+            r"[PARSER]
+    Name docker
+    Format json
+    Time_Key time
+    Time_Format %Y-%m-%dT%H:%M:%S.%L
+    Time_Keep On",
+            r#"{"log":"hi","time":"2026-11-28T10:15:02.123456789Z"}"#,
+            &[
+                ("@timestamp", "2026-11-28T10:15:02.123456789Z"),
+                ("labels.time", "2026-11-28T10:15:02.123456789Z"),
+            ],
+        );
+        let json = "[PARSER]\nName j\nFormat json\n";
+        let line = r#"{"time":"2026-11-28T10:15:02","n":5}"#;
+        check(json, line, &[("shop.time", "2026-11-28T10:15:02")]);
+        check(
+            &format!("{json}Time_Format %Y-%m-%dT%H:%M:%S"),
+            line,
+            &[("@timestamp", "2026-11-28T10:15:02.000Z"), ("shop.n", "5")],
+        );
+        for (regex, line) in [
+            (r"/^sl (?<a>\d)$/i", "SL 5"),
+            (r"/^SL (?<a>\d)/m", "SL 5"),
+            ("/^ SL\\ (?<a>.)/mx", "SL 5"),
+        ] {
+            let text = format!("[PARSER]\nName r\nFormat regex\nRegex {regex}");
+            check(&text, line, &[("labels.a", "5")]);
+        }
+    }
+
+    #[test]
+    fn pairs_are_looked_for_last_and_yaml_is_told() {
+        check(
+            From::FluentBit,
+            "[PARSER]\nName a\nFormat ltsv\n[PARSER]\nName b\nFormat regex\nRegex ^(?<level>\\w+):[ ]",
+            &[("info: a:b\tc:d", &[("log.level", "info")]), ("a:b\tc:d", &[("shop.a", "b")])],
+            &[(4, "names its parser")],
+        );
+        check(From::FluentBit, "# x\nservice:\n  flush: 1\n", &[], &[(2, "YAML")]);
     }
 }

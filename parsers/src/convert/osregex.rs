@@ -8,17 +8,20 @@
 pub(super) struct Part {
     /// Whether it begins where the search begins.
     pub(super) anchored: bool,
-    /// Groups are `\u{1}` at their beginning, for names to be put in.
     pub(super) regex: String,
 }
 
-/// The sign that stands for the beginning of a capturing group.
-pub(super) const GROUP: char = '\u{1}';
+/// An OS_Regex whose groups capture `fields`; each alternative counts its groups anew.
+pub(super) fn os_regex(text: &str, fields: &[String]) -> Part {
+    let alternatives = split(text, false).into_iter().map(|text| {
+        let (anchored, body) = anchor(text);
+        Part { anchored, regex: os_regex_body(body, fields) }
+    });
+    Part::any(alternatives.collect())
+}
 
-/// An OS_Regex.
-pub(super) fn os_regex(text: &str) -> Part {
-    let anchored = text.starts_with('^') && !text.contains('|');
-    let body = if anchored { &text[1..] } else { text };
+fn os_regex_body(body: &str, fields: &[String]) -> String {
+    let mut fields = fields.iter();
     let chars: Vec<char> = body.chars().collect();
     let mut regex = String::new();
     let mut at = 0;
@@ -55,57 +58,117 @@ pub(super) fn os_regex(text: &str) -> Part {
                     }
                 }
             }
-            '(' => regex.extend(['(', GROUP]),
+            '(' => regex.push_str(&group(fields.next())),
             ')' | '|' | '$' | '^' => regex.push(c),
             other => regex.push_str(&crate::suggest::escape(&other.to_string())),
         }
     }
-    part(anchored, text, regex)
+    regex
 }
 
 /// An OS_Match: plain texts with `^`, `$` and `|`.
 pub(super) fn os_match(text: &str) -> Part {
-    let anchored = text.starts_with('^') && !text.contains('|');
-    let body = if anchored { &text[1..] } else { text };
-    let mut regex = String::new();
-    for c in body.chars() {
-        match c {
-            '|' | '^' | '$' => regex.push(c),
-            other => regex.push_str(&crate::suggest::escape(&other.to_string())),
-        }
-    }
-    part(anchored, text, regex)
+    let alternatives = text.split('|').map(|text| {
+        let (anchored, body) = anchor(text);
+        let (body, end) = body.strip_suffix('$').map_or((body, ""), |body| (body, "$"));
+        Part { anchored, regex: format!("{}{end}", crate::suggest::escape(body)) }
+    });
+    Part::any(alternatives.collect())
 }
 
-/// A PCRE2 expression: only groups are marked.
-pub(super) fn pcre2(text: &str) -> Part {
-    let top_level = text.contains('|');
-    let anchored = text.starts_with('^') && !top_level;
-    let body = if anchored { &text[1..] } else { text };
+/// A PCRE2 expression whose groups, named or not, capture `fields`.
+pub(super) fn pcre2(text: &str, fields: &[String]) -> Part {
+    let (flags, text) = flags(text).unwrap_or(("", text));
+    let mut fields = fields.iter();
+    let alternatives = split(text, true).into_iter().map(|text| {
+        let (anchored, body) = anchor(text);
+        Part { anchored, regex: pcre2_body(body, &mut fields) }
+    });
+    let all = Part::any(alternatives.collect());
+    if flags.is_empty() { all } else { Part { regex: format!("(?{flags}:{})", all.regex), ..all } }
+}
+
+/// `(?i)` in front of an expression.
+fn flags(text: &str) -> Option<(&str, &str)> {
+    let (flags, rest) = text.strip_prefix("(?")?.split_once(')')?;
+    // With `x`, a comment may run to the end.
+    flags.bytes().all(|b| b"imsU-".contains(&b)).then_some((flags, rest))
+}
+
+fn pcre2_body<'f>(body: &str, fields: &mut impl Iterator<Item = &'f String>) -> String {
     let mut regex = String::new();
-    let mut chars = body.chars();
+    let mut rest = body;
     let mut in_class = false;
-    while let Some(c) = chars.next() {
-        // Here these ask for the edge of a word.
-        if c == '\\' && chars.as_str().starts_with(['<', '>']) {
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        match c {
+            // Here these ask for the edge of a word.
+            '\\' if rest.starts_with(['<', '>']) => {}
+            '\\' => {
+                let end = rest.chars().next().map_or(0, char::len_utf8);
+                regex.push(c);
+                regex.push_str(&rest[..end]);
+                rest = &rest[end..];
+            }
+            '(' if !in_class && !rest.starts_with(['?', '*']) => {
+                regex.push_str(&group(fields.next()));
+            }
+            '(' if !in_class && let Some(inner) = named(rest) => {
+                regex.push_str(&group(fields.next()));
+                rest = inner;
+            }
+            c => {
+                in_class = match c {
+                    '[' => true,
+                    ']' => false,
+                    _ => in_class,
+                };
+                regex.push(c);
+            }
+        }
+    }
+    regex
+}
+
+/// What stands in a named group, behind its name.
+fn named(text: &str) -> Option<&str> {
+    let name = ["?<", "?P<", "?'"].iter().find_map(|open| text.strip_prefix(open))?;
+    let (_, inner) = name.split_once(['>', '\'']).filter(|_| !name.starts_with(['=', '!']))?;
+    Some(inner)
+}
+
+fn group(field: Option<&String>) -> String {
+    field.map_or("(?:".to_owned(), |field| format!("(?<{field}>"))
+}
+
+fn anchor(text: &str) -> (bool, &str) {
+    text.strip_prefix('^').map_or((false, text), |body| (true, body))
+}
+
+/// The alternatives of an expression that stand in no group, and in no class if there are `classes`.
+fn split(text: &str, classes: bool) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let (mut start, mut depth, mut in_class, mut escaped) = (0, 0_usize, false, false);
+    for (at, c) in text.char_indices() {
+        if std::mem::take(&mut escaped) {
             continue;
         }
-        regex.push(c);
         match c {
-            '\\' => regex.extend(chars.next()),
-            '[' => in_class = true,
+            '\\' => escaped = true,
             ']' => in_class = false,
-            '(' if !in_class && !chars.as_str().starts_with('?') => regex.push(GROUP),
+            _ if in_class => {}
+            '[' => in_class = classes,
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            '|' if depth == 0 => {
+                parts.push(&text[start..at]);
+                start = at + 1;
+            }
             _ => {}
         }
     }
-    part(anchored, text, regex)
-}
-
-/// `text` is what the regex was made of.
-fn part(anchored: bool, text: &str, regex: String) -> Part {
-    let regex = if text.contains('|') { format!("(?:{regex})") } else { regex };
-    Part { anchored, regex }
+    parts.push(&text[start..]);
+    parts
 }
 
 impl Part {
@@ -114,34 +177,46 @@ impl Part {
         Self { anchored: true, regex: String::new() }
     }
 
+    /// The first of `parts` that matches: where only some begin where the search begins, the others
+    /// are looked for from there.
+    pub(super) fn any(mut parts: Vec<Self>) -> Self {
+        parts.dedup();
+        if parts.len() == 1 {
+            return parts.remove(0);
+        }
+        let anchored = parts.iter().any(|part| part.anchored);
+        let of = |part: &Self| match part.anchored {
+            false if anchored => format!(".*?{}", part.regex),
+            _ => part.regex.clone(),
+        };
+        let all: Vec<String> = parts.iter().map(of).collect();
+        Self { anchored, regex: format!("(?:{})", all.join("|")) }
+    }
+
     /// `self`, and `next` somewhere behind it, or right behind it if that is anchored.
     pub(super) fn then(&self, next: &Self) -> Self {
-        let between =
-            if next.anchored || (self.regex.is_empty() && !self.anchored) { "" } else { ".*?" };
-        let anchored = self.anchored && (next.anchored || !self.regex.is_empty());
-        let between = if self.regex.is_empty() && !next.anchored { "" } else { between };
-        Self { anchored, regex: format!("{}{between}{}", self.regex, next.regex) }
-    }
-
-    /// The groups as captures of these fields, in order; groups without a field capture nothing.
-    pub(super) fn pattern(&self, fields: &[String]) -> String {
-        let mut out = String::from(if self.anchored { "^" } else { "" });
-        let mut fields = fields.iter();
-        for c in self.regex.chars() {
-            match c {
-                GROUP => match fields.next() {
-                    Some(field) => out.push_str(&format!("?<{field}>")),
-                    None => out.push_str("?:"),
-                },
-                c => out.push(c),
-            }
+        if self.regex.is_empty() && self.anchored {
+            return next.clone();
         }
-        out
+        Self { anchored: self.anchored, regex: format!("{}{}", self.regex, next.behind()) }
     }
 
-    /// Without captures.
-    pub(super) fn plain(&self) -> Self {
-        Self { anchored: self.anchored, regex: self.regex.replace(GROUP, "?:") }
+    /// `self`, and `next` behind it if it is there.
+    pub(super) fn maybe(&self, next: &Self) -> Self {
+        Self { anchored: self.anchored, regex: format!("{}(?:{})?", self.regex, next.behind()) }
+    }
+
+    fn behind(&self) -> String {
+        format!("{}{}", if self.anchored { "" } else { ".*?" }, self.regex)
+    }
+
+    pub(super) fn pattern(&self) -> String {
+        format!("{}{}", if self.anchored { "^" } else { "" }, self.regex)
+    }
+
+    /// Whether it asks for the beginning of the text elsewhere than at its own.
+    pub(super) fn asks_for_start(&self) -> bool {
+        self.regex.replace(r"\^", "").replace("[^", "").contains('^')
     }
 }
 
@@ -152,26 +227,29 @@ mod tests {
     #[test]
     fn expressions_become_patterns() {
         let fields = ["a".to_owned(), "b".to_owned()];
+        let os = |text: &str| os_regex(text, &fields);
+        let plain = |text: &str| os_regex(text, &[]);
+        let pcre = |text: &str| pcre2(text, &fields);
         for (part, expected) in [
-            (
-                os_regex(r"^Failed \S+ for (\S+) from (\S+)"),
-                r"^Failed \S+ for (?<a>\S+) from (?<b>\S+)",
-            ),
-            (os_regex(r"(\.+): \.+$"), r"(?<a>.+?): .+$"),
-            (
-                os_regex(r"a.b[\p] (\w+)"),
-                r##"a\.b\[[()*+,.:;<=>?\[\]!"'#$%&|{}-]\] (?<a>[\w@-]+)"##,
-            ),
-            (os_match("^a|b$"), "(?:^a|b$)"),
-            (pcre2(r"^x (?:y|z) ([(]) \((\d+)"), r"(?:^x (?:y|z) (?<a>[(]) \((?<b>\d+))"),
-            (pcre2(r"^\<(\d+)\> \\"), r"^<(?<a>\d+)> \\"),
-            (os_regex("^one").then(&os_regex(r"^ two (\d)")), r"^one two (?<a>\d)"),
-            (os_regex("^one").then(&os_regex(r"two (\d)")), r"^one.*?two (?<a>\d)"),
-            (os_regex("one").plain().then(&os_regex(r"^(\d)")), r"one(?<a>\d)"),
-            (Part::start().then(&os_regex("x")), "x"),
-            (Part::start().then(&os_regex("^x")), "^x"),
+            (os(r"^Failed \S+ for (\S+) from (\S+)"), r"^Failed \S+ for (?<a>\S+) from (?<b>\S+)"),
+            (os(r"(\.+): \.+$"), r"(?<a>.+?): .+$"),
+            (os(r"a.b[\p] (\w+)"), r##"a\.b\[[()*+,.:;<=>?\[\]!"'#$%&|{}-]\] (?<a>[\w@-]+)"##),
+            (os(r"^in (\d)|^out (\d)"), r"^(?:in (?<a>\d)|out (?<a>\d))"),
+            (os(r"^x (\d)|y\|(\d)"), r"^(?:x (?<a>\d)|.*?y\|(?<a>\d))"),
+            (os_match("^a|b$"), "^(?:a|.*?b$)"),
+            (pcre(r"^x (?:y|z) ([(]) \((\d+)"), r"^x (?:y|z) (?<a>[(]) \((?<b>\d+)"),
+            (pcre(r"(\d)|([|])"), r"(?:(?<a>\d)|(?<b>[|]))"),
+            (pcre(r"(?i)^x(?<n>\d)(?:z)(?'m'y)"), r"^(?i:x(?<a>\d)(?:z)(?<b>y))"),
+            (pcre(r"^\<(\d+)\> \\"), r"^<(?<a>\d+)> \\"),
+            (plain("^one").then(&os(r"^ two (\d)")), r"^one two (?<a>\d)"),
+            (plain("^one").then(&os(r"two (\d)")), r"^one.*?two (?<a>\d)"),
+            (plain("^a|^b").then(&os(r"^ (\d)|^=(\d)")), r"^(?:a|b)(?: (?<a>\d)|=(?<a>\d))"),
+            (plain("one(\\d)").then(&os(r"^(\d)")), r"one(?:\d)(?<a>\d)"),
+            (plain("one").maybe(&os(r"(\d)")).maybe(&os("^x")), r"one(?:.*?(?<a>\d))?(?:x)?"),
+            (Part::start().then(&plain("x")), "x"),
+            (Part::start().then(&plain("^x")), "^x"),
         ] {
-            assert_eq!(part.pattern(&fields), expected);
+            assert_eq!(part.pattern(), expected);
         }
     }
 }

@@ -5,11 +5,12 @@
 //! children's `offset`s are resolved by writing the expressions one behind the other.
 
 use super::Notes;
-use super::fields::field;
+use super::fields::{beside, label};
 use super::osregex::{Part, os_match, os_regex, pcre2};
 use super::pack::{Pack, Rule};
 use super::xml::{self, Element};
 use crate::yaml::quoted;
+use std::collections::BTreeMap;
 
 pub(super) fn read(text: &str, pack: &mut Pack, notes: &mut Notes) {
     let ignores_case =
@@ -17,62 +18,60 @@ pub(super) fn read(text: &str, pack: &mut Pack, notes: &mut Notes) {
     if !pack.comments.iter().any(|comment| comment == ignores_case) {
         pack.comments.push(ignores_case.to_owned());
     }
-    let elements = xml::parse(text);
-    let decoders: Vec<&Element> = elements.iter().flat_map(decoders_of).collect();
-    for element in elements
-        .iter()
-        .filter(|element| !matches!(element.name.as_str(), "decoder" | "decoder_list"))
-    {
-        let comment = notes.add(element.line, format!("`<{}>` has no counterpart", element.name));
-        pack.comments.push(comment);
+    let mut reader = Reader { pack, notes };
+    let (elements, faults) = xml::parse(text);
+    for (line, fault) in faults {
+        reader.note(line, fault);
     }
-    let roots = decoders.iter().filter(|decoder| decoder.child("parent").is_none());
-    for root in roots {
-        let name = name(root);
-        let children: Vec<&Element> = decoders
-            .iter()
-            .filter(|decoder| {
-                decoder.child("parent").is_some_and(|parent| parent.text.trim() == name)
-            })
-            .copied()
-            .collect();
-        Reader { pack, notes }.family(root, &children);
+    let (decoders, others): (Vec<&Element>, Vec<&Element>) =
+        elements.iter().flat_map(listed).partition(|element| is_decoder(element));
+    for element in others {
+        reader.note(element.line, format!("`<{}>` has no counterpart", element.name));
     }
-    let orphan = |decoder: &&&Element| {
-        decoder
-            .child("parent")
-            .is_some_and(|parent| !decoders.iter().any(|other| name(other) == parent.text.trim()))
-    };
-    for decoder in decoders.iter().filter(orphan) {
-        let comment = notes
-            .add(decoder.line, format!("`{}`: its parent is not in these files", name(decoder)));
-        pack.comments.push(comment);
+    for decoder in decoders.iter().filter(|decoder| decoder.attribute("name").is_none()) {
+        reader.note(decoder.line, "a `<decoder>` without a name: write `<decoder name=\"…\">`");
     }
-    let grandchild = |decoder: &&&Element| {
-        let parent = decoder.child("parent").map(|parent| parent.text.trim().to_owned());
-        parent.is_some_and(|parent| {
-            decoders.iter().any(|other| name(other) == parent && other.child("parent").is_some())
-                && !decoders
-                    .iter()
-                    .any(|other| name(other) == parent && other.child("parent").is_none())
-        })
-    };
-    for decoder in decoders.iter().filter(grandchild) {
-        let comment = notes.add(decoder.line, format!("`{}`: a child of a child", name(decoder)));
-        pack.comments.push(comment);
+    let (roots, children): (Vec<&Element>, Vec<&Element>) =
+        decoders.iter().partition(|decoder| decoder.child("parent").is_none());
+    reader.families(&roots, &children);
+    for child in children.iter().filter(|child| !roots.iter().any(|root| is_parent(root, child))) {
+        let why = match decoders.iter().any(|other| is_parent(other, child)) {
+            true => "a child of a child",
+            false => "its parent is not in this file: put both into one",
+        };
+        reader.note(child.line, format!("`{}`: {why}", name(child)));
     }
 }
 
-fn decoders_of(element: &Element) -> Vec<&Element> {
-    match element.name.as_str() {
-        "decoder" => vec![element],
-        _ => element.children.iter().filter(|child| child.name == "decoder").collect(),
+/// What stands in a list of decoders, however it is called.
+fn listed(element: &Element) -> &[Element] {
+    match element.children.iter().any(is_decoder) {
+        true => &element.children,
+        false => std::slice::from_ref(element),
     }
 }
 
-fn name(decoder: &Element) -> String {
-    decoder.attribute("name").unwrap_or("decoder").to_owned()
+fn is_decoder(element: &Element) -> bool {
+    element.name == "decoder"
 }
+
+fn name(decoder: &Element) -> &str {
+    decoder.attribute("name").unwrap_or("decoder")
+}
+
+fn is_parent(decoder: &Element, child: &Element) -> bool {
+    child.child("parent").is_some_and(|parent| parent.text.trim() == name(decoder))
+}
+
+/// Whether `next` goes on with the message that the decoder before it has taken.
+fn continues(decoder: &Element, next: &Element) -> bool {
+    let only_regex = next.child("prematch").is_none() && next.child("plugin_decoder").is_none();
+    let both = decoder.child("regex").is_some() && next.child("regex").is_some();
+    name(decoder) == name(next) && only_regex && both
+}
+
+/// What is left of a message for a plugin.
+const BODY: &str = "_body";
 
 struct Reader<'p> {
     pack: &'p mut Pack,
@@ -80,119 +79,216 @@ struct Reader<'p> {
 }
 
 impl Reader<'_> {
-    fn family(&mut self, root: &Element, children: &[&Element]) {
-        let name = name(root);
-        let mut rule = Rule { id: self.pack.id(&name), line: root.line, ..Rule::default() };
-        self.program(root, &mut rule);
-        let before = match root.child("prematch") {
-            Some(element) => expression(element).plain(),
-            None => Part::start(),
-        };
-        let (parts, fields) = self.body(root, &before, &mut rule);
-        let own = parts.unwrap_or_else(|| before.clone());
-        rule.patterns.push(match own.pattern(&fields) {
-            text if text.is_empty() => "^".to_owned(),
-            text => text,
-        });
-        self.plugin(root, &mut rule);
-        self.left_out(root, &mut rule);
-        if !children.is_empty() {
-            let chain = crate::suggest::identifier(&name);
-            rule.then = Some((None, chain.clone()));
-            let at = self.pack.chains.len();
-            self.pack.chains.push((chain, Vec::new()));
-            for child in children {
-                self.child(child, &before, at);
+    /// What belongs to no rule.
+    fn note(&mut self, line: usize, message: impl Into<String>) {
+        let comment = self.notes.add(line, message);
+        self.pack.comments.push(comment);
+    }
+
+    /// Roots of one name share their children.
+    fn families(&mut self, roots: &[&Element], children: &[&Element]) {
+        let mut chains: Vec<(&str, String)> = Vec::new();
+        for root in roots {
+            let known = chains.iter().find(|(of, _)| *of == name(root)).map(|(_, chain)| chain);
+            if let Some(chain) = known {
+                self.root(root, Some(chain));
+                continue;
             }
+            let own: Vec<&Element> =
+                children.iter().filter(|child| is_parent(root, child)).copied().collect();
+            if own.is_empty() {
+                self.root(root, None);
+                continue;
+            }
+            let chain = self.chain(&self.pack.id(name(root)));
+            self.root(root, Some(&chain));
+            let at = self.pack.chains.len();
+            self.pack.chains.push((chain.clone(), Vec::new()));
+            chains.push((name(root), chain));
+            let befores = roots.iter().filter(|other| name(other) == name(root)).map(|root| {
+                joined(root, "prematch").map_or(Part::start(), |found| expression(&found, &[]))
+            });
+            let before = Part::any(befores.collect());
+            for family in own.chunk_by(|one, next| continues(one, next)) {
+                self.child(family, &before, at);
+            }
+        }
+    }
+
+    /// The chain behind a rule: of its name, because that is the only one of it.
+    fn chain(&self, id: &str) -> String {
+        id.strip_prefix(&self.pack.name).unwrap_or(id).trim_start_matches('.').to_owned()
+    }
+
+    fn root(&mut self, root: &Element, chain: Option<&str>) {
+        let mut rule = Rule { id: self.pack.id(name(root)), line: root.line, ..Rule::default() };
+        self.program(root, &mut rule);
+        self.left_out(root, &mut rule);
+        let Some(chain) = chain else {
+            let (own, inner) = self.body(&[root], &Part::start(), &mut rule);
+            return self.put(root, rule, own.or(Some(Part::start())), inner, None);
+        };
+        rule.then = Some((None, chain.to_owned()));
+        let own = joined(root, "prematch").map_or(Part::start(), |found| expression(&found, &[]));
+        rule.patterns.push(own.pattern());
+        for element in
+            root.children.iter().filter(|child| matches!(&*child.name, "regex" | "plugin_decoder"))
+        {
+            let message = format!("`<{}>` beside children, which alone are tried", element.name);
+            let comment = self.notes.add(element.line, message);
+            rule.comments.push(comment);
         }
         self.pack.rules.push(rule);
     }
 
-    fn child(&mut self, child: &Element, parent: &Part, chain: usize) {
-        let mut rule = Rule { id: self.pack.id(&name(child)), line: child.line, ..Rule::default() };
-        let (part, fields) = self.body(child, parent, &mut rule);
-        self.plugin(child, &mut rule);
-        self.left_out(child, &mut rule);
-        let follows = child
-            .child("regex")
-            .is_some_and(|regex| regex.attribute("offset") == Some("after_regex"));
-        let list = &self.pack.chains[chain].1;
-        let same = |rule: &&Rule| rule.id.starts_with(&self.pack.name) && !follows;
-        let sibling = list.iter().filter(same).any(|known| stem(&known.id) == stem(&rule.id));
-        if sibling {
-            let message = format!(
-                "`{}` adds to the decoder of the same name before it; here the first of them that matches counts",
-                name(child)
-            );
-            let comment = self.notes.add(child.line, message);
-            rule.comments.push(comment);
+    /// A child, with those of the same name that go on where it ends.
+    fn child(&mut self, family: &[&Element], parent: &Part, chain: usize) {
+        let child = family[0];
+        let mut rule = Rule { id: self.pack.id(name(child)), line: child.line, ..Rule::default() };
+        let (own, inner) = self.body(family, parent, &mut rule);
+        if own.is_none() && child.child("plugin_decoder").is_none() {
+            return self.note(child.line, format!("`{}` has no expression", name(child)));
         }
-        match part {
-            Some(part) => rule.patterns.push(part.pattern(&fields)),
-            None if rule.parse.is_empty() => {
-                let comment =
-                    self.notes.add(child.line, format!("`{}` has no expression", name(child)));
-                return self.pack.comments.push(comment);
-            }
-            None => {}
-        }
-        self.pack.chains[chain].1.push(rule);
+        family.iter().for_each(|decoder| self.left_out(decoder, &mut rule));
+        self.put(child, rule, own, inner, Some(chain));
     }
 
-    /// The expressions of a decoder, put together, and the fields of their groups.
-    fn body(
+    /// Puts a rule into a chain, or beside the others; what it cannot look for at the same time, into
+    /// a rule behind it.
+    fn put(
         &mut self,
         decoder: &Element,
+        mut rule: Rule,
+        own: Option<Part>,
+        inner: Option<Part>,
+        chain: Option<usize>,
+    ) {
+        rule.patterns.extend(own.map(|part| part.pattern()));
+        let behind = inner.map(|part| (self.chain(&rule.id), part));
+        match &behind {
+            Some((chain, _)) => rule.then = Some((None, chain.clone())),
+            None => self.plugin(decoder, &mut rule),
+        }
+        match chain {
+            Some(at) => self.pack.chains[at].1.push(rule),
+            None => self.pack.rules.push(rule),
+        }
+        if let Some((chain, part)) = behind {
+            let id = self.pack.id(name(decoder));
+            let patterns = vec![part.pattern()];
+            let mut rule = Rule { id, line: decoder.line, patterns, ..Rule::default() };
+            self.plugin(decoder, &mut rule);
+            self.pack.chains.push((chain, vec![rule]));
+        }
+    }
+
+    /// What decides whether a message is the decoder's, and what is looked for in it then.
+    fn body(
+        &mut self,
+        family: &[&Element],
         parent: &Part,
         rule: &mut Rule,
-    ) -> (Option<Part>, Vec<String>) {
-        let own = decoder.child("parent").and_then(|_| decoder.child("prematch"));
-        let prematch = own.map(|element| {
-            let part = expression(element).plain();
-            match element.attribute("offset") {
-                Some("after_parent") => parent.then(&part),
-                _ => part,
-            }
-        });
-        let regexes: Vec<&Element> =
-            decoder.children.iter().filter(|child| child.name == "regex").collect();
-        let Some(first) = regexes.first() else { return (prematch, Vec::new()) };
-        let text: String = regexes.iter().map(|regex| literal(&regex.text)).collect();
-        let part = expression(&Element { text, ..(*first).clone() });
-        let joined = match first.attribute("offset") {
-            Some("after_prematch") => match (&prematch, decoder.child("parent")) {
-                (Some(prematch), _) => prematch.then(&part),
-                (None, _) => parent.then(&part),
-            },
-            Some("after_parent") => parent.then(&part),
-            Some("after_regex") => {
-                let comment = self.notes.add(
-                    first.line,
-                    "`after_regex`: the expression is looked for anywhere, not behind the one before",
-                );
-                rule.comments.push(comment);
-                Part { anchored: false, ..part }
-            }
-            _ => {
-                if prematch.is_some() {
-                    let comment = self.notes.add(
-                        first.line,
-                        "the `prematch`: the `regex` looks at the whole message and decides alone",
-                    );
-                    rule.comments.push(comment);
-                }
+    ) -> (Option<Part>, Option<Part>) {
+        let decoder = family[0];
+        let mut names = BTreeMap::new();
+        let prematch = joined(decoder, "prematch").map(|found| {
+            let part = self.expression(&found, &[], rule);
+            if found.attribute("offset") == Some("after_parent") {
+                parent.then(&part)
+            } else {
                 part
             }
+        });
+        let body = match (joined(decoder, "regex"), decoder.child("plugin_decoder")) {
+            (Some(found), _) => {
+                let fields = self.order(decoder, &mut names, rule);
+                let part = self.expression(&found, &fields, rule);
+                Some((found.attribute("offset").map(str::to_owned), part))
+            }
+            (None, Some(plugin)) => plugin.attribute("offset").map(|offset| {
+                let part = Part { anchored: true, regex: format!("(?<{BODY}>.*)") };
+                (Some(offset.to_owned()), part)
+            }),
+            (None, None) => None,
         };
-        let order = decoder.child("order").map(|order| order.text.as_str()).unwrap_or_default();
-        let fields =
-            order.split(',').map(str::trim).filter(|name| !name.is_empty()).map(field).collect();
-        (Some(joined), fields)
+        let Some((offset, part)) = body else { return (prematch, None) };
+        let offset = offset.as_deref();
+        let base = match offset {
+            Some("after_prematch") => prematch.as_ref().unwrap_or(parent).clone(),
+            Some("after_parent") => parent.clone(),
+            _ => Part::start(),
+        };
+        let first = if family.len() == 1 { base.then(&part) } else { base.maybe(&part) };
+        let whole = family[1..]
+            .iter()
+            .fold(first, |whole, next| whole.maybe(&self.further(next, &mut names, rule)));
+        match prematch {
+            Some(prematch) if offset != Some("after_prematch") => (Some(prematch), Some(whole)),
+            _ => (Some(whole), None),
+        }
+    }
+
+    /// The expression of a decoder that continues another.
+    fn further(
+        &mut self,
+        decoder: &Element,
+        names: &mut BTreeMap<String, String>,
+        rule: &mut Rule,
+    ) -> Part {
+        let Some(found) = joined(decoder, "regex") else { return Part::start() };
+        let fields = self.order(decoder, names, rule);
+        if found.attribute("offset") == Some("after_regex") {
+            return self.expression(&found, &fields, rule);
+        }
+        let message = format!(
+            "`{}` is looked for behind the one of this name before it, not in the whole message",
+            name(decoder)
+        );
+        let comment = self.notes.add(decoder.line, message);
+        rule.comments.push(comment);
+        Part { anchored: false, ..expression(&found, &fields) }
+    }
+
+    fn expression(&mut self, element: &Element, fields: &[String], rule: &mut Rule) -> Part {
+        let part = expression(element, fields);
+        if element.attribute("offset").is_some() && part.asks_for_start() {
+            let message = "a `^` inside a group asks for the start of the message, not for the \
+                           place of the `offset`: put it in front of the group";
+            let comment = self.notes.add(element.line, message);
+            rule.comments.push(comment);
+        }
+        part
+    }
+
+    /// The fields of the groups; `names` are those that the rule has got so far.
+    fn order(
+        &mut self,
+        decoder: &Element,
+        names: &mut BTreeMap<String, String>,
+        rule: &mut Rule,
+    ) -> Vec<String> {
+        let Some(order) = joined(decoder, "order") else { return Vec::new() };
+        let mut fields = Vec::new();
+        for name in order.text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            let (mut field, note) = beside(name, names.iter());
+            if let Some(note) = note {
+                let comment = self.notes.add(order.line, note);
+                rule.comments.push(comment);
+            }
+            if field.starts_with('_') {
+                // A time that no decoder has the format of.
+                field = label(name);
+            }
+            names.insert(name.to_owned(), field.clone());
+            fields.push(field);
+        }
+        fields
     }
 
     /// Programs become the pack's, and the rule's: other families have programs of their own.
     fn program(&mut self, root: &Element, rule: &mut Rule) {
-        let Some(element) = root.child("program_name") else { return };
+        let Some(element) = joined(root, "program_name") else { return };
+        let mut programs = Vec::new();
         for text in alternatives(element.text.trim()) {
             let (begin, text) = match text.strip_prefix('^') {
                 Some(text) => ("", text),
@@ -208,18 +304,20 @@ impl Reader<'_> {
                     format!("the program `{}`: name it in `applies`", element.text.trim());
                 let comment = self.notes.add(element.line, message);
                 rule.comments.push(comment);
-                return rule.programs.clear();
+                return;
             }
-            let program = format!("{begin}{text}{end}");
-            rule.programs.push(program.clone());
-            self.pack.add_program(program);
+            programs.push(format!("{begin}{text}{end}"));
         }
+        programs.iter().for_each(|program| self.pack.add_program(program.clone()));
+        rule.programs = programs;
     }
 
     fn plugin(&mut self, decoder: &Element, rule: &mut Rule) {
         let Some(element) = decoder.child("plugin_decoder") else { return };
         if element.text.trim() == "JSON_Decoder" {
-            rule.parse.push(format!("{{as: json, rest: {}}}", quoted(&self.pack.vendor())));
+            let field =
+                element.attribute("offset").map_or(String::new(), |_| format!("field: {BODY}, "));
+            rule.parse.push(format!("{{as: json, {field}rest: {}}}", quoted(&self.pack.vendor())));
         } else {
             let message = format!("the plugin `{}` has no counterpart", element.text.trim());
             let comment = self.notes.add(element.line, message);
@@ -249,12 +347,16 @@ impl Reader<'_> {
     }
 }
 
-/// An id without the number that makes it unique.
-fn stem(id: &str) -> &str {
-    match id.rsplit_once('_') {
-        Some((stem, number)) if number.bytes().all(|b| b.is_ascii_digit()) => stem,
-        _ => id,
+/// The text of all elements of this name, one behind the other, with the attributes that any of them has.
+fn joined(decoder: &Element, wanted: &str) -> Option<Element> {
+    let mut all = decoder.children.iter().filter(|child| child.name == wanted);
+    let mut found = all.next()?.clone();
+    found.text = literal(&found.text).to_owned();
+    for next in all {
+        found.text.push_str(literal(&next.text));
+        found.attributes.extend(next.attributes.iter().cloned());
     }
+    Some(found)
 }
 
 /// What an expression looks for: spaces at its ends, too, but no line breaks around it.
@@ -262,12 +364,11 @@ fn literal(text: &str) -> &str {
     if text.contains('\n') { text.trim() } else { text }
 }
 
-fn expression(element: &Element) -> Part {
-    let text = literal(&element.text);
+fn expression(element: &Element, fields: &[String]) -> Part {
     match element.attribute("type") {
-        Some("pcre2") => pcre2(text),
-        Some("osmatch") => os_match(text),
-        _ => os_regex(text),
+        Some("pcre2") => pcre2(&element.text, fields),
+        Some("osmatch") => os_match(&element.text),
+        _ => os_regex(&element.text, fields),
     }
 }
 
@@ -363,16 +464,117 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_told() {
+    fn decoders_look_where_wazuh_does() {
+        let family = r#"<decoder name="p"><prematch type="pcre2">^(?:x|y): </prematch></decoder>"#;
+        let check = |text: &str, lines: &[(&str, &[(&str, &str)])]| {
+            check(From::Wazuh, &format!("{family}{text}"), lines, &[]);
+        };
+        // Alternatives that begin at the offset, and what their groups capture.
+        check(
+            r#"<decoder name="a"><prematch>^Accepted|^Failed</prematch>
+<regex offset="after_prematch">^ for (\S+)|^ of (\S+)</regex><order>user</order></decoder>"#,
+            &[
+                ("Accepted for bob", &[("user.name", "bob")]),
+                ("Failed of eve", &[("user.name", "eve")]),
+                ("Failed x of eve", &[("user.name", "null")]),
+            ],
+        );
+        // The prematch counts where the regex looks at the whole message.
+        check(
+            r#"<decoder name="d"><prematch>^D </prematch><regex>a=(\w+)</regex><order>user</order></decoder>
+<decoder name="c"><parent>p</parent><prematch offset="after_parent">^n=</prematch>
+<regex>n=(\d+)</regex><order>n</order></decoder>"#,
+            &[
+                ("D a=bob", &[("user.name", "bob"), ("logweir.rule", "shop.d_2")]),
+                ("E a=bob", &[("logweir.rule", "null")]),
+                ("x: n=5", &[("labels.n", "5")]),
+                ("x: m=5 n=5", &[("labels.n", "null")]),
+            ],
+        );
+        // Texts of several elements of one name are one.
+        check(
+            r#"<decoder name="k"><parent>p</parent><prematch offset="after_parent">^a</prematch><prematch> b</prematch>
+<regex offset="after_prematch">c=(\d)</regex><regex>(\d)</regex><order>c, d</order></decoder>"#,
+            &[
+                ("x: a b c=12", &[("labels.c", "1"), ("labels.d", "2")]),
+                ("x: a x c=12", &[("labels.c", "null")]),
+            ],
+        );
+        // What goes on behind a regex, be it there or not.
+        check(
+            r#"<decoder name="f"><parent>p</parent><regex offset="after_parent">src=(\S+)</regex><order>srcip</order></decoder>
+<decoder name="f"><parent>p</parent><regex offset="after_regex">^ dpt=(\d+)</regex><order>dstport</order></decoder>
+<decoder name="f"><parent>p</parent><regex offset="after_regex">act=(\w+)</regex><order>action</order></decoder>"#,
+            &[
+                (
+                    "x: src=10.0.0.1 dpt=80 if=1 act=drop",
+                    &[
+                        ("source.ip", "10.0.0.1"),
+                        ("destination.port", "80"),
+                        ("event.action", "drop"),
+                    ],
+                ),
+                (
+                    "x: src=10.0.0.1 act=drop",
+                    &[("source.ip", "10.0.0.1"), ("event.action", "drop")],
+                ),
+                ("y: act=drop", &[("event.action", "drop")]),
+            ],
+        );
+        check(
+            r#"<decoder name="j"><prematch>^J: </prematch><plugin_decoder offset="after_prematch">JSON_Decoder</plugin_decoder></decoder>
+<decoder name="c"><parent>p</parent><prematch offset="after_parent">^{"a</prematch>
+<plugin_decoder offset="after_parent">JSON_Decoder</plugin_decoder></decoder>"#,
+            &[("J: {\"k\":1}", &[("shop.k", "1")]), ("x: {\"a\":1}", &[("shop.a", "1")])],
+        );
+    }
+
+    #[test]
+    fn roots_of_one_name_share_their_children() {
         check(
             From::Wazuh,
-            r#"<decoder name="a"><prematch type="pcre2">^(?:x|y): </prematch></decoder>
-<decoder name="a1"><parent>a</parent><prematch offset="after_parent">^n=</prematch>
-<regex>n=(\d+)</regex><order>n</order></decoder>
-<decoder name="a1"><parent>a</parent><regex offset="after_regex">m=(\d+)</regex><order>m</order></decoder>
+            r#"<decoder name="fw"><prematch>^FW-1: </prematch></decoder>
+<decoder name="other"><prematch>^x</prematch><regex offset="after_prematch">=(\d)</regex><order>time</order></decoder>
+<decoder name="fw"><prematch>^FW-2: </prematch><regex>b</regex></decoder>
+<decoder name="fw"><parent>fw</parent><regex offset="after_parent">^src=(\S+)</regex><order>srcip</order></decoder>
+<decoder name="fw"><parent>fw</parent><regex>dst=(\S+)</regex><order>dstip</order></decoder>
 "#,
-            &[("x: n=5", &[("labels.n", "5")]), ("y: m=6", &[("labels.m", "6")])],
-            &[(3, "`prematch`"), (4, "`after_regex`")],
+            &[
+                ("FW-1: src=10.0.0.1 dst=10.0.0.2", &[("destination.ip", "10.0.0.2")]),
+                ("FW-2: src=10.0.0.1 dst=10.0.0.2", &[("source.ip", "10.0.0.1")]),
+                ("x=1", &[("labels.time", "1")]),
+            ],
+            &[(5, "behind the one of this name"), (3, "beside children")],
+        );
+    }
+
+    #[test]
+    fn what_differs_or_is_broken_is_told() {
+        check(
+            From::Wazuh,
+            r#"<decoder name="c"><prematch>^CC </prematch></decoder>
+<decoder name="c1"><parent>c</parent><regex offset="after_parent" type="pcre2">(?:^|,)(\w+) (\w+)</regex>
+<order>user, dstuser</order></decoder>
+<decoder name="c2"><parent>c1</parent><regex>z</regex></decoder>
+<decoder_list><rule/>
+<decoder><prematch>^q </prematch></decoder>
+<decoder name="a"><prematch>^A </prematch><regex offset="after_prematch">^user (\S+)</regx>
+<order>user</order></decoder>
+</decoder_list>
+"#,
+            &[
+                ("CC x,bob eve", &[("user.name", "bob"), ("labels.dstuser", "eve")]),
+                ("A user bob", &[("user.name", "bob")]),
+                ("q x", &[("logweir.rule", "shop.decoder")]),
+            ],
+            &[
+                (7, "`</regx>` closes `<regex>` of line 7"),
+                (5, "`<rule>`"),
+                (6, "without a name"),
+                (3, "`dstuser`: `user` is `user.name`"),
+                (2, "a `^` inside a group"),
+                (4, "a child of a child"),
+            ],
         );
     }
 }
