@@ -33,8 +33,8 @@ pub(super) fn read(text: &str, pack: &mut Pack, notes: &mut Notes) {
             parser(&section, pack, notes);
             parsers += 1;
             if parsers == 2 {
-                let message = "an input names its parser; here the first rule that matches counts: \
-                               those that belong to other lines go into a pack of their own";
+                let message = "an input names its parser; here they are tried one after the other, and the \
+                               first that matches counts: those for other lines go into a pack of their own";
                 let comment = notes.add(section.line, message);
                 pack.comments.push(comment);
             }

@@ -2,7 +2,9 @@
 //!
 //! A decoder without a parent says by program or `prematch` which messages are its; its children are
 //! tried on those. So it becomes a rule that leads to a chain, and each child a rule of the chain; the
-//! children's `offset`s are resolved by writing the expressions one behind the other.
+//! children's `offset`s are resolved by writing the expressions one behind the other, those of children of
+//! one name as parts that may be there or not. Where a decoder looks for two things at any place, the second is
+//! a rule behind the first.
 
 use super::Notes;
 use super::fields::{beside, label};
@@ -70,6 +72,11 @@ fn continues(decoder: &Element, next: &Element) -> bool {
     name(decoder) == name(next) && only_regex && both
 }
 
+/// What a root asks of its messages.
+fn prematch(root: &Element) -> Part {
+    joined(root, "prematch").map_or(Part::start(), |found| expression(&found, &[]))
+}
+
 /// What is left of a message for a plugin.
 const BODY: &str = "_body";
 
@@ -85,32 +92,32 @@ impl Reader<'_> {
         self.pack.comments.push(comment);
     }
 
+    /// A note that stands above its rule, too.
+    fn tell(&mut self, rule: &mut Rule, line: usize, message: impl Into<String>) {
+        rule.comments.push(self.notes.add(line, message));
+    }
+
     /// Roots of one name share their children.
     fn families(&mut self, roots: &[&Element], children: &[&Element]) {
-        let mut chains: Vec<(&str, String)> = Vec::new();
+        let mut chains: BTreeMap<&str, String> = BTreeMap::new();
         for root in roots {
-            let known = chains.iter().find(|(of, _)| *of == name(root)).map(|(_, chain)| chain);
-            if let Some(chain) = known {
-                self.root(root, Some(chain));
-                continue;
-            }
             let own: Vec<&Element> =
                 children.iter().filter(|child| is_parent(root, child)).copied().collect();
             if own.is_empty() {
                 self.root(root, None);
                 continue;
             }
-            let chain = self.chain(&self.pack.id(name(root)));
+            let known = chains.get(name(root)).cloned();
+            let chain = known.unwrap_or_else(|| self.chain(&self.pack.id(name(root))));
             self.root(root, Some(&chain));
-            let at = self.pack.chains.len();
-            self.pack.chains.push((chain.clone(), Vec::new()));
-            chains.push((name(root), chain));
-            let befores = roots.iter().filter(|other| name(other) == name(root)).map(|root| {
-                joined(root, "prematch").map_or(Part::start(), |found| expression(&found, &[]))
-            });
-            let before = Part::any(befores.collect());
-            for family in own.chunk_by(|one, next| continues(one, next)) {
-                self.child(family, &before, at);
+            if chains.insert(name(root), chain.clone()).is_none() {
+                let same = roots.iter().filter(|other| name(other) == name(root));
+                let parent = Part::any(same.map(|root| prematch(root)).collect());
+                let at = self.pack.chains.len();
+                self.pack.chains.push((chain, Vec::new()));
+                for family in own.chunk_by(|one, next| continues(one, next)) {
+                    self.child(family, &parent, at);
+                }
             }
         }
     }
@@ -129,14 +136,12 @@ impl Reader<'_> {
             return self.put(root, rule, own.or(Some(Part::start())), inner, None);
         };
         rule.then = Some((None, chain.to_owned()));
-        let own = joined(root, "prematch").map_or(Part::start(), |found| expression(&found, &[]));
-        rule.patterns.push(own.pattern());
+        rule.patterns.push(prematch(root).pattern());
         for element in
             root.children.iter().filter(|child| matches!(&*child.name, "regex" | "plugin_decoder"))
         {
             let message = format!("`<{}>` beside children, which alone are tried", element.name);
-            let comment = self.notes.add(element.line, message);
-            rule.comments.push(comment);
+            self.tell(&mut rule, element.line, message);
         }
         self.pack.rules.push(rule);
     }
@@ -244,8 +249,7 @@ impl Reader<'_> {
             "`{}` is looked for behind the one of this name before it, not in the whole message",
             name(decoder)
         );
-        let comment = self.notes.add(decoder.line, message);
-        rule.comments.push(comment);
+        self.tell(rule, decoder.line, message);
         Part { anchored: false, ..expression(&found, &fields) }
     }
 
@@ -254,8 +258,7 @@ impl Reader<'_> {
         if element.attribute("offset").is_some() && part.asks_for_start() {
             let message = "a `^` inside a group asks for the start of the message, not for the \
                            place of the `offset`: put it in front of the group";
-            let comment = self.notes.add(element.line, message);
-            rule.comments.push(comment);
+            self.tell(rule, element.line, message);
         }
         part
     }
@@ -272,8 +275,7 @@ impl Reader<'_> {
         for name in order.text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             let (mut field, note) = beside(name, names.iter());
             if let Some(note) = note {
-                let comment = self.notes.add(order.line, note);
-                rule.comments.push(comment);
+                self.tell(rule, order.line, note);
             }
             if field.starts_with('_') {
                 // A time that no decoder has the format of.
@@ -302,8 +304,7 @@ impl Reader<'_> {
             if text.is_empty() || !text.chars().all(plain) {
                 let message =
                     format!("the program `{}`: name it in `applies`", element.text.trim());
-                let comment = self.notes.add(element.line, message);
-                rule.comments.push(comment);
+                self.tell(rule, element.line, message);
                 return;
             }
             programs.push(format!("{begin}{text}{end}"));
@@ -320,8 +321,7 @@ impl Reader<'_> {
             rule.parse.push(format!("{{as: json, {field}rest: {}}}", quoted(&self.pack.vendor())));
         } else {
             let message = format!("the plugin `{}` has no counterpart", element.text.trim());
-            let comment = self.notes.add(element.line, message);
-            rule.comments.push(comment);
+            self.tell(rule, element.line, message);
         }
     }
 
@@ -340,9 +340,7 @@ impl Reader<'_> {
         ];
         for element in decoder.children.iter().filter(|child| !KNOWN.contains(&child.name.as_str()))
         {
-            let comment =
-                self.notes.add(element.line, format!("`<{}>` has no counterpart", element.name));
-            rule.comments.push(comment);
+            self.tell(rule, element.line, format!("`<{}>` has no counterpart", element.name));
         }
     }
 }

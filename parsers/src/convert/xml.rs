@@ -24,13 +24,16 @@ impl Element {
 
 /// The elements of `text`, and what is wrong with it, by line.
 pub(super) fn parse(text: &str) -> (Vec<Element>, Vec<(usize, String)>) {
-    let mut reader = Reader::default();
+    let mut reader = Reader { line: 1, ..Reader::default() };
     let mut rest = text;
+    let mut counted = 0;
     while let Some(at) = rest.find('<') {
         let before = &rest[..at];
         reader.add_text(before);
         rest = &rest[at..];
-        reader.line = text[..text.len() - rest.len()].matches('\n').count() + 1;
+        let here = text.len() - rest.len();
+        reader.line += text[counted..here].matches('\n').count();
+        counted = here;
         if let Some(after) = rest.strip_prefix("<!--") {
             rest = reader.up_to("-->", "the comment", after).1;
         } else if let Some(after) = rest.strip_prefix("<![CDATA[") {
