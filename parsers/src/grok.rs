@@ -106,6 +106,10 @@ const DEFINITIONS: &[(&str, &str)] = &[
         r"%{SYSLOGTIMESTAMP:_timestamp} (?:%{SYSLOGFACILITY} )?%{SYSLOGHOST:host.hostname} %{PROG:process.name}(?:\[%{POSINT:process.pid}\])?:",
     ),
     (
+        "SYSLOGLINE",
+        r"(?:%{SYSLOGTIMESTAMP:_timestamp}|%{TIMESTAMP_ISO8601:_timestamp8601}) (?:%{SYSLOGFACILITY} )?%{SYSLOGHOST:host.hostname}(?: %{PROG:process.name}(?:\[%{POSINT:process.pid}\])?:|) %{GREEDYDATA:message}",
+    ),
+    (
         "COMMONAPACHELOG",
         r#"%{IPORHOST:source.address} %{HTTPDUSER:_ident} %{HTTPDUSER:user.name} \[%{HTTPDATE:_timestamp}\] "(?:%{WORD:http.request.method} %{NOTSPACE:url.original}(?: HTTP/%{NUMBER:http.version})?|%{DATA:_request})" (?:-|%{INT:http.response.status_code}) (?:-|%{INT:http.response.body.bytes})"#,
     ),

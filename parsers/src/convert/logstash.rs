@@ -2,38 +2,42 @@
 //!
 //! Filters run one after the other there, rules are alternatives here. So a `grok` is a rule; what
 //! follows in the same block (`date`, `mutate`) is added to the rules before it; a `grok` on a field
-//! that an earlier one captures becomes a chain behind that one.
+//! that an earlier one captures becomes a chain behind that one. What stands under a condition changes
+//! copies of the rules, which ask for that condition.
 
+mod draft;
 mod syntax;
 
 use super::Notes;
 use super::fields::field;
-use super::pack::{Pack, Rule};
-use super::pattern::{Named, names, rewrite};
+use super::pack::{Fragment, Pack};
+use super::pattern::{Named, rewrite};
 use super::times::from_joda;
 use crate::pattern;
 use crate::yaml::quoted;
+use draft::{Changed, Draft, Parse, plain};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use syntax::{Item, Setting};
+
+/// With more rules than that under a condition there are no copies: each condition doubles them.
+const COPIES_MAX: usize = 16;
 
 pub(super) fn read(text: &str, pack: &mut Pack, notes: &mut Notes) {
     if is_pipeline(text) {
-        let items = match syntax::parse(text) {
-            Ok(items) => items,
-            Err((line, message)) => {
-                let comment = notes.add(line, message);
-                pack.comments.push(comment);
-                return;
+        let (items, fault) = syntax::parse(text);
+        for item in &items {
+            if let Item::Block { name, items, .. } = item
+                && name == "filter"
+            {
+                let mut reader = Reader::new(pack, notes);
+                reader.block(items, &mut Scope::default());
+                reader.finish();
             }
-        };
-        let filters = items.iter().filter_map(|item| match item {
-            Item::Block { name, items, .. } if name == "filter" => Some(items),
-            _ => None,
-        });
-        for items in filters {
-            let mut reader = Reader { pack, notes, conditions: Vec::new() };
-            let mut scope = Scope::default();
-            reader.block(items, &mut scope);
+        }
+        if let Some((line, message)) = fault {
+            let comment = notes.add(line, format!("{message}; what follows is not read"));
+            pack.comments.push(comment);
         }
         return;
     }
@@ -46,9 +50,7 @@ pub(super) fn read(text: &str, pack: &mut Pack, notes: &mut Notes) {
             Some((name, pattern))
                 if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') =>
             {
-                let pattern =
-                    rewrite(pattern.trim(), |named| Named { name: field(&named.name), ..named });
-                pack.fragments.push((name.to_owned(), pattern));
+                pack.fragments.push(fragment(name, pattern.trim(), number + 1, notes));
             }
             _ => {
                 let comment = notes.add(number + 1, "not a grok pattern: `NAME regex` is expected");
@@ -58,87 +60,200 @@ pub(super) fn read(text: &str, pack: &mut Pack, notes: &mut Notes) {
     }
 }
 
-fn is_pipeline(text: &str) -> bool {
-    text.lines().map(str::trim_start).any(|line| {
-        ["filter", "input", "output"].iter().any(|word| {
-            line.strip_prefix(word).is_some_and(|rest| rest.trim_start().starts_with('{'))
+fn fragment(name: &str, pattern: &str, line: usize, notes: &Notes) -> Fragment {
+    let text = rewrite(pattern, |named| Named { name: field(&named.name), ..named });
+    Fragment { name: name.to_owned(), text, line, source: notes.source.clone() }
+}
+
+/// Whether a line begins with `filter {` or the like, the brace on the same line or below.
+pub(super) fn is_pipeline(text: &str) -> bool {
+    ["filter", "input", "output"].iter().any(|word| {
+        text.match_indices(word).any(|(at, _)| {
+            let before = text[..at].trim_end_matches([' ', '\t']);
+            (before.is_empty() || before.ends_with('\n'))
+                && text[at + word.len()..].trim_start().starts_with('{')
         })
     })
 }
 
-/// Where a rule stands: its chain (`None` for the pack's list) and its number there.
-type Place = (Option<usize>, usize);
-
-/// The rules of a block and the blocks in it.
+/// The rules of a block and the blocks in it, by number.
 #[derive(Debug, Default, Clone)]
 struct Scope {
-    rules: Vec<Place>,
-    /// Names of Logstash that were renamed.
-    renamed: BTreeMap<String, String>,
+    rules: Vec<usize>,
+    /// Rules before the block that only a `grok` in it may go on from: whether they are meant, a condition
+    /// says that was not carried over.
+    before: Vec<usize>,
+}
+
+/// What a condition asks for: names of Logstash and their values.
+type Tests = Vec<(String, Vec<String>)>;
+
+/// A condition that is in force.
+struct Condition {
+    text: String,
+    line: usize,
+    tests: Tests,
+    /// That it was not carried over.
+    comment: Option<String>,
 }
 
 struct Reader<'p> {
     pack: &'p mut Pack,
     notes: &'p mut Notes,
-    /// Conditions that are in force and were not carried over.
-    conditions: Vec<String>,
+    drafts: Vec<Draft>,
+    /// The drafts that count, as they are written.
+    order: Vec<usize>,
+    conditions: Vec<Condition>,
 }
 
-impl Reader<'_> {
-    fn block(&mut self, items: &[Item], scope: &mut Scope) {
-        for item in items {
-            match item {
-                Item::Condition { text, line, items } => {
-                    let comment = self.condition(text, *line);
-                    let known = comment.is_none();
-                    self.conditions.extend(comment);
-                    let mut inner = Scope { rules: Vec::new(), ..scope.clone() };
-                    let outer = scope.rules.clone();
-                    let without = !items
-                        .iter()
-                        .any(|item| matches!(item, Item::Block { name, .. } if name == "grok"));
-                    if without {
-                        inner.rules = outer;
-                    }
-                    self.block(items, &mut inner);
-                    if !without {
-                        scope.rules.extend(inner.rules);
-                    }
-                    if !known {
-                        self.conditions.pop();
-                    }
-                }
-                Item::Block { name, line, settings, .. } => {
-                    self.filter(name, *line, settings, scope)
-                }
+impl<'p> Reader<'p> {
+    fn new(pack: &'p mut Pack, notes: &'p mut Notes) -> Self {
+        Self { pack, notes, drafts: Vec::new(), order: Vec::new(), conditions: Vec::new() }
+    }
+
+    fn finish(mut self) {
+        for at in self.order {
+            let draft = std::mem::take(&mut self.drafts[at]);
+            let chain = draft.chain;
+            let mut rule = draft.finish();
+            rule.id = self.pack.id(&format!("line {}", rule.line));
+            for program in &rule.programs {
+                self.pack.add_program(program.clone());
+            }
+            match chain {
+                Some(chain) => self.pack.chains[chain].1.push(rule),
+                None => self.pack.rules.push(rule),
             }
         }
     }
 
-    /// A condition on the program says which lines the pack is for; others are noted.
-    fn condition(&mut self, text: &str, line: usize) -> Option<String> {
-        let names = ["[program]", "[process][name]", "[syslog_program]", "[process.name]"];
-        let compared =
-            names.iter().find_map(|name| text.strip_prefix(name)?.trim().strip_prefix("=="));
-        let program = compared.map(|value| value.trim().trim_matches(['"', '\'']));
-        match program.filter(|value| !value.is_empty() && !value.contains(['"', '\'', ' '])) {
-            Some(program) => {
-                self.pack.add_program(program.to_owned());
-                None
+    fn block(&mut self, items: &[Item], scope: &mut Scope) {
+        let goes_on = |item: &Item| matches!(item, Item::Condition { text, .. } if text.split(' ').next() == Some("else"));
+        let mut rest = items;
+        while let [first, behind @ ..] = rest {
+            let count = match first {
+                Item::Condition { .. } => behind.iter().take_while(|item| goes_on(item)).count(),
+                Item::Block { name, line, settings, .. } => {
+                    self.filter(name, *line, settings, scope);
+                    0
+                }
+            };
+            if matches!(first, Item::Condition { .. }) {
+                self.branches(&rest[..=count], scope);
             }
-            None => Some(self.notes.add(
-                line,
-                format!("the condition `{text}`: say it in `applies`, `when` or the pattern"),
-            )),
+            rest = &behind[count..];
         }
+    }
+
+    /// `if`, `else if` and `else`.
+    fn branches(&mut self, branches: &[Item], scope: &mut Scope) {
+        let rest = scope.rules.clone();
+        let mut all_asked = true;
+        for (number, branch) in branches.iter().enumerate() {
+            let Item::Condition { text, line, last_line, items } = branch else { continue };
+            let tests = self.tests(text, &rest).filter(|_| all_asked);
+            all_asked &= tests.is_some();
+            // What was not matched before: so it is with rules anyway.
+            let failed = text == "\"_grokparsefailure\" in [tags]";
+            if tests.is_none() && !failed && !makes_rules(items) {
+                self.leave_out(text, *line..=*last_line, scope);
+                continue;
+            }
+            let mut inner = Scope::default();
+            let pairs = match &tests {
+                Some(tests) => self.copies(&rest, tests),
+                None => {
+                    inner.before = rest.iter().chain(&scope.before).copied().collect();
+                    Vec::new()
+                }
+            };
+            inner.rules = pairs.iter().map(|(_, copy)| *copy).collect();
+            let tests = tests.unwrap_or_default();
+            let outside = self.conditions.len();
+            if !failed {
+                let condition = Condition { text: text.clone(), line: *line, tests, comment: None };
+                self.conditions.push(condition);
+            }
+            self.block(items, &mut inner);
+            self.conditions.truncate(outside);
+            let last = number + 1 == branches.len();
+            inner
+                .rules
+                .retain(|rule| !(rest.contains(rule) || last && self.is_needless(*rule, &pairs)));
+            scope.rules.extend(inner.rules);
+        }
+    }
+
+    /// A copy of the rules for lines for which the tests hold, with the number of each one's original.
+    fn copies(&mut self, rules: &[usize], tests: &Tests) -> Vec<(usize, usize)> {
+        if tests.is_empty() {
+            return rules.iter().map(|rule| (*rule, *rule)).collect();
+        }
+        let mut pairs = Vec::new();
+        for rule in rules {
+            let mut copy = self.drafts[*rule].clone();
+            let holds = tests.iter().all(|(name, values)| {
+                let field = if is_program(name) { Some(field(name)) } else { copy.asks(name) };
+                field.is_some_and(|field| copy.when(&field, values))
+            });
+            if holds {
+                self.drafts.push(copy);
+                let number = self.drafts.len() - 1;
+                let at = self.order.iter().position(|known| known == rule).unwrap_or_default();
+                self.order.insert(at, number);
+                pairs.push((*rule, number));
+            }
+        }
+        pairs
+    }
+
+    /// Drops a copy that nothing was done to.
+    fn is_needless(&mut self, rule: usize, pairs: &[(usize, usize)]) -> bool {
+        let Some((original, _)) = pairs.iter().find(|(_, copy)| *copy == rule) else {
+            return false;
+        };
+        let same = self.drafts[rule].does_as(&self.drafts[*original]);
+        if same {
+            self.order.retain(|known| *known != rule);
+            let known = self.drafts[*original].rule.comments.len();
+            let comments = self.drafts[rule].rule.comments.split_off(known);
+            self.drafts[*original].rule.comments.extend(comments);
+        }
+        same
+    }
+
+    /// What is done under a condition that cannot be asked is not done at all; it stands as a comment.
+    fn leave_out(&mut self, text: &str, lines: RangeInclusive<usize>, scope: &Scope) {
+        let message = format!("the condition `{text}` and what is done under it");
+        self.note(*lines.start(), message, scope);
+        let source = self.notes.source.clone();
+        let lines = lines.filter_map(|line| source.line(line)).map(|line| format!("  {line}"));
+        self.comments(scope).extend(lines);
+    }
+
+    /// The tests of a condition, if rules can ask for them; none for `else`.
+    fn tests(&mut self, text: &str, rules: &[usize]) -> Option<Tests> {
+        let text = text.strip_prefix("else if ").unwrap_or(text);
+        if text == "else" {
+            return Some(Tests::new());
+        }
+        let tests: Tests = text.split(" and ").map(test).collect::<Option<_>>()?;
+        let asked = tests.iter().all(|(name, _)| {
+            is_program(name) || rules.iter().any(|rule| self.drafts[*rule].asks(name).is_some())
+        });
+        (asked && rules.len() <= COPIES_MAX).then_some(tests)
     }
 
     fn filter(&mut self, name: &str, line: usize, settings: &[Setting], scope: &mut Scope) {
+        let mut settings: Vec<&Setting> = settings.iter().collect();
+        settings.sort_by_key(|setting| ORDER.iter().position(|known| *known == setting.name));
         match name {
-            "grok" => self.grok(line, settings, scope),
-            "date" => self.date(line, settings, scope),
-            "mutate" => self.mutate(settings, scope),
-            "json" | "kv" | "csv" => self.sub_parser(name, line, settings, scope),
+            "grok" => self.grok(line, &settings, scope),
+            "date" => self.date(line, &settings, scope),
+            "mutate" => self.mutate(&settings, scope),
+            "json" => self.sub_parser("json", line, &settings, scope),
+            "kv" => self.sub_parser("kv", line, &settings, scope),
+            "csv" => self.sub_parser("csv", line, &settings, scope),
             other => {
                 let message = format!("the filter `{other}` has no counterpart");
                 self.note(line, message, scope);
@@ -146,28 +261,50 @@ impl Reader<'_> {
         }
     }
 
-    /// Notes what is left out, as a comment above the last rule or the pack.
+    /// The comments above the last rule, or the pack.
+    fn comments(&mut self, scope: &Scope) -> &mut Vec<String> {
+        match scope.rules.last() {
+            Some(rule) => &mut self.drafts[*rule].rule.comments,
+            None => &mut self.pack.comments,
+        }
+    }
+
     fn note(&mut self, line: usize, message: impl Into<String>, scope: &Scope) {
         let comment = self.notes.add(line, message);
-        match scope.rules.last() {
-            Some(place) => self.rule(*place).comments.push(comment),
-            None => self.pack.comments.push(comment),
+        self.comments(scope).push(comment);
+    }
+
+    /// Changes the rules that have something to change; that none has is noted.
+    fn each(
+        &mut self,
+        line: usize,
+        what: &str,
+        name: &str,
+        scope: &Scope,
+        change: impl Fn(&mut Draft) -> Changed,
+    ) {
+        let (mut touched, mut refused) = (false, None);
+        for rule in &scope.rules {
+            match change(&mut self.drafts[*rule]) {
+                Ok(done) => touched |= done,
+                Err(message) => refused = Some(message),
+            }
+        }
+        match refused {
+            Some(message) => self.note(line, message, scope),
+            None if touched => {}
+            None => {
+                let message =
+                    format!("`{what}` of `{name}`: no rule from the filters before it gives that");
+                self.note(line, message, scope);
+            }
         }
     }
 
-    fn rule(&mut self, (chain, number): Place) -> &mut Rule {
-        match chain {
-            Some(chain) => &mut self.pack.chains[chain].1[number],
-            None => &mut self.pack.rules[number],
-        }
-    }
-
-    fn grok(&mut self, line: usize, settings: &[Setting], scope: &mut Scope) {
+    fn grok(&mut self, line: usize, settings: &[&Setting], scope: &mut Scope) {
         for setting in settings.iter().filter(|setting| setting.name == "pattern_definitions") {
             for (name, pattern) in setting.value.pairs() {
-                let pattern =
-                    rewrite(&pattern, |named| Named { name: field(&named.name), ..named });
-                self.pack.fragments.push((name, pattern));
+                self.pack.fragments.push(fragment(&name, &pattern, setting.line, self.notes));
             }
         }
         let matches: Vec<(String, Vec<String>)> = settings
@@ -179,12 +316,18 @@ impl Reader<'_> {
             self.note(line, "a grok without a `match` that can be read", scope);
         }
         for (source, patterns) in matches {
-            self.grok_on(&source, patterns, line, scope);
+            self.grok_on(&source, &patterns, line, scope);
         }
         for setting in settings {
             match setting.name.as_str() {
-                "match" | "pattern_definitions" | "overwrite" | "break_on_match" | "tag_on_failure" | "id"
-                | "named_captures_only" | "keep_empty_captures" | "timeout_millis" => {}
+                "match" | "pattern_definitions" | "overwrite" | "named_captures_only"
+                | "keep_empty_captures" | "timeout_millis" => {}
+                "break_on_match" if setting.value.text().as_deref() == Some("true") => {}
+                "break_on_match" => self.note(
+                    setting.line,
+                    "`break_on_match`: only the first pattern that matches counts; join them in one",
+                    scope,
+                ),
                 "patterns_dir" | "patterns_files_glob" => self.note(
                     setting.line,
                     "`patterns_dir`: give those files to this command as well, or name them in `pattern_files`",
@@ -195,59 +338,109 @@ impl Reader<'_> {
         }
     }
 
-    fn grok_on(&mut self, source: &str, patterns: Vec<String>, line: usize, scope: &mut Scope) {
-        let from = scope.renamed.get(source).cloned().unwrap_or_else(|| field(source));
-        let captures = |rule: &Rule| rule.patterns.iter().any(|text| names(text).contains(&from));
-        let outer: Vec<Place> = scope.rules.clone();
-        let outer: Vec<Place> =
-            outer.into_iter().filter(|place| captures(self.rule(*place))).collect();
-        let mut rule = Rule {
-            id: self.pack.id(&format!("line {line}")),
-            line,
-            comments: self.conditions.clone(),
-            patterns: patterns
-                .iter()
-                .map(|text| rewrite(text, |named| Named { name: field(&named.name), ..named }))
-                .collect(),
-            ..Rule::default()
-        };
-        if outer.is_empty() {
-            if !matches!(source, "message" | "log" | "event.original" | "[event][original]") {
-                rule.on = Some(from);
-            } else if rule.patterns.iter().any(|text| begins_with_header(text)) {
-                rule.on = Some("line".into());
+    /// A draft with the conditions that are in force.
+    fn draft(&mut self, line: usize, chain: Option<usize>, from: &[usize]) -> Draft {
+        let mut draft = Draft::new(line, self.pack.definitions());
+        draft.chain = chain;
+        for rule in from {
+            draft.follow(&self.drafts[*rule]);
+        }
+        let mut conditions = std::mem::take(&mut self.conditions);
+        for condition in &mut conditions {
+            let asked = condition.tests.iter().filter(|(name, values)| {
+                let field = if is_program(name) { Some(field(name)) } else { draft.known(name) };
+                field.is_some_and(|field| draft.when(&field, values))
+            });
+            if asked.count() < condition.tests.len() || condition.tests.is_empty() {
+                draft.rule.comments.push(self.unasked(condition));
             }
-            self.pack.rules.push(rule);
-            scope.rules.push((None, self.pack.rules.len() - 1));
-            return;
         }
-        let chain = self.pack.chains.len();
-        let name = format!("line_{line}");
-        for place in outer {
-            self.rule(place).then = Some((Some(from.clone()), name.clone()));
-        }
-        self.pack.chains.push((name, vec![rule]));
-        scope.rules.push((Some(chain), 0));
+        self.conditions = conditions;
+        draft
     }
 
-    fn date(&mut self, line: usize, settings: &[Setting], scope: &Scope) {
-        let text = |name: &str| {
-            settings
-                .iter()
-                .find(|setting| setting.name == name)
-                .and_then(|setting| setting.value.text())
+    /// Notes, once, that rules do not ask for a condition.
+    fn unasked(&mut self, condition: &mut Condition) -> String {
+        let Condition { text, line, comment, .. } = condition;
+        let note = || {
+            let message =
+                format!("the condition `{text}`: say it in `applies`, `when` or the pattern");
+            self.notes.add(*line, message)
         };
-        let Some(of) = settings
-            .iter()
-            .find(|setting| setting.name == "match")
-            .map(|setting| setting.value.list())
-        else {
+        comment.get_or_insert_with(note).clone()
+    }
+
+    fn add_draft(&mut self, draft: Draft, scope: &mut Scope) {
+        self.drafts.push(draft);
+        self.order.push(self.drafts.len() - 1);
+        scope.rules.push(self.drafts.len() - 1);
+    }
+
+    fn grok_on(&mut self, source: &str, patterns: &[String], line: usize, scope: &mut Scope) {
+        let from: Vec<usize> = scope.rules.iter().chain(&scope.before).copied().collect();
+        let from: Vec<(usize, String)> = from
+            .into_iter()
+            .filter_map(|rule| Some((rule, self.drafts[rule].own(source)?)))
+            .collect();
+        let rules: Vec<usize> = from.iter().map(|(rule, _)| *rule).collect();
+        if from.is_empty() && !is_message(source) {
+            let message =
+                format!("a `grok` on `{source}`: no rule from the filters before it gives that");
+            return self.note(line, message, scope);
+        }
+        let mut chain = None;
+        let mut second = from.is_empty() && !scope.rules.is_empty();
+        for (rule, field) in from {
+            let known = self.drafts[rule].rule.then.clone();
+            match known {
+                Some((Some(known), name)) if known == field => {
+                    second = true;
+                    chain = self.pack.chains.iter().position(|(other, _)| *other == name);
+                }
+                Some(_) => {
+                    let message = format!(
+                        "a `grok` on `{source}`: the rule goes on with another field already; say it in the rule's pattern"
+                    );
+                    self.note(line, message, scope);
+                }
+                None => {
+                    let at = *chain.get_or_insert_with(|| {
+                        let name = self.pack.chain(&format!("line {line}"));
+                        self.pack.chains.push((name, Vec::new()));
+                        self.pack.chains.len() - 1
+                    });
+                    let name = self.pack.chains[at].0.clone();
+                    self.drafts[rule].rule.then = Some((Some(field), name));
+                }
+            }
+        }
+        if chain.is_none() && !rules.is_empty() {
+            return;
+        }
+        let mut draft = self.draft(line, chain, &rules);
+        let said = draft.add_patterns(patterns);
+        if chain.is_none() && draft.rule.patterns.iter().any(|text| wants_header(text)) {
+            draft.rule.on = Some("line".into());
+        }
+        self.add_draft(draft, scope);
+        if second {
+            let message = format!(
+                "a second `grok` on `{source}`: of the rules the first that matches counts; join their patterns where both do"
+            );
+            self.note(line, message, scope);
+        }
+        for message in said {
+            self.note(line, message, scope);
+        }
+    }
+
+    fn date(&mut self, line: usize, settings: &[&Setting], scope: &Scope) {
+        let Some(of) = find(settings, "match").map(|setting| setting.value.list()) else {
             return self.note(line, "a `date` without `match`", scope);
         };
         let Some((source, formats)) = of.split_first() else {
             return self.note(line, "a `date` with an empty `match`", scope);
         };
-        let from = scope.renamed.get(source).cloned().unwrap_or_else(|| field(source));
         let mut list = Vec::new();
         for format in formats {
             match from_joda(format) {
@@ -255,61 +448,61 @@ impl Reader<'_> {
                 Err(message) => self.note(line, message, scope),
             }
         }
-        let zone =
-            text("timezone").map(|zone| format!(", zone: {}", quoted(&zone))).unwrap_or_default();
-        let into = text("target")
-            .filter(|target| target != "@timestamp")
-            .map(|target| format!(", into: {}", quoted(&field(&target))))
-            .unwrap_or_default();
-        let time =
-            format!("{{field: {}, formats: [{}]{zone}{into}}}", quoted(&from), list.join(", "));
-        if scope.rules.is_empty() {
-            return self.note(line, "a `date` with no grok before it", scope);
+        let zone = text(settings, "timezone");
+        let zone = zone.map(|zone| format!(", zone: {}", quoted(&zone))).unwrap_or_default();
+        let into = text(settings, "target").filter(|target| target != "@timestamp");
+        let into =
+            into.map(|target| format!(", into: {}", quoted(&field(&target)))).unwrap_or_default();
+        let rest = format!(", formats: [{}]{zone}{into}", list.join(", "));
+        if !list.is_empty() {
+            self.each(line, "date", source, scope, |draft| draft.time(source, &rest));
         }
-        let captures = |rule: &Rule| {
-            rule.parse.iter().any(|parse| parse.contains(&quoted(&from)))
-                || rule.patterns.iter().any(|text| {
-                    names(text).contains(&from)
-                        || text.contains("APACHELOG")
-                        || text.contains("SYSLOGBASE")
-                })
-        };
-        for place in scope.rules.clone() {
-            let rule = self.rule(place);
-            if !list.is_empty() && captures(rule) {
-                rule.times.push(time.clone());
+        for setting in settings {
+            if !["match", "timezone", "target", "locale"].contains(&setting.name.as_str()) {
+                self.common(setting, scope);
             }
         }
     }
 
-    fn mutate(&mut self, settings: &[Setting], scope: &mut Scope) {
+    fn mutate(&mut self, settings: &[&Setting], scope: &Scope) {
         for setting in settings {
-            match setting.name.as_str() {
+            let Setting { name, line, value } = setting;
+            match name.as_str() {
                 "rename" => {
-                    for (from, to) in setting.value.pairs() {
-                        let (old, new) = (field(&from), field(&to));
-                        self.rename(scope, &old, &new);
-                        scope.renamed.insert(from, new);
+                    for (from, to) in value.pairs() {
+                        self.each(*line, name, &from, scope, |draft| draft.rename(&from, &to));
                     }
                 }
-                "convert" => {
-                    for (name, kind) in setting.value.pairs() {
-                        self.convert(scope, &field(&name), &kind, setting.line);
-                    }
-                }
+                "convert" => self.convert(setting, scope),
                 "lowercase" | "uppercase" | "strip" => {
-                    let step = if setting.name == "strip" { "trim" } else { &setting.name };
-                    for name in setting.value.list() {
-                        self.transform(scope, &name, step);
+                    let step = if name == "strip" { "trim" } else { name };
+                    for of in value.list() {
+                        self.each(*line, name, &of, scope, |draft| draft.transform(&of, step));
                     }
                 }
                 "split" => {
-                    for (name, separator) in setting.value.pairs() {
-                        self.transform(scope, &name, &format!("{{split: {}}}", quoted(&separator)));
+                    for (of, separator) in value.pairs() {
+                        let step = format!("{{split: {}}}", quoted(&separator));
+                        self.each(*line, name, &of, scope, |draft| draft.transform(&of, &step));
                     }
                 }
                 "gsub" => self.gsub(setting, scope),
-                "remove_field" => self.remove(setting, scope),
+                "replace" | "update" => {
+                    for (of, value) in value.pairs() {
+                        self.each(*line, name, &of, scope, |draft| {
+                            match draft.replace(&of, &value)? {
+                                false if name == "replace" => draft.add(&of, &value),
+                                done => Ok(done),
+                            }
+                        });
+                    }
+                }
+                "copy" => {
+                    for (from, to) in value.pairs() {
+                        let value = format!("%{{{from}}}");
+                        self.each(*line, name, &from, scope, |draft| draft.add(&to, &value));
+                    }
+                }
                 _ => self.common(setting, scope),
             }
         }
@@ -317,68 +510,40 @@ impl Reader<'_> {
 
     /// Settings that every filter has.
     fn common(&mut self, setting: &Setting, scope: &Scope) {
-        match setting.name.as_str() {
-            "add_field" | "replace" | "update" => {
-                for (name, value) in setting.value.pairs() {
-                    let value = template(&value, &scope.renamed);
-                    for place in scope.rules.clone() {
-                        self.rule(place).sets.push((field(&name), value.clone()));
+        let Setting { name, line, value } = setting;
+        match name.as_str() {
+            "add_field" => {
+                for (of, value) in value.pairs() {
+                    self.each(*line, name, &of, scope, |draft| draft.add(&of, &value));
+                }
+            }
+            "remove_field" => {
+                for of in value.list() {
+                    if !matches!(plain(&of).as_str(), "message" | "@version" | "event.original") {
+                        self.each(*line, name, &of, scope, |draft| draft.remove(&of));
                     }
                 }
-                if scope.rules.is_empty() {
-                    self.note(
-                        setting.line,
-                        format!("`{}` with no grok before it", setting.name),
-                        scope,
-                    );
-                }
             }
-            "remove_field" => self.remove(setting, scope),
+            "id" | "tag_on_failure" | "enable_metric" | "periodic_flush" => {}
             name => {
-                self.note(setting.line, format!("`{name}` has no counterpart"), scope);
+                self.note(*line, format!("`{name}` has no counterpart"), scope);
             }
         }
     }
 
-    fn rename(&mut self, scope: &Scope, old: &str, new: &str) {
-        for place in scope.rules.clone() {
-            let rule = self.rule(place);
-            for text in &mut rule.patterns {
-                *text = rewrite(text, |named| match named.name == old {
-                    true => Named { name: new.to_owned(), ..named },
-                    false => named,
-                });
-            }
-            if let Some((Some(field), _)) = &mut rule.then
-                && field == old
-            {
-                *field = new.to_owned();
-            }
-        }
-    }
-
-    fn convert(&mut self, scope: &Scope, name: &str, kind: &str, line: usize) {
-        let kind = match kind {
-            "integer" | "integer_eu" => "int",
-            "float" | "float_eu" => "float",
-            "boolean" => "bool",
-            "string" => "string",
-            other => return self.note(line, format!("`convert` to `{other}`"), scope),
-        };
-        for place in scope.rules.clone() {
-            for text in &mut self.rule(place).patterns {
-                *text = rewrite(text, |named| match named.name == name {
-                    true => Named { kind: Some(kind.to_owned()), ..named },
-                    false => named,
-                });
-            }
-        }
-    }
-
-    fn transform(&mut self, scope: &Scope, name: &str, step: &str) {
-        let field = scope.renamed.get(name).cloned().unwrap_or_else(|| field(name));
-        for place in scope.rules.clone() {
-            self.rule(place).transforms.entry(field.clone()).or_default().push(step.to_owned());
+    fn convert(&mut self, setting: &Setting, scope: &Scope) {
+        for (name, kind) in setting.value.pairs() {
+            let kind = match kind.as_str() {
+                "integer" | "integer_eu" => "int",
+                "float" | "float_eu" => "float",
+                "boolean" => "bool",
+                "string" => "string",
+                other => {
+                    self.note(setting.line, format!("`convert` to `{other}`"), scope);
+                    continue;
+                }
+            };
+            self.each(setting.line, "convert", &name, scope, |draft| draft.convert(&name, kind));
         }
     }
 
@@ -389,7 +554,9 @@ impl Reader<'_> {
                     let plain = regex::escape(from) == *from;
                     let step = if plain { "replace" } else { "gsub" };
                     let step = format!("{{{step}: [{}, {}]}}", quoted(from), quoted(to));
-                    self.transform(scope, name, &step);
+                    self.each(setting.line, "gsub", name, scope, |draft| {
+                        draft.transform(name, &step)
+                    });
                 }
                 _ => self.note(
                     setting.line,
@@ -400,105 +567,153 @@ impl Reader<'_> {
         }
     }
 
-    /// A removed capture gets a name that is not emitted.
-    fn remove(&mut self, setting: &Setting, scope: &Scope) {
-        for name in setting.value.list() {
-            let old = scope.renamed.get(&name).cloned().unwrap_or_else(|| field(&name));
-            if old.starts_with('_')
-                || matches!(name.as_str(), "message" | "@version" | "[event][original]")
-            {
-                continue;
-            }
-            let new = format!("_{}", crate::suggest::identifier(&old));
-            self.rename(scope, &old, &new);
+    fn sub_parser(
+        &mut self,
+        form: &'static str,
+        line: usize,
+        settings: &[&Setting],
+        scope: &mut Scope,
+    ) {
+        let source = text(settings, "source").unwrap_or_else(|| "message".into());
+        let target = text(settings, "target").map(|target| plain(&target));
+        let mut parse = Parse { form, ..Parse::default() };
+        parse.prefix = target.iter().map(|target| format!("{target}.")).collect();
+        let options = [
+            ("kv", "field_split", "pair_separators"),
+            ("kv", "value_split", "key_value_separator"),
+            ("csv", "separator", "separator"),
+        ];
+        for (_, name, ours) in options.iter().filter(|(of, ..)| *of == form) {
+            let option = text(settings, name).map(|value| format!(", {ours}: {}", quoted(&value)));
+            parse.options.extend(option);
         }
-    }
-
-    fn sub_parser(&mut self, form: &str, line: usize, settings: &[Setting], scope: &mut Scope) {
-        let text = |name: &str| {
-            settings
-                .iter()
-                .find(|setting| setting.name == name)
-                .and_then(|setting| setting.value.text())
-        };
-        let source = text("source").unwrap_or_else(|| "message".into());
-        let mut parse = format!("{{as: {form}");
-        if let Some(separator) = text("field_split").filter(|_| form == "kv") {
-            parse.push_str(&format!(", pair_separators: {}", quoted(&separator)));
-        }
-        if let Some(separator) = text("value_split").filter(|_| form == "kv") {
-            parse.push_str(&format!(", key_value_separator: {}", quoted(&separator)));
-        }
+        let columns = find(settings, "columns").map(|setting| setting.value.list());
+        let columns = columns.filter(|_| form == "csv").unwrap_or_default();
         if form == "csv" {
-            let columns = settings.iter().find(|setting| setting.name == "columns");
-            let columns: Vec<String> =
-                columns.map(|setting| setting.value.list()).unwrap_or_default();
-            let mapped: Vec<String> = columns.iter().map(|name| quoted(&field(name))).collect();
-            parse.push_str(&format!(", columns: [{}]", mapped.join(", ")));
-            if let Some(separator) = text("separator") {
-                parse.push_str(&format!(", separator: {}", quoted(&separator)));
-            }
+            let names: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
+            parse.options.push_str(&format!(", columns: [{}]", names.join(", ")));
         } else {
-            parse.push_str(&format!(", rest: {}", quoted(&self.pack.vendor())));
+            let parts = std::iter::once(self.pack.vendor()).chain(target);
+            parse.rest = Some(parts.collect::<Vec<_>>().join("."));
         }
-        for setting in settings {
-            let known =
-                ["source", "field_split", "value_split", "columns", "separator", "target", "id"];
-            if !known.contains(&setting.name.as_str()) {
-                self.common(setting, scope);
-            }
-        }
-        let from = scope.renamed.get(&source).cloned().unwrap_or_else(|| field(&source));
-        let places: Vec<Place> = scope.rules.clone();
-        let outer: Vec<Place> = places
+        let from: Vec<usize> = scope.rules.clone();
+        let from: Vec<(usize, Option<String>)> = from
             .into_iter()
-            .filter(|place| {
-                self.rule(*place).patterns.iter().any(|text| names(text).contains(&from))
+            .filter_map(|rule| match self.drafts[rule].own(&source) {
+                None if !is_message(&source) => None,
+                field => Some((rule, field)),
             })
             .collect();
-        if outer.is_empty() {
-            let id = self.pack.id(&format!("line {line}"));
-            let comments = self.conditions.clone();
-            self.pack.rules.push(Rule {
-                id,
-                line,
-                comments,
-                parse: vec![parse + "}"],
-                ..Rule::default()
-            });
-            return scope.rules.push((None, self.pack.rules.len() - 1));
+        let add = |draft: &mut Draft, field| {
+            let mut parse = Parse { field, ..parse.clone() };
+            for name in &columns {
+                let field = draft.add_column(&format!("{}{name}", parse.prefix));
+                parse.fields.insert(name.clone(), field);
+            }
+            draft.parse.push(parse);
+        };
+        for (rule, field) in &from {
+            add(&mut self.drafts[*rule], field.clone());
         }
-        parse.push_str(&format!(", field: {}, optional: true}}", quoted(&from)));
-        for place in outer {
-            self.rule(place).parse.push(parse.clone());
+        if from.is_empty() && is_message(&source) {
+            let mut draft = self.draft(line, None, &[]);
+            add(&mut draft, None);
+            self.add_draft(draft, scope);
+        } else if from.is_empty() {
+            let message =
+                format!("a `{form}` on `{source}`: no rule from the filters before it gives that");
+            self.note(line, message, scope);
+        }
+        for setting in settings {
+            let known = [
+                "source",
+                "field_split",
+                "value_split",
+                "columns",
+                "separator",
+                "target",
+                "skip_on_invalid_json",
+            ];
+            match setting.name.as_str() {
+                "convert" => self.convert(setting, scope),
+                name if known.contains(&name) => {}
+                _ => self.common(setting, scope),
+            }
         }
     }
 }
 
-/// Whether a pattern is for lines with their syslog header.
-fn begins_with_header(pattern: &str) -> bool {
-    let begin = pattern.trim_start_matches('^');
-    let begin = begin
-        .strip_prefix("<%{")
-        .map_or(begin, |rest| rest.split_once('>').map_or(begin, |(_, rest)| rest));
-    ["%{SYSLOGTIMESTAMP", "%{SYSLOGBASE", "%{SYSLOGLINE", "%{SYSLOG5424"]
-        .iter()
-        .any(|name| begin.starts_with(name))
+/// The order in which Logstash does what a `mutate` says, and what filters have in common.
+const ORDER: [&str; 12] = [
+    "rename",
+    "update",
+    "replace",
+    "convert",
+    "gsub",
+    "uppercase",
+    "lowercase",
+    "strip",
+    "split",
+    "copy",
+    "add_field",
+    "remove_field",
+];
+
+fn find<'s>(settings: &[&'s Setting], name: &str) -> Option<&'s Setting> {
+    settings.iter().find(|setting| setting.name == name).copied()
 }
 
-/// `%{a} b` as `{a} b`.
-fn template(text: &str, renamed: &BTreeMap<String, String>) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find("%{") {
-        let Some(end) = rest[at..].find('}').map(|end| at + end) else { break };
-        out.push_str(&rest[..at].replace('{', "{{").replace('}', "}}"));
-        let name = &rest[at + 2..end];
-        out.push_str(&format!("{{{}}}", renamed.get(name).cloned().unwrap_or_else(|| field(name))));
-        rest = &rest[end + 1..];
-    }
-    out.push_str(&rest.replace('{', "{{").replace('}', "}}"));
-    out
+fn text(settings: &[&Setting], name: &str) -> Option<String> {
+    find(settings, name)?.value.text()
+}
+
+fn is_message(source: &str) -> bool {
+    matches!(source, "message" | "log" | "event.original" | "[event][original]")
+}
+
+fn is_program(name: &str) -> bool {
+    field(name) == "process.name"
+}
+
+/// Whether a filter in a block may become a rule.
+fn makes_rules(items: &[Item]) -> bool {
+    items.iter().any(|item| match item {
+        Item::Block { name, .. } => matches!(name.as_str(), "grok" | "json" | "kv" | "csv"),
+        Item::Condition { items, .. } => makes_rules(items),
+    })
+}
+
+/// `[a] == "b"` and `[a] in ["b", "c"]`.
+fn test(text: &str) -> Option<(String, Vec<String>)> {
+    let (name, rest) = text.split_at(text.find([' ', '=', '!'])?);
+    let literal = |value: &str| {
+        let value = value.trim();
+        let inner =
+            ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+        let number = value.bytes().all(|b| b.is_ascii_digit()).then_some(value);
+        // Without the signs of globs, ranges and escapes.
+        let plain = |value: &&str| {
+            !value.is_empty()
+                && !value.contains(['*', '?', '"', '\'', '\\'])
+                && !value.starts_with(|c: char| c.is_ascii_digit() && value.contains('-'))
+        };
+        inner.or(number).filter(plain).map(str::to_owned)
+    };
+    let values = match rest.trim().strip_prefix("==") {
+        Some(value) => vec![literal(value)?],
+        None => {
+            let list = rest.trim().strip_prefix("in ")?.trim().strip_prefix('[')?;
+            list.strip_suffix(']')?.split(',').map(literal).collect::<Option<_>>()?
+        }
+    };
+    (name.starts_with('[') && name.ends_with(']')).then(|| (plain(name), values))
+}
+
+/// Whether a pattern is for lines with their header: it begins with the time and the host of one, or has
+/// the program of one in it.
+fn wants_header(pattern: &str) -> bool {
+    let wanted = r"^\^?(?:<%\{[^>]*>)?%\{(?:SYSLOG(?:TIMESTAMP|BASE|LINE|5424)|TIMESTAMP_ISO8601[^}]*\}(?: |\\s)\S*%\{(?:SYSLOGHOST|(?:IPOR)?HOST))|%\{(?:SYSLOGHOST|SYSLOGPROG|PROG)\b|^\^?[\w./-]+(?:\(\?:)?\\\[\S*?\\\](?:\)\?)?:";
+    regex::bytes::Regex::new(wanted).is_ok_and(|wanted| wanted.is_match(pattern.as_bytes()))
 }
 
 /// Whether the transform of that name does what Logstash's does.
@@ -609,5 +824,206 @@ output { stdout {} }
     #[test]
     fn what_cannot_be_read_is_told() {
         check(From::Grok, "filter {\n  grok { match => }\n}", &[], &[(2, "a value")]);
+    }
+
+    #[test]
+    fn what_is_done_to_a_field_is_done_wherever_it_is_named() {
+        check(
+            From::Grok,
+            r#"filter {
+  grok { match => { "message" => "^a=%{INT:a} t=%{NOTSPACE:evt} s=%{WORD:s} u=%{WORD:u} (?<kvs>.*)$" } }
+  kv { source => "kvs" target => "kv" }
+  date { match => ["evt", "ISO8601"] remove_field => ["evt"] }
+  mutate { add_field => { "both" => "%{a}-%{s}" } lowercase => ["s"] }
+  mutate { rename => { "s" => "text" } remove_field => ["a", "kvs", "absent"] }
+  mutate { replace => { "u" => "was %{u}" } add_field => { "both" => "twice" } }
+}"#,
+            &[(
+                "a=1 t=2026-01-02T03:04:05Z s=Hi u=bob k=v",
+                &[
+                    ("labels.both", "1-hi"),
+                    ("labels.text", "hi"),
+                    ("labels.u", "was bob"),
+                    ("shop.kv.k", "v"),
+                    ("@timestamp", "2026-01-02T03:04:05.000Z"),
+                    ("labels.a", "null"),
+                    ("labels.kvs", "null"),
+                    ("labels.evt", "null"),
+                ],
+            )],
+            &[(6, "`remove_field` of `absent`"), (7, "a second value for `both`")],
+        );
+        check(
+            From::Grok,
+            r#"filter {
+  grok { match => { "message" => "%{COMMONAPACHELOG} %{OWN}" } pattern_definitions => { "OWN" => "n=%{INT:n}" } }
+  date { match => ["timestamp", "dd/MMM/yyyy:HH:mm:ss Z"] }
+  mutate { rename => { "clientip" => "[client][ip]" } convert => { "n" => "integer" } remove_field => ["auth"] }
+}"#,
+            &[(
+                r#"10.0.0.1 - bob [28/Nov/2026:10:15:02 +0100] "GET /x HTTP/1.1" 200 77 n=5"#,
+                &[
+                    ("client.ip", "10.0.0.1"),
+                    ("source.address", "null"),
+                    ("user.name", "null"),
+                    ("labels.n", "5"),
+                    ("@timestamp", "2026-11-28T09:15:02.000Z"),
+                ],
+            )],
+            &[],
+        );
+    }
+
+    #[test]
+    fn keys_of_sub_parsers_are_fields_of_later_filters() {
+        check(
+            From::Grok,
+            r#"filter {
+  mutate { lowercase => ["message"] }
+  json { source => "message" target => "app" }
+  date { match => ["[app][timestamp]", "ISO8601"] }
+  mutate { rename => { "[app][u]" => "user" } remove_field => ["[app][password]"] convert => { "[app][n]" => "integer" } }
+  grok { match => { "[app][msg]" => "^from %{IP:src_ip}" } }
+  kv { source => "other" }
+  kv { source => "[app][more]" }
+}"#,
+            &[(
+                r#"{"timestamp":"2026-01-02T03:04:05Z","u":"bob","n":"5","password":"x","msg":"from 10.0.0.1","more":"k=v","rest":1}"#,
+                &[
+                    ("@timestamp", "2026-01-02T03:04:05.000Z"),
+                    ("user.name", "bob"),
+                    ("source.ip", "10.0.0.1"),
+                    ("shop.app.rest", "1"),
+                    ("shop.k", "v"),
+                    ("shop.app.password", "null"),
+                    ("labels.app_password", "null"),
+                ],
+            )],
+            &[
+                (2, "`lowercase` of `message`"),
+                (5, "`convert`: a key"),
+                (5, "`remove_field` of `[app][password]`: if that is an object"),
+                (7, "a `kv` on `other`"),
+            ],
+        );
+    }
+
+    #[test]
+    fn conditions_are_asked_by_copies_or_left_out() {
+        check(
+            From::Grok,
+            r#"filter {
+  grok { match => { "message" => "^%{WORD:level} n=%{INT:n} %{GREEDYDATA:body}" } }
+  if [level] in ["error", "fatal"] {
+    mutate { add_field => { "alert" => "yes" } remove_field => ["n"] }
+    grok { match => { "body" => "^code %{INT:c}" } }
+  } else if [level] == "warn" {
+    mutate { add_field => { "alert" => "no" } }
+  } else {
+    mutate { add_field => { "alert" => "none" } }
+  }
+  if [n] =~ /^{9}/ {
+    mutate { add_field => { "nine" => "yes" } }
+  }
+}"#,
+            &[
+                (
+                    "fatal n=9 code 7",
+                    &[
+                        ("labels.alert", "yes"),
+                        ("labels.n", "null"),
+                        ("labels.c", "7"),
+                        ("labels.nine", "null"),
+                    ],
+                ),
+                (
+                    "warn n=9 code 7",
+                    &[("labels.alert", "no"), ("labels.n", "9"), ("labels.c", "null")],
+                ),
+                ("info n=9 code 7", &[("labels.alert", "none")]),
+            ],
+            &[(11, "the condition `[n] =~ /^{9}/` and what is done under it")],
+        );
+        check(
+            From::Grok,
+            r#"filter {
+  if [program] == "a" {
+    grok { match => { "message" => "^n=%{INT:n}" } }
+  } else if [program] == "b" {
+    grok { match => { "message" => "^n=%{INT:m}" } }
+  }
+  mutate { add_field => { "k" => "v" } }
+}"#,
+            &[
+                ("Nov 28 10:15:02 h b[1]: n=5", &[("labels.m", "5"), ("labels.k", "v")]),
+                ("Nov 28 10:15:02 h a[1]: n=5", &[("labels.n", "5")]),
+            ],
+            &[],
+        );
+    }
+
+    #[test]
+    fn what_rules_cannot_do_one_after_the_other_is_told() {
+        check(
+            From::Grok,
+            r#"filter {
+  if [program] == "a" { grok { match => { "message" => "^%{DATA:a}[|]%{GREEDYDATA:b}" } } }
+  grok { match => { "a" => "user=%{WORD:user}" "b" => "ip=%{IP:src_ip}" } }
+  grok { match => { "a" => "auth=%{WORD:auth}" } break_on_match => false }
+  grok { match => { "message" => ["%{WORD:user} or %{WORD:auth}", "(?:u=%{WORD:username}|a=%{WORD:auth})"] } }
+  if "_grokparsefailure" in [tags] { grok { match => { "message" => "^(?<last>.)" } } }
+}"#,
+            &[
+                ("Nov 28 10:15:02 h a[1]: auth=bob|ip=10.0.0.1", &[("user.name", "bob")]),
+                ("bob or ldap", &[("user.name", "bob"), ("labels.auth", "ldap")]),
+                ("u=eve", &[("user.name", "eve")]),
+                ("?", &[("labels.last", "?")]),
+            ],
+            &[
+                (3, "a `grok` on `b`"),
+                (4, "a second `grok` on `a`"),
+                (4, "`break_on_match`"),
+                (5, "a second `grok` on `message`"),
+                (5, "`auth`: `user` is `user.name` already"),
+                (5, "`shop.line_5` is for any program"),
+            ],
+        );
+    }
+
+    #[test]
+    fn patterns_with_a_header_are_for_the_line() {
+        for pattern in [
+            r"sshd\[%{POSINT:pid}\]: user=%{WORD:user}",
+            r"%{SYSLOGTIMESTAMP} %{SYSLOGHOST:host} sshd(?:\[%{POSINT:pid}\])?: user=%{WORD:user}",
+            r"^%{SYSLOGTIMESTAMP} h %{PROG:program}\[7\]: user=%{WORD:user}",
+            "user=%{WORD:user}",
+        ] {
+            check(
+                From::Grok,
+                &format!("filter\n{{ grok {{ match => {{ 'message' => '{pattern}' }} }} }}"),
+                &[("Nov 28 10:15:02 h sshd[7]: user=bob", &[("user.name", "bob")])],
+                &[],
+            );
+        }
+        check(
+            From::Grok,
+            r#"filter { grok { match => { "message" => "%{TIMESTAMP_ISO8601:ts} %{SYSLOGHOST:host} app: user=%{WORD:user}" } }
+  grok { match => { "message" => "%{SYSLOGLINE}" } } }"#,
+            &[
+                ("2026-01-02T03:04:05Z web1 app: user=bob", &[("user.name", "bob")]),
+                ("Nov 28 10:15:02 h app[7]: hello", &[("message", "hello")]),
+            ],
+            &[(2, "a second `grok`")],
+        );
+    }
+
+    #[test]
+    fn what_stands_before_a_fault_comes_over() {
+        check(
+            From::Grok,
+            "\u{feff}filter { if [a] =~ /it's \\/#{/ { drop {} } grok { match => { 'message' => 'ok %{WORD:a}' } } }\nfilter {\n  grok { match => [\n}",
+            &[("ok x", &[("labels.a", "x")])],
+            &[(1, "the condition"), (4, "a value is expected; what follows is not read")],
+        );
     }
 }

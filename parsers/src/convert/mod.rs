@@ -1,8 +1,8 @@
 //! Rules of other programs as a pack of ours: Logstash's grok, Fluent Bit's parsers, Wazuh's decoders.
 //!
 //! Nothing is lost silently: what has no counterpart stands as a comment at its place in the pack and
-//! is noted with file and line. What is written loads, because every rule is tried alone before; one
-//! that does not load is written as a comment with the reason.
+//! is noted with file and line. What is written loads, because every rule is tried alone before, and
+//! the whole at the end; a rule that does not load is written as a comment with the reason.
 
 mod fields;
 mod fluentbit;
@@ -38,6 +38,8 @@ pub struct Conversion {
     pub fragments: usize,
     /// What did not, and why.
     pub notes: Vec<Diagnostic>,
+    /// Why the whole does not load, although each of its rules does.
+    pub faults: Vec<Diagnostic>,
 }
 
 /// Converts files, given by name and text, into a pack called `name` for the given programs.
@@ -52,13 +54,20 @@ pub fn convert(
     let _held = crate::ecs::table();
     let mut pack = Pack::new(name, programs);
     let mut notes = Notes::default();
+    // Patterns come before what uses them.
+    let mut files: Vec<_> =
+        files.iter().map(|(file, text)| (file, text.trim_start_matches('\u{feff}'))).collect();
+    if from == From::Grok {
+        files.sort_by_key(|(_, text)| logstash::is_pipeline(text));
+    }
     for (file, text) in files {
-        notes.source = Arc::new(Source { name: file.clone(), text: text.clone() });
+        notes.source = Arc::new(Source { name: file.clone(), text: text.to_owned() });
         match from {
             From::Grok => logstash::read(text, &mut pack, &mut notes),
             From::FluentBit => fluentbit::read(text, &mut pack, &mut notes),
             From::Wazuh => wazuh::read(text, &mut pack, &mut notes),
         }
+        pack.read(&notes.source);
     }
     pack.finish(notes)
 }
@@ -78,6 +87,13 @@ impl Default for Notes {
 }
 
 impl Notes {
+    /// What follows is noted of another file.
+    fn of(&mut self, source: Option<&Arc<Source>>) {
+        if let Some(source) = source {
+            self.source = source.clone();
+        }
+    }
+
     /// Notes a fault in a line and returns the comment for the pack.
     fn add(&mut self, line: usize, message: impl Into<String>) -> String {
         let message = message.into();
@@ -138,6 +154,31 @@ mod tests {
             let comment = format!("(line {line}): {message}");
             assert!(found.yaml.contains(&comment), "{comment} is not in\n{}", found.yaml);
         }
+    }
+
+    #[test]
+    fn several_files_make_one_pack_that_loads() {
+        let chained = |begin: &str| {
+            format!(
+                "filter {{ grok {{ match => {{ 'message' => '^{begin} %{{GREEDYDATA:body}} %{{ORD}}' }} }}\n\
+                 grok {{ match => {{ 'body' => 'user=%{{WORD:user}}' }} }}\n\
+                 mutate {{ remove_field => ['order'] }} }}"
+            )
+        };
+        let files = [
+            ("one".to_owned(), chained("A")),
+            ("two".to_owned(), chained("B")),
+            ("patterns".to_owned(), "ORD o%{INT:order}\nBAD (?=x)y\n".to_owned()),
+            (
+                "three".to_owned(),
+                "filter { grok { match => { 'message' => '%{NO}' } } }".to_owned(),
+            ),
+        ];
+        let found = convert(From::Grok, "shop", &[], &files);
+        assert!(found.faults.is_empty(), "{:?}\n{}", found.faults, found.yaml);
+        assert_eq!((found.rules, found.fragments), (4, 1), "{}", found.yaml);
+        let notes = found.notes.iter().map(|note| (note.file.as_str(), note.line));
+        assert_eq!(notes.collect::<Vec<_>>(), [("patterns", 2), ("three", 1)], "{:?}", found.notes);
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use super::{Conversion, Notes};
 use crate::rule::RuleSet;
 use crate::yaml::{comment, quoted};
-use logweir_document::Severity;
+use logweir_document::{Severity, Source};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// A rule in the making. Everything is YAML already but for the patterns.
 #[derive(Debug, Clone, Default)]
@@ -13,11 +14,14 @@ pub(super) struct Rule {
     pub(super) id: String,
     /// Where it comes from, for notes.
     pub(super) line: usize,
+    pub(super) source: Option<Arc<Source>>,
     /// Lines above it.
     pub(super) comments: Vec<String>,
     pub(super) on: Option<String>,
     /// Whose lines the rule takes, where the pack has rules for several programs.
     pub(super) programs: Vec<String>,
+    /// Fields and what each may be.
+    pub(super) when: Vec<(String, Vec<String>)>,
     pub(super) patterns: Vec<String>,
     /// The lines of `parse:`, as one flow mapping each.
     pub(super) parse: Vec<String>,
@@ -31,13 +35,24 @@ pub(super) struct Rule {
     pub(super) then: Option<(Option<String>, String)>,
 }
 
+/// A pattern with a name, for use in others.
+#[derive(Debug, Clone)]
+pub(super) struct Fragment {
+    pub(super) name: String,
+    pub(super) text: String,
+    pub(super) line: usize,
+    pub(super) source: Arc<Source>,
+}
+
 #[derive(Debug)]
 pub(super) struct Pack {
     pub(super) name: String,
     pub(super) programs: Vec<String>,
+    /// Whether the programs were said, not found in the rules.
+    said: bool,
     /// Comments above everything.
     pub(super) comments: Vec<String>,
-    pub(super) fragments: Vec<(String, String)>,
+    pub(super) fragments: Vec<Fragment>,
     pub(super) rules: Vec<Rule>,
     pub(super) chains: Vec<(String, Vec<Rule>)>,
 }
@@ -47,6 +62,7 @@ impl Pack {
         Self {
             name: name.to_owned(),
             programs: programs.to_vec(),
+            said: !programs.is_empty(),
             comments: Vec::new(),
             fragments: Vec::new(),
             rules: Vec::new(),
@@ -70,11 +86,26 @@ impl Pack {
         let what = crate::suggest::identifier(what);
         let stem = format!("{}.{}", self.name, if what.is_empty() { "rule" } else { &what });
         let all = || self.rules.iter().chain(self.chains.iter().flat_map(|(_, rules)| rules));
-        let free = |id: &String| !all().any(|rule| rule.id == *id);
-        std::iter::once(stem.clone())
-            .chain((2..).map(|number| format!("{stem}_{number}")))
-            .find(free)
-            .unwrap_or(stem)
+        unused(&stem, |id| all().any(|rule| rule.id == id))
+    }
+
+    /// A name that no chain has yet.
+    pub(super) fn chain(&self, what: &str) -> String {
+        unused(&crate::suggest::identifier(what), |name| {
+            self.chains.iter().any(|(known, _)| known == name)
+        })
+    }
+
+    /// The fragments as patterns use them: a later one replaces an earlier one, as with Logstash.
+    pub(super) fn definitions(&self) -> BTreeMap<String, String> {
+        self.fragments.iter().map(|one| (one.name.clone(), one.text.clone())).collect()
+    }
+
+    /// What has been read since the last file is of this one.
+    pub(super) fn read(&mut self, source: &Arc<Source>) {
+        for rule in self.rules.iter_mut().chain(self.chains.iter_mut().flat_map(|(_, list)| list)) {
+            rule.source.get_or_insert_with(|| source.clone());
+        }
     }
 
     /// Writes the pack; what does not load is written as a comment.
@@ -83,6 +114,7 @@ impl Pack {
         if let [only] = self.rules.as_mut_slice() {
             only.programs.clear();
         }
+        self.settle_programs(&mut notes);
         let mut rules = 0;
         let mut out = self.head();
         out.push_str(if self.rules.is_empty() { "rules: []\n" } else { "rules:\n" });
@@ -104,7 +136,23 @@ impl Pack {
             let empty = if rules == before { " []" } else { "" };
             let _ = write!(out, "  {}:{empty}\n{body}", quoted(name));
         }
-        Conversion { yaml: out, rules, fragments: self.fragments.len(), notes: notes.list }
+        let faults = RuleSet::of_text(&self.name, &out).err().unwrap_or_default();
+        Conversion { yaml: out, rules, fragments: self.fragments.len(), notes: notes.list, faults }
+    }
+
+    /// `applies` is for all rules: it names the programs only if each rule is for some.
+    fn settle_programs(&mut self, notes: &mut Notes) {
+        let any = self.rules.iter().find(|rule| rule.programs.is_empty());
+        let Some(any) = any.filter(|_| self.rules.len() > 1 && !self.said) else { return };
+        if let Some(program) = self.programs.first() {
+            let message = format!(
+                "`{}` is for any program, others are for `{program}`: which lines the pack is for is left to you",
+                any.id
+            );
+            notes.of(any.source.as_ref());
+            self.comments.push(notes.add(any.line, message));
+            self.programs.clear();
+        }
     }
 
     fn head(&self) -> String {
@@ -128,7 +176,7 @@ impl Pack {
         if !self.fragments.is_empty() {
             out.push_str("patterns:\n");
         }
-        for (name, text) in &self.fragments {
+        for Fragment { name, text, .. } in &self.fragments {
             let _ = writeln!(out, "  {}: {}", quoted(name), quoted(text));
         }
         out.push_str("set: {event.kind: event}\n");
@@ -137,34 +185,28 @@ impl Pack {
 
     /// Fragments that cannot be compiled, or that use one, are left out.
     fn drop_bad_fragments(&mut self, notes: &mut Notes) {
-        // A later definition replaces an earlier one, as with Logstash.
-        let mut last: BTreeMap<String, String> = BTreeMap::new();
-        self.fragments.iter().for_each(|(name, text)| {
-            last.insert(name.clone(), text.clone());
-        });
+        let last = self.definitions();
         let mut all = std::mem::take(&mut self.fragments);
-        all.retain(|(name, text)| last.get(name) == Some(text));
-        all.dedup_by(|one, other| one.0 == other.0);
+        all.retain(|one| last.get(&one.name) == Some(&one.text));
+        all.dedup_by(|one, other| one.name == other.name);
         loop {
-            let own: BTreeMap<String, String> = all.iter().cloned().collect();
-            let before = all.len();
-            let mut failed = Vec::new();
-            all.retain(|(name, text)| {
-                let compiled = crate::pattern::expand(text, &own)
+            self.fragments = all.clone();
+            let own = self.definitions();
+            all.retain(|one| {
+                let compiled = crate::pattern::expand(&one.text, &own)
                     .and_then(|expanded| crate::pattern::compile(&expanded, false));
-                compiled.map_err(|fault| failed.push((name.clone(), fault.message))).is_ok()
+                let fault = compiled.err();
+                if let Some(fault) = &fault {
+                    notes.of(Some(&one.source));
+                    let message = format!("the pattern `{}`: {}", one.name, fault.message);
+                    self.comments.push(notes.add(one.line, message));
+                }
+                fault.is_none()
             });
-            for (name, message) in failed {
-                let starts = |text: &str| text.trim_start().starts_with(&name);
-                let at = notes.source.text.lines().position(starts).map_or(1, |at| at + 1);
-                let text = notes.add(at, format!("the pattern `{name}`: {message}"));
-                self.comments.push(text);
-            }
-            if all.len() == before {
-                break;
+            if all.len() == self.fragments.len() {
+                return;
             }
         }
-        self.fragments = all;
     }
 
     /// Writes a rule if it loads, else as a comment; returns whether it loads.
@@ -192,6 +234,7 @@ impl Pack {
                 true
             }
             Err(faults) => {
+                notes.of(rule.source.as_ref());
                 for fault in faults.into_iter().filter(|fault| fault.severity == Severity::Error) {
                     let remedy = fault.remedy.map(|text| format!(" ({text})")).unwrap_or_default();
                     let note =
@@ -212,7 +255,7 @@ impl Pack {
 }
 
 impl Rule {
-    fn write(&self, indent: &str) -> String {
+    pub(super) fn write(&self, indent: &str) -> String {
         let mut out = String::new();
         for text in &self.comments {
             let _ = writeln!(out, "{indent}# {}", comment(text));
@@ -233,9 +276,18 @@ impl Rule {
                 key("patterns", &lines.concat());
             }
         }
-        if !self.programs.is_empty() {
-            let names: Vec<String> = self.programs.iter().map(|name| quoted(name)).collect();
-            key("when", &format!("{{process.name: [{}]}}", names.join(", ")));
+        let programs = Some(("process.name".to_owned(), self.programs.clone()));
+        let programs = programs.filter(|(_, names)| !names.is_empty());
+        let when: Vec<String> = programs
+            .iter()
+            .chain(&self.when)
+            .map(|(field, values)| {
+                let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
+                format!("{}: [{}]", quoted(field), values.join(", "))
+            })
+            .collect();
+        if !when.is_empty() {
+            key("when", &format!("{{{}}}", when.join(", ")));
         }
         if !self.parse.is_empty() {
             key("parse", &format!("[{}]", self.parse.join(", ")));
@@ -268,4 +320,12 @@ impl Rule {
         }
         out.replace(":  \n", ":\n").replace("patterns: \n", "patterns:\n")
     }
+}
+
+/// `stem`, or the first of `stem_2`, `stem_3`, … that is not used.
+fn unused(stem: &str, used: impl Fn(&str) -> bool) -> String {
+    std::iter::once(stem.to_owned())
+        .chain((2..).map(|number| format!("{stem}_{number}")))
+        .find(|name| !used(name))
+        .unwrap_or_default()
 }

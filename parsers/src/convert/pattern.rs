@@ -1,5 +1,7 @@
 //! Rewriting the names of captures in a pattern.
 
+use std::collections::BTreeMap;
+
 /// A capture as it stands in a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Named {
@@ -84,14 +86,78 @@ fn named(text: &str) -> Named {
     }
 }
 
-/// The names of all captures.
-pub(super) fn names(pattern: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    rewrite(pattern, |named| {
-        names.push(named.name.clone());
-        named
+/// A capture and where it stands.
+#[derive(Debug)]
+pub(super) struct Capture {
+    pub(super) name: String,
+    /// The groups around it, by number, and in which alternative of each.
+    groups: Vec<(usize, usize)>,
+}
+
+impl Capture {
+    /// Whether only one of them takes part in a match.
+    pub(super) fn excludes(&self, other: &Self) -> bool {
+        let differs = self.groups.iter().zip(&other.groups).find(|(one, other)| one != other);
+        differs.is_some_and(|(one, other)| one.0 == other.0)
+    }
+}
+
+/// All captures, in the order of the pattern.
+pub(super) fn captures(pattern: &str) -> Vec<Capture> {
+    let mut out = Vec::new();
+    let marked = rewrite(pattern, |named| {
+        out.push(Capture { name: named.name, groups: Vec::new() });
+        Named { name: "\0".to_owned(), kind: None }
     });
-    names
+    let mut captures = out.iter_mut();
+    let mut groups = vec![(0, 0)];
+    let (mut opened, mut in_class) = (0, false);
+    let mut chars = marked.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => drop(chars.next()),
+            ']' => in_class = false,
+            '[' => in_class = true,
+            '\0' => captures.next().into_iter().for_each(|one| one.groups.clone_from(&groups)),
+            _ if in_class => {}
+            '(' => {
+                opened += 1;
+                groups.push((opened, 0));
+            }
+            ')' if groups.len() > 1 => drop(groups.pop()),
+            '|' => groups.iter_mut().last().into_iter().for_each(|group| group.1 += 1),
+            _ => {}
+        }
+    }
+    out
+}
+
+/// The pattern with the definitions in it that capture a field in the place of their names.
+pub(super) fn inline(text: &str, field: &str, definitions: &BTreeMap<String, String>) -> String {
+    let captures = |text: &str| {
+        crate::pattern::expand(text, definitions)
+            .is_ok_and(|expanded| expanded.captures.iter().any(|one| one.name == field))
+    };
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, (inner, behind))) =
+        rest.split_once("%{").and_then(|(a, b)| Some((a, b.split_once('}')?)))
+    {
+        let (name, capture) = inner.split_once(':').map_or((inner, None), |(a, b)| (a, Some(b)));
+        let own = definitions.get(name).map(String::as_str);
+        let definition =
+            own.or_else(|| crate::grok::definition(name)).filter(|text| captures(text));
+        out.push_str(before);
+        out.push_str(&match (definition, capture) {
+            (None, _) => format!("%{{{inner}}}"),
+            (Some(text), None) => format!("(?:{})", inline(text, field, definitions)),
+            (Some(text), Some(name)) => {
+                format!("(?<{name}>{})", inline(text, field, definitions))
+            }
+        });
+        rest = behind;
+    }
+    out + rest
 }
 
 #[cfg(test)]

@@ -432,7 +432,12 @@ mod tests {
                     &[("labels.order_id", "1234"), ("labels.status", "reason")],
                 ),
             ],
-            &[(2, "`<var>`"), (19, "`<accumulate>`"), (30, "its parent")],
+            &[
+                (2, "`<var>`"),
+                (19, "`<accumulate>`"),
+                (30, "its parent"),
+                (22, "`shop.shop_audit` is for any program"),
+            ],
         );
     }
 

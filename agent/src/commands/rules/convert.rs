@@ -3,6 +3,7 @@
 use super::counted;
 use super::output::OutputArguments;
 use crate::commands::show;
+use clap::ValueEnum as _;
 use logweir_parsers::convert::{From, convert};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Convert rules of Logstash, Fluent Bit or Wazuh to a rule pack
 ///
 /// What has no counterpart stands as a comment at its place in the pack and is shown on standard error
-/// with file, line and reason. Exit code 1 if nothing came over.
+/// with file, line and reason. Exit code 1 if nothing came over or what was written does not load.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Convert {
     /// Whose rules they are
@@ -63,11 +64,18 @@ impl Convert {
         let found = convert(from, &self.name, &self.programs, &files);
         show(&found.notes);
         if found.rules + found.fragments == 0 {
-            eprintln!("logweir-agent: nothing came over; is it a file for --from {:?}?", self.from);
+            let from = self.from.to_possible_value();
+            let from = from.as_ref().map_or("", |value| value.get_name());
+            eprintln!("logweir-agent: nothing came over; is it a file for --from {from}?");
             return ExitCode::FAILURE;
         }
         if let Err(message) = self.output.write(&found.yaml) {
             eprintln!("logweir-agent: {message}");
+            return ExitCode::FAILURE;
+        }
+        if !found.faults.is_empty() {
+            show(&found.faults);
+            eprintln!("logweir-agent: what was written does not load: mend it at the places above");
             return ExitCode::FAILURE;
         }
         eprintln!(

@@ -8,8 +8,11 @@ pub(super) enum Item {
     /// `grok { match => … }`; `filter { … }` has items.
     Block { name: String, line: usize, settings: Vec<Setting>, items: Vec<Item> },
     /// `if … { … }`, `else if … { … }`, `else { … }`.
-    Condition { text: String, line: usize, items: Vec<Item> },
+    Condition { text: String, line: usize, last_line: usize, items: Vec<Item> },
 }
+
+/// A line and what is wrong there.
+pub(super) type Fault = (usize, String);
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Setting {
@@ -74,14 +77,13 @@ enum Token {
     Arrow,
 }
 
-/// Takes a pipeline apart.
-///
-/// # Errors
-/// The first line that cannot be read, and what is missing there.
-pub(super) fn parse(text: &str) -> Result<Vec<Item>, (usize, String)> {
+/// Takes a pipeline apart, as far as it can be read: what stands before a fault is there.
+pub(super) fn parse(text: &str) -> (Vec<Item>, Option<Fault>) {
     let chars: Vec<char> = text.chars().collect();
     let mut reader = Reader { tokens: tokens(&chars), chars, at: 0 };
-    reader.items(0, false)
+    let mut items = Vec::new();
+    let fault = reader.items(0, false, &mut items).err();
+    (items, fault)
 }
 
 struct Reader {
@@ -113,47 +115,53 @@ impl Reader {
         found
     }
 
-    fn expect(&mut self, sign: char) -> Result<(), (usize, String)> {
+    fn expect(&mut self, sign: char) -> Result<(), Fault> {
         let line = self.line();
         if self.take(sign) { Ok(()) } else { Err((line, format!("`{sign}` is missing"))) }
     }
 
-    fn items(&mut self, depth: usize, nested: bool) -> Result<Vec<Item>, (usize, String)> {
+    fn items(&mut self, depth: usize, nested: bool, items: &mut Vec<Item>) -> Result<(), Fault> {
         if depth > DEPTH_MAX {
             return Err((self.line(), "nested too deep".into()));
         }
-        let mut items = Vec::new();
         loop {
             match self.peek().cloned() {
                 None if nested => return Err((self.line(), "`}` is missing".into())),
-                None => return Ok(items),
+                None => return Ok(()),
                 Some(Token::Sign('}')) if nested => {
                     self.at += 1;
-                    return Ok(items);
+                    return Ok(());
                 }
                 Some(Token::Word(word)) if word == "if" || word == "else" => {
                     let line = self.line();
                     let text = self.condition();
                     self.expect('{')?;
-                    let items_inside = self.items(depth + 1, true)?;
-                    items.push(Item::Condition { text, line, items: items_inside });
+                    let mut inside = Vec::new();
+                    let read = self.items(depth + 1, true, &mut inside);
+                    let last_line = self.tokens[self.at - 1].line;
+                    items.push(Item::Condition { text, line, last_line, items: inside });
+                    read?;
                 }
                 Some(Token::Word(name)) => {
                     let line = self.line();
                     self.at += 1;
                     self.expect('{')?;
-                    items.push(self.block(name, line, depth)?);
+                    if !matches!(name.as_str(), "filter" | "input" | "output") {
+                        let settings = self.settings(depth)?;
+                        items.push(Item::Block { name, line, settings, items: Vec::new() });
+                        continue;
+                    }
+                    let mut inside = Vec::new();
+                    let read = self.items(depth + 1, true, &mut inside);
+                    items.push(Item::Block { name, line, settings: Vec::new(), items: inside });
+                    read?;
                 }
                 Some(_) => return Err((self.line(), "the name of a filter is expected".into())),
             }
         }
     }
 
-    fn block(&mut self, name: String, line: usize, depth: usize) -> Result<Item, (usize, String)> {
-        if matches!(name.as_str(), "filter" | "input" | "output") {
-            let items = self.items(depth + 1, true)?;
-            return Ok(Item::Block { name, line, settings: Vec::new(), items });
-        }
+    fn settings(&mut self, depth: usize) -> Result<Vec<Setting>, Fault> {
         let mut settings = Vec::new();
         while !self.take('}') {
             let line = self.line();
@@ -168,10 +176,10 @@ impl Reader {
             let value = self.value(depth + 1)?;
             settings.push(Setting { name, line, value });
         }
-        Ok(Item::Block { name, line, settings, items: Vec::new() })
+        Ok(settings)
     }
 
-    fn value(&mut self, depth: usize) -> Result<Entry, (usize, String)> {
+    fn value(&mut self, depth: usize) -> Result<Entry, Fault> {
         let line = self.line();
         if depth > DEPTH_MAX {
             return Err((line, "nested too deep".into()));
@@ -182,7 +190,7 @@ impl Reader {
                 // `json { … }` as a codec: what it holds does not matter here.
                 if self.peek() == Some(&Token::Sign('{')) {
                     self.at += 1;
-                    self.block(text.clone(), line, depth)?;
+                    self.settings(depth)?;
                 }
                 Ok(Entry::Text(text))
             }
@@ -232,12 +240,16 @@ impl Reader {
     }
 }
 
+/// Whether a slash opens a regex: one behind `=~` or `!~` does, others are part of a path.
+fn is_regex(sign: char, before: &[Placed]) -> bool {
+    sign == '/' && before.last().is_some_and(|placed| placed.token == Token::Sign('~'))
+}
+
 fn tokens(chars: &[char]) -> Vec<Placed> {
     let mut out = Vec::new();
     let (mut at, mut line) = (0, 1);
     while at < chars.len() {
         let start = at;
-        let mut push = |token, line| out.push(Placed { token, line, start });
         match chars[at] {
             '\n' => {
                 line += 1;
@@ -245,7 +257,7 @@ fn tokens(chars: &[char]) -> Vec<Placed> {
             }
             '#' => at += chars[at..].iter().position(|c| *c == '\n').unwrap_or(chars.len() - at),
             c if c.is_whitespace() => at += 1,
-            quote @ ('"' | '\'') => {
+            quote if "\"'".contains(quote) || is_regex(quote, &out) => {
                 let first = line;
                 let mut value = String::new();
                 at += 1;
@@ -259,21 +271,22 @@ fn tokens(chars: &[char]) -> Vec<Placed> {
                     at += 1;
                 }
                 at += 1;
-                push(Token::Text(value), first);
+                out.push(Placed { token: Token::Text(value), line: first, start });
             }
             '=' if chars.get(at + 1) == Some(&'>') => {
-                push(Token::Arrow, line);
+                out.push(Placed { token: Token::Arrow, line, start });
                 at += 2;
             }
             c if c.is_alphanumeric() || "_-.@/".contains(c) => {
                 let end =
                     chars[at..].iter().position(|c| !(c.is_alphanumeric() || "_-.@/".contains(*c)));
                 let end = end.map_or(chars.len(), |length| at + length);
-                push(Token::Word(chars[at..end].iter().collect()), line);
+                let token = Token::Word(chars[at..end].iter().collect());
+                out.push(Placed { token, line, start });
                 at = end;
             }
             c => {
-                push(Token::Sign(c), line);
+                out.push(Placed { token: Token::Sign(c), line, start });
                 at += 1;
             }
         }
