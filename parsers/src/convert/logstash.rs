@@ -117,13 +117,12 @@ impl<'p> Reader<'p> {
             let chain = draft.chain;
             let mut rule = draft.finish();
             rule.id = self.pack.id(&format!("line {}", rule.line));
-            for program in &rule.programs {
-                self.pack.add_program(program.clone());
+            if let Some(chain) = chain {
+                self.pack.chains[chain].1.push(rule);
+                continue;
             }
-            match chain {
-                Some(chain) => self.pack.chains[chain].1.push(rule),
-                None => self.pack.rules.push(rule),
-            }
+            rule.programs.iter().for_each(|program| self.pack.add_program(program.clone()));
+            self.pack.rules.push(rule);
         }
     }
 
@@ -216,7 +215,8 @@ impl<'p> Reader<'p> {
         if same {
             self.order.retain(|known| *known != rule);
             let known = self.drafts[*original].rule.comments.len();
-            let comments = self.drafts[rule].rule.comments.split_off(known);
+            let comments: Vec<String> =
+                self.drafts[rule].rule.comments.iter().skip(known).cloned().collect();
             self.drafts[*original].rule.comments.extend(comments);
         }
         same
@@ -293,12 +293,15 @@ impl<'p> Reader<'p> {
         match refused {
             Some(message) => self.note(line, message, scope),
             None if touched => {}
-            None => {
-                let message =
-                    format!("`{what}` of `{name}`: no rule from the filters before it gives that");
-                self.note(line, message, scope);
-            }
+            None => self.nothing(line, what, name, scope),
         }
+    }
+
+    fn nothing(&mut self, line: usize, what: &str, name: &str, scope: &Scope) {
+        let message = format!(
+            "`{what}` of `{name}`: no rule that came of the filters before has what it needs"
+        );
+        self.note(line, message, scope);
     }
 
     fn grok(&mut self, line: usize, settings: &[&Setting], scope: &mut Scope) {
@@ -339,9 +342,8 @@ impl<'p> Reader<'p> {
     }
 
     /// A draft with the conditions that are in force.
-    fn draft(&mut self, line: usize, chain: Option<usize>, from: &[usize]) -> Draft {
+    fn draft(&mut self, line: usize, from: &[usize]) -> Draft {
         let mut draft = Draft::new(line, self.pack.definitions());
-        draft.chain = chain;
         for rule in from {
             draft.follow(&self.drafts[*rule]);
         }
@@ -377,59 +379,48 @@ impl<'p> Reader<'p> {
     }
 
     fn grok_on(&mut self, source: &str, patterns: &[String], line: usize, scope: &mut Scope) {
-        let from: Vec<usize> = scope.rules.iter().chain(&scope.before).copied().collect();
-        let from: Vec<(usize, String)> = from
-            .into_iter()
-            .filter_map(|rule| Some((rule, self.drafts[rule].own(source)?)))
-            .collect();
-        let rules: Vec<usize> = from.iter().map(|(rule, _)| *rule).collect();
+        let mut from: Vec<usize> = scope.rules.iter().chain(&scope.before).copied().collect();
+        from.retain(|rule| self.drafts[*rule].own(source).is_some());
         if from.is_empty() && !is_message(source) {
-            let message =
-                format!("a `grok` on `{source}`: no rule from the filters before it gives that");
-            return self.note(line, message, scope);
+            return self.nothing(line, "grok", source, scope);
         }
-        let mut chain = None;
+        let name = self.pack.chain(&format!("line {line}"));
+        let mut chains = Vec::new();
         let mut second = from.is_empty() && !scope.rules.is_empty();
-        for (rule, field) in from {
-            let known = self.drafts[rule].rule.then.clone();
-            match known {
-                Some((Some(known), name)) if known == field => {
-                    second = true;
-                    chain = self.pack.chains.iter().position(|(other, _)| *other == name);
-                }
-                Some(_) => {
-                    let message = format!(
-                        "a `grok` on `{source}`: the rule goes on with another field already; say it in the rule's pattern"
-                    );
-                    self.note(line, message, scope);
-                }
-                None => {
-                    let at = *chain.get_or_insert_with(|| {
-                        let name = self.pack.chain(&format!("line {line}"));
-                        self.pack.chains.push((name, Vec::new()));
-                        self.pack.chains.len() - 1
-                    });
-                    let name = self.pack.chains[at].0.clone();
-                    self.drafts[rule].rule.then = Some((Some(field), name));
-                }
+        for rule in &from {
+            let field = self.drafts[*rule].own(source);
+            let then = &mut self.drafts[*rule].rule.then;
+            let (known, chain) = then.get_or_insert_with(|| (field.clone(), name.clone())).clone();
+            if known == field {
+                second |= chain != name;
+                chains.push(Some(self.pack.chain_number(&chain)));
+            } else {
+                let message = format!(
+                    "a `grok` on `{source}`: the rule goes on with another field already; say it in the rule's pattern"
+                );
+                self.note(line, message, scope);
             }
         }
-        if chain.is_none() && !rules.is_empty() {
-            return;
+        if from.is_empty() {
+            chains.push(None);
         }
-        let mut draft = self.draft(line, chain, &rules);
+        chains.sort_unstable();
+        chains.dedup();
+        let mut draft = self.draft(line, &from);
         let said = draft.add_patterns(patterns);
-        if chain.is_none() && draft.rule.patterns.iter().any(|text| wants_header(text)) {
+        if from.is_empty() && draft.rule.patterns.iter().any(|text| wants_header(text)) {
             draft.rule.on = Some("line".into());
         }
-        self.add_draft(draft, scope);
-        if second {
-            let message = format!(
-                "a second `grok` on `{source}`: of the rules the first that matches counts; join their patterns where both do"
-            );
-            self.note(line, message, scope);
+        for chain in &chains {
+            draft.chain = *chain;
+            self.add_draft(draft.clone(), scope);
         }
-        for message in said {
+        let second = second.then(|| {
+            format!(
+                "a second `grok` on `{source}`: of the rules the first that matches counts; join their patterns where both do"
+            )
+        });
+        for message in second.into_iter().chain(said).filter(|_| !chains.is_empty()) {
             self.note(line, message, scope);
         }
     }
@@ -616,13 +607,11 @@ impl<'p> Reader<'p> {
             add(&mut self.drafts[*rule], field.clone());
         }
         if from.is_empty() && is_message(&source) {
-            let mut draft = self.draft(line, None, &[]);
+            let mut draft = self.draft(line, &[]);
             add(&mut draft, None);
             self.add_draft(draft, scope);
         } else if from.is_empty() {
-            let message =
-                format!("a `{form}` on `{source}`: no rule from the filters before it gives that");
-            self.note(line, message, scope);
+            self.nothing(line, form, &source, scope);
         }
         for setting in settings {
             let known = [
@@ -903,7 +892,7 @@ output { stdout {} }
                 (2, "`lowercase` of `message`"),
                 (5, "`convert`: a key"),
                 (5, "`remove_field` of `[app][password]`: if that is an object"),
-                (7, "a `kv` on `other`"),
+                (7, "`kv` of `other`"),
             ],
         );
     }

@@ -96,6 +96,14 @@ impl Pack {
         })
     }
 
+    /// The number of a chain, which is there from now on.
+    pub(super) fn chain_number(&mut self, name: &str) -> usize {
+        self.chains.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+            self.chains.push((name.to_owned(), Vec::new()));
+            self.chains.len() - 1
+        })
+    }
+
     /// The fragments as patterns use them: a later one replaces an earlier one, as with Logstash.
     pub(super) fn definitions(&self) -> BTreeMap<String, String> {
         self.fragments.iter().map(|one| (one.name.clone(), one.text.clone())).collect()

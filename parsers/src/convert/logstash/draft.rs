@@ -14,7 +14,7 @@ pub(super) type Changed = Result<bool, String>;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Draft {
-    /// But for `parse` and `time`, which are below.
+    /// But for what is below.
     pub(super) rule: Rule,
     /// The number of the chain that it stands in.
     pub(super) chain: Option<usize>,
@@ -22,6 +22,7 @@ pub(super) struct Draft {
     names: BTreeMap<String, String>,
     /// Those of the rules that lead to this one.
     outer: BTreeMap<String, String>,
+    when: BTreeMap<String, Vec<String>>,
     pub(super) parse: Vec<Parse>,
     /// Fields, and the rest of a flow mapping.
     pub(super) times: Vec<(String, String)>,
@@ -172,30 +173,15 @@ impl Draft {
 
     /// Adds a condition; `false` if one that is there excludes it.
     pub(super) fn when(&mut self, field: &str, values: &[String]) -> bool {
-        let list = if field == "process.name" {
-            &mut self.rule.programs
-        } else {
-            let at = self.rule.when.iter().position(|(known, _)| known == field);
-            let at = at.unwrap_or_else(|| {
-                self.rule.when.push((field.to_owned(), Vec::new()));
-                self.rule.when.len() - 1
-            });
-            &mut self.rule.when[at].1
-        };
-        if list.is_empty() {
-            *list = values.to_vec();
-        } else {
-            list.retain(|known| values.contains(known));
-        }
+        let list = self.when.entry(field.to_owned()).or_insert_with(|| values.to_vec());
+        list.retain(|value| values.contains(value));
         !list.is_empty()
     }
 
     /// Whether both do the same with the lines that they are for.
     pub(super) fn does_as(&self, other: &Self) -> bool {
         let text = |draft: &Self| {
-            let mut rule = draft.clone().finish();
-            rule.when.clear();
-            rule.programs.clear();
+            let mut rule = Self { when: BTreeMap::new(), ..draft.clone() }.finish();
             rule.comments.clear();
             rule.write("")
         };
@@ -244,7 +230,6 @@ impl Draft {
             .flat_map(|parse| parse.fields.values_mut().chain(&mut parse.field));
         let fields = parsed
             .chain(self.times.iter_mut().map(|(field, _)| field))
-            .chain(rule.when.iter_mut().map(|(field, _)| field))
             .chain(rule.sets.iter_mut().map(|(field, _)| field))
             .chain(rule.then.iter_mut().flat_map(|(field, _)| field));
         fields.filter(|field| *field == old).for_each(|field| new.clone_into(field));
@@ -253,6 +238,9 @@ impl Draft {
         }
         if let Some(steps) = rule.transforms.remove(old) {
             rule.transforms.entry(new.to_owned()).or_default().extend(steps);
+        }
+        if let Some(values) = self.when.remove(old) {
+            self.when.insert(new.to_owned(), values);
         }
     }
 
@@ -337,6 +325,8 @@ impl Draft {
     }
 
     pub(super) fn finish(mut self) -> Rule {
+        self.rule.programs = self.when.remove("process.name").unwrap_or_default();
+        self.rule.when = self.when.into_iter().collect();
         let alone = self.rule.patterns.is_empty();
         for (at, parse) in self.parse.iter().enumerate() {
             self.rule.parse.push(parse.write(!(alone && at == 0)));
