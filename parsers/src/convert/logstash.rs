@@ -254,6 +254,9 @@ impl<'p> Reader<'p> {
             "json" => self.sub_parser("json", line, &settings, scope),
             "kv" => self.sub_parser("kv", line, &settings, scope),
             "csv" => self.sub_parser("csv", line, &settings, scope),
+            "drop" if settings.is_empty() && !scope.rules.is_empty() => {
+                scope.rules.iter().for_each(|rule| self.drafts[*rule].rule.drops = true);
+            }
             other => {
                 let message = format!("the filter `{other}` has no counterpart");
                 self.note(line, message, scope);
@@ -914,6 +917,7 @@ output { stdout {} }
   if [n] =~ /^{9}/ {
     mutate { add_field => { "nine" => "yes" } }
   }
+  if [level] == "debug" and [n] == 1 { drop { } }
 }"#,
             &[
                 (
@@ -930,6 +934,7 @@ output { stdout {} }
                     &[("labels.alert", "no"), ("labels.n", "9"), ("labels.c", "null")],
                 ),
                 ("info n=9 code 7", &[("labels.alert", "none")]),
+                ("debug n=1 x", &[("event.kind", "null")]),
             ],
             &[(11, "the condition `[n] =~ /^{9}/` and what is done under it")],
         );

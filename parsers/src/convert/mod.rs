@@ -137,7 +137,9 @@ mod tests {
         for (line, expected) in lines {
             let mut out = Vec::new();
             write_event(&mut Parser::new(rules.clone()), line.as_bytes(), &context, &mut out);
-            let event: Value = serde_json::from_slice(&out).unwrap();
+            let dropped = out.is_empty();
+            let event: Value =
+                serde_json::from_slice(if dropped { b"null" } else { &out }).unwrap();
             for (field, value) in *expected {
                 let got = match &event[*field] {
                     Value::String(text) => text.clone(),
@@ -182,6 +184,14 @@ mod tests {
     }
 
     #[test]
+    fn that_the_whole_does_not_load_is_told() {
+        let text = "filter { grok { match => { 'message' => 'n=%{INT:n:int}' } } }
+            filter { grok { match => { 'message' => 'x' } add_field => { 'n' => 'none' } } }";
+        let found = convert(From::Grok, "shop", &[], &[("in".into(), text.into())]);
+        assert!(found.faults[0].message.contains("`none` is no value"), "{:?}", found.faults);
+    }
+
+    #[test]
     fn any_bytes_are_converted_without_panic() {
         let texts = [
             "",
@@ -202,6 +212,7 @@ mod tests {
             "A %{A}\n",
             "[PARSER]\nName a\nFormat regex\nRegex ^(?<a",
             "filter{grok{match=>{\"message\"=>[\"%{\"]}}}",
+            "filter{grok{match=>{'message'=>'%{WORD:a}'}} if [a]=='x'{json{source=>a}} else{mutate{rename=>{a=>b}}}}",
         ];
         for text in texts {
             for from in [From::Grok, From::FluentBit, From::Wazuh] {

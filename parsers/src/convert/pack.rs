@@ -33,6 +33,7 @@ pub(super) struct Rule {
     pub(super) times: Vec<String>,
     /// The field (the message if `None`) and the chain.
     pub(super) then: Option<(Option<String>, String)>,
+    pub(super) drops: bool,
 }
 
 /// A pattern with a name, for use in others.
@@ -325,6 +326,9 @@ impl Rule {
             }
             Some((None, chain)) => key("then", &format!("{{chain: {}}}", quoted(chain))),
             None => {}
+        }
+        if self.drops {
+            key("action", "{drop: converted}");
         }
         out.replace(":  \n", ":\n").replace("patterns: \n", "patterns:\n")
     }

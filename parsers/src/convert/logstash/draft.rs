@@ -165,7 +165,11 @@ impl Draft {
 
     /// Whether conditions can ask for what the line has under a name.
     pub(super) fn asks(&mut self, name: &str) -> Option<String> {
-        let field = self.own(name).or_else(|| self.known(name))?;
+        // Inputs give these to the event; keys of the line they are not.
+        let of_input = ["type", "tags", "fields", "@metadata"];
+        let is_key = !of_input.contains(&plain(name).split('.').next().unwrap_or_default());
+        let own = if is_key { self.own(name) } else { None };
+        let field = own.or_else(|| self.known(name))?;
         let changed = self.rule.transforms.contains_key(&field)
             || self.rule.sets.iter().any(|(set, _)| *set == field);
         (!changed).then_some(field)
