@@ -26,15 +26,16 @@ const COPIES_MAX: usize = 16;
 pub(super) fn read(text: &str, pack: &mut Pack, notes: &mut Notes) {
     if is_pipeline(text) {
         let (items, fault) = syntax::parse(text);
+        let mut reader = Reader::new(pack, notes);
+        let mut scope = Scope::default();
         for item in &items {
             if let Item::Block { name, items, .. } = item
                 && name == "filter"
             {
-                let mut reader = Reader::new(pack, notes);
-                reader.block(items, &mut Scope::default());
-                reader.finish();
+                reader.block(items, &mut scope);
             }
         }
+        reader.finish();
         if let Some((line, message)) = fault {
             let comment = notes.add(line, format!("{message}; what follows is not read"));
             pack.comments.push(comment);
@@ -127,28 +128,28 @@ impl<'p> Reader<'p> {
     }
 
     fn block(&mut self, items: &[Item], scope: &mut Scope) {
-        let goes_on = |item: &Item| matches!(item, Item::Condition { text, .. } if text.split(' ').next() == Some("else"));
         let mut rest = items;
         while let [first, behind @ ..] = rest {
-            let count = match first {
-                Item::Condition { .. } => behind.iter().take_while(|item| goes_on(item)).count(),
+            rest = behind;
+            match first {
                 Item::Block { name, line, settings, .. } => {
                     self.filter(name, *line, settings, scope);
-                    0
                 }
-            };
-            if matches!(first, Item::Condition { .. }) {
-                self.branches(&rest[..=count], scope);
+                Item::Condition { .. } => {
+                    let count = behind.iter().take_while(|item| goes_on(item)).count();
+                    self.branches([first].into_iter().chain(&behind[..count]), scope);
+                    rest = &behind[count..];
+                }
             }
-            rest = &behind[count..];
         }
     }
 
     /// `if`, `else if` and `else`.
-    fn branches(&mut self, branches: &[Item], scope: &mut Scope) {
+    fn branches<'i>(&mut self, branches: impl Iterator<Item = &'i Item>, scope: &mut Scope) {
         let rest = scope.rules.clone();
         let mut all_asked = true;
-        for (number, branch) in branches.iter().enumerate() {
+        let mut branches = branches.peekable();
+        while let Some(branch) = branches.next() {
             let Item::Condition { text, line, last_line, items } = branch else { continue };
             let tests = self.tests(text, &rest).filter(|_| all_asked);
             all_asked &= tests.is_some();
@@ -175,7 +176,7 @@ impl<'p> Reader<'p> {
             }
             self.block(items, &mut inner);
             self.conditions.truncate(outside);
-            let last = number + 1 == branches.len();
+            let last = branches.peek().is_none();
             inner
                 .rules
                 .retain(|rule| !(rest.contains(rule) || last && self.is_needless(*rule, &pairs)));
@@ -659,6 +660,11 @@ fn text(settings: &[&Setting], name: &str) -> Option<String> {
     find(settings, name)?.value.text()
 }
 
+/// Whether a condition is an alternative to the one before it.
+fn goes_on(item: &Item) -> bool {
+    matches!(item, Item::Condition { text, .. } if text == "else" || text.starts_with("else if "))
+}
+
 fn is_message(source: &str) -> bool {
     matches!(source, "message" | "log" | "event.original" | "[event][original]")
 }
@@ -946,8 +952,8 @@ output { stdout {} }
   } else if [program] == "b" {
     grok { match => { "message" => "^n=%{INT:m}" } }
   }
-  mutate { add_field => { "k" => "v" } }
-}"#,
+}
+filter { mutate { add_field => { "k" => "v" } } }"#,
             &[
                 ("Nov 28 10:15:02 h b[1]: n=5", &[("labels.m", "5"), ("labels.k", "v")]),
                 ("Nov 28 10:15:02 h a[1]: n=5", &[("labels.n", "5")]),
