@@ -23,8 +23,9 @@ pub mod tap;
 pub mod top;
 
 use crate::Config;
+use crate::config::{Loaded, REFERENCE};
 use crate::socket_dir::who_may_ask;
-use logweir_document::{Diagnostic, render_all};
+use logweir_document::{Diagnostic, Document, Faults, Node, render_all};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -57,9 +58,21 @@ fn report_faults(faults: &[Diagnostic]) -> ExitCode {
 
 /// The configuration of a command, its warnings shown; its faults, too, and then how to exit.
 fn load_config(path: &Path) -> Result<Config, ExitCode> {
-    let (config, warnings) = Config::load(path).map_err(|faults| report_faults(&faults))?;
+    let (Loaded { config, document }, warnings) =
+        Loaded::from_file(path).map_err(|faults| report_faults(&faults))?;
     show(&warnings);
-    Ok(config)
+    let faults =
+        kafka_faults(&document, |section, faults| config.kafka.try_client(section, faults));
+    if faults.is_empty() { Ok(config) } else { Err(report_faults(&faults)) }
+}
+
+/// What is said of the section `kafka` as a whole.
+fn kafka_faults(document: &Document, look: impl FnOnce(&Node, &mut Faults)) -> Vec<Diagnostic> {
+    let mut faults = Faults::of(document, &REFERENCE);
+    if let Some(section) = document.root.get("kafka") {
+        look(section, &mut faults);
+    }
+    faults.into_list()
 }
 
 /// Writes a configuration whole or not at all, with the rights that it has; a new one may be read by

@@ -1,12 +1,14 @@
 //! `logweir-agent run`: the agent until a signal.
 
 use super::supervision::Supervision;
-use super::{report_faults, show};
+use super::{kafka_faults, report_faults, show};
 use crate::config::Loaded;
 use crate::confine::confine;
 use crate::{Agent, AgentError, Config, STOP_GRACE};
 use crate::{socket_dir, state_dir};
 use crossbeam_channel::{Receiver, bounded};
+use logweir_kafka::producer::ProducerError;
+use logweir_kafka::properties::client_fault;
 use logweir_service::{start_log, tell_repeats};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -56,14 +58,19 @@ fn run(path: PathBuf, loaded: Loaded) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut supervision = Supervision::new(path, loaded.document);
     let agent = match Agent::start(loaded.config) {
         Ok(agent) => agent,
+        Err(AgentError::Kafka(ProducerError::Create(error))) => {
+            return report_faults(&kafka_faults(&loaded.document, |section, faults| {
+                client_fault(section, &error, faults);
+            }));
+        }
         Err(error) => {
             eprintln!("logweir-agent: {error}");
             return ExitCode::FAILURE;
         }
     };
+    let mut supervision = Supervision::new(path, loaded.document);
     supervision.started(&agent);
     while !agent.is_finished() {
         match requests.recv_timeout(Duration::from_millis(200)) {

@@ -8,6 +8,9 @@
 
 pub mod keys;
 mod names;
+mod whole;
+
+pub use whole::client_fault;
 
 use crate::token;
 use logweir_document::reference::Other;
@@ -15,7 +18,7 @@ use logweir_document::{
     Faults, Key, Node, Span, Value, nearest, private_file, secret_of_file, secret_path,
 };
 use names::Meaning;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, NativeClientConfig};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 use std::collections::BTreeMap;
@@ -526,8 +529,10 @@ impl Reader<'_> {
 
     /// Tries the value on librdkafka.
     fn accepted(&mut self, name: &str, value: &str, span: Span) -> bool {
-        let outcome = ClientConfig::new().set(name, value).create_native_config();
-        let Err(error) = outcome else { return true };
+        let error = match ClientConfig::new().set(name, value).create_native_config() {
+            Ok(config) => return self.taken_whole(name, value, &config, span),
+            Err(error) => error,
+        };
         let message = match error {
             _ if SECRETS.contains(&name) => format!("`{name}` is not acceptable"),
             KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, reason, ..) => {
@@ -544,6 +549,35 @@ impl Reader<'_> {
             "see the configuration reference of librdkafka for its values".to_owned()
         };
         self.faults.error(span, message).remedy = Some(remedy);
+        false
+    }
+
+    /// Refuses a number of which librdkafka takes a part only: it stops at the first letter, and reads a
+    /// number that begins with 0 to the base of eight.
+    fn taken_whole(
+        &mut self,
+        name: &str,
+        value: &str,
+        config: &NativeClientConfig,
+        span: Span,
+    ) -> bool {
+        let is_number = value.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
+        let Some((text, taken)) = config
+            .get(name)
+            .ok()
+            .filter(|text| is_number && text != value)
+            .and_then(|text| text.parse::<f64>().ok().map(|taken| (text, taken)))
+        else {
+            return true;
+        };
+        // A fraction comes back with six digits.
+        if value.parse::<f64>().is_ok_and(|n| (n - taken).abs() <= n.abs() * 1e-5) {
+            return true;
+        }
+        let message = format!("`{name}` is `{value}`, which librdkafka takes for {text}");
+        let what = if name.ends_with(".ms") { "a number of milliseconds" } else { "a number" };
+        self.faults.error(span, message).remedy =
+            Some(format!("write {what} alone, as Kafka's properties have no units"));
         false
     }
 }
@@ -606,6 +640,9 @@ mod tests {
             ("max.request.size: 2000000", Role::Producer, "message.max.bytes", "2000000"),
             ("fetch.max.wait.ms: 7", Role::Consumer, "fetch.wait.max.ms", "7"),
             ("compression.zstd.level: 1", Role::Producer, "compression.level", "1"),
+            ("linger.ms: 123.4567", Role::Producer, "linger.ms", "123.4567"),
+            ("acks: -1", Role::Producer, "acks", "-1"),
+            ("client.id: 60s", Role::Producer, "client.id", "60s"),
         ] {
             let (properties, faults) = read(&format!("bootstrap.servers: a:1\n{text}\n"), role);
             assert_eq!(properties.unwrap().client_config().get(name), Some(value), "{text}");
@@ -620,6 +657,15 @@ mod tests {
             ("lingr.ms: 5", "did you mean `linger.ms`?"),
             ("linger.ms: soon", "agent.yaml:2:12: error: `linger.ms` is `soon`"),
             ("linger.ms: [1]", "`linger.ms` is a list"),
+            (
+                "linger.ms: 5s",
+                "agent.yaml:2:12: error: `linger.ms` is `5s`, which librdkafka takes",
+            ),
+            ("socket.timeout.ms: 60s", "write a number of milliseconds alone"),
+            ("batch.size: 1MB", "`batch.size` is `1MB`, which librdkafka takes for 1"),
+            ("retries: 010", "`retries` is `010`, which librdkafka takes for 8"),
+            ("retries: 4294967297", "takes for 1"),
+            ("retries: 1.5", "takes for 1"),
             ("acks: 1", "`acks: 1` would break the delivery promise"),
             ("enable.idempotence: false", "would break the delivery promise"),
             ("partitioner: random", "would break the delivery promise"),
