@@ -109,10 +109,17 @@ impl Supervision {
                     );
                 }
                 let refused = agent.reload_sources(loaded.config.sources);
-                tracing::info!(
-                    sources,
-                    "reloaded: rules and sources are those of the configuration"
-                );
+                if told.is_empty() {
+                    tracing::info!(
+                        sources,
+                        "reloaded: rules and sources are those of the configuration"
+                    );
+                } else {
+                    tracing::warn!(
+                        sources,
+                        "reloaded: sources are those of the configuration; the rules in use stay"
+                    );
+                }
                 for refused in refused {
                     tracing::warn!("reloaded, but not {refused}");
                 }
