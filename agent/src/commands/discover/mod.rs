@@ -45,6 +45,9 @@ pub struct Discover {
     /// Make what can be read the `sources` of the configuration
     #[arg(long)]
     write: bool,
+    /// Let --write take away sources that were written by hand, too
+    #[arg(long, requires = "write")]
+    force: bool,
     /// The configuration that is changed by --write
     #[arg(long, value_name = "FILE", default_value = "/etc/logweir/agent.yaml")]
     config: PathBuf,
@@ -128,17 +131,21 @@ impl Trial {
 }
 
 impl Discover {
-    pub fn execute(self) -> ExitCode {
+    pub fn execute(mut self) -> ExitCode {
         let rules = match load(&[], true) {
             Ok(rules) => rules,
             Err(code) => return code,
         };
         let reader = Reader::of_agent();
         let mut trial = Trial { parser: Parser::new(rules.clone()), event: Vec::new() };
-        for root in &self.root {
-            if let Err(error) = root.metadata() {
-                eprintln!("logweir-agent: {}: {error}", printable(root.display()));
-                return ExitCode::FAILURE;
+        for root in &mut self.root {
+            // Paths of a configuration begin at the root of the file system.
+            match root.metadata().and_then(|_| std::path::absolute(&*root)) {
+                Ok(absolute) => *root = absolute,
+                Err(error) => {
+                    eprintln!("logweir-agent: {}: {error}", printable(root.display()));
+                    return ExitCode::FAILURE;
+                }
             }
         }
         let (files, mut hidden) = files(&self.root, &reader);
@@ -156,7 +163,7 @@ impl Discover {
         if !self.write {
             return ExitCode::SUCCESS;
         }
-        match write::write(&self.config, &logs, &journal) {
+        match write::write(&self.config, &logs, &journal, (!self.force).then_some(&self.root)) {
             Ok(told) => {
                 outln!("{told}");
                 ExitCode::SUCCESS
@@ -393,9 +400,23 @@ mod tests {
         let config = at("agent.yaml");
         std::fs::write(&config, "kafka: {bootstrap.servers: 'a:9092'}\n").unwrap();
         let none = Journal::default();
-        assert!(write::write(&config, &logs, &none).unwrap().ends_with("its sources now: 2 paths"));
+        let kept = roots.to_vec();
+        let write = |logs: &[Log]| write::write(&config, logs, &none, Some(&kept));
+        for _ in ["anew", "over what it wrote itself"] {
+            assert!(write(&logs).unwrap().ends_with("its sources now: 2 paths"));
+        }
         let text = std::fs::read_to_string(&config).unwrap();
         assert!(text.contains("/*.log'") && text.contains("odd[[]1[]]'"), "{text}");
-        assert!(write::write(&config, &[], &none).unwrap_err().contains("stays as it is"));
+        assert!(write(&[]).unwrap_err().contains("stays as it is"));
+        let by_hand = format!("{text}  - {{type: syslog, udp: '127.0.0.1:5514'}}\n");
+        std::fs::write(&config, &by_hand).unwrap();
+        let refused = write(&logs).unwrap_err();
+        assert!(
+            refused.contains("sources[1] (syslog)") && refused.contains("--force"),
+            "{refused}"
+        );
+        assert_eq!(std::fs::read_to_string(&config).unwrap(), by_hand);
+        write::write(&config, &logs, &none, None).unwrap();
+        assert_eq!(std::fs::read_to_string(&config).unwrap(), text);
     }
 }

@@ -3,14 +3,21 @@
 use super::{Journal, Log};
 use crate::Config;
 use crate::commands::write_config;
+use logweir_document::{Node, Value, parse};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Files that a syslog daemon fills from the journal, or beside it, with the same events.
 const OF_SYSLOG: [&str; 4] = ["syslog", "messages", "auth.log", "secure"];
 
-/// Makes what can be read the sources of the configuration; returns what they are, for a person.
-pub(super) fn write(config: &Path, logs: &[Log], journal: &Journal) -> Result<String, String> {
+/// Makes what can be read the sources of the configuration; returns what they are, for a person. With
+/// `roots`, where it was looked, nothing that was written by hand is taken away.
+pub(super) fn write(
+    config: &Path,
+    logs: &[Log],
+    journal: &Journal,
+    roots: Option<&Vec<PathBuf>>,
+) -> Result<String, String> {
     let name = config.display();
     let text = std::fs::read_to_string(config).map_err(|error| {
         format!("cannot read {name}: {error}; `logweir-agent init` writes a first one")
@@ -20,6 +27,14 @@ pub(super) fn write(config: &Path, logs: &[Log], journal: &Journal) -> Result<St
     let with_journal = journal.is_readable() && twin.is_none();
     if paths.is_empty() && !with_journal {
         return Err(format!("{name} stays as it is: no log was found that can be read"));
+    }
+    let by_hand = roots.map_or_else(Vec::new, |roots| by_hand(&text, roots));
+    if !by_hand.is_empty() {
+        return Err(format!(
+            "{name} stays as it is, its sources were written by hand: {}; move them to a file in \
+             conf.d beside it, or take them away with --force",
+            by_hand.join(", ")
+        ));
     }
     let changed = with_sources(&text, &sources(&paths, with_journal.then_some(journal)));
     Config::from_yaml(&name.to_string(), &changed).map_err(|faults| {
@@ -41,6 +56,43 @@ pub(super) fn write(config: &Path, logs: &[Log], journal: &Journal) -> Result<St
         count => format!("{count} paths"),
     };
     Ok(format!("{name}: its sources now: {paths}{told}"))
+}
+
+/// The sources that are more than `init` and this command write, or that lie elsewhere.
+fn by_hand(text: &str, roots: &[PathBuf]) -> Vec<String> {
+    let Ok(document) = parse("", text) else { return Vec::new() };
+    let Some(Value::Sequence(sources)) = document.root.get("sources").map(|node| &node.value)
+    else {
+        return Vec::new();
+    };
+    let told = sources.iter().enumerate().filter_map(|(at, source)| {
+        let kind = source.get("type").and_then(Node::text).unwrap_or_default();
+        more_than_written(source, kind, roots).map(|more| format!("sources[{at}] ({kind}{more})"))
+    });
+    told.collect()
+}
+
+/// What a source of this kind has that this command would not write again.
+fn more_than_written(source: &Node, kind: &str, roots: &[PathBuf]) -> Option<String> {
+    let known = match kind {
+        "file" => "paths",
+        "journald" => "directories",
+        _ => return Some(String::new()),
+    };
+    let Value::Mapping(entries) = &source.value else { return None };
+    let names = entries.iter().map(|(key, _)| key.name.as_str());
+    let mut more: Vec<&str> = names.filter(|name| !["type", known].contains(name)).collect();
+    if kind == "file"
+        && let Some(Value::Sequence(paths)) = source.get("paths").map(|paths| &paths.value)
+    {
+        let paths = paths.iter().filter_map(Node::text);
+        more.extend(paths.filter(|path| !roots.iter().any(|root| is_in(path, root))));
+    }
+    (!more.is_empty()).then(|| format!(": {}", more.join(", ")))
+}
+
+fn is_in(path: &str, root: &Path) -> bool {
+    Path::new(path).starts_with(escaped(root))
 }
 
 fn is_read(log: &Log) -> bool {
