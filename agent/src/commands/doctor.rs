@@ -110,6 +110,17 @@ fn running(config: &Config, findings: &mut Findings) {
                     findings.error(&format!("{what}: {reason}"), remedy);
                 }
             }
+            if count("files_lost") > 0 {
+                findings.warning(
+                    &format!(
+                        "{} files were gone before they were read to their end, with {} bytes",
+                        count("files_lost"),
+                        count("bytes_lost")
+                    ),
+                    "keep rotated files longer, or let logrotate use `delaycompress`; the log of the \
+                     agent names the files",
+                );
+            }
             if count("checkpoint_errors") > 0 {
                 findings.error(
                     "the checkpoint could not be written",

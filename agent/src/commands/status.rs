@@ -82,6 +82,9 @@ fn table(status: &Value) -> String {
     if !reason.is_empty() {
         out.push_str(&format!("kafka: {reason}\n"));
     }
+    for line in troubles(status) {
+        out.push_str(&format!("{line}\n"));
+    }
     out.push_str(&format!("rules: hash {}\n", text(&status["rules_hash"])));
     let refused = text(&status["rules_refused"]);
     if !refused.is_empty() {
@@ -115,6 +118,45 @@ fn table(status: &Value) -> String {
         }
     }
     out
+}
+
+/// What is lost or goes wrong besides drops, a line each.
+pub(super) fn troubles(status: &Value) -> Vec<String> {
+    let count = |of: &Value, name: &str| of[name].as_u64().unwrap_or(0);
+    let mut lines = Vec::new();
+    if count(status, "files_lost") > 0 {
+        lines.push(format!(
+            "lost: {} files were gone before they were read to their end, with {} bytes",
+            count(status, "files_lost"),
+            count(status, "bytes_lost")
+        ));
+    }
+    if count(status, "checkpoint_errors") > 0 {
+        lines.push(format!(
+            "checkpoint: could not be written {} times, see the log of the agent",
+            count(status, "checkpoint_errors")
+        ));
+    }
+    for listener in status["listeners"].as_array().into_iter().flatten() {
+        let refused = [
+            ("framing_errors", "closed as their stream could not be followed"),
+            ("connections_refused", "refused as there were too many"),
+            ("senders_refused", "refused as `allow` does not have the sender"),
+            ("handshake_failures", "closed as TLS did not come about"),
+        ];
+        let refused = refused.map(|(name, what)| (count(listener, name), what));
+        let refused = refused.iter().filter(|(count, _)| *count > 0);
+        let refused: Vec<String> = refused.map(|(count, what)| format!("{count} {what}")).collect();
+        if !refused.is_empty() {
+            let addresses = ["udp", "tcp", "tls", "unix_datagram", "unix_stream"];
+            let addresses = addresses.map(|name| text(&listener[name]));
+            let addresses: Vec<&str> =
+                addresses.iter().map(String::as_str).filter(|text| !text.is_empty()).collect();
+            let (addresses, refused) = (addresses.join(" "), refused.join(", "));
+            lines.push(format!("syslog {addresses}: connections {refused}"));
+        }
+    }
+    lines
 }
 
 /// What is said of published rules, if any are taken.
@@ -171,4 +213,26 @@ fn rules(status: &Value) -> String {
 pub(super) fn text(value: &Value) -> String {
     let text = value.as_str().unwrap_or_default();
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_lost_or_refused_is_told_and_nothing_else() {
+        let status = |lost: u64, framing: u64| {
+            json!({
+                "files_lost": lost, "bytes_lost": 70 * lost, "checkpoint_errors": 0,
+                "listeners": [{"udp": "0.0.0.0:514", "tcp": null, "framing_errors": framing}],
+            })
+        };
+        assert!(troubles(&status(0, 0)).is_empty());
+        let shown = table(&status(2, 3));
+        assert!(shown.contains("\nlost: 2 files were gone"), "{shown}");
+        assert!(shown.contains("with 140 bytes\n"), "{shown}");
+        assert!(shown.contains("\nsyslog 0.0.0.0:514: connections 3 closed as"), "{shown}");
+        assert!(!shown.contains("checkpoint:"), "{shown}");
+    }
 }

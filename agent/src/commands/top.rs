@@ -1,6 +1,6 @@
 //! `logweir-agent top`: a live table of the running agent's sources, and of the rules at work.
 
-use super::status::text;
+use super::status::{text, troubles};
 use super::{no_agent, report_faults};
 use crate::Config;
 use crate::out;
@@ -29,9 +29,9 @@ pub struct Top {
     /// Seconds between two looks
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
     every: u64,
-    /// Lines that the screen has
-    #[arg(long, value_name = "N", default_value_t = 24)]
-    rows: usize,
+    /// Lines that are shown at most; on a terminal 24 if not given
+    #[arg(long, value_name = "N")]
+    rows: Option<usize>,
     /// End after so many looks
     #[arg(long, short = 'n', value_name = "N")]
     count: Option<u64>,
@@ -65,7 +65,7 @@ impl Top {
                 }
             };
             let now = Look::of(&status);
-            let rows = if terminal { self.rows } else { usize::MAX };
+            let rows = self.rows.unwrap_or(if terminal { 24 } else { usize::MAX });
             let table = table(&status, &before, &now, rows);
             if screen.show(&table).is_err() {
                 return ExitCode::SUCCESS;
@@ -206,6 +206,7 @@ fn table(status: &Value, before: &Look, now: &Look, rows: usize) -> String {
     if !reasons.is_empty() {
         lines.push(format!("drops: {}", reasons.join(", ")));
     }
+    lines.extend(troubles(status));
     lines.push(format!(
         "{:>10} {:>10} {:>9} {:>13} {:>9} {:>9}  source",
         "read/s", "sent/s", "held", "bytes behind", "dropped", "unparsed"
