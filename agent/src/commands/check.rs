@@ -7,6 +7,7 @@ use super::out::printable;
 use crate::Config;
 use crate::config::SourceConfig;
 use crate::outln;
+use crate::spool::DiskFull;
 use logweir_kafka::topics::{TopicError, Topics};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ impl Check {
         };
         outln!("{}: no fault; {sources}, {rules} rules", self.config.display());
         check_files(&config);
+        check_disk(&config);
         if !self.offline && !check_kafka(&config) {
             return ExitCode::FAILURE;
         }
@@ -66,6 +68,22 @@ fn check_files(config: &Config) {
         if obstacles > CLOSED_SHOWN_MAX {
             outln!("  and {} more", obstacles - CLOSED_SHOWN_MAX);
         }
+    }
+}
+
+/// A full disk may be freed while the agent runs: a warning, too.
+fn check_disk(config: &Config) {
+    let disk_free_min = config.sources.iter().filter_map(|source| match source {
+        SourceConfig::Syslog(source) => Some(source.spool.settings.disk_free_min),
+        SourceConfig::Stdin(source) => Some(source.spool.settings.disk_free_min),
+        SourceConfig::File(_) | SourceConfig::Journald(_) => None,
+    });
+    // What is not there yet is made at the first start, in the nearest folder that is.
+    let there = config.state_dir.ancestors().find(|path| path.exists());
+    if let (Some(there), Some(disk_free_min)) = (there, disk_free_min.max())
+        && let Some(disk_full) = DiskFull::on(there, disk_free_min)
+    {
+        outln!("warning: spools take nothing: {disk_full}");
     }
 }
 

@@ -198,7 +198,7 @@ impl Life {
         let texts: Vec<&str> = messages.iter().map(String::as_str).collect();
         match append(spool, &texts) {
             Ok(()) => self.note(&Mark::Accepted { end: spool.end() }),
-            Err(AppendError::Full) => self.note(&Mark::Refused),
+            Err(AppendError::Full | AppendError::DiskFull(_)) => self.note(&Mark::Refused),
             Err(AppendError::Io(error)) => panic!("{error}"),
         }
     }

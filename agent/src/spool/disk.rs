@@ -7,6 +7,15 @@ use std::time::{Duration, Instant};
 /// How long an answer of the file system holds: others use the disk as well.
 const HOLDS: Duration = Duration::from_millis(500);
 
+/// How much of the disk of `directory` may still be written to.
+///
+/// # Errors
+/// The file system does not answer.
+pub(crate) fn free(directory: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(directory)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// What may still be written.
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -27,9 +36,7 @@ impl Room {
     /// The file system does not answer.
     pub(crate) fn take(&mut self, bytes: u64, directory: &Path) -> io::Result<bool> {
         if self.left < bytes || self.asked_at.is_none_or(|at| at.elapsed() >= HOLDS) {
-            let disk = rustix::fs::statvfs(directory)?;
-            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-            self.left = free.saturating_sub(self.free_min);
+            self.left = free(directory)?.saturating_sub(self.free_min);
             self.asked_at = Some(Instant::now());
         }
         let taken = self.left >= bytes;

@@ -83,8 +83,31 @@ impl Settings {
 pub(crate) enum AppendError {
     #[error("the spool is full")]
     Full,
+    #[error(transparent)]
+    DiskFull(#[from] DiskFull),
     #[error("the spool cannot be written: {0}")]
     Io(#[from] io::Error),
+}
+
+/// The disk of a spool has less free than is left to others.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} MiB of the disk of `{}` are free, and the spool leaves {} MiB to others; free some, or set \
+     `agent.state_dir` to another disk or `spool.disk_free_min` lower",
+    free >> 20, directory.display(), free_min >> 20
+)]
+pub(crate) struct DiskFull {
+    directory: PathBuf,
+    free: u64,
+    free_min: u64,
+}
+
+impl DiskFull {
+    /// What is wrong with the disk of `directory`, if anything.
+    pub(crate) fn on(directory: &Path, free_min: u64) -> Option<Self> {
+        let free = disk::free(directory).ok()?;
+        (free <= free_min).then(|| Self { directory: directory.to_owned(), free, free_min })
+    }
 }
 
 /// See the module's description.
@@ -172,6 +195,9 @@ impl Spool {
     ) -> Result<Self, SpoolError> {
         let fault = SpoolError::io(directory);
         make(directory)?;
+        if let Some(disk_full) = DiskFull::on(directory, settings.disk_free_min) {
+            tracing::warn!(spool = name, "nothing is taken: {disk_full}");
+        }
         let segments: VecDeque<Segment> = load(directory)?.into();
         remove_leftovers(directory).map_err(&fault)?;
         // The checkpoint may be older than what was given back.
@@ -275,7 +301,7 @@ impl Spool {
     /// The spool or the disk is full, or the disk fails.
     pub(crate) fn append(&self, records: &[u8], count: u64) -> Result<(), AppendError> {
         let taken = self.try_append(&mut lock(&self.state), records, count);
-        if matches!(taken, Err(AppendError::Full))
+        if matches!(taken, Err(AppendError::Full | AppendError::DiskFull(_)))
             && self.settings.when_full == WhenFull::DropNewest
         {
             self.count_drop(DropReason::SpoolFull, count);
@@ -289,26 +315,42 @@ impl Spool {
             return Err(io::Error::other("what was accepted could not be synced").into());
         }
         let length = records.len() as u64;
-        if state.bytes() + length > self.settings.bytes_max
-            || !state.room.take(length, &self.directory)?
-        {
+        if state.bytes() + length > self.settings.bytes_max {
             return Err(AppendError::Full);
+        }
+        if !state.room.take(length, &self.directory)? {
+            return Err(self.disk_full());
         }
         let full = state.segments.back().is_none_or(|last| last.length >= self.segment_bytes);
         if full || state.abandoned {
-            self.begin_segment(state).map_err(full_or_failing)?;
+            self.begin_segment(state).map_err(|error| self.full_or_failing(error))?;
         }
         let Some(last) = state.segments.back_mut() else { return Err(AppendError::Full) };
         if let Err(error) = last.file.write_all_at(records, last.place(last.end())) {
             // What was written of it is cut off; if that fails too, the segment ends here and what
             // stands behind its end is skipped as damaged by whoever reads it after a restart.
             state.abandoned = last.file.set_len(HEADER_BYTES + last.length).is_err();
-            return Err(full_or_failing(error));
+            return Err(self.full_or_failing(error));
         }
         last.length += length;
         self.next_number.fetch_add(count, Ordering::Release);
         self.end.store(last.end(), Ordering::Release);
         Ok(())
+    }
+
+    fn full_or_failing(&self, error: io::Error) -> AppendError {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => self.disk_full(),
+            _ => AppendError::Io(error),
+        }
+    }
+
+    fn disk_full(&self) -> AppendError {
+        AppendError::DiskFull(DiskFull {
+            directory: self.directory.clone(),
+            free: disk::free(&self.directory).unwrap_or(0),
+            free_min: self.settings.disk_free_min,
+        })
     }
 
     fn begin_segment(&self, state: &mut State) -> io::Result<()> {
@@ -436,13 +478,6 @@ impl Spool {
 impl State {
     fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.length).sum()
-    }
-}
-
-fn full_or_failing(error: io::Error) -> AppendError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => AppendError::Full,
-        _ => AppendError::Io(error),
     }
 }
 

@@ -407,7 +407,10 @@ fn a_disk_with_less_free_than_is_left_to_others_takes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let settings = Settings { disk_free_min: u64::MAX, ..settings() };
     let spool = Spool::open(directory.path(), "test", 0, settings).unwrap();
-    assert!(matches!(append(&spool, &["a"]), Err(AppendError::Full)));
+    let refused = append(&spool, &["a"]).unwrap_err().to_string();
+    let place = format!("of the disk of `{}` are free", directory.path().display());
+    assert!(refused.contains(&place) && refused.contains("spool.disk_free_min"), "{refused}");
+    assert!(DiskFull::on(directory.path(), 0).is_none());
 }
 
 #[test]

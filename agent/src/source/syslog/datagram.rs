@@ -190,7 +190,7 @@ impl Receiver {
                 Ok(()) => self.error_told &= count == 0,
                 Err(error) => {
                     let reason = match error {
-                        AppendError::Full => DropReason::SpoolFull,
+                        AppendError::Full | AppendError::DiskFull(_) => DropReason::SpoolFull,
                         AppendError::Io(_) => DropReason::SpoolError,
                     };
                     self.intake.count_drop(pending.shard, reason, count);
