@@ -90,7 +90,8 @@ pub fn part_files(main: &Path, parts: &str) -> Result<Vec<PathBuf>, Box<Diagnost
     };
     let is_part = |path: &PathBuf| {
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        !hidden && path.extension().is_some_and(|extension| extension == "yaml")
+        !hidden
+            && path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
     };
     let paths = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_part);
     let mut paths: Vec<PathBuf> = paths.take(PARTS_MAX + 1).collect();
@@ -384,7 +385,7 @@ mod tests {
         let shown = read(
             &[
                 ("main.yaml", "topic: a\nlist: [one]\ninner: {zone: UTC}\n"),
-                ("conf.d/20.yaml", "list:\n  - three\n"),
+                ("conf.d/20.yml", "list:\n  - three\n"),
                 ("conf.d/10.yaml", "list: [two]\ninner:\n  linger.ms: 5\n"),
                 ("conf.d/.hidden.yaml", "topic: ["),
                 ("conf.d/note.txt", "topic: ["),
