@@ -399,8 +399,14 @@ impl Scanner {
     }
 
     fn left_behind(&self, key: Key) {
-        if let Some(tail) = read(&self.tails).get(&key) {
-            tracing::info!(path = %tail.path().display(), "a file renamed meanwhile is read to its end");
+        let tails = read(&self.tails);
+        let Some(tail) = tails.get(&key) else { return };
+        let path = tail.path().display();
+        // Most have been read to their end before the start.
+        if tail.bytes_behind() > 0 {
+            tracing::info!(%path, "a file renamed meanwhile is read to its end");
+        } else {
+            tracing::debug!(%path, "a file renamed meanwhile was read to its end before");
         }
     }
 
