@@ -300,6 +300,11 @@ impl AgentSection {
             && let Some(path) = node.text()
         {
             absolute(path, node.span, "agent.state_dir", faults);
+            if Path::new(path).exists() && !Path::new(path).is_dir() {
+                faults
+                    .error(node.span, format!("`{path}` in `agent.state_dir` is no directory"))
+                    .remedy = Some("name a directory; one that is not there yet is made".into());
+            }
         }
         if let Some(path) = table.string("state_dir", faults) {
             section.state_dir = path.into();
@@ -532,5 +537,16 @@ topic: x
             let shown = faults(text);
             assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
         }
+    }
+
+    #[test]
+    fn a_state_directory_that_is_a_file_is_a_fault_before_the_start() {
+        let text = "agent: {state_dir: /etc/passwd}\nkafka: {bootstrap.servers: 'a:1'}\nsources: [{type: stdin}]\n";
+        let faults = Config::from_yaml("agent.yaml", text).unwrap_err();
+        let shown = render_all(&faults, false);
+        assert!(
+            shown.contains("1:20: error: `/etc/passwd` in `agent.state_dir` is no directory"),
+            "{shown}"
+        );
     }
 }

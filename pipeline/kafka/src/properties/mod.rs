@@ -493,6 +493,9 @@ impl Reader<'_> {
     }
 
     fn set(&mut self, name: &'static str, value: &str, span: Span) {
+        if name == "bootstrap.servers" {
+            self.servers(value, span);
+        }
         if self.breaks_promise(name, value, span) || !self.accepted(name, value, span) {
             return;
         }
@@ -510,6 +513,19 @@ impl Reader<'_> {
         if self.values.insert(name.to_owned(), value.to_owned()).is_some() {
             let message = format!("`{name}` is given twice, under two names");
             self.faults.error(span, message).remedy = Some("keep one of them".into());
+        }
+    }
+
+    /// Before `://`, librdkafka knows its protocols only; at another it reads no further.
+    fn servers(&mut self, value: &str, span: Span) {
+        let known = ["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"];
+        for server in value.split(',').map(str::trim) {
+            let Some((scheme, _)) = server.split_once("://") else { continue };
+            if !known.contains(&scheme.to_ascii_lowercase().as_str()) {
+                let message = format!("`{server}` in `bootstrap.servers` has a scheme, `{scheme}`");
+                self.faults.error(span, message).remedy =
+                    Some("write host and port alone, as in `kafka1:9092`".into());
+            }
         }
     }
 
@@ -685,6 +701,9 @@ mod tests {
             let (_, shown) = read(&text, Role::Producer);
             assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
         }
+        let (_, shown) = read("bootstrap.servers: 'SSL://a:1, http://foo/'", Role::Producer);
+        assert!(shown.contains("`http://foo/` in `bootstrap.servers` has a scheme"), "{shown}");
+        assert!(shown.contains("as in `kafka1:9092`") && !shown.contains("`SSL"), "{shown}");
         assert!(read("linger.ms: 5", Role::Producer).1.contains("missing `bootstrap.servers`"));
         assert!(read("[1]", Role::Producer).1.contains("not a mapping"));
     }
