@@ -119,6 +119,19 @@ pub(crate) fn out_of_reach(loaded: &Loaded) -> Vec<PathBuf> {
     out
 }
 
+/// Those of `files` that the process will not open once it is confined: links that lead elsewhere.
+pub(crate) fn beyond<'f>(loaded: &Loaded, files: &'f BTreeSet<PathBuf>) -> Vec<&'f PathBuf> {
+    if !loaded.config.landlock {
+        return Vec::new();
+    }
+    let reach = Reach::of(loaded).read();
+    let is_beyond = |path: &&PathBuf| {
+        let real = path.canonicalize();
+        real.is_ok_and(|real| !reach.iter().any(|root| real.starts_with(root)))
+    };
+    files.iter().filter(is_beyond).collect()
+}
+
 impl Confinement {
     fn forbids(&self, path: &Path) -> bool {
         !self.is_within(&self.read, path) && !self.is_within(&self.write, path)
@@ -327,6 +340,33 @@ mod tests {
         std::os::unix::fs::symlink(root.join("data/app/log"), root.join("logs/app/log")).unwrap();
         let found = reach(&root.join("logs/app/log"));
         assert_eq!(found, [root.join("data"), root.join("logs")]);
+    }
+
+    #[test]
+    fn what_a_link_behind_a_glob_leads_to_is_beyond_until_it_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        for name in ["a/b/logs", "c/d/elsewhere"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        let (log, link) = (root.join("c/d/elsewhere/x.log"), root.join("a/b/logs/x.log"));
+        std::fs::write(&log, "").unwrap();
+        std::os::unix::fs::symlink(&log, &link).unwrap();
+        let path = root.join("e/f/agent.yaml");
+        std::fs::create_dir_all(root.join("e/f")).unwrap();
+        for (agent, count) in [
+            (String::new(), 1),
+            (format!("landlock_read: ['{}']", root.join("c/d/elsewhere").display()), 0),
+            ("landlock: false".to_owned(), 0),
+        ] {
+            let text = format!(
+                "agent: {{state_dir: '{0}/a/state', {agent}}}\nkafka: {{bootstrap.servers: 'a:1'}}\nrules: {{shipped: false}}\nsources: [{{type: file, paths: ['{0}/a/b/logs/*.log']}}]\n",
+                root.display()
+            );
+            std::fs::write(&path, text).unwrap();
+            let (loaded, _) = Loaded::from_file(&path).unwrap();
+            assert_eq!(beyond(&loaded, &[link.clone()].into()).len(), count, "{agent}");
+        }
     }
 
     #[test]

@@ -5,10 +5,11 @@
 //! running agent knows, and is asked.
 
 use super::access::{Obstacle, Reader};
-use super::load_config;
+use super::load;
 use super::out::printable;
 use crate::Config;
-use crate::config::SourceConfig;
+use crate::config::{Loaded, SourceConfig};
+use crate::confine::beyond;
 use crate::outln;
 use crate::socket_dir::who_may_ask;
 use crate::status::ask;
@@ -74,20 +75,21 @@ fn plain(text: &str) -> String {
 
 impl Doctor {
     pub fn execute(self) -> ExitCode {
-        let config = match load_config(&self.config) {
-            Ok(config) => config,
+        let loaded = match load(&self.config) {
+            Ok(loaded) => loaded,
             Err(code) => return code,
         };
+        let config = &loaded.config;
         let mut findings = Findings::default();
-        running(&config, &mut findings);
+        running(config, &mut findings);
         state(&config.state_dir, &mut findings);
-        files(&config, &mut findings);
+        files(&loaded, &mut findings);
         limits(&mut findings);
         clock(&mut findings);
-        certificates(&config, &mut findings);
-        brokers(&config, &mut findings);
-        topics(&config, &mut findings);
-        published_rules(&config, &mut findings);
+        certificates(config, &mut findings);
+        brokers(config, &mut findings);
+        topics(config, &mut findings);
+        published_rules(config, &mut findings);
         outln!("{} errors, {} warnings", findings.errors, findings.warnings);
         if findings.errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
@@ -161,11 +163,11 @@ fn state(directory: &Path, findings: &mut Findings) {
     }
 }
 
-fn files(config: &Config, findings: &mut Findings) {
+fn files(loaded: &Loaded, findings: &mut Findings) {
     let reader = Reader::of_agent();
     let mut files = BTreeSet::new();
     let (mut closed, mut hidden) = (BTreeMap::new(), BTreeMap::new());
-    for source in &config.sources {
+    for source in &loaded.config.sources {
         let SourceConfig::File(source) = source else { continue };
         let found = reader.look(source);
         files.extend(found.files);
@@ -184,9 +186,22 @@ fn files(config: &Config, findings: &mut Findings) {
     for obstacle in hidden.values().take(CLOSED_SHOWN_MAX.saturating_sub(closed.len())) {
         findings.warning(&what(obstacle), &printable(&obstacle.remedy));
     }
-    match closed.len() + hidden.len() {
+    let beyond = beyond(loaded, &files);
+    if let Some(first) = beyond.first() {
+        findings.warning(
+            &format!(
+                "{} files lie outside of what Landlock lets the agent read, such as `{}`",
+                beyond.len(),
+                printable(first.display())
+            ),
+            "name the directories where their links lead in `agent.landlock_read`",
+        );
+    }
+    match closed.len() + hidden.len() + beyond.len() {
         0 => findings.well(&format!("{} files, all readable by {}", files.len(), reader.name)),
-        n if n > CLOSED_SHOWN_MAX => outln!("         and {} more", n - CLOSED_SHOWN_MAX),
+        _ if closed.len() + hidden.len() > CLOSED_SHOWN_MAX => {
+            outln!("         and {} more", closed.len() + hidden.len() - CLOSED_SHOWN_MAX)
+        }
         _ => {}
     }
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;

@@ -58,12 +58,16 @@ fn report_faults(faults: &[Diagnostic]) -> ExitCode {
 
 /// The configuration of a command, its warnings shown; its faults, too, and then how to exit.
 fn load_config(path: &Path) -> Result<Config, ExitCode> {
-    let (Loaded { config, document }, warnings) =
-        Loaded::from_file(path).map_err(|faults| report_faults(&faults))?;
+    load(path).map(|loaded| loaded.config)
+}
+
+/// The same with its document.
+fn load(path: &Path) -> Result<Loaded, ExitCode> {
+    let (loaded, warnings) = Loaded::from_file(path).map_err(|faults| report_faults(&faults))?;
     show(&warnings);
-    let faults =
-        kafka_faults(&document, |section, faults| config.kafka.try_client(section, faults));
-    if faults.is_empty() { Ok(config) } else { Err(report_faults(&faults)) }
+    let Loaded { config, document } = &loaded;
+    let faults = kafka_faults(document, |section, faults| config.kafka.try_client(section, faults));
+    if faults.is_empty() { Ok(loaded) } else { Err(report_faults(&faults)) }
 }
 
 /// What is said of the section `kafka` as a whole.
