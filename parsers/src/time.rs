@@ -8,6 +8,7 @@ use crate::out::Out;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 
 const NANOS: i64 = 1_000_000_000;
 /// How far ahead of the time of reading a time without a year may be: clocks and zones differ by a
@@ -243,7 +244,7 @@ fn steps(pattern: &str) -> Result<Vec<Step>, String> {
 
 impl Step {
     fn take<'t>(&self, text: &'t [u8], parts: &mut Parts) -> Option<&'t [u8]> {
-        let mut number = |widths: std::ops::RangeInclusive<usize>, slot: fn(&mut Parts, i64)| {
+        let mut number = |widths: RangeInclusive<usize>, slot: fn(&mut Parts, i64)| {
             let (value, rest) = digits(text, widths)?;
             slot(parts, value);
             Some(rest)
@@ -305,7 +306,7 @@ impl Step {
 }
 
 fn zone_name<'t>(text: &'t [u8], parts: &mut Parts) -> Option<&'t [u8]> {
-    if let Some((seconds, rest)) = offset(text) {
+    if let Some((seconds, rest)) = offset(text).or_else(|| behind_gmt(text)) {
         parts.offset = Some(seconds);
         return Some(rest);
     }
@@ -314,28 +315,48 @@ fn zone_name<'t>(text: &'t [u8], parts: &mut Parts) -> Option<&'t [u8]> {
         .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'+' | b'-'))
         .count();
     let name = std::str::from_utf8(&text[..length]).ok().filter(|name| !name.is_empty())?;
-    // Abbreviations are ambiguous over the world; these are what servers write.
-    parts.offset = match name {
-        "UTC" | "GMT" | "Z" | "WET" => Some(0),
-        "CET" | "BST" | "WEST" => Some(3600),
-        "CEST" | "EET" => Some(7200),
-        "EEST" | "MSK" => Some(10800),
-        "EST" => Some(-18000),
-        "EDT" => Some(-14400),
-        "CST" => Some(-21600),
-        "CDT" => Some(-18000),
-        "MST" => Some(-25200),
-        "MDT" => Some(-21600),
-        "PST" => Some(-28800),
-        "PDT" => Some(-25200),
-        "JST" => Some(32400),
-        "IST" => Some(19800),
-        _ => None,
-    };
-    if parts.offset.is_none() {
-        parts.zone = Zone::parse(name).ok();
+    match ABBREVIATIONS.iter().find(|(_, names)| names.split(' ').any(|known| known == name)) {
+        Some((minutes, _)) => parts.offset = Some(minutes * 60),
+        None => parts.zone = Some(Zone::parse(name).ok()?),
     }
     Some(&text[length..])
+}
+
+/// Minutes east of UTC, and what the zones there are called. Abbreviations are ambiguous over the world;
+/// these are what servers write.
+const ABBREVIATIONS: [(i32, &str); 26] = [
+    (0, "UTC GMT WET"),
+    (60, "CET BST WEST WAT"),
+    (120, "CEST EET SAST CAT"),
+    (180, "EEST MSK EAT IDT"),
+    (300, "PKT"),
+    (330, "IST"),
+    (420, "WIB"),
+    (480, "HKT SGT AWST WITA"),
+    (540, "JST KST WIT"),
+    (570, "ACST"),
+    (600, "AEST"),
+    (630, "ACDT"),
+    (660, "AEDT"),
+    (720, "NZST"),
+    (780, "NZDT"),
+    (-150, "NDT"),
+    (-180, "ADT"),
+    (-210, "NST"),
+    (-240, "EDT AST"),
+    (-300, "EST CDT"),
+    (-360, "CST MDT"),
+    (-420, "MST PDT"),
+    (-480, "PST AKDT"),
+    (-540, "AKST HDT"),
+    (-600, "HST"),
+    (-660, "SST"),
+];
+
+/// `GMT+2`, `UTC-0500`, `GMT+05:30`.
+fn behind_gmt(text: &[u8]) -> Option<(i32, &[u8])> {
+    let behind = text.strip_prefix(b"GMT").or_else(|| text.strip_prefix(b"UTC"))?;
+    signed(behind, 1..=2)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -583,7 +604,7 @@ fn month_name(text: &[u8]) -> Option<(i64, &[u8])> {
     Some((month as i64 + 1, &text[letters..]))
 }
 
-fn digits(text: &[u8], widths: std::ops::RangeInclusive<usize>) -> Option<(i64, &[u8])> {
+fn digits(text: &[u8], widths: RangeInclusive<usize>) -> Option<(i64, &[u8])> {
     let count = text.iter().take(*widths.end()).take_while(|b| b.is_ascii_digit()).count();
     if count < *widths.start() {
         return None;
@@ -608,13 +629,20 @@ fn fraction<'t>(text: &'t [u8], parts: &mut Parts) -> Option<&'t [u8]> {
 
 /// `Z`, `+02:00`, `+0200`, `+02`: seconds east of UTC and what follows.
 fn offset(text: &[u8]) -> Option<(i32, &[u8])> {
+    match text.split_first()? {
+        (b'Z' | b'z', rest) => Some((0, rest)),
+        _ => signed(text, 2..=2),
+    }
+}
+
+/// As [`offset`], with a sign and so many digits of the hour.
+fn signed(text: &[u8], hours: RangeInclusive<usize>) -> Option<(i32, &[u8])> {
     let (sign, rest) = match text.split_first()? {
-        (b'Z' | b'z', rest) => return Some((0, rest)),
         (b'+', rest) => (1, rest),
         (b'-', rest) => (-1, rest),
         _ => return None,
     };
-    let (hours, rest) = digits(rest, 2..=2)?;
+    let (hours, rest) = digits(rest, hours)?;
     let after = rest.strip_prefix(b":").unwrap_or(rest);
     let (minutes, rest) = digits(after, 2..=2).unwrap_or((0, rest));
     (hours <= 23 && minutes <= 59).then(|| (sign * (hours * 3600 + minutes * 60) as i32, rest))
@@ -766,6 +794,20 @@ mod tests {
         check("unix_ms", "1700000000250", Some("2023-11-14T22:13:20.250Z"));
         check("%d/%m/%Y %I:%M:%S %p", "01/02/2026 12:00:01 AM", Some("2026-02-01T00:00:01.000Z"));
         check("%Y-%m-%d %H:%M:%S %Z", "2026-01-01 00:00:00 CET", Some("2025-12-31T23:00:00.000Z"));
+        for (zone, expected) in [
+            ("GMT", Some("2026-01-01T12:00:00.000Z")),
+            ("GMT+2", Some("2026-01-01T10:00:00.000Z")),
+            ("GMT-0500", Some("2026-01-01T17:00:00.000Z")),
+            ("UTC+5:30", Some("2026-01-01T06:30:00.000Z")),
+            ("+0100", Some("2026-01-01T11:00:00.000Z")),
+            ("AEDT", Some("2026-01-01T01:00:00.000Z")),
+            ("Europe/Berlin", Some("2026-01-01T11:00:00.000Z")),
+            ("CETX", None),
+            ("GMTX", None),
+            ("Europe/Nowhere", None),
+        ] {
+            check("%Y-%m-%d %H:%M %Z", &format!("2026-01-01 12:00 {zone}"), expected);
+        }
         check("%Y%j", "2026032", Some("2026-02-01T00:00:00.000Z"));
         check("%H:%M:%S,%f", "10:00:00,123", None);
         assert!(TimeFormat::compile("%Q").is_err());
