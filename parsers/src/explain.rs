@@ -6,7 +6,7 @@
 
 use crate::ecs::Kind;
 use crate::engine::{Attempt, LineContext, Parsed, Parser, Step, seen};
-use crate::header;
+use crate::header::{self, Header};
 use crate::pattern::Pattern;
 use crate::rule::{Applies, On, Part, RuleSet};
 use crate::span::Scratch;
@@ -67,16 +67,20 @@ impl Parser {
             TimeContext { received_unix_nanos: context.received_unix_nanos, zone: context.zone };
         let mut found = header::parse(line, &time);
         // As the engine does where nothing else matches.
-        if found.message.len() == line.len()
-            && let Some((program, message)) = rules.dispatch.program_in_front(line)
-            && parsed.pack.is_some_and(|pack| rules.packs[pack].applies.names_program(program))
+        let in_front = rules
+            .dispatch
+            .program_in_front(line)
+            .filter(|_| found.message.len() == line.len())
+            .map(|(program, message)| Header { program: Some(program), message, ..found.clone() });
+        if let Some(header) = &in_front
+            && parsed.pack.is_some_and(|pack| names_program(&rules.packs[pack].applies, header))
         {
-            (found.program, found.message) = (Some(program), message);
+            found = header.clone();
         }
         let stops = attempts
             .into_iter()
             .map(|attempt| {
-                let stop = attempt.failure.and_then(|_| stop_of(&rules, &attempt));
+                let stop = attempt.failure.as_ref().and_then(|_| stop_of(&rules, &attempt));
                 (attempt, stop)
             })
             .collect();
@@ -90,7 +94,8 @@ impl Parser {
             elsewhere: Vec::new(),
             hints: Vec::new(),
         };
-        explanation.packs = tried(&rules, &found, context.pack, &explanation.attempts);
+        let headers = (&found, in_front.as_ref());
+        explanation.packs = tried(&rules, headers, context.pack, &explanation.attempts);
         if parsed.rule.is_none_or(|rule| rules.is_last_resort(rule)) {
             explanation.elsewhere = elsewhere(&rules, line, &found, &explanation.packs);
             explanation.hints = hints(&rules, &found, &explanation);
@@ -176,9 +181,9 @@ pub(crate) fn missed(
         std::iter::once(stopped(text, stop)).chain(more)
     };
     match tried {
-        Some((attempt, stop)) => match (attempt.failure, stop) {
+        Some((attempt, stop)) => match (&attempt.failure, stop) {
             (Some(_), Some(stop)) => notes.extend(unfit(&attempt.text, stop)),
-            (Some(failure), None) => notes.push(failure.to_owned()),
+            (Some(failure), None) => notes.push(failure.clone()),
             (None, _) => {}
         },
         None if !pack_tried => {
@@ -197,7 +202,7 @@ pub(crate) fn missed(
             let attempt = Attempt {
                 rule: number,
                 depth: 0,
-                failure: Some(""),
+                failure: Some(String::new()),
                 text: text.to_vec(),
                 offset: None,
                 captures: Vec::new(),
@@ -222,7 +227,7 @@ fn stopped(text: &[u8], stop: &Stop) -> String {
     format!("its pattern fits up to `{fits}` and wants {wants} where the text {here}")
 }
 
-fn header_fields(header: &header::Header<'_>) -> Vec<(&'static str, String)> {
+fn header_fields(header: &Header<'_>) -> Vec<(&'static str, String)> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut fields = Vec::new();
     if let Some(priority) = header.priority {
@@ -247,10 +252,11 @@ fn header_fields(header: &header::Header<'_>) -> Vec<(&'static str, String)> {
     fields
 }
 
-/// The packs that were tried, in their order, and what was passed over in each.
+/// The packs that were tried, in their order, and what was passed over in each. Those for the program that
+/// stands `in_front` of a line without a header saw what is behind it.
 fn tried(
     rules: &RuleSet,
-    header: &header::Header<'_>,
+    (header, in_front): (&Header<'_>, Option<&Header<'_>>),
     wanted: Option<usize>,
     attempts: &[(Attempt, Option<Stop>)],
 ) -> Vec<Tried> {
@@ -274,21 +280,27 @@ fn tried(
     packs.truncate(reached.map_or(packs.len(), |at| at + 1));
     packs
         .into_iter()
-        .map(|pack| Tried {
-            pack,
-            why: why(&rules.packs[pack].applies, header, wanted == Some(pack)),
-            passed_over: passed_over(rules, pack, header.message, attempts),
+        .map(|pack| {
+            let applies = &rules.packs[pack].applies;
+            let header = in_front.filter(|header| names_program(applies, header)).unwrap_or(header);
+            Tried {
+                pack,
+                why: why(applies, header, wanted == Some(pack)),
+                passed_over: passed_over(rules, pack, header.message, attempts),
+            }
         })
         .collect()
 }
 
-fn why(applies: &Applies, header: &header::Header<'_>, wanted: bool) -> &'static str {
+fn names_program(applies: &Applies, header: &Header<'_>) -> bool {
+    header.program.is_some_and(|program| applies.names_program(program))
+}
+
+fn why(applies: &Applies, header: &Header<'_>, wanted: bool) -> &'static str {
     let message = header.message.trim_ascii_start();
     match () {
         () if wanted => "named with --dataset",
-        () if header.program.is_some_and(|program| applies.names_program(program)) => {
-            "by the program"
-        }
+        () if names_program(applies, header) => "by the program",
         () if applies.starts.iter().any(|text| message.starts_with(text)) => {
             "by how the message begins"
         }
@@ -329,7 +341,7 @@ fn goes_on(rules: &RuleSet, rule: usize, message: &[u8]) -> String {
     let attempt = Attempt {
         rule,
         depth: 0,
-        failure: Some(""),
+        failure: Some(String::new()),
         text: message.to_vec(),
         offset: None,
         captures: Vec::new(),
@@ -366,7 +378,7 @@ fn needs(rules: &RuleSet, rule: usize) -> String {
 fn elsewhere(
     rules: &RuleSet,
     line: &[u8],
-    header: &header::Header<'_>,
+    header: &Header<'_>,
     packs: &[Tried],
 ) -> Vec<(usize, String)> {
     let mut found = Vec::new();
@@ -421,7 +433,7 @@ fn wanted_of(applies: &Applies) -> String {
     if parts.is_empty() { "nothing: it is tried only by name".into() } else { parts.join(", ") }
 }
 
-fn hints(rules: &RuleSet, header: &header::Header<'_>, found: &Explanation) -> Vec<String> {
+fn hints(rules: &RuleSet, header: &Header<'_>, found: &Explanation) -> Vec<String> {
     let mut hints = Vec::new();
     let program = header.program.map(String::from_utf8_lossy);
     if let Some(program) = &program
@@ -580,6 +592,28 @@ rules:
             .map(|(_, stop)| stop.as_ref().map_or("", |stop| stop.wants.as_str()))
             .collect();
         assert_eq!(stops, ["/"]);
+    }
+
+    #[test]
+    fn a_pack_for_the_program_in_front_of_a_line_is_told_as_such() {
+        let pack = r"
+pack: p
+applies: {program: [p]}
+rules:
+  - {id: p.a, pattern: '^(?<labels.n>\d+) x'}
+  - {id: p.b, pattern: '^[a-c]+d:'}
+";
+        let rules = Arc::new(RuleSet::of_text("p.yaml", pack).unwrap());
+        let zone = Zone::utc();
+        let context =
+            LineContext { pack: None, received_unix_nanos: 0, zone: &zone, original_bytes: None };
+        for (line, program) in [("p: 12 y", None), ("p: 12 x", Some("p"))] {
+            let mut parser = Parser::new(rules.clone());
+            let found = parser.explain(line.as_bytes(), &context, &mut Vec::new());
+            assert_eq!(found.packs[0].why, "by the program", "{line}");
+            let header = found.header.iter().find(|(name, _)| *name == "program");
+            assert_eq!(header.map(|(_, program)| program.as_str()), program, "{line}");
+        }
     }
 
     #[test]

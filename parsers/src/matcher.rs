@@ -1,6 +1,7 @@
 //! Keys of value maps and conditions: exact texts, globs and ranges of whole numbers.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// What a value is compared with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,20 @@ impl Matcher {
                 .and_then(|text| text.parse().ok())
                 .is_some_and(|number: i64| (*low..=*high).contains(&number)),
         }
+    }
+}
+
+/// As it is written in a rule.
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (before, text, behind) = match self {
+            Self::Range(low, high) => return write!(f, "{low}-{high}"),
+            Self::Exact(text) | Self::Glob(text) => ("", text, ""),
+            Self::Begin(text) => ("", text, "*"),
+            Self::End(text) => ("*", text, ""),
+            Self::Hold(text) => ("*", text, "*"),
+        };
+        write!(f, "{before}{}{behind}", String::from_utf8_lossy(text))
     }
 }
 
@@ -115,6 +130,7 @@ mod tests {
             ("aab*", "xaab", false),
             ("*aab", "aabx", false),
         ] {
+            assert_eq!(Matcher::new(key).to_string(), key);
             assert_eq!(Matcher::new(key).matches(value.as_bytes()), expected, "{key} {value}");
             if !matches!(Matcher::new(key), Matcher::Range(..)) {
                 assert_eq!(glob(key.as_bytes(), value.as_bytes()), expected, "{key} {value}");

@@ -19,6 +19,7 @@ use logweir_document::Span;
 use memchr::memmem::Finder;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 /// How many reasons for drops a rule set may have: each is a counter of every source.
@@ -126,6 +127,20 @@ impl Test {
             Self::Absent => value.is_none(),
             Self::AnyOf(matchers) => {
                 value.is_some_and(|value| matchers.iter().any(|matcher| matcher.matches(value)))
+            }
+        }
+    }
+}
+
+/// As what a condition wants a value.
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exists => f.write_str("to be there"),
+            Self::Absent => f.write_str("to be absent"),
+            Self::AnyOf(matchers) => {
+                let shown: Vec<String> = matchers.iter().map(|one| format!("`{one}`")).collect();
+                write!(f, "to be {}", shown.join(" or "))
             }
         }
     }
@@ -655,6 +670,9 @@ fn typed(value: &serde_json::Value, kind: Type) -> serde_json::Value {
         }
         (Json::String(text), Kind::Integer) => {
             text.parse::<i64>().map_or_else(|_| value.clone(), Json::from)
+        }
+        (Json::String(text), Kind::Float) => {
+            text.parse::<f64>().map_or_else(|_| value.clone(), Json::from)
         }
         _ => value.clone(),
     }

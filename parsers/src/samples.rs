@@ -127,12 +127,21 @@ fn outcome(parser: &mut Parser, number: usize, sample: &Sample) -> Outcome {
         original_bytes: None,
     };
     let mut out = Vec::new();
-    let parsed = write_event(parser, sample.line.as_bytes(), &context, &mut out);
-    let rules = parser.rules();
-    let (mut event, twice) = members(&out);
-    if let Some(reason) = dropped(rules, parsed.disposition) {
-        event.insert("dropped".into(), reason.into());
+    let mut write =
+        |parser: &mut Parser| write_event(parser, sample.line.as_bytes(), &context, &mut out);
+    let mut parsed = write(parser);
+    let rules = parser.rules().clone();
+    let action = parsed.rule.and_then(|number| rules.rule(number).action.as_ref());
+    if let (Disposition::SampledOut, Some(Action::Sample(many))) = (parsed.disposition, action) {
+        parser.deliver_next_of(*many);
+        parsed = write(parser);
     }
+    let (mut event, twice) = members(&out);
+    let dropped = match parsed.disposition {
+        Disposition::Drop(reason) => Some(rules.drop_reason(reason).to_owned()),
+        Disposition::Deliver | Disposition::SampledOut => None,
+    };
+    event.extend(dropped.iter().map(|reason| ("dropped".to_owned(), reason.as_str().into())));
     let mut differences: Vec<Difference> =
         sample.expect.iter().filter_map(|(field, value)| compare(&event, field, value)).collect();
     let once = |field: &String| event.get(field).cloned();
@@ -155,7 +164,6 @@ fn outcome(parser: &mut Parser, number: usize, sample: &Sample) -> Outcome {
     }
     let id = rule.id.clone();
     let missed = parsed.rule != Some(number) && rule.then.is_none();
-    let rules = rules.clone();
     let mut notes = Vec::new();
     if missed {
         notes = explain::missed(parser, number, sample.line.as_bytes(), &context);
@@ -163,6 +171,9 @@ fn outcome(parser: &mut Parser, number: usize, sample: &Sample) -> Outcome {
         let (_, attempts, _) = parser.trace(sample.line.as_bytes(), &context, &mut Vec::new());
         let time = TimeContext { received_unix_nanos: RECEIVED_UNIX_NANOS, zone: &zone };
         notes = explain::losses(&rules, attempts.iter(), &time);
+    }
+    if let Some(reason) = dropped.filter(|_| !differences.is_empty()) {
+        notes.push(format!("the line is dropped, and has no event: expect `dropped: {reason}`"));
     }
     Outcome {
         rule: id,
@@ -198,14 +209,6 @@ fn members(event: &[u8]) -> (Map<String, Value>, Vec<(String, Value)>) {
     serde_json::Deserializer::from_slice(event).deserialize_map(Members).unwrap_or_default()
 }
 
-/// Why the event is not delivered. Of a sampling rule's lines, none counts as dropped here.
-fn dropped(rules: &RuleSet, disposition: Disposition) -> Option<String> {
-    match disposition {
-        Disposition::Drop(reason) => Some(rules.drop_reason(reason).to_owned()),
-        Disposition::Deliver | Disposition::SampledOut => None,
-    }
-}
-
 fn compare(
     event: &Map<String, Value>,
     field: &str,
@@ -223,13 +226,14 @@ fn compare(
 }
 
 fn same(field: &str, expected: &Value, got: &Value) -> bool {
+    let is_number = got.is_number();
     let (mut expected, mut got) = (texts(expected), texts(got));
     if field.starts_with("related.") {
         expected.sort_unstable();
         got.sort_unstable();
     }
-    expected == got
-        || (expected.len() == 1 && got.len() == 1 && same_instant(&expected[0], &got[0]))
+    let ([one], [other]) = (expected.as_slice(), got.as_slice()) else { return expected == got };
+    one == other || same_instant(one, other) || is_number && same_number(one, other)
 }
 
 fn texts(value: &Value) -> Vec<String> {
@@ -248,6 +252,11 @@ fn texts(value: &Value) -> Vec<String> {
 fn same_instant(a: &str, b: &str) -> bool {
     let instant = |text: &str| text.parse::<jiff::Timestamp>().ok();
     instant(a).is_some_and(|first| instant(b) == Some(first))
+}
+
+fn same_number(a: &str, b: &str) -> bool {
+    let number = |text: &str| text.parse::<f64>().ok();
+    number(a).is_some_and(|first| number(b) == Some(first))
 }
 
 impl RuleSet {
@@ -270,6 +279,8 @@ mod tests {
             ("user.id", json!(1000), json!("1000"), true),
             ("source.port", json!("22"), json!(22), true),
             ("x", json!(1.0), json!(1), true),
+            ("x", json!("1.10"), json!(1.1), true),
+            ("x", json!("1.10"), json!("1.1"), false),
             ("x", json!("a"), json!("A"), false),
             ("event.type", json!(["start"]), json!("start"), true),
             ("event.type", json!(["a", "b"]), json!(["b", "a"]), false),
@@ -284,6 +295,49 @@ mod tests {
         ] {
             assert_eq!(same(field, &expected, &got), equal, "{field}: {expected} and {got}");
         }
+    }
+
+    #[test]
+    fn a_sample_that_does_not_hold_says_what_its_rule_does_to_the_line() {
+        let pack = r"
+pack: p
+applies: {program: [p]}
+rules:
+  - id: p.when
+    pattern: '^A (?<source.port>\d+) (?<user.name>\S+)$'
+    when: {source.port: '1-1023', user.name: [root, 'a*']}
+    samples: [{line: 'p: A 5000 root'}, {line: 'p: A 80 bob'}, {line: 'p: A 80 alice'}]
+  - id: p.there
+    pattern: '^B'
+    when: {host.name: exists}
+    samples: [{line: 'p: B'}]
+  - id: p.drop
+    pattern: '^D (?<user.name>\S+)$'
+    action: {drop: noise}
+    samples:
+      - {line: 'p: D bob', expect: {user.name: bob}}
+      - {line: 'p: D bob', expect: {dropped: noise}}
+  - id: p.sample
+    pattern: '^S (?<user.name>\S+)$'
+    action: {sample: 100}
+    samples: [{line: 'p: S bob', expect: {user.name: bob}}, {line: 'p: S bob', expect: {user.name: bob}}]
+";
+        let rules = Arc::new(RuleSet::of_text("p.yaml", pack).unwrap());
+        let outcomes = run(&rules);
+        let notes: Vec<String> = outcomes.iter().map(|outcome| outcome.notes.join("; ")).collect();
+        let expected = [
+            "`when` wants `source.port` to be `1-1023`; it is `5000`",
+            "`when` wants `user.name` to be `root` or `a*`; it is `bob`",
+            "",
+            "`when` wants `host.name` to be there; it is absent",
+            "the line is dropped, and has no event: expect `dropped: noise`",
+            "",
+            "",
+            "",
+        ];
+        assert_eq!(notes, expected);
+        let held: Vec<bool> = outcomes.iter().map(Outcome::holds).collect();
+        assert_eq!(held, expected.map(str::is_empty));
     }
 
     #[test]

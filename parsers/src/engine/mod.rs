@@ -224,6 +224,11 @@ impl Parser {
         Parsed { rule, pack, disposition: Disposition::Deliver }
     }
 
+    /// The next line of a rule that delivers one of so many is this one.
+    pub(crate) fn deliver_next_of(&mut self, many: u64) {
+        self.state.samples_seen = many - 1;
+    }
+
     /// As [`Parser::parse`], and which rules were tried and what they did.
     pub(crate) fn trace(
         &mut self,

@@ -28,6 +28,14 @@ pub(crate) fn seen(text: &[u8]) -> &[u8] {
     if text.len() <= SEEN_BYTES_MAX { text } else { for_rules(&text[..SEEN_BYTES_MAX]) }
 }
 
+/// Why a rule does not match a text.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Mismatch {
+    Condition,
+    Pattern,
+    Parse,
+}
+
 pub(super) struct Run<'r, 'p, 'l> {
     pub(super) rules: &'r RuleSet,
     pub(super) state: &'p mut State,
@@ -532,28 +540,27 @@ impl<'l> Run<'_, '_, 'l> {
 
     /// Why the rule does not match; `None` if it does. Fields are set on the way. `found` is the pattern
     /// that matches, if that is known.
-    fn mismatch(&mut self, rule: &Rule, found: Option<usize>, text: &[u8]) -> Option<&'static str> {
-        const CONDITION: &str = "a condition of `when` fails";
+    fn mismatch(&mut self, rule: &Rule, found: Option<usize>, text: &[u8]) -> Option<Mismatch> {
         let (known, own) = rule.when.split_at(rule.known_before);
         if !self.holds(known) {
-            return Some(CONDITION);
+            return Some(Mismatch::Condition);
         }
         if let Some(pattern) = found {
             self.capture(rule, pattern, self.searched(rule, text));
         } else if !rule.patterns.is_empty() && !self.match_patterns(rule, text) {
-            return Some("the pattern does not match");
+            return Some(Mismatch::Pattern);
         }
         self.note_step(rule, "pattern");
         if !rule.parse.is_empty() && self.lacks_sign(rule, text) {
-            return Some(CONDITION);
+            return Some(Mismatch::Condition);
         }
         for parse in &rule.parse {
             if !self.sub_parse(rule, parse, text) && !parse.optional {
-                return Some("the text does not have the form of `parse`");
+                return Some(Mismatch::Parse);
             }
             self.note_step(rule, "parse");
         }
-        (!self.holds(own)).then_some(CONDITION)
+        (!self.holds(own)).then_some(Mismatch::Condition)
     }
 
     /// Whether the conditions cannot hold, whatever the sub-parsers find in the text. Who asks for an
@@ -568,7 +575,7 @@ impl<'l> Run<'_, '_, 'l> {
                 .any(|sign| event.get(sign.field) == Value::Absent && !sign.is_in(text(sign.on)))
     }
 
-    fn holds(&mut self, conditions: &[Condition]) -> bool {
+    pub(super) fn holds(&mut self, conditions: &[Condition]) -> bool {
         let view = View { line: self.line, constants: &self.rules.constants };
         conditions.iter().all(|condition| {
             let value = self.state.event.text(view, condition.field, &mut self.state.scratch);

@@ -1,8 +1,8 @@
 //! What `rules explain` learns from a run; nothing happens here unless a trace is asked for.
 
-use super::run::{Run, for_rules};
+use super::run::{Mismatch, Run, for_rules};
 use crate::event::{Text, View};
-use crate::rule::Rule;
+use crate::rule::{Condition, Rule};
 use std::collections::BTreeMap;
 
 /// One rule that was tried.
@@ -12,7 +12,7 @@ pub struct Attempt {
     /// 0, or how many chains lead to it.
     pub depth: usize,
     /// Why it did not match; `None` if it did.
-    pub failure: Option<&'static str>,
+    pub failure: Option<String>,
     /// What its patterns looked at, and where that stands in the line, if it is a part of it.
     pub text: Vec<u8>,
     pub offset: Option<usize>,
@@ -40,12 +40,7 @@ pub(super) struct Trace {
 
 impl Run<'_, '_, '_> {
     /// Notes that a rule was tried on `text`.
-    pub(super) fn note_attempt(
-        &mut self,
-        number: usize,
-        failure: Option<&'static str>,
-        text: &[u8],
-    ) {
+    pub(super) fn note_attempt(&mut self, number: usize, mismatch: Option<Mismatch>, text: &[u8]) {
         if self.state.trace.is_none() {
             return;
         }
@@ -55,6 +50,7 @@ impl Run<'_, '_, '_> {
             Some(Text::Line { start, .. }) => Some(start as usize),
             _ => None,
         };
+        let failure = mismatch.map(|mismatch| self.told(rule, mismatch));
         let matched = failure.is_none().then(|| self.search_patterns(rule, for_rules(&on)));
         let mut captures = Vec::new();
         if let Some(pattern) = matched.flatten() {
@@ -76,6 +72,30 @@ impl Run<'_, '_, '_> {
                 captures,
             });
         }
+    }
+
+    /// Why a rule does not match, while what it has taken from the line is in the table.
+    fn told(&mut self, rule: &Rule, mismatch: Mismatch) -> String {
+        match mismatch {
+            Mismatch::Pattern => "the pattern does not match".to_owned(),
+            Mismatch::Parse => "the text does not have the form of `parse`".to_owned(),
+            Mismatch::Condition => {
+                let fails = |condition: &&Condition| !self.holds(std::slice::from_ref(condition));
+                rule.when.iter().find(fails).map_or_else(String::new, |one| self.told_of(one))
+            }
+        }
+    }
+
+    /// What a condition wants, and what there is.
+    fn told_of(&self, Condition { field, test }: &Condition) -> String {
+        let view = View { line: self.line, constants: &self.rules.constants };
+        let mut scratch = Vec::new();
+        let value = self.state.event.text(view, *field, &mut scratch);
+        let found = value.map_or_else(
+            || "absent".to_owned(),
+            |value| format!("`{}`", String::from_utf8_lossy(value)),
+        );
+        format!("`when` wants `{}` {test}; it is {found}", self.rules.fields.get(*field).name)
     }
 
     /// Notes what has changed since the last step.

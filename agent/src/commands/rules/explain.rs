@@ -153,7 +153,7 @@ impl Page<'_> {
     fn attempt(&self, out: &mut String, attempt: &Attempt, stop: Option<&Stop>) {
         let indent = "  ".repeat(attempt.depth + 1);
         let id = self.rules.rule_id(attempt.rule);
-        match attempt.failure {
+        match &attempt.failure {
             None => {
                 let _ = writeln!(
                     out,
@@ -166,7 +166,7 @@ impl Page<'_> {
                 let _ = writeln!(
                     out,
                     "{indent}{}",
-                    self.colours.paint("1;31", &format!("✗ {id}: {reason}"))
+                    self.colours.paint("1;31", &format!("✗ {id}: {}", visible(reason)))
                 );
                 if let Some(stop) = stop {
                     self.stop(out, attempt, stop, &indent);
