@@ -122,7 +122,7 @@ mod tests {
         write("1.yaml", "quay", &first.concat());
         let second = [rule("b", "pier", ""), rule("c", "mole", "")];
         write("2.yaml", "harbour", &second.concat());
-        let paths = [directory.path().to_owned()];
+        let paths = ["1.yaml", "2.yaml"].map(|name| directory.path().join(name));
         let rules = RuleSet::load_without_samples(&paths, false, &[]).unwrap().rules;
         let mut parser = Parser::new(Arc::new(rules));
         for (line, rule) in [

@@ -235,6 +235,9 @@ fn remedy_for(error: &str) -> &'static str {
         text if text.contains("backreferences are not supported") => {
             "capture both and compare them where the events are read; a linear engine cannot"
         }
+        text if text.contains("Unicode") => {
+            "write `\\w` with `unicode: true`; classes such as `\\p{L}` are not built in"
+        }
         _ => "the syntax is that of the Rust crate `regex`",
     }
 }

@@ -9,10 +9,13 @@ const RECEIVED_UNIX_NANOS: i64 = 1_795_867_200_000_000_000;
 
 fn load(packs: &[&str]) -> Arc<RuleSet> {
     let directory = tempfile::tempdir().unwrap();
-    for (number, text) in packs.iter().enumerate() {
-        std::fs::write(directory.path().join(format!("{number}.yaml")), text).unwrap();
-    }
-    match RuleSet::load(&[directory.path().to_owned()], false) {
+    let write = |(number, text): (usize, &&str)| {
+        let path = directory.path().join(format!("{number}.yaml"));
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let paths: Vec<_> = packs.iter().enumerate().map(write).collect();
+    match RuleSet::load(&paths, false) {
         Ok(loaded) => Arc::new(loaded.rules),
         Err(faults) => panic!("{}", logweir_document::render_all(&faults, false)),
     }
@@ -861,7 +864,7 @@ fn usual_mistakes_are_told_at_their_place_with_a_remedy() {
         assert!(found, "{rule}: {faults:#?}");
     };
     check(r#"pattern: "^\d+""#, 4, 14, "escape", "single quotes");
-    check("\tpattern: 'x'", 3, 9, "a tab", "spaces");
+    check("\tpattern: 'x'", 4, 5, "a tab", "spaces");
     check("pattern: 'it''s (x'", 4, 21, "unclosed group", r"`\(`");
     check("pattern: '^[x'", 4, 16, "unclosed character class", r"`\[`");
     check("patern: '^x'", 4, 5, "unknown key", "`pattern`");

@@ -33,6 +33,15 @@ impl<V: PartialEq> Shared<V> {
     }
 }
 
+/// Which rule has an id, and where that stands.
+#[derive(Debug)]
+struct Given {
+    rule: usize,
+    directory: usize,
+    file: Arc<str>,
+    line: usize,
+}
+
 /// A rule set in the making.
 #[derive(Debug)]
 pub(super) struct Builder {
@@ -72,8 +81,10 @@ pub(super) struct Builder {
     /// chains that no line comes to.
     pub(super) led_to: FxHashSet<(Option<usize>, usize)>,
     pub(super) dead_ends: Vec<(usize, Diagnostic)>,
-    /// Where each rule id was given: (rule, file, line).
-    ids: FxHashMap<String, (usize, Arc<str>, usize)>,
+    /// Where each rule id was given.
+    ids: FxHashMap<String, Given>,
+    /// How many directories were begun, see [`Builder::begin_directory`].
+    directory: usize,
     faults: Vec<Diagnostic>,
     hasher: blake3::Hasher,
     /// Held for as long as names of fields are looked up.
@@ -110,6 +121,7 @@ impl Default for Builder {
             led_to: FxHashSet::default(),
             dead_ends: Vec::new(),
             ids: FxHashMap::default(),
+            directory: 0,
             faults: Vec::new(),
             hasher: blake3::Hasher::new(),
             ecs,
@@ -118,6 +130,11 @@ impl Default for Builder {
 }
 
 impl Builder {
+    /// What is read from here on may replace rules of what was read before.
+    pub(super) fn begin_directory(&mut self) {
+        self.directory += 1;
+    }
+
     /// Reads one file.
     pub(super) fn add(&mut self, document: &Document) {
         self.note_text(&document.source.text);
@@ -190,7 +207,7 @@ impl Builder {
         self.chains[chain].extend(rules);
     }
 
-    /// Takes a rule in. One whose id another file has given replaces that one where it stands and
+    /// Takes a rule in. One whose id another directory has given replaces that one where it stands and
     /// gives no number of its own.
     pub(super) fn add_rule(
         &mut self,
@@ -198,16 +215,20 @@ impl Builder {
         span: Span,
         faults: &mut Faults,
     ) -> Option<usize> {
-        let file = rule.file.clone();
-        match self.ids.get(&rule.id) {
-            Some((_, known, line)) if *known == file => {
+        let (file, directory, line) = (rule.file.clone(), self.directory, span.line);
+        match self.ids.get_mut(&rule.id) {
+            Some(known) if known.directory == directory => {
+                let place = match &known.file {
+                    same if *same == file => format!("line {}", known.line),
+                    other => format!("{other}:{}", known.line),
+                };
                 let fault = faults.error(span, format!("the id `{}` is taken", rule.id));
-                fault.remedy = Some(format!("the rule in line {line} has it; choose another"));
+                fault.remedy = Some(format!("the rule in {place} has it; choose another"));
                 None
             }
-            Some((number, ..)) => {
-                let number = *number;
-                self.ids.insert(rule.id.clone(), (number, file, span.line));
+            Some(known) => {
+                let number = known.rule;
+                *known = Given { rule: number, directory, file, line };
                 self.rules.retain(|(known, _)| *known != number);
                 self.packed.iter_mut().for_each(|packed| packed.forget(number));
                 self.leading.remove(&number);
@@ -217,7 +238,8 @@ impl Builder {
             None => {
                 let number = self.rules_len;
                 self.rules_len += 1;
-                self.ids.insert(rule.id.clone(), (number, file, span.line));
+                let given = Given { rule: number, directory, file, line };
+                self.ids.insert(rule.id.clone(), given);
                 self.take(number, rule);
                 Some(number)
             }

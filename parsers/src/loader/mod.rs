@@ -1,6 +1,6 @@
 //! From rule files to a rule set: all faults of all files at once, or everything compiled.
 //!
-//! A file that comes later may replace rules of an earlier one by their ids; everything else adds.
+//! A directory that comes later may replace rules of an earlier one by their ids; everything else adds.
 
 mod builder;
 mod pack;
@@ -13,6 +13,7 @@ use crate::rule::RuleSet;
 use builder::Builder;
 pub(crate) use builder::Shared;
 use logweir_document::{Diagnostic, Severity, parse_with_duplicates};
+use rustc_hash::FxHashSet;
 use std::path::{Path, PathBuf};
 
 /// The most that one rule file may hold.
@@ -29,7 +30,8 @@ pub struct Loaded {
 
 impl RuleSet {
     /// Loads the packs inside the program (if `shipped`), then every `*.yaml` and `*.yml` of `directories`, in
-    /// the order of the directories and of the file names. A path to a file stands for itself.
+    /// the order of the directories and of the file names. A path to a file stands for itself; a file that
+    /// is named twice is read once.
     ///
     /// # Errors
     /// Every fault of every file, the warnings with them; a directory that cannot be read.
@@ -157,6 +159,8 @@ fn first_beyond_utf8(bytes: &[u8]) -> (usize, usize, u8) {
 #[derive(Default)]
 struct Loading {
     builder: Builder,
+    /// The files that were read.
+    files: FxHashSet<PathBuf>,
     /// Of files that could not be read or are no YAML.
     faults: Vec<Diagnostic>,
 }
@@ -171,10 +175,12 @@ impl Loading {
         if shipped {
             shipped::packs().for_each(|(name, text)| self.add(name, text));
         }
+        self.builder.begin_directory();
         for (name, text) in between {
             self.add(&format!("{PUBLISHED}{name}"), text);
         }
         for directory in directories {
+            self.builder.begin_directory();
             match files(directory) {
                 Ok(paths) => paths.iter().for_each(|path| self.read(path)),
                 Err(fault) => self.faults.push(*fault),
@@ -184,6 +190,9 @@ impl Loading {
     }
 
     fn read(&mut self, path: &Path) {
+        if path.canonicalize().is_ok_and(|path| !self.files.insert(path)) {
+            return;
+        }
         match read_named(path) {
             Ok((name, text)) => self.add(&name, text),
             Err(fault) => self.faults.push(*fault),

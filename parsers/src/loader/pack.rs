@@ -91,6 +91,7 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
             }
         }
     }
+    rule::check_fragments(builder, &context, faults);
     builder.end_names(faults);
     table.finish(faults);
     let constants = [

@@ -3,7 +3,7 @@
 use super::builder::Builder;
 use crate::convert::times::from_joda;
 use crate::ecs::{self, Kind, Type};
-use crate::fields::{FieldId, check_expected, check_name, may_name};
+use crate::fields::{Field, FieldId, check_expected, check_name, may_name};
 use crate::matcher::Matcher;
 use crate::pattern::{self, Expanded, Pattern, PatternFault};
 use crate::rule::{
@@ -58,6 +58,26 @@ pub(super) fn read_list(
         }
     }
     numbers
+}
+
+/// Tells what is wrong with the pack's fragments that nothing uses; that of the others is told by then.
+pub(super) fn check_fragments(
+    builder: &mut Builder,
+    context: &PackContext<'_>,
+    faults: &mut Faults,
+) {
+    let Some(Value::Mapping(entries)) = context.fragments.map(|node| &node.value) else { return };
+    let source = faults.source().clone();
+    let used =
+        |name: &str| ['}', ':'].iter().any(|end| source.text.contains(&format!("%{{{name}{end}")));
+    let mut reader = Reader { builder, context, faults };
+    for (_, node) in entries.iter().filter(|(key, _)| !used(&key.name)) {
+        if let Some(text) = node.text()
+            && let Some(expanded) = reader.expanded(node, text)
+        {
+            reader.compiled(node, &expanded, true);
+        }
+    }
 }
 
 /// The pack's `set`, without templates.
@@ -126,6 +146,9 @@ impl Reader<'_, '_, '_, '_> {
         let has_pattern = table.node("pattern").or(table.node("patterns")).is_some();
         let patterns = self.patterns(&mut table, unicode);
         let parse = self.parses(&mut table);
+        if let (On::Field(field), Some(node)) = (on, table.node("on")) {
+            self.check_on(field, node.span, takes(&patterns, &parse, field));
+        }
         let (mut when, own): (Vec<_>, Vec<_>) = self
             .conditions(&mut table)
             .into_iter()
@@ -213,12 +236,49 @@ impl Reader<'_, '_, '_, '_> {
         self.builder.given_inside.extend(inside.collect::<Vec<_>>());
     }
 
+    /// A text with its place.
+    fn text<'t>(&mut self, table: &mut Table<'t>, key: &str) -> Option<(&'t str, Span)> {
+        let text = table.string(key, self.faults)?;
+        table.node(key).map(|node| (text, node.span))
+    }
+
+    /// The field that a key names.
+    fn named(&mut self, table: &mut Table<'_>, key: &str) -> Option<FieldId> {
+        self.text(table, key).map(|(name, span)| self.field(name, None, span))
+    }
+
     fn on(&mut self, table: &mut Table<'_>, key: &str) -> On {
-        match table.node(key).and_then(|node| Some((node.text()?, node.span))) {
+        match self.text(table, key) {
             None | Some(("message", _)) => On::Message,
             Some(("line", _)) => On::Line,
             Some((name, span)) => On::Field(self.field(name, None, span)),
         }
+    }
+
+    /// A rule that is in no chain finds in a field what the header has put there, or a rule that leads on
+    /// with a line.
+    fn check_on(&mut self, field: FieldId, span: Span, own: bool) {
+        let name = self.builder.fields.get(field).name.clone();
+        let given = self.context.in_chain.is_some() || self.builder.header.has(field);
+        // A name that is none was told.
+        if given || !may_name(&name, &self.context.vendor) {
+            return;
+        }
+        let (fault, remedy) = if own {
+            (
+                self.faults
+                    .at(span, format!("`{name}` is matched before the rule itself fills it")),
+                "fill it in a rule with `then: {field: …, chain: …}`, and match it in one of the chain",
+            )
+        } else {
+            (
+                self.faults
+                    .at(span, format!("nothing fills `{name}` before the rule"))
+                    .as_warning(),
+                "match `message` or `line`, or put the rule into a chain",
+            )
+        };
+        self.faults.push(fault.with_remedy(remedy));
     }
 
     fn patterns(
@@ -228,6 +288,10 @@ impl Reader<'_, '_, '_, '_> {
     ) -> Box<[(Pattern, Box<[FieldId]>)]> {
         let mut nodes: Vec<&Node> = table.node("pattern").into_iter().collect();
         nodes.extend(table.sequence("patterns", self.faults).unwrap_or_default());
+        if let (Some(_), Some(node)) = (table.node("pattern"), table.node("patterns")) {
+            self.faults.error(node.span, "`patterns` beside a `pattern`").remedy =
+                Some("write all of them under `patterns`".into());
+        }
         nodes.into_iter().filter_map(|node| self.pattern(node, unicode)).collect()
     }
 
@@ -296,12 +360,9 @@ impl Reader<'_, '_, '_, '_> {
     fn parses(&mut self, table: &mut Table<'_>) -> Vec<SubParse> {
         let nodes = match table.node("parse") {
             None => return Vec::new(),
-            Some(node) => match &node.value {
-                Value::Sequence(items) => items.iter().collect(),
-                _ => vec![node],
-            },
+            Some(node) => items(node),
         };
-        nodes.into_iter().filter_map(|node| self.parse(node)).collect()
+        nodes.iter().filter_map(|node| self.parse(node)).collect()
     }
 
     fn parse(&mut self, node: &Node) -> Option<SubParse> {
@@ -311,7 +372,10 @@ impl Reader<'_, '_, '_, '_> {
         let form = match table.choice("as", &words, self.faults)? {
             0 => Form::Json,
             1 => Form::Kv(self.kv_options(&mut table)),
-            2 => Form::Csv(self.csv_options(&mut table)),
+            2 => {
+                table.required("columns", self.faults);
+                Form::Csv(self.csv_options(&mut table))
+            }
             3 => Form::Cef,
             4 => Form::Leef,
             5 => Form::Xml,
@@ -417,9 +481,10 @@ impl Reader<'_, '_, '_, '_> {
             let test = match (&node.value, node.text()) {
                 (_, Some("exists")) => Test::Exists,
                 (_, Some("absent")) => Test::Absent,
-                (_, Some(text)) => Test::AnyOf(vec![Matcher::new(text)]),
-                (Value::Sequence(items), _) => {
-                    Test::AnyOf(items.iter().filter_map(Node::text).map(Matcher::new).collect())
+                (Value::Sequence(_), _) | (_, Some(_)) => {
+                    let texts =
+                        items(node).iter().filter_map(|item| Some((item.text()?, item.span)));
+                    Test::AnyOf(texts.map(|(text, span)| self.matcher(text, span)).collect())
                 }
                 _ => {
                     self.faults
@@ -434,13 +499,22 @@ impl Reader<'_, '_, '_, '_> {
         conditions
     }
 
+    /// What a condition or a map compares a value with.
+    fn matcher(&mut self, text: &str, span: Span) -> Matcher {
+        let ends = text.split_once('-').map(|(low, high)| (low.parse::<i64>(), high.parse()));
+        if let Some((Ok(low), Ok(high))) = ends
+            && low > high
+        {
+            self.faults.warning(span, format!("`{text}` is a text and no range")).remedy =
+                Some(format!("write the lower end first: `{high}-{low}`"));
+        }
+        Matcher::new(text)
+    }
+
     fn then(&mut self, table: &mut Table<'_>) -> Option<Then> {
         let mut table = table.table("then", self.faults)?;
-        let mut field = |key: &str| {
-            let named = table.node(key).and_then(|node| Some((node.text()?, node.span)));
-            named.map(|(name, span)| self.field(name, None, span))
-        };
-        let (field, program) = (field("field"), field("program"));
+        let field = self.named(&mut table, "field");
+        let program = self.named(&mut table, "program");
         let chain = table.node("chain");
         let packs = table.choice("as", &["line"], self.faults).map(|_| Onward::Packs { program });
         if chain.is_some() == table.node("as").is_some() {
@@ -481,8 +555,11 @@ impl Reader<'_, '_, '_, '_> {
             let Some(entry) = Table::open(node, format!("map.{}", key.name), self.faults) else {
                 continue;
             };
-            let nested = |(_, value): &&(_, Node)| matches!(value.value, Value::Mapping(_));
-            let long = node.get("values").is_some() || entry.entries().iter().any(|e| nested(&e));
+            let entries = entry.entries();
+            let nested = |(_, value): &(_, Node)| matches!(value.value, Value::Mapping(_));
+            let long = node.get("values").is_some()
+                || entries.iter().any(nested)
+                || entries.iter().all(|(key, _)| matches!(key.name.as_str(), "from" | "default"));
             maps.push(if long {
                 self.long_map(into, entry)
             } else {
@@ -493,8 +570,7 @@ impl Reader<'_, '_, '_, '_> {
     }
 
     fn long_map(&mut self, into: FieldId, mut table: Table<'_>) -> ValueMap {
-        let from = table.node("from").and_then(|node| Some((node.text()?, node.span)));
-        let from = from.map_or(into, |(name, span)| self.field(name, None, span));
+        let from = self.named(&mut table, "from").unwrap_or(into);
         let mut map = match table.node("values") {
             Some(values) => self.value_map(from, into, values),
             None => {
@@ -504,8 +580,7 @@ impl Reader<'_, '_, '_, '_> {
                 ValueMap { from, into, exact, others: Vec::new(), default: None }
             }
         };
-        let kind = self.builder.fields.get(into).kind;
-        map.default = table.node("default").map(|node| self.builder.constant(&json(node), kind));
+        map.default = table.node("default").map(|node| self.constant(into, node));
         table.finish(self.faults);
         map
     }
@@ -513,12 +588,10 @@ impl Reader<'_, '_, '_, '_> {
     fn value_map(&mut self, from: FieldId, into: FieldId, node: &Node) -> ValueMap {
         let mut exact = FxHashMap::default();
         let mut others = Vec::new();
-        let kind = self.builder.fields.get(into).kind;
         if let Value::Mapping(entries) = &node.value {
             for (key, value) in entries.iter() {
-                self.check_type(into, value);
-                let constant = self.builder.constant(&json(value), kind);
-                match Matcher::new(&key.name) {
+                let constant = self.constant(into, value);
+                match self.matcher(&key.name, key.span) {
                     Matcher::Exact(text) => {
                         exact.insert(text.into(), constant);
                     }
@@ -537,13 +610,19 @@ impl Reader<'_, '_, '_, '_> {
         let mut sets = Vec::new();
         for (key, node) in table.entries() {
             let field = self.field(&key.name, None, key.span);
-            if let Value::Mapping(_) = &node.value {
+            if let Value::Mapping(entries) = &node.value {
+                if let [(inner, nothing)] = entries.as_slice()
+                    && nothing.is_null()
+                {
+                    let name = &inner.name;
+                    self.faults.error(node.span, format!("`{{{name}}}` is a mapping")).remedy =
+                        Some(format!("put a template in quotes: `'{{{name}}}'`"));
+                    continue;
+                }
                 let ends = self.direction(&key.name, node);
                 sets.extend(ends.map(|ends| (field, SetValue::Direction(ends))));
                 continue;
             }
-            self.check_allowed(&key.name, node);
-            self.check_type(field, node);
             let value = match node.text() {
                 Some(text) if text.contains(['{', '}']) => match self.template(text, node.span) {
                     parts if parts.iter().any(|part| matches!(part, Part::Field(_))) => {
@@ -562,14 +641,29 @@ impl Reader<'_, '_, '_, '_> {
                         SetValue::Constant(self.builder.constant(&Json::String(text), kind))
                     }
                 },
-                _ => {
-                    let kind = self.builder.fields.get(field).kind;
-                    SetValue::Constant(self.builder.constant(&json(node), kind))
-                }
+                _ => SetValue::Constant(self.constant(field, node)),
             };
             sets.push((field, value));
         }
         sets
+    }
+
+    /// The number of a constant, after checking that it is one for the field.
+    fn constant(&mut self, field: FieldId, node: &Node) -> u32 {
+        let Field { name, kind, .. } = self.builder.fields.get(field);
+        let (name, kind) = (name.clone(), *kind);
+        for item in items(node) {
+            let Some(text) = item.text() else { continue };
+            let inner = text.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+            if inner.is_some_and(|(name, _)| !name.is_empty()) {
+                self.faults.error(item.span, format!("`{text}` is no template here")).remedy =
+                    Some("write templates under `set`, outside of lists".into());
+                continue;
+            }
+            self.check_type(&name, kind.kind, text, item.span);
+            self.check_allowed(&name, text, item.span);
+        }
+        self.builder.constant(&json(node), kind)
     }
 
     /// `{direction: [source, destination]}`.
@@ -592,50 +686,31 @@ impl Reader<'_, '_, '_, '_> {
     }
 
     /// A constant has to look like what the field's type says.
-    fn check_type(&mut self, field: FieldId, node: &Node) {
-        let field = self.builder.fields.get(field);
-        let (name, kind) = (field.name.clone(), field.kind.kind);
-        let single = [node.clone()];
-        let items: &[Node] = match &node.value {
-            Value::Sequence(items) => items,
-            _ => &single,
+    fn check_type(&mut self, name: &str, kind: Kind, text: &str, span: Span) {
+        let wanted = match kind {
+            Kind::Integer if text.parse::<i64>().is_err() => "a whole number",
+            Kind::Float if text.parse::<f64>().is_err() => "a number",
+            Kind::Boolean if !matches!(text, "true" | "false") => "`true` or `false`",
+            Kind::Ip if text.parse::<std::net::IpAddr>().is_err() => "an IP address",
+            Kind::Date if text.parse::<jiff::Timestamp>().is_err() => {
+                "a time such as 2026-11-28T10:15:02Z"
+            }
+            _ => return,
         };
-        for item in items {
-            let Some(text) = item.text().filter(|text| !text.contains('{')) else { continue };
-            let wanted = match kind {
-                Kind::Integer if text.parse::<i64>().is_err() => "a whole number",
-                Kind::Float if text.parse::<f64>().is_err() => "a number",
-                Kind::Boolean if !matches!(text, "true" | "false") => "`true` or `false`",
-                Kind::Ip if text.parse::<std::net::IpAddr>().is_err() => "an IP address",
-                Kind::Date if text.parse::<jiff::Timestamp>().is_err() => {
-                    "a time such as 2026-11-28T10:15:02Z"
-                }
-                _ => continue,
-            };
-            self.faults.error(item.span, format!("`{text}` is no value for `{name}`")).remedy =
-                Some(format!("the field is {wanted}"));
-        }
+        self.faults.error(span, format!("`{text}` is no value for `{name}`")).remedy =
+            Some(format!("the field is {wanted}"));
     }
 
     /// ECS allows only certain words for the fields of categorisation.
-    fn check_allowed(&mut self, name: &str, node: &Node) {
-        let Some(allowed) = ecs::allowed(name) else { return };
-        let single = [node.clone()];
-        let items: &[Node] = match &node.value {
-            Value::Sequence(items) => items,
-            _ => &single,
+    fn check_allowed(&mut self, name: &str, text: &str, span: Span) {
+        let Some(allowed) = ecs::allowed(name).filter(|allowed| !allowed.contains(&text)) else {
+            return;
         };
-        for item in items {
-            let Some(text) = item.text() else { continue };
-            if !allowed.contains(&text) && !text.contains('{') {
-                let remedy = nearest(text, allowed.iter().copied()).map_or_else(
-                    || format!("one of {}", allowed.join(", ")),
-                    |n| format!("did you mean `{n}`?"),
-                );
-                self.faults.error(item.span, format!("`{text}` is no {name} of ECS")).remedy =
-                    Some(remedy);
-            }
-        }
+        let remedy = nearest(text, allowed.iter().copied()).map_or_else(
+            || format!("one of {}", allowed.join(", ")),
+            |n| format!("did you mean `{n}`?"),
+        );
+        self.faults.error(span, format!("`{text}` is no {name} of ECS")).remedy = Some(remedy);
     }
 
     fn template(&mut self, text: &str, span: Span) -> Vec<Part> {
@@ -672,12 +747,7 @@ impl Reader<'_, '_, '_, '_> {
         let mut transforms = Vec::new();
         for (key, node) in table.entries() {
             let field = self.field(&key.name, None, key.span);
-            let single = [node.clone()];
-            let items: &[Node] = match &node.value {
-                Value::Sequence(items) => items,
-                _ => &single,
-            };
-            let steps = items.iter().filter_map(|item| self.transform(item)).collect();
+            let steps = items(node).iter().filter_map(|item| self.transform(item)).collect();
             transforms.push((field, steps));
         }
         if transforms.len() > TRANSFORMS_MAX {
@@ -707,8 +777,7 @@ impl Reader<'_, '_, '_, '_> {
         let suffix = bytes(table.string("strip_suffix", self.faults)).map(Transform::StripSuffix);
         let multiply = self.factor(&mut table, "multiply").map(Transform::Multiply);
         let divide = self.factor(&mut table, "divide").map(Transform::Divide);
-        let add = table.node("add").and_then(|node| Some((node.text()?, node.span)));
-        let add = add.map(|(name, span)| Transform::Add(self.field(name, None, span)));
+        let add = self.named(&mut table, "add").map(Transform::Add);
         let base =
             table.integer("int", 2..=36, self.faults).map(|base| Transform::Integer(base as u32));
         let replace = self.replacement(&mut table).or_else(|| self.gsub(&mut table));
@@ -797,15 +866,12 @@ impl Reader<'_, '_, '_, '_> {
     }
 
     fn times(&mut self, node: &Node) -> Vec<TimeRule> {
-        match &node.value {
-            Value::Sequence(items) => items.iter().filter_map(|item| self.time(item)).collect(),
-            _ => self.time(node).into_iter().collect(),
-        }
+        items(node).iter().filter_map(|item| self.time(item)).collect()
     }
 
     fn time(&mut self, node: &Node) -> Option<TimeRule> {
         let mut table = Table::open(node, "time", self.faults)?;
-        let from = match table.node("field").and_then(|node| Some((node.text()?, node.span))) {
+        let from = match self.text(&mut table, "field") {
             Some((text, span)) if text.contains('{') => self.template(text, span),
             Some((name, span)) => vec![Part::Field(self.field(name, None, span))],
             None => vec![Part::Field(self.builder.header.timestamp)],
@@ -848,21 +914,17 @@ impl Reader<'_, '_, '_, '_> {
                 None
             }
         });
-        let into = table.node("into").and_then(|node| Some((node.text()?, node.span)));
-        let into = into.map_or(self.builder.header.timestamp, |(name, span)| {
-            if let Some(of_ecs) = ecs::type_of(name).filter(|kind| kind.kind != Kind::Date) {
-                let message = format!("`{name}` is no date but {}", of_ecs.kind.name());
-                self.faults.error(span, message).remedy =
-                    Some("name a date such as `event.start`; `rules schema` lists them".into());
-            }
-            self.field(name, None, span)
-        });
-        let mut duration = |key: &str| {
-            let (name, span) = table.node(key).and_then(|node| Some((node.text()?, node.span)))?;
-            Some(self.field(name, None, span))
-        };
-        let later = duration("add").map(Shift::Later);
-        let shift = later.or(duration("subtract").map(Shift::Earlier));
+        let into =
+            self.text(&mut table, "into").map_or(self.builder.header.timestamp, |(name, span)| {
+                if let Some(of_ecs) = ecs::type_of(name).filter(|kind| kind.kind != Kind::Date) {
+                    let message = format!("`{name}` is no date but {}", of_ecs.kind.name());
+                    self.faults.error(span, message).remedy =
+                        Some("name a date such as `event.start`; `rules schema` lists them".into());
+                }
+                self.field(name, None, span)
+            });
+        let later = self.named(&mut table, "add").map(Shift::Later);
+        let shift = later.or(self.named(&mut table, "subtract").map(Shift::Earlier));
         table.finish(self.faults);
         Some(TimeRule { from, formats, zone, header_zone, shift, into })
     }
@@ -876,6 +938,11 @@ impl Reader<'_, '_, '_, '_> {
         });
         let hash = table.choice("with", &["redact", "hash"], self.faults) == Some(1);
         let mask = mask.map(|fields| Action::Mask { fields, hash });
+        let kinds = ["drop", "sample", "mask"].map(|key| table.node(key));
+        if let [_, second, ..] = kinds.into_iter().flatten().collect::<Vec<_>>().as_slice() {
+            self.faults.error(second.span, "two actions in one rule").remedy =
+                Some("keep one of `drop`, `sample` and `mask`".into());
+        }
         table.finish(self.faults);
         drop.or(sample).or(mask)
     }
@@ -920,9 +987,16 @@ impl Reader<'_, '_, '_, '_> {
             let line = sample.required_string("line", self.faults).unwrap_or_default();
             let expected = sample.table("expect", self.faults);
             sample.finish(self.faults);
-            for (key, _) in expected.iter().flat_map(Table::entries) {
-                if let Err((message, remedy)) = check_expected(&key.name, &self.context.vendor) {
-                    self.faults.warning(key.span, message).remedy = Some(remedy);
+            for (key, node) in expected.iter().flat_map(Table::entries) {
+                let checked = check_expected(&key.name, &self.context.vendor);
+                let Err((message, remedy)) = checked else { continue };
+                match key.name.split_once(':').filter(|_| node.is_null()) {
+                    Some((field, value)) => {
+                        let remedy = format!("write a blank behind the colon: `{field}: {value}`");
+                        self.faults.error(key.span, format!("`{}` is one word", key.name)).remedy =
+                            Some(remedy);
+                    }
+                    None => self.faults.warning(key.span, message).remedy = Some(remedy),
                 }
             }
             if !self.builder.keeps_samples {
@@ -943,30 +1017,31 @@ impl Reader<'_, '_, '_, '_> {
     }
 }
 
+/// What a list holds; a single value counts as a list of one.
+fn items(node: &Node) -> &[Node] {
+    match &node.value {
+        Value::Sequence(items) => items,
+        _ => std::slice::from_ref(node),
+    }
+}
+
 /// The known zone whose name is most like this one.
 fn nearest_zone(name: &str) -> Option<String> {
     let known: Vec<String> = jiff::tz::db().available().map(|zone| zone.to_string()).collect();
     nearest(name, known.iter().map(String::as_str)).map(str::to_owned)
 }
 
-/// A YAML value as JSON: plain scalars that look like numbers or booleans are such.
-fn json(node: &Node) -> Json {
+/// A YAML value as JSON: plain scalars that are numbers or booleans there are such. What JSON would write in
+/// another way, such as `0815` or `1.10`, is a text.
+pub(super) fn json(node: &Node) -> Json {
     match &node.value {
         Value::Scalar(scalar) if scalar.style == Style::Plain => match scalar.text.as_str() {
             "true" => Json::Bool(true),
             "false" => Json::Bool(false),
             "" | "~" | "null" => Json::Null,
-            text => match text.parse::<i64>() {
-                Ok(number) if number.to_string() == text => Json::from(number),
-                _ => match text.parse::<f64>() {
-                    Ok(number)
-                        if text.starts_with(|c: char| c.is_ascii_digit() || c == '-')
-                            && number.is_finite() =>
-                    {
-                        Json::from(number)
-                    }
-                    _ => Json::String(text.to_owned()),
-                },
+            text => match serde_json::from_str::<serde_json::Number>(text) {
+                Ok(number) if number.to_string() == text => Json::Number(number),
+                _ => Json::String(text.to_owned()),
             },
         },
         Value::Scalar(scalar) => Json::String(scalar.text.clone()),

@@ -205,6 +205,112 @@ fn times_transforms_and_maps_that_are_nearly_right_are_told_what_was_meant() {
 }
 
 #[test]
+fn what_would_load_and_mean_something_else_is_told() {
+    let rule = |what: &str| format!("pack: p\nrules:\n  - id: p.a\n    {what}\n");
+    let pattern = "pattern: '^(?<_t>x)(?<source.port>y)'";
+    for (what, expected) in [
+        ("map: {event.outcome: {x: sucess}}", "did you mean `success`?"),
+        (
+            "map: {event.outcome: {from: _t, values: {x: success}, default: fail}}",
+            "is no event.outcome",
+        ),
+        (
+            "map: {source.port: {from: _t, values: {}, default: x}}",
+            "`x` is no value for `source.port`",
+        ),
+        (
+            "map: {event.category: {from: _t, values: {x: [web, authn]}}}",
+            "`authn` is no event.category",
+        ),
+        ("map: {event.outcome: {from: _t}}", "a map without `values`"),
+        ("map: {event.action: {x: 'is {_t}'}}", "write templates under `set`, outside of lists"),
+        ("set: {event.category: ['{_t}']}", "`{_t}` is no template here"),
+        ("set: {tags: [a, '{_t}']}", "`{_t}` is no template here"),
+        ("set: {event.action: {_t}}", "put a template in quotes: `'{_t}'`"),
+        ("patterns: ['^y']", "`patterns` beside a `pattern`"),
+        ("transform: {_t: [{gsub: ['\\p{L}', b]}]}", "write `\\w` with `unicode: true`"),
+        ("parse: {as: csv}", "missing `columns`"),
+        ("action: {drop: a, sample: 10}", "keep one of `drop`, `sample` and `mask`"),
+        ("action: {mask: [source.port], drop: a}", "keep one of `drop`, `sample` and `mask`"),
+        ("when: {source.port: 1000-10}", "write the lower end first: `10-1000`"),
+        ("when: {source.port: [22, 9-1]}", "write the lower end first: `1-9`"),
+        ("map: {event.action: {from: _t, values: {5-3: a}}}", "write the lower end first: `3-5`"),
+        ("on: source.port", "`source.port` is matched before the rule itself fills it"),
+        ("on: lin", "`lin` is not an ECS field"),
+        ("on: user.name", "nothing fills `user.name` before the rule"),
+        ("then: {field: [_t], as: line}", "`rules[0].then.field` is a list"),
+        (
+            "samples: [{line: x, expect: {user.name:alice}}]",
+            "blank behind the colon: `user.name: alice`",
+        ),
+    ] {
+        let said = said(&rule(&format!("{pattern}\n    {what}")));
+        assert!(said.len() == 1 && said[0].contains(expected), "{what}: {said:?}");
+    }
+    for good in [
+        "set: {tags: ['{', 'a}'], event.action: '{{_t}}', event.category: '{_t}'}",
+        "on: process.name",
+        "when: {source.port: ['10-1000', 'a-b', '!x'], _t: ''}",
+    ] {
+        let said = said(&rule(&format!("{pattern}\n    {good}")));
+        assert_eq!(said, Vec::<String>::new(), "{good}");
+    }
+}
+
+#[test]
+fn a_fragment_that_nothing_uses_has_its_faults_told_too() {
+    let text = "pack: p\npatterns: {ONE: '(x', TWO: 'y', THREE: '%{NONE}'}\n\
+                rules: [{id: p.a, pattern: '^%{TWO:user.name}'}]\n";
+    let expected = ["2:18 unclosed group", "2:41 unknown pattern `%{NONE}`"];
+    let said = said(text);
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(
+        said.iter().zip(expected).all(|(said, expected)| said.starts_with(expected)),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn an_id_stands_once_in_a_directory_and_replaces_that_of_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, pack: &str| {
+        let path = directory.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let rule = format!("{{id: x, pattern: '^x', set: {{event.action: {pack}}}}}");
+        fs::write(&path, format!("pack: {pack}\nrules:\n  - {rule}\n")).unwrap();
+        path
+    };
+    let (a, b) = (file("one/a.yaml", "a"), file("two/b.yaml", "b"));
+    let [one, two] = ["one", "two"].map(|name| directory.path().join(name));
+    let loads = |named: &[PathBuf]| RuleSet::load(named, false).map(|loaded| loaded.rules);
+    let names = |rules: &RuleSet| rules.packs().map(|(.., rules)| rules).collect::<Vec<_>>();
+    for named in [&[one.clone(), two.clone()][..], &[a, one.clone(), b.clone(), two.clone()]] {
+        let rules = loads(named).unwrap();
+        assert_eq!((names(&rules), rules.rule(0).file.as_ref()), (vec![0, 1], b.to_str().unwrap()));
+    }
+    file("two/c.yaml", "c");
+    for named in [&[two.clone()][..], &[one, two]] {
+        let shown = render_all(&loads(named).unwrap_err(), false);
+        let remedy = format!("the rule in {}:3 has it; choose another", b.display());
+        assert!(shown.contains("two/c.yaml:3:") && shown.contains(&remedy), "{shown}");
+    }
+}
+
+#[test]
+fn a_plain_scalar_is_the_number_that_it_looks_like_or_the_text_that_it_is() {
+    let value = |text: &str| {
+        let document = logweir_document::parse("x", format!("a: {text}\n")).unwrap();
+        rule::json(document.root.get("a").unwrap()).to_string()
+    };
+    for text in ["7", "-7", "1.5", "18446744073709551615", "true"] {
+        assert_eq!(value(text), text);
+    }
+    for text in ["0815", "1.10", "+5", "1e3", ".5", "nan", "18446744073709551616"] {
+        assert_eq!(value(text), format!("\"{text}\""));
+    }
+}
+
+#[test]
 fn a_file_that_is_no_text_or_no_file_is_told_with_its_place_and_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| directory.path().join(name);

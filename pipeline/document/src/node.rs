@@ -224,12 +224,11 @@ impl<'t> Builder<'t> {
                 Ok((event, place))
             }
             Some(Err(error)) => {
-                let span = Span {
-                    file: 0,
-                    line: error.marker().line(),
-                    column: error.marker().col() + 1,
-                    width: 1,
-                };
+                let (line, column) = (error.marker().line(), error.marker().col() + 1);
+                // A tab is told where the value before it begins.
+                let tab = error.info().contains("tab").then(|| self.tab(line)).flatten();
+                let (line, column) = tab.unwrap_or((line, column));
+                let span = Span { file: 0, line, column, width: 1 };
                 let remedy = if error.info().contains("tab") {
                     "indent with spaces; YAML forbids tabs there"
                 } else if error.info().contains("escape character") {
@@ -246,6 +245,15 @@ impl<'t> Builder<'t> {
             }
             None => Ok((Event::StreamEnd, Span::default())),
         }
+    }
+
+    /// Line and column of the first tab that a line is indented with, from `line` on.
+    fn tab(&self, line: usize) -> Option<(usize, usize)> {
+        let mut lines = self.source.text.lines().enumerate().skip(line.saturating_sub(1));
+        lines.find_map(|(at, text)| {
+            let column = text.find(|c| c != ' ')?;
+            text[column..].starts_with('\t').then_some((at + 1, column + 1))
+        })
     }
 
     fn node(

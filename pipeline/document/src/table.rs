@@ -434,6 +434,8 @@ mod tests {
         for (text, line, part) in [
             ("a: 1\na: 2\n", 2, "duplicate key `a`"),
             ("a: [1\nb: 2\n", 2, "not YAML"),
+            ("a: 1\nb: x\n\tc: 1\n", 3, "tab"),
+            ("a:\n\t- b\n", 2, "tab"),
             ("a: *x\n", 1, ""),
         ] {
             let fault = parse("f.yaml", text).unwrap_err();
