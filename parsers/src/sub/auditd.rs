@@ -75,10 +75,16 @@ fn pairs(text: &[u8], arguments: bool, space: &mut Vec<u8>, sink: &mut dyn Field
         }
         let key = &rest[..equals];
         let after = &rest[equals + 1..];
+        if key == b"msg"
+            && let Some((inner, length)) = message(after)
+        {
+            pairs(inner, arguments, space, sink);
+            rest = &after[length..];
+            continue;
+        }
         let (value, length) = value(after);
         rest = &after[length..];
         match value {
-            Quoted::Single(inner) if key == b"msg" => pairs(inner, arguments, space, sink),
             Quoted::Single(inner) | Quoted::Double(inner) => sink.field(key, SubValue::Text(inner)),
             Quoted::Bare(inner) if key == b"saddr" => {
                 sink.field(key, SubValue::Text(inner));
@@ -101,6 +107,14 @@ fn pairs(text: &[u8], arguments: bool, space: &mut Vec<u8>, sink: &mut dyn Field
 fn trim_separators(text: &[u8]) -> &[u8] {
     let start = text.iter().position(|b| !matches!(b, b' ' | b',' | b'\x1d')).unwrap_or(text.len());
     &text[start..]
+}
+
+/// What stands in `msg='…'`, and the length of that. It goes on to the last quote: names in it may hold some.
+fn message(text: &[u8]) -> Option<(&[u8], usize)> {
+    let inner = text.strip_prefix(b"'")?;
+    let end = memchr::memchr(b'\x1d', inner).unwrap_or(inner.len());
+    let close = memchr::memrchr(b'\'', &inner[..end])?;
+    Some((&inner[..close], close + 2))
 }
 
 enum Quoted<'t> {
@@ -200,7 +214,7 @@ mod tests {
             ],
         );
         check(
-            "type=USER_LOGIN msg=audit(1.2:3): pid=1 msg='op=login acct=\"root\" exe=\"/usr/sbin/sshd\" res=failed'",
+            "type=USER_LOGIN msg=audit(1.2:3): pid=1 msg='op=login acct=\"o'brien\" exe=\"/usr/sbin/sshd\" res=failed'\x1dUID='root'",
             parse,
             true,
             &[
@@ -209,9 +223,10 @@ mod tests {
                 "sequence=3",
                 "pid=1",
                 "op=login",
-                "acct=root",
+                "acct=o'brien",
                 "exe=/usr/sbin/sshd",
                 "res=failed",
+                "UID=root",
             ],
         );
         check(
