@@ -904,6 +904,20 @@ output { stdout {} }
                 (7, "`kv` of `other`"),
             ],
         );
+        check(
+            From::Grok,
+            r#"filter {
+  grok { match => { "message" => "^%{USER:user} (?<body>.*)" } }
+  json { source => "body" }
+  mutate { rename => { "u" => "user" } }
+}"#,
+            &[
+                (r#"bob {"u":"eve"}"#, &[("user.name", "eve")]),
+                (r#"bob {"v":1}"#, &[("user.name", "bob")]),
+                ("bob x", &[("user.name", "bob")]),
+            ],
+            &[],
+        );
     }
 
     #[test]

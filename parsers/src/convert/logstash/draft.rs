@@ -193,7 +193,13 @@ impl Draft {
     }
 
     pub(super) fn rename(&mut self, from: &str, to: &str) -> Changed {
-        if self.own(from).is_some() && self.known(to).is_some() {
+        if let Some(old) = self.own(from)
+            && let Some(taken) = self.known(to)
+        {
+            if self.captures(&taken) && !self.captures(&old) {
+                // A key that a line may not have: then what was captured stays.
+                return self.move_to(from, &taken, Some(to));
+            }
             self.remove(to)?;
         }
         let new = beside(&plain(to), self.names.iter().filter(|(name, _)| **name != plain(from))).0;
