@@ -373,6 +373,11 @@ impl Checkpoint {
         }
     }
 
+    /// Where it is written.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Failures to write since the start.
     #[must_use]
     pub(crate) fn errors(&self) -> u64 {

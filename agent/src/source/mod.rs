@@ -160,6 +160,7 @@ impl Context {
             && !failed_before
         {
             tracing::error!(
+                state_dir = %self.checkpoint.directory().display(),
                 %error,
                 "the checkpoint cannot be written; the agent goes on, and sends again after a \
                  restart what was acknowledged since the last one"
