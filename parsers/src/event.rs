@@ -391,13 +391,14 @@ impl Event {
                 continue;
             }
             match (is_ip(self.bytes(line, text)), id == end.address) {
-                (true, true) => {
-                    self.fill(end.ip, Value::Address(text));
-                    // What was no address before is not looked at again.
+                (true, true) if self.get(end.ip) == Value::Absent => {
+                    self.set(end.ip, Value::Address(text), Origin::Rule);
+                    // Where another text has stood for one, it is not looked at again.
                     if self.order[..at].contains(&end.ip) {
                         self.relate(line, Relation::Ip, text);
                     }
                 }
+                (true, true) => {}
                 (true, false) => {
                     self.values[id.index()].0 = Value::Address(text);
                     self.relate(line, Relation::Ip, text);

@@ -125,6 +125,9 @@ fn reason(line: &str, ours: &Parts, theirs: &Parts) -> Option<&'static str> {
     if theirs.message == format!("[ID {}] {}", ours.message_id, ours.message) {
         return Some("the id that Solaris gives a message is no part of it");
     }
+    if theirs.message == format!("\u{feff}{}", ours.message) {
+        return Some("the byte order mark in front of a message is no part of it");
+    }
     if theirs.program == format!("{}]", ours.program) {
         return Some("a bracket that closes nothing is no part of the program's name");
     }
