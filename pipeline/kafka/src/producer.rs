@@ -105,7 +105,8 @@ pub enum ProducerError {
 
 /// A connection to the cluster for sending.
 pub struct Producer {
-    inner: Arc<BaseProducer<Context>>,
+    /// `None` only while it is dropped.
+    inner: Option<Arc<BaseProducer<Context>>>,
     message_bytes_max: usize,
     stop: Arc<AtomicBool>,
     listening: Option<JoinHandle<()>>,
@@ -145,7 +146,11 @@ impl Producer {
             .effective("message.max.bytes")
             .and_then(|text| text.parse().ok())
             .unwrap_or(MESSAGE_MAX_BYTES_DEFAULT);
-        Ok(Self { inner, message_bytes_max, stop, listening })
+        Ok(Self { inner: Some(inner), message_bytes_max, stop, listening })
+    }
+
+    fn inner(&self) -> &BaseProducer<Context> {
+        self.inner.as_ref().expect("it is there until the drop")
     }
 
     /// The largest payload that is taken.
@@ -197,7 +202,7 @@ impl Producer {
             headers: None,
             delivery_opaque: tag,
         };
-        self.inner.send(record).map_err(|(error, _)| match error {
+        self.inner().send(record).map_err(|(error, _)| match error {
             KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => SendError::QueueFull,
             KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge) => {
                 SendError::TooLarge
@@ -223,7 +228,7 @@ impl Producer {
         // By its name, so that the answer tells a topic that is not there from one that may not be
         // seen; asking creates nothing (`allow.auto.create.topics`).
         let metadata = self
-            .inner
+            .inner()
             .client()
             .fetch_metadata(Some(topic), timeout)
             .map_err(ProducerError::Unreachable)?;
@@ -240,7 +245,7 @@ impl Producer {
     /// Messages that are queued or on their way.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        usize::try_from(self.inner.in_flight_count()).unwrap_or(0)
+        usize::try_from(self.inner().in_flight_count()).unwrap_or(0)
     }
 
     /// Sends what is queued without waiting for more, and returns whether all of it is out before
@@ -250,7 +255,7 @@ impl Producer {
         let deadline = Instant::now() + timeout;
         // In short steps: a step of rdkafka's flush always takes its whole time.
         while self.in_flight() > 0 && Instant::now() < deadline && !self.is_broken() {
-            let _ = self.inner.flush(Duration::from_millis(10));
+            let _ = self.inner().flush(Duration::from_millis(10));
         }
         self.in_flight() == 0
     }
@@ -258,11 +263,11 @@ impl Producer {
     /// Gives up what is queued; the listener hears of each message as [`FailureKind::Abandoned`].
     pub fn abandon(&self) {
         self.context().broken.store(true, Ordering::Release);
-        self.inner.purge(PurgeConfig::default().queue().inflight());
+        self.inner().purge(PurgeConfig::default().queue().inflight());
     }
 
     fn context(&self) -> &Context {
-        self.inner.client().context()
+        self.inner().client().context()
     }
 }
 
@@ -270,8 +275,9 @@ impl Drop for Producer {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         let Some(listening) = self.listening.take() else { return };
-        // librdkafka waits until a time of the wall clock. If that was set back meanwhile, a poll may take
-        // hours; what it polls goes when it ends.
+        // The thread that listens is the last that has the client, and ends it. librdkafka waits until a time
+        // of the wall clock: if that was set back meanwhile, a poll or the end may take hours.
+        self.inner = None;
         let deadline = Instant::now() + POLL_END;
         while !listening.is_finished() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
