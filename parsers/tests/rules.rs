@@ -765,6 +765,16 @@ fn what_is_masked_is_nowhere_in_the_event() {
             "alice",
             "user=***** ok=1",
         ),
+        // What a rule has made of it, where that is the same.
+        (
+            rule(
+                "- {id: t.m, pattern: '^M (?<_u>\\S+)', map: {user.name: {from: _u, values: {root: root}}}, ",
+                "action: {mask: [user.name]}}",
+            ),
+            "M root",
+            "root",
+            r#""message":"M ****""#,
+        ),
         // Numbers, and one that holds another.
         (
             rule(KV, "action: {mask: [user.id]}}"),

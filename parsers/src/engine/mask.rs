@@ -89,9 +89,11 @@ impl Run<'_, '_, '_> {
             Value::Text(text) | Value::Address(text) | Value::Number(text) => {
                 add(&whole, is_made(text));
             }
-            Value::Integer(_) | Value::Float(_) => add(&whole, !self.is_in_line(&whole)),
-            // Whoever knows the rules knows what they can be.
-            Value::Constant(_) | Value::Boolean(_) | Value::Time(_) => {}
+            Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Time(_) => {
+                add(&whole, !self.is_in_line(&whole));
+            }
+            // A rule's own word, which the line need not have.
+            Value::Constant(_) => add(&whole, false),
             Value::Absent | Value::InBlock => {}
         }
         Some(hidden)
