@@ -96,9 +96,14 @@ impl Ingest {
     }
 
     pub fn start(&mut self) {
+        self.start_within(&[]);
+    }
+
+    /// Starts it by way of another program, see [`Process::start_within`].
+    pub fn start_within(&mut self, wrapper: &[String]) {
         let arguments = ["ingest", "--config", &self.config.display().to_string()];
         let output = self.config.with_extension("output");
-        self.process = Some(Process::start("logweir", &arguments, &output));
+        self.process = Some(Process::start_within(wrapper, "logweir", &arguments, &output));
     }
 
     /// Another process of the same group into the same table; not running yet.

@@ -115,7 +115,7 @@ fn clock_jump() {
     };
     let mut delivery = Delivery::stopped(directory.path(), &topic, &config);
     delivery.agent.start_within(&clock.wrapper());
-    delivery.ingest.start();
+    delivery.ingest.start_within(&clock.wrapper());
     wait_until("the agent to answer", || delivery.agent.status().is_some());
     let mut stream = TcpStream::connect(address).unwrap();
     let mut sent = 0;
@@ -139,11 +139,13 @@ fn clock_jump() {
     // One more where a day before today is in the year before.
     assert!(years.len() >= 3, "the clock did jump: {years:?}");
     // Stopped while nothing comes and the clock has just been set back, and started with another one:
-    // goes on where it was.
+    // both go on where they were.
     clock.set(-3 * DAY);
     assert!(delivery.agent.terminate().success());
+    assert!(delivery.ingest.terminate().success());
     clock.set(30 * DAY);
     delivery.agent.start_within(&clock.wrapper());
+    delivery.ingest.start_within(&clock.wrapper());
     wait_until("the agent to answer", || delivery.agent.status().is_some());
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(line("sender", sent).as_bytes()).unwrap();
@@ -287,7 +289,9 @@ fn broker_down_at_start() {
     cluster.kill9_all();
     let mut writers = four_writers(directory.path());
     let mut delivery = Delivery::of_files_stopped(directory.path(), &topic, "logs/*");
-    delivery.agent.start();
+    // A host that starts may learn only then what the time is.
+    let clock = Clock::at(directory.path());
+    delivery.agent.start_within(&clock.wrapper());
     for writer in &mut writers {
         writer.write(12_500);
     }
@@ -297,6 +301,7 @@ fn broker_down_at_start() {
         counts.inspect(|counts| counts.assert_balanced());
         counts.is_some_and(|counts| counts.held > 0 && counts.delivered == 0)
     });
+    clock.set(-DAY);
     cluster.restart_all();
     delivery.ingest.start();
     delivery.assert_complete(&tallies(&writers));

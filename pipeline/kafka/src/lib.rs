@@ -8,3 +8,4 @@ pub mod properties;
 pub mod token;
 pub mod topics;
 pub mod trouble;
+mod waits;

@@ -28,7 +28,7 @@ pub const MESSAGE_OVERHEAD_BYTES: usize = 128;
 /// How long one poll for outcomes takes, which is how late a stop may be noticed: at first and while
 /// there is something on its way, and after a while without.
 const POLL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
-/// Longer than any poll takes as long as the clock is not set.
+/// Longer than any poll takes.
 const POLL_END: Duration = Duration::from_secs(2);
 /// librdkafka's `message.max.bytes` unless the user gives another.
 const MESSAGE_MAX_BYTES_DEFAULT: usize = 1_000_000;
@@ -275,8 +275,8 @@ impl Drop for Producer {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         let Some(listening) = self.listening.take() else { return };
-        // The thread that listens is the last that has the client, and ends it. librdkafka waits until a time
-        // of the wall clock: if that was set back meanwhile, a poll or the end may take hours.
+        // The thread that listens is the last that has the client, and ends it: that may take as long as a
+        // name server does not answer.
         self.inner = None;
         let deadline = Instant::now() + POLL_END;
         while !listening.is_finished() && Instant::now() < deadline {

@@ -174,7 +174,7 @@ impl PartitionWriter {
         }
         // Without a record the batch moves nothing; from offset 0 on if there never was one.
         let next_offset = self.next_offset.take().or(self.position).unwrap_or(0);
-        let saved = self.ledger.save(self.table.directory(), next_offset, now_us())?;
+        let saved = self.ledger.save(self.table.directory(), next_offset)?;
         let batch = Batch {
             name: self.name.clone(),
             first_offset: self.position,

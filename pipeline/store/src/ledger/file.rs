@@ -1,7 +1,7 @@
 //! The bytes of a ledger file: JSON lines, so that people can read them.
 //!
 //! ```text
-//! {"format":1,"next_offset":…,"parts":[…],"forgotten":…}
+//! {"format":1,"next_offset":…,"parts":[…],"forgotten":…,"used_us":…}
 //! {"id":"32 hex digits","high_water":…,…}        one line per source
 //! {"crc32c":…}                                   of all bytes before this line
 //! ```
@@ -22,6 +22,8 @@ pub(super) struct Header {
     /// The ids of the files that this one builds on, oldest first; none if it is full.
     pub(super) parts: Vec<i64>,
     pub(super) forgotten: u64,
+    /// For how long the ledger was in use, in microseconds.
+    pub(super) used_us: i64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,6 +32,9 @@ struct HeaderLine {
     next_offset: i64,
     parts: Vec<i64>,
     forgotten: u64,
+    /// Not in files of the first versions.
+    #[serde(default)]
+    used_us: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -56,8 +61,8 @@ pub(super) fn encode<'a>(
     sources: impl Iterator<Item = (&'a SourceId, &'a Source)>,
 ) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let Header { next_offset, parts, forgotten } = header.clone();
-    push_line(&mut bytes, &HeaderLine { format: FORMAT, next_offset, parts, forgotten });
+    let Header { next_offset, parts, forgotten, used_us } = header.clone();
+    push_line(&mut bytes, &HeaderLine { format: FORMAT, next_offset, parts, forgotten, used_us });
     for (id, source) in sources {
         push_line(&mut bytes, &SourceLineOut { id: id.to_string(), source });
     }
@@ -93,8 +98,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Header, Vec<(SourceId, Source)>), 
             Ok((id, line.source))
         })
         .collect::<Result<_, String>>()?;
-    let HeaderLine { next_offset, parts, forgotten, .. } = header;
-    Ok((Header { next_offset, parts, forgotten }, sources))
+    let HeaderLine { next_offset, parts, forgotten, used_us, .. } = header;
+    Ok((Header { next_offset, parts, forgotten, used_us }, sources))
 }
 
 #[cfg(test)]
@@ -109,7 +114,7 @@ mod tests {
             host: "h\n\"".into(),
             ..Source::default()
         };
-        let header = Header { next_offset: 7, parts: vec![1, 2], forgotten: 3 };
+        let header = Header { next_offset: 7, parts: vec![1, 2], forgotten: 3, used_us: 4 };
         let bytes = encode(&header, [(&SourceId::derive(&[b"a"]), &source)].into_iter());
         let decoded = decode(&bytes).unwrap();
         assert_eq!(decoded, (header, vec![(SourceId::derive(&[b"a"]), source)]));

@@ -9,7 +9,8 @@
 //! outweigh a full one, a full one is written. So a flush costs what it touched, not what is known.
 //!
 //! Bounded: sources unseen for [`FORGET_AFTER_US`] and, above [`SOURCES_MAX`], the longest unseen ones
-//! are forgotten at the next full file, and counted. A repeat of theirs would be stored again.
+//! are forgotten at the next full file, and counted. A repeat of theirs would be stored again. What counts
+//! is time for which the ledger was in use: a clock that is set makes no source older.
 
 mod file;
 mod source;
@@ -25,6 +26,7 @@ use crate::time::DAY_US;
 use file::Header;
 use logweir_record::SourceId;
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 /// Longer than any agent keeps something to send.
 const FORGET_AFTER_US: i64 = 90 * DAY_US;
@@ -100,6 +102,9 @@ pub(crate) struct Ledger {
     /// The files of the generation before; readers may still be at them.
     retired: Vec<Part>,
     forgotten: u64,
+    /// For how long it was in use, by whichever worker, as of `since`.
+    used_us: i64,
+    since: Instant,
 }
 
 /// A file of the ledger.
@@ -135,6 +140,7 @@ impl Ledger {
             ledger.sources.extend(own);
             ledger.parts.push(Part { id, bytes });
             ledger.forgotten = header.forgotten;
+            ledger.used_us = header.used_us;
         }
         Ok(ledger)
     }
@@ -143,7 +149,16 @@ impl Ledger {
     /// at the next save.
     pub(crate) fn of_sources(name: PartitionName, sources: HashMap<SourceId, Source>) -> Self {
         let touched = sources.keys().copied().collect();
-        Self { name, sources, touched, parts: Vec::new(), retired: Vec::new(), forgotten: 0 }
+        Self {
+            name,
+            sources,
+            touched,
+            parts: Vec::new(),
+            retired: Vec::new(),
+            forgotten: 0,
+            used_us: 0,
+            since: Instant::now(),
+        }
     }
 
     fn read(
@@ -170,6 +185,7 @@ impl Ledger {
             source.first_seen_us = now_us;
         }
         source.last_seen_us = now_us;
+        source.seen_at_use_us = self.used_us;
         source.newest_event_us = source.newest_event_us.max(record.time_us());
         keep(&mut source.host, record.text(schema::HOST_NAME));
         keep(&mut source.agent, record.text(schema::AGENT_ID));
@@ -185,21 +201,23 @@ impl Ledger {
         &mut self,
         directory: &Directory,
         next_offset: i64,
-        now_us: i64,
     ) -> Result<Option<Saved>, StoreError> {
         if self.touched.is_empty() {
             return Ok(None);
         }
+        let used = std::mem::replace(&mut self.since, Instant::now()).elapsed();
+        self.used_us += used.as_micros() as i64;
         directory.make(&self.name.folder())?;
         let id = (crate::directory::unique() >> 1) as i64;
         let full = self.full_is_due();
         if full {
-            self.forget(now_us);
+            self.forget();
         }
         let header = Header {
             next_offset,
             parts: if full { Vec::new() } else { self.parts.iter().map(|part| part.id).collect() },
             forgotten: self.forgotten,
+            used_us: self.used_us,
         };
         let bytes = if full {
             file::encode(&header, self.sources.iter())
@@ -225,16 +243,17 @@ impl Ledger {
         self.parts.len() >= PARTS_MAX || partial_bytes > first.bytes.max(PARTIAL_BYTES_MIN)
     }
 
-    fn forget(&mut self, now_us: i64) {
+    fn forget(&mut self) {
         let known = self.sources.len();
-        self.sources
-            .retain(|_, source| now_us.saturating_sub(source.last_seen_us) <= FORGET_AFTER_US);
+        let before = self.used_us - FORGET_AFTER_US;
+        self.sources.retain(|_, source| source.seen_at_use_us >= before);
         if self.sources.len() > SOURCES_MAX {
-            let mut seen: Vec<i64> = self.sources.values().map(|s| s.last_seen_us).collect();
-            let surplus = seen.len() - SOURCES_MAX;
-            let (_, bound, _) = seen.select_nth_unstable(surplus);
+            let seen = |source: &Source| (source.seen_at_use_us, source.last_seen_us);
+            let mut all: Vec<(i64, i64)> = self.sources.values().map(seen).collect();
+            let surplus = all.len() - SOURCES_MAX;
+            let (_, bound, _) = all.select_nth_unstable(surplus);
             let bound = *bound;
-            self.sources.retain(|_, source| source.last_seen_us >= bound);
+            self.sources.retain(|_, source| seen(source) >= bound);
         }
         self.forgotten += (known - self.sources.len()) as u64;
     }
@@ -275,12 +294,22 @@ mod tests {
     }
 
     fn observe(ledger: &mut Ledger, source: u32, offset: u64, prev: Option<u64>) -> Verdict {
+        observe_at(ledger, source, offset, prev, 1000)
+    }
+
+    fn observe_at(
+        ledger: &mut Ledger,
+        source: u32,
+        offset: u64,
+        prev: Option<u64>,
+        now_us: i64,
+    ) -> Verdict {
         let id = SourceId::derive(&[&source.to_le_bytes()]);
         let prev = prev.map(|prev| format!(r#","logweir.prev":{prev}"#)).unwrap_or_default();
         let payload = format!(
             r#"{{"logweir.source":"{id}","log.offset":{offset},"host.name":"h{source}","log.file.path":"/l","event.original":"123456789"{prev}}}"#
         );
-        ledger.observe(&Record::decode(payload.as_bytes(), Vec::new()).unwrap(), 1000)
+        ledger.observe(&Record::decode(payload.as_bytes(), Vec::new()).unwrap(), now_us)
     }
 
     #[test]
@@ -296,7 +325,7 @@ mod tests {
                     assert_eq!(observe(&mut ledger, source, round * 10, prev), Verdict::Store);
                 }
             }
-            let saved = ledger.save(&directory, round as i64, 2000).unwrap().unwrap();
+            let saved = ledger.save(&directory, round as i64).unwrap().unwrap();
             for path in saved.obsolete {
                 directory.remove(&path).unwrap();
             }
@@ -308,7 +337,7 @@ mod tests {
         assert!(files.len() > 10, "both partial and full files were written: {files:?}");
         let left = directory.list(&name("g").folder()).unwrap().len();
         assert!(left <= 2 * PARTS_MAX, "{left} files are left");
-        assert!(ledger.save(&directory, 0, 2000).unwrap().is_none(), "nothing has changed");
+        assert!(ledger.save(&directory, 0).unwrap().is_none(), "nothing has changed");
     }
 
     #[test]
@@ -317,8 +346,26 @@ mod tests {
         let directory = Directory::at(temporary.path().to_str().unwrap()).unwrap();
         let mut ledger = Ledger::load(&directory, name("g"), None).unwrap();
         observe(&mut ledger, 1, 0, None);
-        ledger.save(&directory, 1, FORGET_AFTER_US + 1001).unwrap();
-        assert_eq!((ledger.sources.len(), ledger.forgotten), (0, 1));
+        let saved = ledger.save(&directory, 1).unwrap().unwrap();
+        let mut ledger = Ledger::load(&directory, name("g"), Some(saved.id)).unwrap();
+        ledger.used_us += FORGET_AFTER_US;
+        observe(&mut ledger, 2, 0, None);
+        ledger.parts.clear();
+        ledger.save(&directory, 2).unwrap();
+        assert_eq!((ledger.sources.len(), ledger.forgotten), (1, 1));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_forward_makes_no_source_forgotten() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = Directory::at(temporary.path().to_str().unwrap()).unwrap();
+        let mut ledger = Ledger::load(&directory, name("g"), None).unwrap();
+        for (source, now_us) in [(1, 1000), (2, 20 * FORGET_AFTER_US), (3, 1000)] {
+            observe_at(&mut ledger, source, 0, None, now_us);
+            ledger.parts.clear();
+            ledger.save(&directory, 1).unwrap();
+        }
+        assert_eq!((ledger.sources.len(), ledger.forgotten), (3, 0));
     }
 
     #[test]

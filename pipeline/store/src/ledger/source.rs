@@ -90,6 +90,8 @@ pub(crate) struct Source {
     pub(crate) newest_event_us: Option<i64>,
     pub(crate) first_seen_us: i64,
     pub(crate) last_seen_us: i64,
+    /// For how long the ledger had been in use when it was seen last.
+    pub(crate) seen_at_use_us: i64,
     pub(crate) host: String,
     pub(crate) agent: String,
     /// The path of a file, or the type of another input.
