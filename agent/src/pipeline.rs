@@ -7,7 +7,7 @@
 use crate::accounting::{DropReason, Tally};
 use crate::delivery::Lane;
 use crate::parsing::{Engine, Line, Outcome, Selection};
-use logweir_record::{Envelope, FIELD_OFFSET, FIELD_SOURCE, write_member, write_u64};
+use logweir_record::{Envelope, FIELD_OFFSET, FIELD_SOURCE, has_member, write_member, write_u64};
 use std::sync::Arc;
 
 /// A batch is full at this many bytes of encoded events: large enough for librdkafka's batches to
@@ -85,9 +85,7 @@ impl Batch {
         }
         let parsed_to = self.bytes.len();
         for (name, member) in members {
-            // Inside of a text the quotes would be escaped.
-            let key = format!("\"{name}\":");
-            if memchr::memmem::find(&self.bytes[start..parsed_to], key.as_bytes()).is_none() {
+            if !has_member(&self.bytes[start..parsed_to], name) {
                 self.bytes.push(b',');
                 self.bytes.extend_from_slice(member);
             }

@@ -229,8 +229,20 @@ impl FieldTable {
 
 /// Members that the agent writes into every event, or into every one of a kind of source: an event
 /// must not have them twice.
-const RESERVED: [&str; 5] =
-    ["ecs.version", "event.created", "event.original", "log.offset", "log.source.address"];
+const RESERVED: [&str; 12] = [
+    "agent.id",
+    "agent.name",
+    "agent.type",
+    "agent.version",
+    "ecs.version",
+    "event.created",
+    "event.original",
+    "input.type",
+    "log.file.path",
+    "log.offset",
+    "log.source.address",
+    "tls.client.subject",
+];
 
 /// Why a rule may not name a field.
 enum Unfit {

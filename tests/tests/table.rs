@@ -36,6 +36,51 @@ fn pack(directory: &Path, pattern: &str) {
     std::fs::write(directory.join("shop.yaml"), text).unwrap();
 }
 
+/// A record that has a field twice, or a column of another type, is refused by the ingest.
+#[test]
+fn what_the_shipped_rules_make_of_their_samples_comes_into_the_table() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "samples", 2);
+    let tested = run_to_end("logweir-agent", &["rules", "test", "--format", "json"]);
+    let samples = tested.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines: Vec<String> = samples
+        .map(|sample| sample["sample"].as_str().unwrap().to_owned())
+        .filter(|sample| !sample.is_empty() && !sample.contains('\n'))
+        .collect();
+    assert!(lines.len() > 3_000, "{}", lines.len());
+    append(&directory.path().join("samples.log"), (lines.join("\n") + "\n").as_bytes());
+    // As of a host with labels; some lines tell of another host themselves.
+    let source = format!(
+        "{{type: file, paths: ['{}/samples.log'], labels: {{env: prod}}}}",
+        directory.path().display()
+    );
+    let config = AgentConfig::of_source(&topic, &source);
+    let mut delivery = Delivery::stopped(directory.path(), &topic, &config);
+    delivery.start();
+    wait_until("the agent to deliver all", || {
+        let counts = delivery.agent.counts_told();
+        counts.read == lines.len() as u64 && counts.held == 0
+    });
+    let delivered = delivery.agent.counts_told().delivered as usize;
+    let table = delivery.ingest.table();
+    wait_until("what was delivered in the table or refused", || {
+        delivery.ingest.assert_running();
+        topic.records() == Some(delivered) && table.rows() + refused(&broker).len() == delivered
+    });
+    let letters = refused(&broker);
+    assert!(letters.is_empty(), "{}", String::from_utf8_lossy(&letters[0]));
+    let own = table.search("not host.name:*.example* and labels.env:prod", 1);
+    assert!(!own.is_empty(), "an event of the agent's own host");
+    let other = table.search("host.name:ws1.corp.example", 100);
+    assert!(!other.is_empty(), "an event that tells of its host");
+}
+
+fn refused(broker: &Broker) -> Vec<Vec<u8>> {
+    let letters = Topic::open(&broker.bootstrap(), "logweir.dead_letter", 1).read();
+    letters.into_iter().map(|(_, letter)| letter).collect()
+}
+
 #[test]
 fn a_field_that_a_rule_adds_while_the_ingest_runs_is_found_and_what_is_older_is_without_it() {
     let directory = directory();

@@ -107,13 +107,14 @@ impl Context {
         members: &[(&str, &[u8])],
         common: &Common,
     ) -> Route {
-        let labels = common.labels.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         let members: Vec<(&str, &[u8])> = std::iter::once(("input.type", kind.as_bytes()))
             .chain(members.iter().copied())
-            .chain(labels)
             .collect();
         let envelope =
             Envelope::new(&self.agent, lane.id(), &members).sealed(self.seal_key.clone());
+        let envelope = common.labels.iter().fold(envelope, |envelope, (name, value)| {
+            envelope.with_fallback(name, value.as_bytes())
+        });
         // What no configuration says is counted by its kind: the agent's own heads, and what an
         // earlier configuration has left in a spool.
         let configured = if common.place.is_empty() { kind.into() } else { common.place.clone() };

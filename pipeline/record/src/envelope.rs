@@ -5,6 +5,7 @@ use crate::seal::{SealKey, SealedLine};
 use crate::{
     FIELD_BASE64, FIELD_OFFSET, FIELD_ORIGINAL, FIELD_PREV, FIELD_SEAL, FIELD_SOURCE, SourceId,
 };
+use memchr::memmem::Finder;
 use std::borrow::Cow;
 
 /// Who reads: `agent.*` and the host that the agent runs on.
@@ -24,29 +25,52 @@ pub struct Agent {
 pub struct Envelope {
     source: SourceId,
     bytes: Vec<u8>,
+    fallbacks: Vec<Fallback>,
     seal_key: Option<SealKey>,
 }
 
+/// A member of every event that has none of its name.
+#[derive(Debug, Clone)]
+struct Fallback {
+    key: Finder<'static>,
+    member: Vec<u8>,
+}
+
+impl Fallback {
+    fn new(key: &str, value: &[u8]) -> Self {
+        let mut member = Vec::new();
+        write_member(&mut member, key, value);
+        Self { key: Finder::new(&needle(key)).into_owned(), member }
+    }
+}
+
 impl Envelope {
-    /// `members` are further constant fields of the source, such as `log.file.path`, `input.type`
-    /// and `labels.*`, already checked to be distinct.
+    /// `members` are further constant fields of the source that no rule may write, such as
+    /// `log.file.path` and `input.type`.
     #[must_use]
     pub fn new(agent: &Agent, source: SourceId, members: &[(&str, &[u8])]) -> Self {
         let mut bytes = vec![b'{'];
         let source_text = source.to_string();
-        let fixed: [(&str, &[u8]); 6] = [
+        let fixed: [(&str, &[u8]); 5] = [
             ("agent.id", agent.id.as_bytes()),
             ("agent.name", agent.name.as_bytes()),
             ("agent.type", b"logweir-agent"),
             ("agent.version", agent.version.as_bytes()),
-            ("host.name", agent.host_name.as_bytes()),
             (FIELD_SOURCE, source_text.as_bytes()),
         ];
         for (key, value) in fixed.iter().chain(members) {
             write_member(&mut bytes, key, value);
             bytes.push(b',');
         }
-        Self { source, bytes, seal_key: None }
+        let fallbacks = vec![Fallback::new("host.name", agent.host_name.as_bytes())];
+        Self { source, bytes, fallbacks, seal_key: None }
+    }
+
+    /// Its events have this member unless they say otherwise themselves.
+    #[must_use]
+    pub fn with_fallback(mut self, key: &str, value: &[u8]) -> Self {
+        self.fallbacks.push(Fallback::new(key, value));
+        self
     }
 
     /// Its events get a seal with this key, if there is one.
@@ -78,6 +102,13 @@ impl Envelope {
             seal.write(out);
             out.push(b'"');
         }
+        let parsed_to = out.len();
+        for fallback in &self.fallbacks {
+            if fallback.key.find(&out[start + self.bytes.len()..parsed_to]).is_none() {
+                out.push(b',');
+                out.extend_from_slice(&fallback.member);
+            }
+        }
         begin_member(out, FIELD_OFFSET);
         write_u64(out, offset);
         if let Some(prev) = prev {
@@ -86,6 +117,17 @@ impl Envelope {
         }
         out.push(b'}');
     }
+}
+
+/// Whether `members` have one with this name.
+#[must_use]
+pub fn has_member(members: &[u8], key: &str) -> bool {
+    memchr::memmem::find(members, &needle(key)).is_some()
+}
+
+/// How a member begins. Inside of a text the quotes would be escaped.
+fn needle(key: &str) -> Vec<u8> {
+    format!("\"{key}\":").into_bytes()
 }
 
 fn begin_member(out: &mut Vec<u8>, key: &str) {
@@ -154,6 +196,36 @@ mod tests {
         assert_eq!(value[FIELD_OFFSET], 42);
         assert_eq!(value[FIELD_PREV], 7);
         assert_eq!(value["message"], "hello");
+    }
+
+    #[test]
+    fn what_an_event_says_itself_of_its_host_stands_and_once() {
+        let agent =
+            Agent { id: "id".into(), name: "a".into(), version: "0".into(), host_name: "h".into() };
+        let envelope = Envelope::new(&agent, SourceId::derive(&[b"x"]), &[])
+            .with_fallback("labels.env", b"prod");
+        let event = |members: &[(&str, &str)]| {
+            let mut out = Vec::new();
+            envelope.open_event(&mut out);
+            for (key, value) in members {
+                write_member(&mut out, key, value.as_bytes());
+                out.push(b',');
+            }
+            write_member(&mut out, FIELD_ORIGINAL, br#"{"host.name":"said"}"#);
+            envelope.close_event(&mut out, 0, 1, None);
+            String::from_utf8(out).unwrap()
+        };
+        for (members, expected) in [
+            (&[][..], [r#""host.name":"h","#, r#""labels.env":"prod","#]),
+            (&[("host.name", "dc1")], [r#""host.name":"dc1","#, r#""labels.env":"prod","#]),
+            (&[("labels.env", "test")], [r#""host.name":"h","#, r#""labels.env":"test","#]),
+        ] {
+            let event = event(members);
+            for (key, expected) in ["\"host.name\":", "\"labels.env\":"].iter().zip(expected) {
+                assert!(event.contains(expected), "{event}");
+                assert_eq!(event.matches(key).count(), 1, "{event}");
+            }
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod json;
 mod seal;
 mod source_id;
 
-pub use envelope::{Agent, Envelope};
+pub use envelope::{Agent, Envelope, has_member};
 pub use json::{write_escaped, write_member, write_u64};
 pub use seal::{Seal, SealKey, SealKeyError, SealedLine};
 pub use source_id::{SourceId, SourceIdError, partition_of};

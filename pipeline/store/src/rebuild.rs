@@ -22,7 +22,7 @@ const COLUMNS_READ: [ColumnIndex; 8] = [
     schema::OFFSET,
     schema::TIMESTAMP,
     schema::INGESTED,
-    schema::HOST_NAME,
+    schema::AGENT_NAME,
     schema::AGENT_ID,
     schema::FILE_PATH,
     schema::INPUT_TYPE,
@@ -68,7 +68,7 @@ fn take(batch: &RecordBatch, sources: &mut Sources) {
         if source.received == 0 {
             source.unchained = 1;
             source.first_seen_us = arrived;
-            source.host = text(schema::HOST_NAME, row).unwrap_or_default();
+            source.host = text(schema::AGENT_NAME, row).unwrap_or_default();
             source.agent = text(schema::AGENT_ID, row).unwrap_or_default();
             let path = text(schema::FILE_PATH, row).or_else(|| text(schema::INPUT_TYPE, row));
             source.path = path.unwrap_or_default();

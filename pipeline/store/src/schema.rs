@@ -162,6 +162,7 @@ pub(crate) const TAGS: ColumnIndex = position("tags");
 pub(crate) const MESSAGE: ColumnIndex = position("message");
 pub(crate) const ORIGINAL: ColumnIndex = position("event.original");
 pub(crate) const AGENT_ID: ColumnIndex = position("agent.id");
+pub(crate) const AGENT_NAME: ColumnIndex = position("agent.name");
 pub(crate) const INPUT_TYPE: ColumnIndex = position("input.type");
 pub(crate) const FILE_PATH: ColumnIndex = position("log.file.path");
 pub(crate) const SOURCE: ColumnIndex = position("logweir.source");

@@ -187,7 +187,7 @@ impl Ledger {
         source.last_seen_us = now_us;
         source.seen_at_use_us = self.used_us;
         source.newest_event_us = source.newest_event_us.max(record.time_us());
-        keep(&mut source.host, record.text(schema::HOST_NAME));
+        keep(&mut source.host, record.text(schema::AGENT_NAME));
         keep(&mut source.agent, record.text(schema::AGENT_ID));
         let path = record.text(schema::FILE_PATH).or_else(|| record.text(schema::INPUT_TYPE));
         keep(&mut source.path, path);

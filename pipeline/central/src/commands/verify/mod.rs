@@ -134,7 +134,7 @@ impl VerifyCommand {
         let oldest_day = table.days()?.into_iter().map(|day| day.date).min();
         let mut chains = Chains::new(keys, Place::Table);
         let query = match &self.host {
-            Some(host) => format!("host.name:\"{}\"", host.replace(['"', '\\'], "?")),
+            Some(host) => format!("agent.name:\"{}\"", host.replace(['"', '\\'], "?")),
             None => String::new(),
         };
         let query = Query::parse(&query).map_err(|error| anyhow::anyhow!(error.message))?;
@@ -146,7 +146,7 @@ impl VerifyCommand {
             FIELD_ORIGINAL,
             FIELD_BASE64,
             "agent.id",
-            "host.name",
+            "agent.name",
             "log.file.path",
             "input.type",
         ];
@@ -229,7 +229,7 @@ fn of_row(row: &Row) -> Option<Found<'_>> {
     Some(Found {
         source: text(FIELD_SOURCE).parse().ok()?,
         agent: text("agent.id"),
-        host: text("host.name"),
+        host: text("agent.name"),
         path: if path.is_empty() { text("input.type") } else { path },
         offset: number(FIELD_OFFSET)?,
         prev: number(FIELD_PREV),
@@ -255,7 +255,7 @@ struct Record<'r> {
     base64: Cow<'r, str>,
     #[serde(rename = "agent.id", default, borrow)]
     agent: Cow<'r, str>,
-    #[serde(rename = "host.name", default, borrow)]
+    #[serde(rename = "agent.name", default, borrow)]
     host: Cow<'r, str>,
     #[serde(rename = "log.file.path", default, borrow)]
     path: Cow<'r, str>,
