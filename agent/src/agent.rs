@@ -19,7 +19,7 @@ use crate::socket_dir::{self, SocketDirError};
 use crate::source::file::{Discovery, FileTail};
 use crate::source::syslog::Addresses;
 use crate::source::{Context, lane_snapshot};
-use crate::state_dir::{StateDir, StateDirError};
+use crate::state_dir::{self, StateDir, StateDirError};
 use crate::status::StatusSocket;
 use crate::sync::lock;
 use crate::tap::{Tap, TapSocket};
@@ -96,10 +96,21 @@ impl Agent {
     /// # Errors
     /// See [`AgentError`].
     pub fn start(config: Config) -> Result<Self, AgentError> {
-        let state_dir = StateDir::open(&config.state_dir)?;
+        let mut state_dir = StateDir::open(&config.state_dir)?;
         let (status_socket, tap_socket) = bind_sockets(&config.socket_dir)?;
         raise_file_limit();
         let checkpoint = Arc::new(Checkpoint::open(state_dir.path())?);
+        if let Some(machine) = state_dir::machine()
+            && checkpoint.bind(&machine)?
+        {
+            state_dir.renew_agent_id()?;
+            tracing::warn!(
+                state_dir = %state_dir.path().display(),
+                agent_id = state_dir.agent_id(),
+                "this machine is a copy of another: its agent gets an id of its own, and its files and streams \
+                 are read on under identities of their own"
+            );
+        }
         let reporter = Reporter::new(config.kafka.clone());
         let published = config.published.map(|published| {
             let directory = state_dir.path().join("published");

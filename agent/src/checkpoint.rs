@@ -9,7 +9,9 @@
 //! alone; damaged files are set aside as `.bad`. Owns SPL-3 for this file: the loader takes any bytes.
 //!
 //! When nothing usable is found, a new salt goes into every source id: positions would start over,
-//! and the table must not take new events for repeats of old ones.
+//! and the table must not take new events for repeats of old ones. The same goes for a machine that was
+//! made as a copy of another, checkpoint included ([`Checkpoint::bind`]): files with the same identity
+//! grow differently on each.
 
 use crate::delivery::{Guard, Lane, Position};
 use crate::dormant::{Among, Dormant};
@@ -118,6 +120,12 @@ impl Entry {
         }
     }
 
+    /// The same content as a source of its own, of which nothing was sent.
+    fn moved(&self, salt: &str) -> Self {
+        let source = SourceId::derive(&[b"moved", salt.as_bytes(), self.source.as_bytes()]);
+        Self { source: source.to_string(), prev: None, partition: None, ..self.clone() }
+    }
+
     #[must_use]
     pub(crate) fn position(&self) -> Position {
         let guard = Guard { length: self.guard_length, hash: self.guard_hash };
@@ -171,6 +179,9 @@ struct Body {
     /// The inputs that have been looked at before, so that `read_from: end` means the first time.
     #[serde(default)]
     known_inputs: Vec<String>,
+    /// The machine that it is of, see [`crate::state_dir::machine`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    machine: Option<String>,
     /// The last member, see [`ENTRIES_END`].
     entries: Vec<Entry>,
 }
@@ -220,6 +231,7 @@ struct State {
     sequence: u64,
     salt: String,
     known_inputs: Vec<String>,
+    machine: Option<String>,
     /// Sources that are not there at the moment.
     dormant: Dormant,
     /// Those that were claimed and are not followed yet: a checkpoint of that moment has them, too.
@@ -260,6 +272,7 @@ impl Checkpoint {
             sequence,
             salt: body.salt,
             known_inputs: body.known_inputs,
+            machine: body.machine,
             dormant,
             claimed: Vec::new(),
             changed: true,
@@ -272,13 +285,41 @@ impl Checkpoint {
         let (directory, changes) = (directory.to_owned(), Changes::default());
         let checkpoint = Self { directory, changes, state: Mutex::new(state) };
         if fresh {
-            // The salt must be on disk before the first source id that it is part of goes out.
-            checkpoint.save().map_err(|error| CheckpointError::Write {
-                path: checkpoint.directory.display().to_string(),
-                error,
-            })?;
+            checkpoint.save_first()?;
         }
         Ok(checkpoint)
+    }
+
+    /// Makes it one of this machine, before any source is followed. If it is of another one, of which
+    /// this is a copy, sources go on where they were, but under identities of their own; returns whether
+    /// that is so.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub(crate) fn bind(&self, machine: &str) -> Result<bool, CheckpointError> {
+        {
+            let state = &mut *lock(&self.state);
+            let before = state.machine.replace(machine.to_owned());
+            if before.as_deref() == Some(machine) {
+                return Ok(false);
+            }
+            state.changed = true;
+            if before.is_none() {
+                return Ok(false);
+            }
+            state.salt = crate::state_dir::random_hex();
+            let moved = state.dormant.values().map(|entry| entry.moved(&state.salt));
+            state.dormant = moved.collect();
+        }
+        self.save_first().map(|()| true)
+    }
+
+    /// What source ids are made of must be on disk before the first of them goes out.
+    fn save_first(&self) -> Result<(), CheckpointError> {
+        self.save().map_err(|error| CheckpointError::Write {
+            path: self.directory.display().to_string(),
+            error,
+        })
     }
 
     /// Where sources note what changes in their entries.
@@ -457,9 +498,14 @@ impl State {
     fn body(&mut self) -> io::Result<Vec<u8>> {
         let today = self.calendar.today();
         self.dormant.forget_before(today.saturating_sub(DORMANT_DAYS_MAX));
-        let (salt, known_inputs) = (self.salt.clone(), self.known_inputs.clone());
+        let head = Body {
+            salt: self.salt.clone(),
+            known_inputs: self.known_inputs.clone(),
+            machine: self.machine.clone(),
+            entries: Vec::new(),
+        };
         let mut body = Vec::with_capacity(self.body_bytes + self.body_bytes / 8);
-        serde_json::to_writer(&mut body, &Body { salt, known_inputs, entries: Vec::new() })?;
+        serde_json::to_writer(&mut body, &head)?;
         debug_assert!(body.ends_with(ENTRIES_END), "the entries are the last member");
         body.truncate(body.len() - ENTRIES_END.len());
         let start = body.len();
@@ -747,6 +793,7 @@ mod tests {
         });
         let body = Body {
             salt: "00112233445566778899aabbccddeeff".into(),
+            machine: None,
             known_inputs: vec!["/var/log/*.log /srv/*.log".into()],
             entries: entries.to_vec(),
         };
@@ -905,6 +952,29 @@ mod tests {
             let _ = fs::write(slot_path(directory.path(), slot), "garbage");
         }
         assert_ne!(Checkpoint::open(directory.path()).unwrap().salt(), first);
+    }
+
+    #[test]
+    fn a_copy_of_a_machine_goes_on_where_that_was_under_identities_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        saved(directory.path(), 10);
+        let before = Checkpoint::open(directory.path()).unwrap();
+        assert!(!before.bind("one").unwrap(), "it was nobody's");
+        before.save().unwrap();
+        let same = Checkpoint::open(directory.path()).unwrap();
+        assert!(!same.bind("one").unwrap());
+        assert_eq!(same.salt(), before.salt());
+        let copy = Checkpoint::open(directory.path()).unwrap();
+        assert!(copy.bind("two").unwrap());
+        let again = Checkpoint::open(directory.path()).unwrap();
+        assert!(!again.bind("two").unwrap());
+        assert_ne!(again.salt(), before.salt());
+        let of =
+            |checkpoint: &Checkpoint| checkpoint.claim(Among::All, |e| Some(e.offset)).unwrap();
+        let (of_before, of_copy) = (of(&same), of(&again));
+        assert_eq!((of_copy.offset, of_copy.prev, of_copy.partition), (10, None, None));
+        assert_eq!(of_copy.content, of_before.content);
+        assert_ne!(of_copy.source, of_before.source);
     }
 
     #[test]

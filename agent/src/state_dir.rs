@@ -69,6 +69,18 @@ impl StateDir {
         &self.path
     }
 
+    /// Makes another id, which takes the place of the one that this machine has from the machine that it is a
+    /// copy of.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn renew_agent_id(&mut self) -> Result<(), StateDirError> {
+        let path = self.path.join("agent.id");
+        self.agent_id = new_agent_id(&path)
+            .map_err(|error| StateDirError::Io { path: path.display().to_string(), error })?;
+        Ok(())
+    }
+
     /// A UUID, made at the first start.
     #[must_use]
     pub(crate) fn agent_id(&self) -> &str {
@@ -119,6 +131,13 @@ fn agent_id(path: &Path) -> io::Result<String> {
     {
         return Ok(text.trim().to_owned());
     }
+    if path.exists() {
+        tracing::error!(path = %path.display(), "this is no agent id; a new one is made");
+    }
+    new_agent_id(path)
+}
+
+fn new_agent_id(path: &Path) -> io::Result<String> {
     let hex = random_hex();
     // Version 4, variant 1 (RFC 9562).
     let variant = ['8', '9', 'a', 'b'][usize::from(hex.as_bytes()[16]) % 4];
@@ -139,6 +158,17 @@ fn agent_id(path: &Path) -> io::Result<String> {
         File::open(directory)?.sync_all()?;
     }
     Ok(id)
+}
+
+/// What tells this machine from those that are copies of it, if it can be known: a hash of the id that systemd
+/// gives it at its first boot, which is not to be shown around (machine-id(5)). A container has none.
+pub(crate) fn machine() -> Option<String> {
+    let id = fs::read_to_string("/etc/machine-id").ok()?;
+    let id = id.trim();
+    let known = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    known
+        .then(|| blake3::derive_key("logweir machine", id.as_bytes()))
+        .map(|key| key[..16].iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn is_uuid(text: &str) -> bool {
