@@ -27,6 +27,8 @@ pub(crate) enum DropReason {
     TooLarge,
     /// Refused by the broker; a copy is in the dead-letter topic.
     Refused,
+    /// Refused by the broker, and so was the copy.
+    DeadLetterRefused,
     /// The file was truncated before Kafka had acknowledged what was read of it.
     TruncatedUnacknowledged,
     /// A message over a rate limit, from a sender that cannot be made to wait.
@@ -46,11 +48,12 @@ pub(crate) enum DropReason {
 }
 
 /// The reasons but for those of rules, in the order of the counters.
-pub(crate) const OWN_REASONS: [DropReason; 12] = [
+pub(crate) const OWN_REASONS: [DropReason; 13] = [
     DropReason::EmptyLine,
     DropReason::Sampled,
     DropReason::TooLarge,
     DropReason::Refused,
+    DropReason::DeadLetterRefused,
     DropReason::TruncatedUnacknowledged,
     DropReason::RateLimit,
     DropReason::SpoolFull,
@@ -110,6 +113,7 @@ impl DropReason {
             Self::Sampled => "sampled",
             Self::TooLarge => "too_large",
             Self::Refused => "refused",
+            Self::DeadLetterRefused => "dead_letter_refused",
             Self::TruncatedUnacknowledged => "truncated_unacknowledged",
             Self::RateLimit => "rate_limit",
             Self::SpoolFull => "spool_full",

@@ -100,7 +100,7 @@ impl Batch {
         {
             self.bytes.truncate(start);
             if refusal.dead_letter_refused {
-                return self.tally.dropped.add(DropReason::Refused, 1);
+                return self.tally.dropped.add(DropReason::DeadLetterRefused, 1);
             }
             return self.bury(route, line, DropReason::Refused, &refusal.reason);
         }

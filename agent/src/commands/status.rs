@@ -131,6 +131,12 @@ pub(super) fn troubles(status: &Value) -> Vec<String> {
             count(status, "bytes_lost")
         ));
     }
+    if count(status, "kafka_partitions_stuck") > 0 {
+        lines.push(format!(
+            "kafka: {} partitions take nothing, their sources wait; see the log of the agent",
+            count(status, "kafka_partitions_stuck")
+        ));
+    }
     if count(status, "checkpoint_errors") > 0 {
         lines.push(format!(
             "checkpoint: could not be written {} times, see the log of the agent",

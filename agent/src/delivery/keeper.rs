@@ -212,8 +212,9 @@ impl Keeper {
             tracing::warn!(
                 topic = self.topic,
                 partitions = ?stuck,
-                help = "see whether this host reaches the brokers that lead them: logweir topics \
-                        describe names those",
+                help = "see whether this host reaches the brokers that lead them, and whether they \
+                        have as many copies in sync as min.insync.replicas wants: logweir topics \
+                        describe tells both",
                 "kafka takes nothing for some partitions; their sources wait, the others go on"
             );
             return true;
