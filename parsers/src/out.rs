@@ -28,6 +28,15 @@ impl Out {
         self.len = self.len.min(len);
     }
 
+    /// Puts bytes in front of what stands `at` there.
+    #[cold]
+    pub(crate) fn insert(&mut self, at: usize, bytes: &[u8]) {
+        let behind = self.written()[at..].to_vec();
+        self.truncate(at);
+        self.text(bytes);
+        self.text(&behind);
+    }
+
     pub(crate) fn written(&self) -> &[u8] {
         &self.buffer[..self.len]
     }

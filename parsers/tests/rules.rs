@@ -26,10 +26,16 @@ fn context(zone: &Zone) -> LineContext<'_> {
 }
 
 fn event(rules: &Arc<RuleSet>, line: &[u8]) -> Value {
+    event_cut(rules, line, None)
+}
+
+/// Of a line that was cut, with its full length.
+fn event_cut(rules: &Arc<RuleSet>, line: &[u8], original_bytes: Option<u64>) -> Value {
     let mut out = Vec::new();
     let zone = Zone::utc();
     let mut parser = Parser::new(rules.clone());
-    let parsed = write_event(&mut parser, line, &context(&zone), &mut out);
+    let context = LineContext { original_bytes, ..context(&zone) };
+    let parsed = write_event(&mut parser, line, &context, &mut out);
     assert_eq!(parsed.disposition, Disposition::Deliver);
     assert_keys_are_distinct(&out);
     serde_json::from_slice(&out)
@@ -61,6 +67,24 @@ fn assert_keys_are_distinct(event: &[u8]) {
     keys.sort();
     keys.dedup();
     assert_eq!(keys.len(), count, "{}", String::from_utf8_lossy(event));
+}
+
+#[test]
+fn a_line_that_was_cut_is_tagged_beside_what_the_rule_tags() {
+    let rules = load(&[r"
+pack: p
+applies: {starts: ['t ', 'u ']}
+rules:
+  - {id: p.t, pattern: '^t (?<labels.a>\S+)', set: {tags: [one, two]}}
+  - {id: p.u, pattern: '^u (?<labels.a>\S+)'}
+"]);
+    for (line, tags) in [
+        ("t \"tags\":[x", serde_json::json!(["truncated", "one", "two"])),
+        ("u a", serde_json::json!(["truncated"])),
+        ("v a", serde_json::json!(["unparsed", "truncated"])),
+    ] {
+        assert_eq!(event_cut(&rules, line.as_bytes(), Some(9_999))["tags"], tags, "{line}");
+    }
 }
 
 /// Every listed field has its value; `null` is absent.

@@ -391,7 +391,7 @@ impl State {
         let out = &mut self.out;
         match (parsed, context.original_bytes) {
             (true, None) => {}
-            (true, Some(_)) => out.text(b",\"tags\":[\"truncated\"]"),
+            (true, Some(_)) => tag_truncated(out),
             (false, Some(_)) => out.text(b",\"tags\":[\"unparsed\",\"truncated\"]"),
             (false, None) => out.text(b",\"tags\":[\"unparsed\"]"),
         }
@@ -484,6 +484,16 @@ impl State {
             created.text.push(b'"');
         }
         self.out.text(&created.text);
+    }
+}
+
+/// A rule may have written tags.
+#[cold]
+fn tag_truncated(out: &mut Out) {
+    const TAGS: &[u8] = b"\"tags\":[";
+    match memchr::memmem::find(out.written(), TAGS) {
+        Some(at) => out.insert(at + TAGS.len(), b"\"truncated\","),
+        None => out.text(b",\"tags\":[\"truncated\"]"),
     }
 }
 
