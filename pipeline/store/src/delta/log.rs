@@ -45,8 +45,28 @@ impl Log {
         Self { directory, options }
     }
 
-    /// The state of the table now; `None` if there is no table.
+    /// The state of the table now; `None` if there is no table. A commit that is lost would pass for the
+    /// end of the log, so the state must come to every commit that is listed.
     pub(crate) fn load(&self) -> Result<Option<Snapshot>, StoreError> {
+        let newest = self.newest_commit()?;
+        let mut next = 0;
+        // The second time for a log that was shortened in front of the first's eyes.
+        for _ in 0..2 {
+            let snapshot = self.read_all()?;
+            next = snapshot.as_ref().map_or(0, |snapshot| snapshot.version + 1);
+            if newest.is_none_or(|newest| newest < next) {
+                return Ok(snapshot);
+            }
+        }
+        let reason = format!(
+            "it is missing, and later commits are there, up to version {}; if the table is a copy, \
+             copy it again",
+            newest.unwrap_or_default()
+        );
+        Err(StoreError::damaged(&self.directory.path(&commit_path(next)), reason))
+    }
+
+    fn read_all(&self) -> Result<Option<Snapshot>, StoreError> {
         if let Some(mut snapshot) = self.load_checkpoint()? {
             self.catch_up(&mut snapshot)?;
             return Ok(Some(snapshot));
@@ -157,8 +177,17 @@ impl Log {
 
     /// Looked for by listing, if the hint is lost.
     fn newest_checkpoint(&self) -> Result<Option<u64>, StoreError> {
+        self.newest(".checkpoint.parquet")
+    }
+
+    fn newest_commit(&self) -> Result<Option<u64>, StoreError> {
+        self.newest(".json")
+    }
+
+    /// The highest version of the files whose names end so.
+    fn newest(&self, suffix: &str) -> Result<Option<u64>, StoreError> {
         let files = self.directory.list(FOLDER)?;
-        let version = |name: &str| name.strip_suffix(".checkpoint.parquet")?.parse().ok();
+        let version = |name: &str| name.strip_suffix(suffix)?.parse().ok();
         Ok(files.iter().filter_map(|file| version(&file.name)).max())
     }
 
@@ -253,6 +282,30 @@ mod tests {
         log.directory.remove(LAST_CHECKPOINT).unwrap();
         let unhinted = log.load().unwrap().unwrap();
         assert_eq!((unhinted.version, unhinted.app_version("a")), (40, Some(40)));
+    }
+
+    #[test]
+    fn a_lost_commit_is_named_and_not_taken_for_the_end() {
+        // With a checkpoint at 20: what is lost in front of it is not needed.
+        for (checkpoint_every, lost, is_needed) in
+            [(20, 5, false), (20, 20, false), (20, 21, true), (20, 29, true), (1000, 0, true)]
+        {
+            let temporary = tempfile::tempdir().unwrap();
+            let log = log(temporary.path(), checkpoint_every, Duration::MAX);
+            let mut snapshot = start(&log);
+            for version in 1..=30 {
+                assert!(log.commit(&mut snapshot, txn(version)).unwrap());
+            }
+            log.directory.remove(&commit_path(lost)).unwrap();
+            match log.load() {
+                Ok(loaded) => assert_eq!((loaded.unwrap().version, is_needed), (30, false)),
+                Err(error) => {
+                    let (error, name) = (error.to_string(), format!("{lost:020}.json is damaged"));
+                    assert!(is_needed && error.contains(&name), "{lost}: {error}");
+                    assert!(error.contains("up to version 30"), "{error}");
+                }
+            }
+        }
     }
 
     #[test]
