@@ -87,7 +87,7 @@ fn field(name: &Text, value: &Operand, now_us: i64) -> Result<Predicate, QueryEr
         }
         match kind {
             Some(Kind::Long) => number(text).map(|number| Test::Number(number, number)),
-            Some(Kind::Time) => moment(text, now_us),
+            Some(Kind::Time) => moment(text, now_us).map(|(first, last)| Test::Number(first, last)),
             Some(Kind::Ip) => address(text),
             Some(Kind::Text | Kind::List) | None => word(text, kind != Some(Kind::Text)),
         }
@@ -178,11 +178,11 @@ fn time(text: &Text, now_us: i64) -> Result<i64, QueryError> {
     })
 }
 
-/// A time, or all of a day.
-fn moment(text: &Text, now_us: i64) -> Result<Test, QueryError> {
+/// The first and the last microsecond of a time, or of a whole day.
+fn moment(text: &Text, now_us: i64) -> Result<(i64, i64), QueryError> {
     let from = time(text, now_us)?;
     let is_day = parse_rfc3339(&format!("{}T00:00:00Z", text.text)).is_some();
-    Ok(Test::Number(from, if is_day { from + DAY_US - 1 } else { from }))
+    Ok((from, if is_day { from + DAY_US - 1 } else { from }))
 }
 
 type Bound<'a> = Option<&'a (Text, bool)>;
@@ -193,20 +193,24 @@ fn range(
     high: Bound<'_>,
     now_us: i64,
 ) -> Result<Test, QueryError> {
-    let whole = |parse: &dyn Fn(&Text) -> Result<i64, QueryError>| {
-        let bound = |bound: Bound<'_>| {
-            bound.map(|(text, inclusive)| Ok((parse(text)?, *inclusive))).transpose()
+    // A bound may be several numbers, the first and the last of them: it is in with all or with none.
+    let whole = |parse: &dyn Fn(&Text) -> Result<(i64, i64), QueryError>| {
+        let low = match low {
+            Some((text, true)) => parse(text)?.0,
+            Some((text, false)) => parse(text)?.1.saturating_add(1),
+            None => i64::MIN,
         };
-        let low =
-            bound(low)?.map_or(i64::MIN, |(n, inclusive)| n.saturating_add(i64::from(!inclusive)));
-        let high =
-            bound(high)?.map_or(i64::MAX, |(n, inclusive)| n.saturating_sub(i64::from(!inclusive)));
+        let high = match high {
+            Some((text, true)) => parse(text)?.1,
+            Some((text, false)) => parse(text)?.0.saturating_sub(1),
+            None => i64::MAX,
+        };
         Ok(Test::Number(low, high))
     };
     let owned = |bound: Bound<'_>| bound.map(|(text, inclusive)| (text.text.clone(), *inclusive));
     match kind {
-        Some(Kind::Long) => whole(&number),
-        Some(Kind::Time) => whole(&|text| time(text, now_us)),
+        Some(Kind::Long) => whole(&|text| number(text).map(|number| (number, number))),
+        Some(Kind::Time) => whole(&|text| moment(text, now_us)),
         Some(Kind::Ip) => {
             for (text, _) in low.into_iter().chain(high) {
                 address(text)?;
@@ -231,6 +235,27 @@ fn range(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_day_is_within_a_range_as_a_whole_or_not_at_all() {
+        let us = |text| parse_rfc3339(text).unwrap();
+        let (day, next) = (us("2026-11-28T00:00:00Z"), us("2026-11-29T00:00:00Z"));
+        for (query, low, high) in [
+            ("@timestamp:2026-11-28", day, next - 1),
+            ("@timestamp:[2026-11-27 to 2026-11-28]", day - DAY_US, next - 1),
+            ("@timestamp:<=2026-11-28", i64::MIN, next - 1),
+            ("@timestamp:<2026-11-28", i64::MIN, day - 1),
+            ("@timestamp:>2026-11-28", next, i64::MAX),
+            ("@timestamp:>=2026-11-28", day, i64::MAX),
+            ("@timestamp:<=2026-11-29T00:00", i64::MIN, next),
+            ("process.pid:[1 to 2]", 1, 2),
+            ("process.pid:>1", 2, i64::MAX),
+        ] {
+            let compiled = Query::parse(query).unwrap().predicate;
+            let Predicate::Column(_, Test::Number(from, to)) = compiled else { panic!("{query}") };
+            assert_eq!((from, to), (low, high), "{query}");
+        }
+    }
 
     #[test]
     fn what_a_field_cannot_be_is_refused_with_a_remedy() {

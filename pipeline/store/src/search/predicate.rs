@@ -101,21 +101,22 @@ impl Network {
     }
 
     /// If it is one IPv4 address: every text that it can be written as.
-    pub(crate) fn only_texts(&self) -> Option<[String; 2]> {
+    pub(crate) fn only_texts(&self) -> Option<[String; 3]> {
         let number = u32::try_from(self.first).ok()?;
         let address = std::net::Ipv4Addr::from_bits(number);
         (self.is_v4 && self.first == self.last)
-            .then(|| [address.to_string(), format!("{MAPPED}{address}")])
+            .then(|| ["", MAPPED[0], MAPPED[1]].map(|prefix| format!("{prefix}{address}")))
     }
 }
 
-/// Precedes an IPv4 address where a socket of IPv6 has accepted it.
-const MAPPED: &str = "::ffff:";
+/// Precede an IPv4 address where a socket of IPv6 has accepted it.
+const MAPPED: [&str; 2] = ["::ffff:", "::FFFF:"];
 
-/// The address, its width in bits, and whether it is IPv4. An IPv4 address has exactly two texts,
-/// with and without [`MAPPED`], so that bloom filters can be asked for it.
+/// The address, its width in bits, and whether it is IPv4. An IPv4 address has exactly three
+/// texts, without and with [`MAPPED`], so that bloom filters can be asked for it.
 fn number_of(text: &str) -> Option<(u128, u32, bool)> {
-    match text.strip_prefix(MAPPED).unwrap_or(text).parse().or_else(|_| text.parse()).ok()? {
+    let behind = MAPPED.iter().find_map(|prefix| text.strip_prefix(prefix));
+    match behind.unwrap_or(text).parse().or_else(|_| text.parse()).ok()? {
         IpAddr::V4(address) => Some((address.to_bits().into(), 32, true)),
         IpAddr::V6(address) => Some((address.to_bits(), 128, false)),
     }
@@ -347,6 +348,9 @@ mod tests {
             ("fe80::/10", "fe80::1", true),
             ("::1", "0:0:0:0:0:0:0:1", true),
             ("10.0.0.0/8", "::ffff:10.0.0.1", true),
+            ("10.0.0.1", "::FFFF:10.0.0.1", true),
+            ("::FFFF:10.0.0.1", "::ffff:10.0.0.1", true),
+            ("::FFFF:10.0.0.1", "10.0.0.1", true),
             ("10.0.0.0/8", "no address", false),
         ] {
             let network = Network::parse(network).unwrap();
@@ -356,7 +360,7 @@ mod tests {
             assert_eq!(Network::parse(text), None, "{text}");
         }
         let texts = Network::parse("192.0.2.1").unwrap().only_texts().unwrap();
-        assert_eq!(texts, ["192.0.2.1", "::ffff:192.0.2.1"]);
+        assert_eq!(texts, ["192.0.2.1", "::ffff:192.0.2.1", "::FFFF:192.0.2.1"]);
         assert_eq!(Network::parse("::1").unwrap().only_texts(), None);
     }
 }

@@ -16,6 +16,9 @@ const DEPTH_MAX: usize = 64;
 /// Longer queries are refused.
 const LENGTH_MAX: usize = 64 << 10;
 
+/// How other languages write keywords: lines seldom have them as words, so they would find nothing.
+const SIGNS_FOR_KEYWORDS: [(&str, &str); 2] = [("&&", "and"), ("||", "or")];
+
 /// Why a text is no query: where, what, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("column {column}: {message}; {remedy}")]
@@ -133,6 +136,8 @@ pub(super) fn parse(query: &str) -> Result<Node, QueryError> {
 fn tokens(query: &str) -> Result<Vec<Token>, QueryError> {
     let characters: Vec<char> = query.chars().collect();
     let mut tokens = Vec::new();
+    // What closes the list or the range of values that the place is in.
+    let mut closing = None;
     let mut at = 0;
     while let Some(&character) = characters.get(at) {
         let next = characters.get(at + 1);
@@ -150,15 +155,29 @@ fn tokens(query: &str) -> Result<Vec<Token>, QueryError> {
         if character.is_whitespace() {
             at += 1;
         } else if let Some(sign) = sign {
+            closing = match (sign, tokens.last()) {
+                ("(", Some(Token::Field(_))) => Some(")"),
+                ("[", Some(Token::Field(_))) => Some("]"),
+                _ => closing.filter(|closing| *closing != sign),
+            };
             tokens.push(Token::Sign(sign, at + 1));
             at += sign.len();
         } else {
+            let is_value = closing.is_some()
+                || matches!(
+                    tokens.last(),
+                    Some(Token::Field(_) | Token::Sign("<" | "<=" | ">" | ">=", _))
+                );
             let (text, end) = match character {
                 '"' => phrase(&characters, at)?,
-                _ => word(&characters, at, tokens.last()),
+                ':' if !is_value => {
+                    let remedy = "write `field:value` without a blank before the colon, or put the \
+                                  colon in quotes to search for it";
+                    return Err(QueryError::new(at + 1, "`:` has no field before it", remedy));
+                }
+                _ => word(&characters, at, is_value),
             };
-            let field = characters.get(end) == Some(&':')
-                && !matches!(tokens.last(), Some(Token::Field(_)));
+            let field = characters.get(end) == Some(&':') && !is_value;
             tokens.push(if field { Token::Field(text) } else { Token::Text(text) });
             at = end + usize::from(field);
         }
@@ -192,15 +211,10 @@ fn phrase(characters: &[char], start: usize) -> Result<(Text, usize), QueryError
     ))
 }
 
-/// The word that begins at `start`. Behind a field's colon a word may hold colons (times, IPv6).
-fn word(characters: &[char], start: usize, before: Option<&Token>) -> (Text, usize) {
-    let behind_field =
-        matches!(before, Some(Token::Field(_) | Token::Sign("<" | "<=" | ">" | ">=" | "[", _)))
-            || matches!(before, Some(Token::Text(text)) if text.is_keyword("to"));
+/// The word that begins at `start`. A value may hold colons (times, IPv6).
+fn word(characters: &[char], start: usize, is_value: bool) -> (Text, usize) {
     let ends = |character: char| {
-        character.is_whitespace()
-            || "()[]\"".contains(character)
-            || (character == ':' && !behind_field)
+        character.is_whitespace() || "()[]\"".contains(character) || (character == ':' && !is_value)
     };
     let mut text = String::new();
     let mut pieces = Vec::new();
@@ -311,7 +325,17 @@ impl Parser {
                 let remedy = "add it, or put the word in quotes to search for it";
                 Err(QueryError::new(text.column, message, remedy))
             }
-            Some(Token::Text(text)) => Ok(Node::Text(text)),
+            Some(Token::Text(text)) => {
+                let keyword = SIGNS_FOR_KEYWORDS.iter().find(|(sign, _)| text.is_keyword(sign));
+                match keyword {
+                    Some((sign, keyword)) => Err(QueryError::new(
+                        text.column,
+                        format!("`{sign}` is no word of a query"),
+                        format!("write `{keyword}`, or put it in quotes to search for it"),
+                    )),
+                    None => Ok(Node::Text(text)),
+                }
+            }
             Some(Token::Field(name)) => {
                 self.operand(&name).map(|value| Node::Field { name, value })
             }
@@ -358,18 +382,37 @@ impl Parser {
             Some(Token::Sign("(", column)) => {
                 let column = *column;
                 self.at += 1;
-                let mut texts = vec![self.text(name, "a value")?];
+                let mut texts = vec![self.listed(name)?];
                 while !self.take_sign(")") {
                     if self.peek().is_none() {
                         return Err(self.unclosed("(", ")", column));
                     }
                     self.take_keyword("or");
-                    texts.push(self.text(name, "a value")?);
+                    texts.push(self.listed(name)?);
                 }
                 Ok(Operand::Any(texts))
             }
             _ => self.text(name, "a value").map(|text| Operand::Any(vec![text])),
         }
+    }
+
+    /// One value of a list: a keyword there would not mean what it means elsewhere.
+    fn listed(&mut self, name: &Text) -> Result<Text, QueryError> {
+        let text = self.text(name, "a value")?;
+        let keywords = ["and", "or", "not"].into_iter();
+        let mut keywords = keywords.chain(SIGNS_FOR_KEYWORDS.iter().map(|(sign, _)| *sign));
+        if !keywords.any(|keyword| text.is_keyword(keyword)) {
+            return Ok(text);
+        }
+        let name = &name.text;
+        Err(QueryError::new(
+            text.column,
+            format!("`{}` stands among the values of `{name}:`", text.text),
+            format!(
+                "write `not {name}:x` or `{name}:a and {name}:b`, or put the word in quotes to search \
+                 for it"
+            ),
+        ))
     }
 
     fn text(&mut self, name: &Text, what: &str) -> Result<Text, QueryError> {
@@ -460,6 +503,11 @@ mod tests {
             ("a:< 5", "a:[- 5]"),
             ("a:[1 to 2]", "a:[=1 =2]"),
             ("a:[* to 2026-11-28T10:00:00Z]", "a:[- =2026-11-28T10:00:00Z]"),
+            ("a:(fe80::1 or 1.2.3.4 \"::1\":2) b", "(and a:fe80::1|1.2.3.4|\"::1\"|:2 b)"),
+            ("source.ip:::1 (b:c)", "(and source.ip:::1 b:c)"),
+            ("to a:b", "(and to a:b)"),
+            ("a:[x to y] to a:b", "(and a:[=x =y] to a:b)"),
+            (r#"a:("not" x)"#, r#"a:"not"|x"#),
             ("source.ip:fe80::1 b", "(and source.ip:fe80::1 b)"),
             ("@timestamp:>2026-11-28T10:00", "@timestamp:[2026-11-28T10:00 -]"),
             (r#"a:"or" or "and""#, r#"(or a:"or" "and")"#),
@@ -482,6 +530,14 @@ mod tests {
             ("a:[1 2]", 6, "no `to`", "[low to high]"),
             ("a:[1 to 2", 3, "`[` is not closed", "add `]`"),
             ("a:(x", 3, "`(` is not closed", "add `)`"),
+            ("a:(not x)", 4, "`not` stands among the values of `a:`", "write `not a:x`"),
+            ("a:(x AND y)", 6, "`AND` stands among", "`a:a and a:b`"),
+            ("a:(x or or y)", 9, "`or` stands among", "in quotes"),
+            ("a:(x || y)", 6, "`||` stands among", "in quotes"),
+            ("a && b", 3, "`&&` is no word", "write `and`"),
+            ("a || b", 3, "`||` is no word", "write `or`"),
+            ("a : b", 3, "`:` has no field", "without a blank"),
+            ("a :b", 3, "`:` has no field", "without a blank"),
             (">= 5", 1, "`>=` stands alone", "field:"),
             ("é ]", 3, "`]` has nothing to close", "remove"),
         ] {
