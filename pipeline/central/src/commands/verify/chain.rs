@@ -7,6 +7,7 @@
 
 use logweir_record::{SealKey, SealedLine, SourceId};
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound::{Excluded, Unbounded};
 
 /// Findings that are kept whole; more are only counted.
 const FINDINGS_MAX: usize = 10_000;
@@ -306,7 +307,7 @@ impl Source {
                 self.stretches.insert(offset, Stretch { prev, last: offset });
             }
         }
-        let Some((&behind, &next)) = self.stretches.range(offset + 1..).next() else {
+        let Some((&behind, &next)) = self.stretches.range((Excluded(offset), Unbounded)).next() else {
             return Joined::Last;
         };
         if next.prev.is_some_and(|prev| prev <= offset) {
@@ -352,6 +353,14 @@ mod tests {
         for order in [&[0, 1, 2, 3, 4][..], &[4, 3, 2, 1, 0], &[2, 0, 4, 1, 3], &[7, 8, 9]] {
             assert_eq!(verified(Place::Table, order, |_| {}), [], "{order:?}");
         }
+    }
+
+    #[test]
+    fn the_last_offset_that_there_is_has_none_behind_it() {
+        let mut source = Source::default();
+        assert_eq!(source.join(u64::MAX, Some(3)), Joined::Last);
+        assert_eq!(source.join(3, None), Joined::Early);
+        assert_eq!(source.stretches.len(), 1);
     }
 
     #[test]

@@ -264,7 +264,12 @@ struct Record<'r> {
 }
 
 impl Record<'_> {
+    /// `None`: the ingest does not take it for an event either.
     fn found(&self) -> Option<Found<'_>> {
+        let fits = |offset: u64| i64::try_from(offset).is_ok();
+        if !fits(self.offset) || !self.prev.is_none_or(fits) {
+            return None;
+        }
         Some(Found {
             source: self.source.parse::<SourceId>().ok()?,
             agent: &self.agent,
@@ -399,6 +404,19 @@ mod tests {
             seal: "",
         });
         chains
+    }
+
+    #[test]
+    fn a_record_is_an_event_if_the_ingest_would_take_it_for_one() {
+        for (members, is_event) in [
+            (r#""log.offset":9223372036854775807,"logweir.prev":1"#, true),
+            (r#""log.offset":18446744073709551615"#, false),
+            (r#""log.offset":1,"logweir.prev":9223372036854775808"#, false),
+        ] {
+            let text = format!(r#"{{"logweir.source":"{}",{members}}}"#, "a".repeat(32));
+            let record: Record<'_> = serde_json::from_str(&text).unwrap();
+            assert_eq!(record.found().is_some(), is_event, "{members}");
+        }
     }
 
     #[test]
