@@ -8,6 +8,7 @@
 use logweir_record::{SealKey, SealedLine, SourceId};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
+use std::time::Duration;
 
 /// Findings that are kept whole; more are only counted.
 const FINDINGS_MAX: usize = 10_000;
@@ -24,6 +25,16 @@ pub(super) struct Found<'e> {
     pub(super) line: SealedLine<'e>,
     /// Empty if it has none.
     pub(super) seal: &'e str,
+    pub(super) arrival: Arrival,
+}
+
+/// When and where an event came: in its partition events come in their order, and in others at about
+/// the same time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Arrival {
+    pub(super) time_us: i64,
+    pub(super) position: i64,
+    pub(super) partition: i64,
 }
 
 /// What is wrong at a place, in the order of how bad it is.
@@ -31,7 +42,7 @@ pub(super) struct Found<'e> {
 pub(super) enum Wrong {
     /// The seal does not fit: the line, its place or its link is not what the agent sent.
     Altered,
-    /// No seal, behind an event of the same source that has one.
+    /// No seal, behind an event of the same source, or agent, that has one.
     Unsealed,
     /// A head that is signed by none of the keys that are trusted.
     Forged,
@@ -89,7 +100,11 @@ pub(super) enum Place {
 pub(super) struct Chains {
     pub(super) keys: Keys,
     place: Place,
+    /// Partitions may be so far apart in what has come of them.
+    apart_us: i64,
     sources: BTreeMap<SourceId, Source>,
+    /// By agent.
+    seals: HashMap<String, Seals>,
     findings: Vec<Finding>,
     /// Sources that heads or the ledger tell of and of which nothing is there, as retention leaves them.
     pub(super) gone: BTreeMap<SourceId, Gone>,
@@ -105,11 +120,33 @@ struct Source {
     /// By their first offset.
     stretches: BTreeMap<u64, Stretch>,
     first_sealed: Option<u64>,
-    /// Events without a seal: how many, and the last.
+    /// Events without a seal: how many, the last, and when one came last, with its agent.
     unsealed: u64,
     last_unsealed: u64,
+    unsealed_came: Option<(Arrival, String)>,
     /// Up to where the events are known to go, from elsewhere.
     expected: Option<u64>,
+}
+
+/// The first arrivals of events of an agent that have a seal: overall, and by partition.
+#[derive(Debug)]
+struct Seals {
+    first_us: i64,
+    first: HashMap<i64, Arrival>,
+}
+
+impl Seals {
+    fn take(&mut self, arrival: Arrival) {
+        self.first_us = self.first_us.min(arrival.time_us);
+        let first = self.first.entry(arrival.partition).or_insert(arrival);
+        *first = (*first).min(arrival);
+    }
+
+    /// Whether the agent had begun to seal when this came.
+    fn precede(&self, arrival: Arrival, apart_us: i64) -> bool {
+        self.first.get(&arrival.partition).is_some_and(|first| *first < arrival)
+            || self.first_us.saturating_add(apart_us) < arrival.time_us
+    }
 }
 
 /// Events without a hole between them.
@@ -137,11 +174,13 @@ pub(super) struct Gone {
 }
 
 impl Chains {
-    pub(super) fn new(keys: Keys, place: Place) -> Self {
+    pub(super) fn new(keys: Keys, place: Place, apart: Duration) -> Self {
         Self {
             keys,
             place,
+            apart_us: i64::try_from(apart.as_micros()).unwrap_or(i64::MAX),
             sources: BTreeMap::new(),
+            seals: HashMap::new(),
             findings: Vec::new(),
             gone: BTreeMap::new(),
             findings_not_kept: 0,
@@ -161,6 +200,9 @@ impl Chains {
         if found.seal.is_empty() {
             source.unsealed += 1;
             source.last_unsealed = source.last_unsealed.max(found.offset);
+            if source.unsealed_came.as_ref().is_none_or(|(last, _)| *last < found.arrival) {
+                source.unsealed_came = Some((found.arrival, found.agent.to_owned()));
+            }
         } else {
             self.sealed += 1;
             let seal = key.map(|key| key.seal(&found.source, found.offset, found.prev, found.line));
@@ -169,6 +211,14 @@ impl Chains {
             }
             let first = source.first_sealed.get_or_insert(found.offset);
             *first = (*first).min(found.offset);
+            match self.seals.get_mut(found.agent) {
+                Some(seals) => seals.take(found.arrival),
+                None => {
+                    let mut seals = Seals { first_us: i64::MAX, first: HashMap::new() };
+                    seals.take(found.arrival);
+                    self.seals.insert(found.agent.to_owned(), seals);
+                }
+            }
         }
         let joined = source.join(found.offset, found.prev);
         wrong = wrong.or(match (joined, self.place) {
@@ -238,7 +288,13 @@ impl Chains {
                 let (host, path) = (source.host.clone(), source.path.clone());
                 Finding { host, path, source: *id, offset, wrong }
             };
-            if source.first_sealed.is_some_and(|first| source.last_unsealed > first) {
+            let behind_own = source.first_sealed.is_some_and(|first| source.last_unsealed > first);
+            let behind_agents = || {
+                source.unsealed_came.as_ref().is_some_and(|(came, agent)| {
+                    self.seals.get(agent).is_some_and(|seals| seals.precede(*came, self.apart_us))
+                })
+            };
+            if behind_own || behind_agents() {
                 more.push(finding(source.last_unsealed, Wrong::Unsealed));
             }
             let mut end: Option<u64> = None;
@@ -307,7 +363,8 @@ impl Source {
                 self.stretches.insert(offset, Stretch { prev, last: offset });
             }
         }
-        let Some((&behind, &next)) = self.stretches.range((Excluded(offset), Unbounded)).next() else {
+        let Some((&behind, &next)) = self.stretches.range((Excluded(offset), Unbounded)).next()
+        else {
             return Joined::Last;
         };
         if next.prev.is_some_and(|prev| prev <= offset) {
@@ -332,16 +389,19 @@ mod tests {
         SourceId::derive(&[b"s"])
     }
 
+    const APART: Duration = Duration::from_secs(600);
+
     /// Events at 0, 10, 20… as they were sent, changed by `change`, put in that order.
     fn verified(place: Place, order: &[u64], change: impl Fn(&mut Found<'_>)) -> Vec<(u64, Wrong)> {
-        let mut chains = Chains::new(Keys::One(key()), place);
+        let mut chains = Chains::new(Keys::One(key()), place, APART);
         for number in order {
             let (offset, prev) = (number * 10, number.checked_sub(1).map(|prev| prev * 10));
             let line = SealedLine { original: "line", base64: "" };
             let seal = key().seal(&source(), offset, prev, line).to_string();
             let (agent, host, path) = ("a", "h", "/p");
-            let source = source();
-            let mut found = Found { source, agent, host, path, offset, prev, line, seal: &seal };
+            let (source, arrival) = (source(), Arrival::default());
+            let mut found =
+                Found { source, agent, host, path, offset, prev, line, seal: &seal, arrival };
             change(&mut found);
             chains.take(&found);
         }
@@ -393,13 +453,58 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_without_a_seal_once_its_agent_seals_is_a_finding() {
+        let at = |minutes: i64, partition, position| Arrival {
+            time_us: minutes * 60_000_000,
+            position,
+            partition,
+        };
+        // What is sealed came at minute 60 as the 100th of partition 1.
+        for (agent, arrival, expected) in [
+            ("a", at(60, 1, 101), true),
+            ("a", at(60, 1, 99), false),
+            ("a", at(20, 1, 500), false),
+            ("a", at(65, 2, 1), false),
+            ("a", at(71, 2, 1), true),
+            ("a", at(59, 2, 1), false),
+            ("b", at(99, 1, 500), false),
+        ] {
+            for sealed_first in [true, false] {
+                let mut chains = Chains::new(Keys::One(key()), Place::Table, APART);
+                let (host, path, offset, prev) = ("h", "/p", 0, None);
+                let line = SealedLine::default();
+                let seal = key().seal(&source(), 0, None, line).to_string();
+                let (source, other) = (source(), SourceId::derive(&[b"other"]));
+                let sealed = Found {
+                    source,
+                    agent: "a",
+                    host,
+                    path,
+                    offset,
+                    prev,
+                    line,
+                    seal: &seal,
+                    arrival: at(60, 1, 100),
+                };
+                let unsealed = Found { source: other, agent, seal: "", arrival, ..sealed };
+                let order = if sealed_first { [sealed, unsealed] } else { [unsealed, sealed] };
+                order.iter().for_each(|found| chains.take(found));
+                let wrong: Vec<_> = chains.findings().iter().map(|f| (f.source, f.wrong)).collect();
+                let finding = expected.then_some((other, Wrong::Unsealed));
+                assert_eq!(wrong, Vec::from_iter(finding), "{agent} {arrival:?}");
+            }
+        }
+    }
+
+    #[test]
     fn an_end_that_is_known_from_elsewhere_is_missed_and_a_beginning_is_told() {
-        let mut chains = Chains::new(Keys::Master(key(), HashMap::new()), Place::Table);
+        let mut chains = Chains::new(Keys::Master(key(), HashMap::new()), Place::Table, APART);
         let (offset, prev) = (20, Some(10));
         let line = SealedLine::default();
         let seal = key().of_agent("a").seal(&source(), offset, prev, line).to_string();
         let (source, agent, host, path) = (source(), "a", "h", "/p");
-        chains.take(&Found { source, agent, host, path, offset, prev, line, seal: &seal });
+        let arrival = Arrival::default();
+        chains.take(&Found { source, agent, host, path, offset, prev, line, seal: &seal, arrival });
         chains.expect(source, "h", "/p", 20, true);
         assert_eq!(chains.findings(), []);
         chains.expect(source, "h", "/p", 40, true);

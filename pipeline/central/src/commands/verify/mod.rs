@@ -9,7 +9,7 @@ use super::cluster::ClusterArguments;
 use super::topic::read_to_end;
 use super::{open_table, printable, report, unknown_host};
 use anyhow::{Context as _, Result};
-use chain::{Chains, Finding, Found, Keys, Place, Wrong};
+use chain::{Arrival, Chains, Finding, Found, Keys, Place, Wrong};
 use clap::Args;
 use heads::SignedHeads;
 use jiff::Timestamp;
@@ -46,7 +46,8 @@ pub struct VerifyCommand {
     /// A file with public keys of agents, for their signed heads; may be given several times
     #[arg(long, value_name = "FILE")]
     public_key: Vec<PathBuf>,
-    /// How long an event may take from Kafka to where it is looked for: younger heads are not relied on
+    /// How long an event may take from Kafka to where it is looked for: younger heads are not relied on,
+    /// and events of several partitions that came as close together may have come in any order
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
     grace: Duration,
     /// The table [default: $LOGWEIR_STORE, /var/lib/logweir/table, or that of the demo here]
@@ -132,7 +133,7 @@ impl VerifyCommand {
         let hosts: BTreeSet<_> = sources.iter().map(|source| source.host.clone()).collect();
         sources.retain(|source| self.host.as_ref().is_none_or(|host| *host == source.host));
         let oldest_day = table.days()?.into_iter().map(|day| day.date).min();
-        let mut chains = Chains::new(keys, Place::Table);
+        let mut chains = Chains::new(keys, Place::Table, self.grace);
         let query = match &self.host {
             Some(host) => format!("agent.name:\"{}\"", host.replace(['"', '\\'], "?")),
             None => String::new(),
@@ -149,6 +150,9 @@ impl VerifyCommand {
             "agent.name",
             "log.file.path",
             "input.type",
+            INGESTED,
+            PARTITION,
+            KAFKA_OFFSET,
         ];
         let columns = columns.map(str::to_owned).to_vec();
         let options = SearchOptions { columns, ..SearchOptions::default() };
@@ -173,12 +177,17 @@ impl VerifyCommand {
         let mut properties = self.cluster.properties()?;
         properties.set("group.id", "logweir-verify");
         let consumer: BaseConsumer = properties.client_config().create()?;
-        let mut chains = Chains::new(keys, Place::Topic);
+        let mut chains = Chains::new(keys, Place::Topic, self.grace);
         let mut undecodable = 0_u64;
         let mut hosts = BTreeSet::new();
         read_to_end(&consumer, topic, |message| {
             let record = serde_json::from_slice(message.payload().unwrap_or_default());
-            let found = record.as_ref().ok().and_then(Record::found);
+            let arrival = Arrival {
+                time_us: message.timestamp().to_millis().unwrap_or(0).saturating_mul(1000),
+                position: message.offset(),
+                partition: message.partition().into(),
+            };
+            let found = record.as_ref().ok().and_then(|record: &Record<'_>| record.found(arrival));
             match found {
                 Some(found) if self.host.as_ref().is_some_and(|host| host != found.host) => {
                     if !hosts.contains(found.host) {
@@ -216,6 +225,11 @@ fn read_key(path: &Path) -> Result<SealKey> {
     text.parse().with_context(|| format!("{shown} holds no key"))
 }
 
+/// When and where an event came, as the table has it.
+const INGESTED: &str = "event.ingested";
+const PARTITION: &str = "logweir.partition";
+const KAFKA_OFFSET: &str = "logweir.kafka_offset";
+
 fn of_row(row: &Row) -> Option<Found<'_>> {
     let text = |name: &str| match row.get(name) {
         Some(Value::Text(text)) => text.as_str(),
@@ -224,6 +238,10 @@ fn of_row(row: &Row) -> Option<Found<'_>> {
     let number = |name: &str| match row.get(name) {
         Some(Value::Integer(number)) => u64::try_from(*number).ok(),
         _ => None,
+    };
+    let arrived = |name: &str| match row.get(name) {
+        Some(Value::Integer(number) | Value::Timestamp(number)) => *number,
+        _ => 0,
     };
     let path = text("log.file.path");
     Some(Found {
@@ -235,6 +253,11 @@ fn of_row(row: &Row) -> Option<Found<'_>> {
         prev: number(FIELD_PREV),
         line: SealedLine { original: text(FIELD_ORIGINAL), base64: text(FIELD_BASE64) },
         seal: text(FIELD_SEAL),
+        arrival: Arrival {
+            time_us: arrived(INGESTED),
+            position: arrived(KAFKA_OFFSET),
+            partition: arrived(PARTITION),
+        },
     })
 }
 
@@ -265,7 +288,7 @@ struct Record<'r> {
 
 impl Record<'_> {
     /// `None`: the ingest does not take it for an event either.
-    fn found(&self) -> Option<Found<'_>> {
+    fn found(&self, arrival: Arrival) -> Option<Found<'_>> {
         let fits = |offset: u64| i64::try_from(offset).is_ok();
         if !fits(self.offset) || !self.prev.is_none_or(fits) {
             return None;
@@ -279,6 +302,7 @@ impl Record<'_> {
             prev: self.prev,
             line: SealedLine { original: &self.original, base64: &self.base64 },
             seal: &self.seal,
+            arrival,
         })
     }
 }
@@ -286,7 +310,9 @@ impl Record<'_> {
 fn said(finding: &Finding) -> String {
     match finding.wrong {
         Wrong::Altered => "altered: the seal does not fit".to_owned(),
-        Wrong::Unsealed => "put in: no seal, behind events that have one".to_owned(),
+        Wrong::Unsealed => {
+            "put in, or its seal removed: none, behind events of its agent that have one".to_owned()
+        }
         Wrong::Forged => "forged: a head that no trusted key has signed".to_owned(),
         Wrong::Missing(last) => format!("missing behind it, up to the event at offset {last}"),
         Wrong::Repeated => "there twice".to_owned(),
@@ -346,13 +372,31 @@ fn text(findings: &[Finding], chains: &Chains, heads: &SignedHeads, strict: &[St
         chains.sealed,
         chains.unsealed(),
         match (findings.len() as u64 + chains.findings_not_kept, strict) {
-            (0, []) => "nothing was altered, removed or put in".to_owned(),
+            (0, []) => proved(chains),
             (count, []) => format!("{count} findings"),
             (count, strict) =>
                 format!("{count} findings, and with --strict: {}", strict.join(", ")),
         }
     ));
     out
+}
+
+/// What it proves that nothing was found.
+fn proved(chains: &Chains) -> String {
+    let nothing = "nothing was altered, removed or put in";
+    match (&chains.keys, chains.sealed, chains.unsealed()) {
+        (_, 0, 0) => "there is nothing to verify".to_owned(),
+        (Keys::None, ..) => {
+            "by links and heads nothing was removed; lines are verified with a key for seals"
+                .to_owned()
+        }
+        (_, _, 0) => nothing.to_owned(),
+        (_, 0, _) => "no seal, no proof (`--strict` makes that a fault)".to_owned(),
+        (_, _, unsealed) => format!(
+            "of those with a seal {nothing}; the {unsealed} without prove nothing (`--strict` makes \
+             that a fault)"
+        ),
+    }
 }
 
 fn json(finding: &Finding) -> serde_json::Value {
@@ -390,9 +434,13 @@ mod tests {
         Command::try_parse_from(words).unwrap().verify
     }
 
+    fn key() -> Keys {
+        Keys::One("7".repeat(64).parse().unwrap())
+    }
+
     /// One event without a seal, with another before it that is not there.
     fn unsealed() -> Chains {
-        let mut chains = Chains::new(Keys::One("7".repeat(64).parse().unwrap()), Place::Table);
+        let mut chains = Chains::new(key(), Place::Table, Duration::ZERO);
         chains.take(&Found {
             source: SourceId::derive(&[b"s"]),
             agent: "a",
@@ -402,6 +450,7 @@ mod tests {
             prev: Some(10),
             line: SealedLine::default(),
             seal: "",
+            arrival: Arrival::default(),
         });
         chains
     }
@@ -415,7 +464,7 @@ mod tests {
         ] {
             let text = format!(r#"{{"logweir.source":"{}",{members}}}"#, "a".repeat(32));
             let record: Record<'_> = serde_json::from_str(&text).unwrap();
-            assert_eq!(record.found().is_some(), is_event, "{members}");
+            assert_eq!(record.found(Arrival::default()).is_some(), is_event, "{members}");
         }
     }
 
@@ -434,13 +483,46 @@ mod tests {
             "{told}"
         );
         let told = text(&findings, &chains, &heads, &[]);
-        assert!(told.ends_with("nothing was altered, removed or put in\n"), "{told}");
+        assert!(told.ends_with("; no seal, no proof (`--strict` makes that a fault)\n"), "{told}");
+        for (sealed, expected) in [
+            (
+                1,
+                "1 events of 1 sources: 1 with a seal, 0 without; nothing was altered, removed or put in\n",
+            ),
+            (
+                2,
+                "; of those with a seal nothing was altered, removed or put in; the 1 without prove \
+                 nothing (`--strict` makes that a fault)\n",
+            ),
+        ] {
+            let mut chains = if sealed == 1 {
+                Chains::new(key(), Place::Table, Duration::ZERO)
+            } else {
+                unsealed()
+            };
+            let (source, line) = (SourceId::derive(&[b"t"]), SealedLine::default());
+            let Keys::One(key) = key() else { panic!() };
+            let seal = key.seal(&source, 0, None, line).to_string();
+            chains.take(&Found {
+                source,
+                agent: "b",
+                host: "web1",
+                path: "/q",
+                offset: 0,
+                prev: None,
+                line,
+                seal: &seal,
+                arrival: Arrival::default(),
+            });
+            let told = text(&chains.findings(), &chains, &heads, &[]);
+            assert!(told.ends_with(expected), "{told}");
+        }
     }
 
     #[test]
     fn a_host_of_which_nothing_is_known_is_no_host_that_is_whole() {
         let known = BTreeSet::from(["web1".to_owned()]);
-        let nothing = Chains::new(Keys::None, Place::Table);
+        let nothing = Chains::new(Keys::None, Place::Table, Duration::ZERO);
         let check = |host, chains| verify(&["--host", host]).check_host(chains, &known, "`t`");
         let error = check("web", &nothing).unwrap_err().to_string();
         assert_eq!(error, "`t` has nothing of a host `web`; did you mean `web1`?");
