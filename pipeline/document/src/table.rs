@@ -4,6 +4,7 @@ use crate::diagnostic::Faults;
 use crate::nearest::nearest;
 use crate::node::{Key, Node, Span, Style, Value};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// As what a key is asked for.
@@ -112,6 +113,17 @@ impl<'n> Table<'n> {
         self.ask(name, Shape::Text);
         let node = self.required(name, faults)?;
         self.scalar(name, node, faults)
+    }
+
+    /// A path that must be there; an empty one would be the directory that the process happens to be in.
+    pub fn required_path(&mut self, name: &str, faults: &mut Faults) -> Option<PathBuf> {
+        let text = self.required_string(name, faults)?;
+        if text.is_empty() {
+            let span = self.node(name).map_or(self.span, |node| node.span);
+            faults.error(span, format!("`{name}` is empty")).remedy = Some("name a path".into());
+            return None;
+        }
+        Some(text.into())
     }
 
     fn scalar(&self, name: &str, node: &'n Node, faults: &mut Faults) -> Option<&'n str> {

@@ -97,7 +97,7 @@ impl IngestConfig {
         if root.required("store", faults).is_some()
             && let Some(mut store) = root.table("store", faults)
         {
-            path = store.required_string("path", faults).map(PathBuf::from);
+            path = store.required_path("path", faults);
             flush_interval = store.duration("flush.interval", faults).unwrap_or(flush_interval);
             flush_bytes = store.byte_size("flush.bytes", faults).unwrap_or(flush_bytes);
             retention = store.duration("retention", faults);
@@ -148,7 +148,7 @@ impl IngestConfig {
 
 fn status(root: &mut Table<'_>, faults: &mut Faults) -> StatusPlace {
     let Some(mut table) = root.table("status", faults) else { return StatusPlace::Default };
-    let path = table.required_string("socket", faults).map(PathBuf::from);
+    let path = table.required_path("socket", faults);
     table.finish(faults);
     path.map_or(StatusPlace::Default, StatusPlace::Told)
 }
@@ -194,5 +194,13 @@ mod tests {
         assert_eq!(read("workers: 3\n").unwrap().memory_max, 768 << 20);
         let refused = read("memory_max: 31MiB\n").unwrap_err();
         assert!(refused.contains("memory_max"), "{refused}");
+    }
+
+    #[test]
+    fn a_table_needs_a_place() {
+        let document =
+            parse("ingest.yaml", "kafka: {bootstrap.servers: a}\nstore: {path: ''}\n").unwrap();
+        let told = render_all(&IngestConfig::read(&document).unwrap_err(), false);
+        assert!(told.starts_with("ingest.yaml:2:15: error: `path` is empty"), "{told}");
     }
 }

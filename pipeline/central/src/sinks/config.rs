@@ -104,7 +104,7 @@ impl SinkConfig {
                 table: identifier(&mut table, "table", "logweir_events", faults),
             },
             3 => SinkKind::Ndjson {
-                directory: table.required_string("path", faults).map(PathBuf::from)?,
+                directory: table.required_path("path", faults)?,
                 rotate_bytes: table.byte_size("rotate.bytes", faults).unwrap_or(ROTATE_DEFAULT),
             },
             _ => SinkKind::Stdout,
@@ -162,6 +162,15 @@ impl Server {
         let text = node.text().unwrap_or_default();
         let urls: Vec<String> =
             text.split(',').map(|url| url.trim().trim_end_matches('/').to_owned()).collect();
+        if urls.iter().any(|url| has_user(url)) {
+            faults.hide_line(node.span);
+            faults.error(node.span, "`url` holds a user, and maybe a password").remedy = Some(
+                "write `user: NAME` and `password: {file: /etc/logweir/…}` beside it; a URL is shown in \
+                 logs"
+                    .into(),
+            );
+            return None;
+        }
         if !urls.iter().all(|url| url.starts_with("http://") || url.starts_with("https://")) {
             faults.error(node.span, format!("`url` is `{text}`")).remedy =
                 Some("write `https://host:9200`, several separated by commas".into());
@@ -178,6 +187,12 @@ impl Server {
     fn client(&self) -> Result<Client, String> {
         Client::new(&self.urls, self.credentials.as_ref(), self.ca.as_deref())
     }
+}
+
+/// Whether there is something in front of the host.
+fn has_user(url: &str) -> bool {
+    let behind = url.split_once("://").map_or(url, |(_, behind)| behind);
+    behind.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
 }
 
 /// The user and the password, if there are any; `None` if they cannot be used.
@@ -260,6 +275,25 @@ mod tests {
     }
 
     #[test]
+    fn a_password_in_a_url_is_refused_and_not_shown() {
+        for url in [
+            "http://bob:hush@a:9200",
+            "https://a,http://bob:hush@b/x",
+            "bob:hush@a",
+            "ftp://hush@a",
+        ] {
+            let (sinks, faults) = read(&format!("sinks:\n- {{type: opensearch, url: '{url}'}}\n"));
+            assert!(sinks.is_empty() && !faults.contains("hush"), "{faults}");
+            assert!(
+                faults.contains("ingest.yaml:2:") && faults.contains("password: {file:"),
+                "{faults}"
+            );
+        }
+        let (sinks, faults) = read("sinks:\n- {type: opensearch, url: 'http://a:9200/x?y=@z'}\n");
+        assert_eq!((sinks.len(), faults.as_str()), (1, ""));
+    }
+
+    #[test]
     fn faults_are_told_with_their_remedies() {
         for (text, fault) in [
             ("sinks:\n- type: kafka\n", "kafka"),
@@ -268,6 +302,7 @@ mod tests {
             ("sinks:\n- {type: opensearch, url: 'http://a', user: u}\n", "belong together"),
             ("sinks:\n- type: stdout\n- type: stdout\n", "two sinks are called `stdout`"),
             ("sinks:\n- {type: ndjson, path: /x, rotate: 1}\n", "rotate.bytes"),
+            ("sinks:\n- {type: ndjson, path: ''}\n", "`path` is empty"),
         ] {
             assert!(read(text).1.contains(fault), "{text}: {}", read(text).1);
         }

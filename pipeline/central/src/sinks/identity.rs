@@ -1,5 +1,6 @@
 //! What every sink has to know of a record: its identity and its time.
 
+use super::{Refused, SinkRecord};
 use serde::Deserialize;
 use std::borrow::Cow;
 
@@ -22,6 +23,18 @@ impl<'a> Identity<'a> {
             return Err("`logweir.source` is not 32 hexadecimal digits".into());
         }
         Ok(identity)
+    }
+
+    /// The records of a batch that are events, and the others, refused.
+    pub(super) fn events(batch: &[SinkRecord]) -> (Vec<&SinkRecord>, Vec<Refused>) {
+        let (mut events, mut refused) = (Vec::new(), Vec::new());
+        for (index, record) in batch.iter().enumerate() {
+            match Identity::of(&record.payload) {
+                Ok(_) => events.push(record),
+                Err(reason) => refused.push(Refused { index, reason }),
+            }
+        }
+        (events, refused)
     }
 
     /// The same for every repeat of the event, and for no other event.

@@ -56,6 +56,14 @@ pub(crate) struct SinkRecord {
     pub(crate) payload: Vec<u8>,
 }
 
+impl SinkRecord {
+    /// Adds it as a line. A line break inside would make two of it; in JSON it is only space.
+    fn write_line(&self, out: &mut Vec<u8>) {
+        out.extend(self.payload.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }));
+        out.push(b'\n');
+    }
+}
+
 /// A record that the sink will never take, by its place in the batch, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refused {

@@ -10,6 +10,7 @@
 //! 3.position                      {"file":"3-00000000000000812345.ndjson","bytes":…,"next":…}
 //! ```
 
+use super::identity::Identity;
 use super::{Guarantee, NotNow, Refused, Sink, SinkRecord};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -49,10 +50,7 @@ impl Ndjson {
         let mut lines = Vec::new();
         let known = position.next;
         for record in records.iter().filter(|record| record.offset >= known) {
-            lines.extend(
-                record.payload.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }),
-            );
-            lines.push(b'\n');
+            record.write_line(&mut lines);
             position.next = record.offset + 1;
         }
         file.write_all(&lines)?;
@@ -129,8 +127,9 @@ impl Sink for Ndjson {
     }
 
     fn write(&mut self, batch: &[SinkRecord]) -> Result<Vec<Refused>, NotNow> {
+        let (events, refused) = Identity::events(batch);
         let mut partitions: BTreeMap<i32, Vec<&SinkRecord>> = BTreeMap::new();
-        for record in batch {
+        for record in events {
             partitions.entry(record.partition).or_default().push(record);
         }
         for (partition, records) in partitions {
@@ -141,7 +140,7 @@ impl Sink for Ndjson {
                 return Err(self.told(&error));
             }
         }
-        Ok(Vec::new())
+        Ok(refused)
     }
 }
 
@@ -149,11 +148,15 @@ impl Sink for Ndjson {
 mod tests {
     use super::*;
 
+    fn line(offset: i64) -> String {
+        format!("{{\"logweir.source\":\"{:032x}\",\"log.offset\":{offset}}}\n", 7)
+    }
+
     fn records(offsets: std::ops::Range<i64>) -> Vec<SinkRecord> {
         let record = |offset| SinkRecord {
             partition: 3,
             offset,
-            payload: format!(r#"{{"n":{offset}}}"#).into_bytes(),
+            payload: line(offset).trim_end().as_bytes().to_vec(),
         };
         offsets.map(record).collect()
     }
@@ -179,8 +182,24 @@ mod tests {
         let mut sink = Ndjson::new(temporary.path().to_owned(), 100);
         assert_eq!(sink.position(3).unwrap(), Some(position.next));
         sink.write(&records(28..35)).unwrap();
-        let expected: String = (0..35).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+        let expected: String = (0..35).map(line).collect();
         assert_eq!(lines(temporary.path()), expected);
+    }
+
+    #[test]
+    fn what_is_no_event_is_refused_and_the_rest_is_written() {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut sink = Ndjson::new(temporary.path().to_owned(), 1000);
+        let mut batch = records(0..6);
+        for (index, payload) in [(1, &b""[..]), (2, b"{\"a\":1"), (3, b"\xff\xfe"), (5, b"{}")] {
+            batch[index].payload = payload.to_vec();
+        }
+        let refused = sink.write(&batch).unwrap();
+        let refused: Vec<_> = refused.iter().map(|one| one.index).collect();
+        assert_eq!(refused, [1, 2, 3, 5]);
+        assert_eq!(lines(temporary.path()), line(0) + &line(4));
+        // The dead letter behind the last event may not have been sent when a crash came.
+        assert_eq!(sink.position(3).unwrap(), Some(5));
     }
 
     #[test]
