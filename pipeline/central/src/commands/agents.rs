@@ -3,7 +3,7 @@
 
 use super::cluster::ClusterArguments;
 use super::topic::read_to_end;
-use super::{printable, report};
+use super::{report, visible};
 use anyhow::Result;
 use clap::Args;
 use logweir_agent::{out, outln};
@@ -196,23 +196,23 @@ fn text(agents: &[Agent], now_us: i64, is_silent: impl Fn(&Agent) -> bool) -> St
         silent += usize::from(is_silent(agent));
         out.push_str(&format!(
             "{:name_width$}  {:8}  {:>9}  {:11}  {:>7}  {read:>12}  {held:>9}  {:>9}  {:>12}  {:>9}\n",
-            printable(agent_name),
-            printable(version),
+            visible(agent_name),
+            visible(version),
             format!("{seconds}s ago"),
-            printable(state),
+            visible(state),
             sources.len(),
             agent.summary.dropped.values().sum::<u64>(),
             agent.summary.bytes_behind(),
             agent.summary.published.as_ref().map_or_else(|| "-".to_owned(), Published::shown)
         ));
         for (reason, count) in &agent.summary.dropped {
-            out.push_str(&format!("    dropped: {count} by {}\n", printable(reason)));
+            out.push_str(&format!("    dropped: {count} by {}\n", visible(reason)));
         }
         if let Some(Refused { version, reason }) =
             agent.summary.published.as_ref().and_then(|published| published.refused.as_ref())
         {
             let version = version.map_or_else(String::new, |version| format!(" version {version}"));
-            out.push_str(&format!("    rules: refused{version}: {}\n", printable(reason)));
+            out.push_str(&format!("    rules: refused{version}: {}\n", visible(reason)));
         }
     }
     out.push_str(&format!("{} agents, {silent} silent\n", agents.len()));

@@ -1,7 +1,7 @@
 //! `logweir audit`: is anything missing of what agents numbered? Per source, from the ledger that is
 //! committed with the data. What agents dropped before has no number; `logweir agents` counts it.
 
-use super::{open_table, printable, report, time, unknown_host};
+use super::{open_table, report, time, unknown_host, visible};
 use anyhow::{Result, bail};
 use clap::Args;
 use logweir_agent::{out, outln};
@@ -143,8 +143,8 @@ fn silent_text(sources: &[SourceAudit], now_us: i64) -> String {
         let Some(Silence { silent, usual }) = silence(source, now_us) else { continue };
         out.push_str(&format!(
             "{}  {}: nothing for {}, usually an event every {}; the last one came at {}\n",
-            printable(&source.host),
-            printable(&source.path),
+            visible(&source.host),
+            visible(&source.path),
             interval(silent),
             interval(usual),
             format_time(source.last_seen)
@@ -191,8 +191,8 @@ pub fn text(sources: &[SourceAudit]) -> String {
             .map_or_else(|| "–".into(), |time| format!("{}Z", &format_time(time)[..19]));
         out.push_str(&format!(
             "{:host$}  {:path$}  {:>12}  {:>10}  {:>6}  {newest}\n",
-            printable(&source.host),
-            printable(&source.path),
+            visible(&source.host),
+            visible(&source.path),
             source.rows,
             source.duplicates,
             source.gaps.len()
@@ -214,7 +214,7 @@ pub fn text(sources: &[SourceAudit]) -> String {
     for source in sorted.iter().filter(|source| source.unchained > 0) {
         out.push_str(&format!(
             "    {}: {} events do not name the one before them; what is missing there is not known\n",
-            printable(&source.path),
+            visible(&source.path),
             source.unchained
         ));
     }

@@ -20,7 +20,7 @@ pub(crate) use cluster::kafka_properties;
 
 use anyhow::{Context as _, Result, anyhow};
 use logweir_document::{Diagnostic, nearest, render_all};
-use logweir_store::{Table, TableOptions, parse_time};
+use logweir_store::{Table, TableOptions, parse_time, visible};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -101,8 +101,8 @@ fn unknown_host<'h>(
     known: impl IntoIterator<Item = &'h str>,
     place: &str,
 ) -> anyhow::Error {
-    let near = nearest(host, known).map(|near| format!("; did you mean `{}`?", printable(near)));
-    anyhow!("{place} has nothing of a host `{}`{}", printable(host), near.unwrap_or_default())
+    let near = nearest(host, known).map(|near| format!("; did you mean `{}`?", visible(near)));
+    anyhow!("{place} has nothing of a host `{}`{}", visible(host), near.unwrap_or_default())
 }
 
 fn name_value(text: &str) -> Result<(String, String), String> {
@@ -110,11 +110,6 @@ fn name_value(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE".into()),
     }
-}
-
-/// Names come from hosts that may be hostile: no control character reaches the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -137,7 +132,7 @@ mod tests {
         };
         assert_eq!(
             told("web-typo", &["web-type\u{1b}", "db1"]),
-            "the table has nothing of a host `web-typo`; did you mean `web-type\u{fffd}`?"
+            "the table has nothing of a host `web-typo`; did you mean `web-type\\x1b`?"
         );
         assert_eq!(told("x", &["web1"]), "the table has nothing of a host `x`");
     }

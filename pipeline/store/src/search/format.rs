@@ -164,7 +164,12 @@ impl Formatter {
                 line.push(',');
             }
             let cell = if self.terminal { visible(cell) } else { cell.clone() };
-            if cell.contains([',', '"', '\n', '\r']) || cell.starts_with(' ') || cell.ends_with(' ')
+            // A line with nothing in it would pass for none.
+            let alone = cells.len() == 1 && cell.is_empty();
+            if alone
+                || cell.contains([',', '"', '\n', '\r'])
+                || cell.starts_with(' ')
+                || cell.ends_with(' ')
             {
                 line.push_str(&format!("\"{}\"", cell.replace('"', "\"\"")));
             } else {
@@ -232,10 +237,13 @@ fn plain(value: &Value) -> String {
 }
 
 /// Whether a character acts on a terminal instead of being shown: control characters, and those that
-/// reorder what is around them.
+/// break the line or reorder what is around them.
 fn acts(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(
+            character,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }
 
 fn escaped(text: &str, escape: impl Fn(char) -> String) -> String {
@@ -312,6 +320,7 @@ mod tests {
             written(Format::Csv, &["process.pid", "message"], false),
             "process.pid,message\r\n7,\"x,\"\"y\"\"\n\u{1b}[31m\u{202e}\"\r\n,raw\r\n"
         );
+        assert_eq!(written(Format::Csv, &["process.pid"], false), "process.pid\r\n7\r\n\"\"\r\n");
         assert_eq!(
             written(Format::Table, &["process.pid", "message"], false),
             "process.pid  message\n7            x,\"y\"\\n\\x1b[31m\\u{202e}\n             raw\n"
@@ -325,6 +334,10 @@ mod tests {
             let acting = |c: char| acts(c) && c != '\n' && c != '\r';
             assert!(!shown.contains(acting), "{format:?} {shown:?}");
         }
+        assert_eq!(
+            visible("a\u{61c}\u{2028}\u{2029}\u{202e}"),
+            r"a\u{61c}\u{2028}\u{2029}\u{202e}"
+        );
         let json = written(Format::Json, &["message"], true);
         let row: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
         assert_eq!(row["message"], "x,\"y\"\n\u{1b}[31m\u{202e}");

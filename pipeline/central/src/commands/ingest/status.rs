@@ -1,7 +1,7 @@
 //! `logweir ingest status`: what a running ingest has received, stored and holds, and how far each of
 //! its partitions is behind.
 
-use super::super::printable;
+use super::super::visible;
 use crate::ingest::IngestConfig;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
@@ -43,7 +43,7 @@ impl StatusCommand {
 }
 
 fn shown(status: &Value) -> String {
-    let text = |name: &str| printable(status[name].as_str().unwrap_or_default());
+    let text = |name: &str| visible(status[name].as_str().unwrap_or_default());
     let count = |name: &str| status[name].as_u64().unwrap_or(0);
     let at_ms = status["at_ms"].as_i64().unwrap_or(0);
     let up = at_ms - status["started_at_ms"].as_i64().unwrap_or(at_ms);
@@ -96,7 +96,7 @@ fn shown(status: &Value) -> String {
     for sink in list("sinks") {
         out.push_str(&format!(
             "sink {}  written {}  dead letters {}  retries {}\n",
-            printable(sink["name"].as_str().unwrap_or_default()),
+            visible(sink["name"].as_str().unwrap_or_default()),
             sink["written"],
             sink["dead_letters"],
             sink["retries"],
@@ -113,7 +113,7 @@ fn dead_letters(by_reason: &Value) -> (u64, String) {
         .filter_map(|(reason, count)| Some((reason, count.as_u64()?)))
         .collect();
     let list: Vec<String> =
-        reasons.iter().map(|(reason, count)| format!("{} {count}", printable(reason))).collect();
+        reasons.iter().map(|(reason, count)| format!("{} {count}", visible(reason))).collect();
     let shown = if list.is_empty() { String::new() } else { format!(" ({})", list.join(", ")) };
     (reasons.iter().map(|(_, count)| count).sum(), shown)
 }

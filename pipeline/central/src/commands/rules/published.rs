@@ -2,7 +2,7 @@
 
 use super::topic::{latest, read_public_keys};
 use crate::commands::cluster::ClusterArguments;
-use crate::commands::printable;
+use crate::commands::visible;
 use anyhow::Result;
 use clap::Args;
 use logweir_agent::{out, outln};
@@ -71,7 +71,7 @@ fn table(groups: &Groups) -> String {
         "GROUP", "VERSION", "PERCENT", "FILES", "HASH", "AT"
     );
     for (group, found) in groups {
-        let group = printable(group);
+        let group = visible(group);
         match found {
             Ok(set) => out.push_str(&format!(
                 "{group:20}  {:>7}  {:>7}  {:>5}  {:16}  {:20}  {}\n",
@@ -79,8 +79,8 @@ fn table(groups: &Groups) -> String {
                 set.header.percent,
                 set.files.len(),
                 if set.header.withdrawn { "withdrawn".to_owned() } else { set.hash() },
-                printable(&set.header.at),
-                printable(&set.header.by)
+                visible(&set.header.at),
+                visible(&set.header.by)
             )),
             Err(refusal) => out.push_str(&format!("{group:20}  refused by agents: {refusal}\n")),
         }

@@ -35,7 +35,7 @@ fn check_known<'g>(group: &str, known: impl Iterator<Item = &'g str>) -> Result<
         return Ok(());
     }
     let remedy = match nearest(group, known) {
-        Some(near) => format!("did you mean `{}`?", crate::commands::printable(near)),
+        Some(near) => format!("did you mean `{}`?", crate::commands::visible(near)),
         None => {
             "`logweir rules published` lists the groups; if the topic was lost, give a version \
                  above the last one with --set-version"

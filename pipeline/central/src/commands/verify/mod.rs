@@ -7,7 +7,7 @@ mod heads;
 use super::audit::duration;
 use super::cluster::ClusterArguments;
 use super::topic::read_to_end;
-use super::{open_table, printable, report, unknown_host};
+use super::{open_table, report, unknown_host, visible};
 use anyhow::{Context as _, Result};
 use chain::{Arrival, Chains, Finding, Found, Keys, Place, Wrong};
 use clap::Args;
@@ -323,7 +323,7 @@ fn said(finding: &Finding) -> String {
 fn text(findings: &[Finding], chains: &Chains, heads: &SignedHeads, strict: &[String]) -> String {
     let mut out = String::new();
     for finding in findings.iter().take(SHOWN_MAX) {
-        let (host, path) = (printable(&finding.host), printable(&finding.path));
+        let (host, path) = (visible(&finding.host), visible(&finding.path));
         out.push_str(&format!(
             "{host}  {path}  {}:{}  {}\n",
             finding.source,
@@ -339,8 +339,8 @@ fn text(findings: &[Finding], chains: &Chains, heads: &SignedHeads, strict: &[St
         out.push_str(&format!(
             "{}  {}  begins at offset {}; what was in front of it, up to {}, is not there: \
              retention, or removed\n",
-            printable(&cut.host),
-            printable(&cut.path),
+            visible(&cut.host),
+            visible(&cut.path),
             cut.first,
             cut.prev
         ));
@@ -348,7 +348,7 @@ fn text(findings: &[Finding], chains: &Chains, heads: &SignedHeads, strict: &[St
     for (source, gone) in &chains.gone {
         out.push_str(&format!(
             "{}  {source}  nothing of it is there, and it went on to offset {}: retention, or removed\n",
-            printable(&gone.host),
+            visible(&gone.host),
             gone.last
         ));
     }
@@ -359,8 +359,8 @@ fn text(findings: &[Finding], chains: &Chains, heads: &SignedHeads, strict: &[St
         };
         out.push_str(&format!(
             "{}  agent {}  {} signed heads, the last of {:.0}{overdue}\n",
-            printable(&said.host),
-            printable(agent),
+            visible(&said.host),
+            visible(agent),
             said.heads,
             said.newest
         ));
