@@ -309,9 +309,9 @@ fn statistics_are_those_of_the_rows() {
         ("count(source.ip), distinct(source.ip), distinct(labels.site)", vec!["4 4 3"]),
         (
             "sum(http.response.status_code), min(http.response.status_code), max(http.response.status_code), avg(http.response.status_code)",
-            vec!["904 404 500 452.000"],
+            vec!["904 404 500 452.0"],
         ),
-        ("sum(labels.ratio), max(labels.rack)", vec!["0.500 7"]),
+        ("sum(labels.ratio), max(labels.rack)", vec!["0.5 7"]),
         (
             "count() by event.outcome, user.name",
             vec!["  4", " adm 1", "failure root 1", "success Admin 1"],
@@ -322,6 +322,7 @@ fn statistics_are_those_of_the_rows() {
         assert_eq!(told(&sample.table, text, None, 100), expected, "{text}");
     }
     assert_eq!(told(&sample.table, "count() by user.name", None, 1), [" 4"]);
+    assert_eq!(told(&sample.table, "count()", None, 0), ["7"], "a total is no group");
 }
 
 #[test]
@@ -405,6 +406,44 @@ fn what_comes_is_followed_once_also_over_a_compaction() {
     logweir_store::compact(&table, &logweir_store::CompactOptions::default()).unwrap();
     assert_eq!(look(), [18, 20], "in a file of their own or among the old ones");
     assert!(look().is_empty());
+}
+
+#[test]
+fn another_group_that_begins_to_write_shows_its_own_events_only() {
+    let sample = sample(&events(), 2);
+    let all = Query::parse("").unwrap();
+    let mut follower = Follower::new(&sample.table, all, vec!["log.offset".into()]).unwrap();
+    let mut writer = PartitionWriter::open(sample.table.clone(), "other", "t", 0).unwrap();
+    for n in 0..3 {
+        let source = SourceId::derive(&[b"other"]);
+        let payload = format!(r#"{{"logweir.source":"{source}","log.offset":{}}}"#, 7000 + n);
+        writer.push(n, payload.as_bytes());
+    }
+    sample.table.commit(vec![writer.seal().unwrap()]).unwrap();
+    let mut rows = Vec::new();
+    let mut sink = |row| {
+        rows.push(row);
+        ControlFlow::Continue(())
+    };
+    follower.look(&sample.table, &mut sink).unwrap();
+    follower.look(&sample.table, &mut sink).unwrap();
+    assert_eq!(offsets(&rows), [7000, 7001, 7002]);
+}
+
+#[test]
+fn events_of_the_same_time_are_in_the_order_of_their_arrival_also_after_a_compaction() {
+    let same = r#","@timestamp":"2026-01-01T00:00:00Z""#.to_owned();
+    let sample = sample(&vec![same; 6], 2);
+    let shown = |order, limit| {
+        let options = SearchOptions { limit, order, ..SearchOptions::default() };
+        offsets(&found(&sample.table, "", &options))
+    };
+    for _ in 0..2 {
+        assert_eq!(shown(Order::NewestFirst, 100), [500, 400, 300, 200, 100, 0]);
+        assert_eq!(shown(Order::NewestFirst, 1), [500]);
+        assert_eq!(shown(Order::OldestFirst, 3), [0, 100, 200]);
+        logweir_store::compact(&sample.table, &logweir_store::CompactOptions::default()).unwrap();
+    }
 }
 
 #[test]

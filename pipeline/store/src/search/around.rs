@@ -8,7 +8,7 @@ use crate::error::StoreError;
 use crate::schema;
 use crate::table::Table;
 use logweir_record::SourceId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::str::FromStr;
 
@@ -79,8 +79,24 @@ pub fn around(
 pub struct Follower {
     query: Query,
     columns: Vec<String>,
+    seen: Seen,
+}
+
+/// What the table had at the last look.
+#[derive(Debug)]
+struct Seen {
+    /// Another group or topic begins at offsets that rows in these may have, too.
+    files: HashSet<String>,
     /// The next Kafka offset wanted of each partition.
-    seen: HashMap<(String, String, i32), i64>,
+    positions: HashMap<(String, String, i32), i64>,
+}
+
+impl Seen {
+    fn of(table: &Table) -> Result<Self, StoreError> {
+        // The files first: what is committed in between is looked at once more, by its offsets.
+        let files = table.files()?.into_iter().map(|file| file.path).collect();
+        Ok(Self { files, positions: table.positions()? })
+    }
 }
 
 /// The most rows that one look hands out; a flood is not for eyes.
@@ -92,7 +108,7 @@ impl Follower {
     /// # Errors
     /// The log cannot be read.
     pub fn new(table: &Table, query: Query, columns: Vec<String>) -> Result<Self, StoreError> {
-        Ok(Self { query, columns, seen: table.positions()? })
+        Ok(Self { query, columns, seen: Seen::of(table)? })
     }
 
     /// Hands out what has come since the last look, oldest first. Returns how many rows matched
@@ -105,11 +121,12 @@ impl Follower {
         table: &Table,
         sink: &mut dyn FnMut(Row) -> ControlFlow<()>,
     ) -> Result<u64, StoreError> {
-        let positions = table.positions()?;
-        let new: Vec<Predicate> = positions
+        let now = Seen::of(table)?;
+        let new: Vec<Predicate> = now
+            .positions
             .iter()
             .map(|(partition, next)| {
-                (partition, self.seen.get(partition).copied().unwrap_or(0), *next)
+                (partition, self.seen.positions.get(partition).copied().unwrap_or(0), *next)
             })
             .filter(|(_, from, next)| from < next)
             .map(|((_, _, partition), from, next)| {
@@ -131,9 +148,9 @@ impl Follower {
         };
         let mut tests = conjuncts(&self.query, &options);
         tests.push(Predicate::Or(new));
-        let scan = Scan::by(schema::INGESTED, table, tests, &options)?;
+        let scan = Scan::by(schema::INGESTED, table, tests, &options)?.without(&self.seen.files);
         let summary = first_rows(&scan, &options, sink)?;
-        self.seen = positions;
+        self.seen = now;
         Ok(summary.matched - summary.shown.min(summary.matched))
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! Files are taken newest first by two threads; as soon as enough rows are known that are newer than
 //! anything unread, the rest is not read. Bounded: one row group's worth of bits, one decoded batch per
-//! thread, and a place (32 bytes) per row up to the limit; whole rows are read a page at a time, on
+//! thread, and a place (40 bytes) per row up to the limit; whole rows are read a page at a time, on
 //! their way to the sink.
 
 mod around;
@@ -45,7 +45,7 @@ use row::Wanted;
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use top::{Found, Top};
+use top::Top;
 
 /// Rows that are held whole at a time.
 const PAGE_ROWS: usize = 10_000;
@@ -126,11 +126,10 @@ fn first_rows(
     scan.run(
         |keys| locked().may_take(keys),
         |part| {
-            let keys = part.keys()?;
-            matched.fetch_add(keys.len() as u64, Ordering::Relaxed);
-            let found = keys.into_iter().map(|(row, key)| Found { key, place: part.place(row) });
+            let found = part.found()?;
+            matched.fetch_add(found.len() as u64, Ordering::Relaxed);
             let mut top = locked();
-            found.for_each(|found| top.take(found));
+            found.into_iter().for_each(|found| top.take(found));
             Ok(())
         },
     )?;
@@ -165,8 +164,7 @@ pub fn for_each(
     scan.run(
         |_| true,
         |part| {
-            let keys = part.keys()?.into_iter();
-            let found: Vec<_> = keys.map(|(row, _)| part.place(row)).collect();
+            let found: Vec<_> = part.places().collect();
             for page in found.chunks(PAGE_ROWS) {
                 let rows = scan.rows(page, &wanted)?;
                 let mut sink = sink.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

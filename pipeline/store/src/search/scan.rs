@@ -6,7 +6,7 @@ use super::predicate::Predicate;
 use super::prune;
 use super::queue::{Job, Opening, Queue};
 use super::row::{Row, Wanted};
-use super::top::Place;
+use super::top::{Found, Place};
 use super::{Order, SearchOptions, SearchSummary};
 use crate::directory::Directory;
 use crate::error::StoreError;
@@ -14,7 +14,7 @@ use crate::schema::{self, COLUMNS, ColumnIndex, Kind};
 use crate::table::Table;
 use arrow_array::RecordBatch;
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -109,6 +109,12 @@ impl<'t> Scan<'t> {
             skipped: AtomicU64::new(0),
             scanned: AtomicU64::new(0),
         })
+    }
+
+    /// Without the files that `left_out` holds.
+    pub(super) fn without(mut self, left_out: &HashSet<String>) -> Self {
+        self.files.retain(|(path, _)| !left_out.contains(path));
+        self
     }
 
     /// The rows that match, if that can be known without reading them: all of them do.
@@ -244,20 +250,30 @@ impl Part<'_> {
         self.selected.count_set_bits() as u64
     }
 
-    pub(super) fn place(&self, row: u32) -> Place {
+    fn place(&self, row: u32) -> Place {
         // Row groups and files are counted by far smaller numbers than 2³².
         Place { file: self.file_at as u32, row_group: self.row_group as u32, row }
     }
 
-    /// The rows that match, with their keys. A row without one, which only another writer could have
-    /// made, is older than all.
-    pub(super) fn keys(&self) -> Result<Vec<(u32, i64)>, StoreError> {
+    /// The places of the rows that match.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        self.selected.set_indices().map(|row| self.place(row as u32))
+    }
+
+    /// The rows that match. One without a key, which only another writer could have made, is older than
+    /// all.
+    pub(super) fn found(&self) -> Result<Vec<Found>, StoreError> {
         let mut found = Vec::new();
-        let mut rows = self.selected.set_indices();
-        self.read(&BTreeSet::from([self.key]), |batch| {
-            let cells = Cells::new(batch, COLUMNS[self.key].name)?;
-            for (at, row) in rows.by_ref().take(batch.num_rows()).enumerate() {
-                found.push((row as u32, cells.whole(at).unwrap_or(i64::MIN)));
+        let mut places = self.places();
+        let columns = [self.key, schema::KAFKA_OFFSET, schema::PARTITION];
+        self.read(&BTreeSet::from(columns), |batch| {
+            let cells = |column: ColumnIndex| Cells::new(batch, COLUMNS[column].name);
+            let [keys, offsets, partitions] = columns.map(cells);
+            let (keys, offsets, partitions) = (keys?, offsets?, partitions?);
+            for (at, place) in places.by_ref().take(batch.num_rows()).enumerate() {
+                let number = |cells: &Cells<'_>| cells.whole(at).unwrap_or(i64::MIN);
+                let arrival = (number(&offsets), number(&partitions) as i32);
+                found.push(Found { key: number(&keys), arrival, place });
             }
             Ok(())
         })?;

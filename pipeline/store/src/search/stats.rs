@@ -401,6 +401,8 @@ impl<'s> Groups<'s> {
         }
         let mut largest: Vec<(Vec<u8>, f64)> = sizes.into_iter().collect();
         largest.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        // Totals are no group.
+        let groups = if stats.by.is_empty() { usize::MAX } else { groups };
         let groups_left_out = largest.len().saturating_sub(groups);
         let places: HashMap<Vec<u8>, usize> =
             largest.into_iter().take(groups).enumerate().map(|(at, (key, _))| (key, at)).collect();
@@ -610,7 +612,8 @@ impl Accumulator {
         let whole = |number: i128| {
             i64::try_from(number).map_or_else(|_| Value::Json(number.to_string()), Value::Integer)
         };
-        let real = |number: f64| Value::Json(format!("{number:.3}"));
+        // `null` for what JSON has no number for: a sum may be infinite.
+        let real = |number: f64| Value::Json(serde_json::Value::from(number).to_string());
         match self {
             Self::Count(count) => Some(whole(i128::from(*count))),
             Self::Distinct(values) => Some(whole(values.len() as i128)),
@@ -665,6 +668,14 @@ mod tests {
         }
         let error = Stats::parse("count()", Some("5 minutes")).unwrap_err();
         assert_eq!((error.column, error.message.as_str()), (0, "`5 minutes` is no interval"));
+    }
+
+    #[test]
+    fn a_number_is_told_as_json_has_it() {
+        for (sum, expected) in [(0.0004, "0.0004"), (4.5, "4.5"), (f64::INFINITY, "null")] {
+            let sum = Accumulator::Sum { whole: 0, real: sum, any_real: true };
+            assert_eq!(sum.value(), Some(Value::Json(expected.into())));
+        }
     }
 
     #[test]

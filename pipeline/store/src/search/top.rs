@@ -17,17 +17,20 @@ pub(super) struct Place {
 pub(super) struct Found {
     /// By what rows are ordered: the time, unless asked otherwise.
     pub(super) key: i64,
+    /// Its offset and its partition in Kafka: the order in which rows of the same key arrived, whatever
+    /// file they are in now.
+    pub(super) arrival: (i64, i32),
     pub(super) place: Place,
 }
 
 /// Keeps the first `limit` rows. Which ones does not depend on the order in which they come: rows of
-/// the same key are ordered by their places.
+/// the same key are ordered by their arrivals, and those of the same arrival by their places.
 #[derive(Debug)]
 pub(super) struct Top {
     limit: usize,
     order: Order,
     /// The last of the kept rows is the greatest.
-    kept: BinaryHeap<(i128, Place)>,
+    kept: BinaryHeap<(i64, (i64, i32), Place)>,
 }
 
 impl Top {
@@ -35,11 +38,11 @@ impl Top {
         Self { limit, order, kept: BinaryHeap::new() }
     }
 
-    /// Smaller comes first.
-    fn rank(&self, key: i64) -> i128 {
+    /// Smaller comes first. `!` turns the order of numbers round, and all of them have one.
+    fn rank(&self, key: i64) -> i64 {
         match self.order {
-            Order::NewestFirst => -i128::from(key),
-            Order::OldestFirst => i128::from(key),
+            Order::NewestFirst => !key,
+            Order::OldestFirst => key,
         }
     }
 
@@ -53,11 +56,12 @@ impl Top {
             Order::NewestFirst => newest,
             Order::OldestFirst => oldest,
         };
-        self.kept.peek().is_some_and(|(last, _)| self.rank(best) <= *last)
+        self.kept.peek().is_some_and(|(last, ..)| self.rank(best) <= *last)
     }
 
     pub(super) fn take(&mut self, found: Found) {
-        let entry = (self.rank(found.key), found.place);
+        let (offset, partition) = found.arrival;
+        let entry = (self.rank(found.key), (self.rank(offset), partition), found.place);
         if self.kept.len() < self.limit {
             self.kept.push(entry);
         } else if let Some(mut last) = self.kept.peek_mut()
@@ -69,7 +73,7 @@ impl Top {
 
     /// The places of the kept rows, in order.
     pub(super) fn into_sorted(self) -> Vec<Place> {
-        self.kept.into_sorted_vec().into_iter().map(|(_, place)| place).collect()
+        self.kept.into_sorted_vec().into_iter().map(|(.., place)| place).collect()
     }
 }
 
@@ -78,16 +82,18 @@ mod tests {
     use super::*;
 
     fn found(key: i64, row: u32) -> Found {
-        Found { key, place: Place { file: 0, row_group: 0, row } }
+        Found { key, arrival: (row.into(), 0), place: Place { file: 0, row_group: 0, row } }
     }
 
     #[test]
     fn the_first_are_kept_in_order_whatever_the_order_they_come_in() {
         let times = [5, 1, 9, 9, 3, i64::MIN, 7, i64::MAX];
         for (order, limit, expected) in [
-            (Order::NewestFirst, 4, vec![7, 2, 3, 6]),
+            (Order::NewestFirst, 4, vec![7, 3, 2, 6]),
             (Order::OldestFirst, 3, vec![5, 1, 4]),
-            (Order::NewestFirst, 100, vec![7, 2, 3, 6, 0, 4, 1, 5]),
+            (Order::NewestFirst, 2, vec![7, 3]),
+            (Order::OldestFirst, 7, vec![5, 1, 4, 0, 6, 2, 3]),
+            (Order::NewestFirst, 100, vec![7, 3, 2, 6, 0, 4, 1, 5]),
             (Order::NewestFirst, 0, vec![]),
         ] {
             for rotation in 0..times.len() {

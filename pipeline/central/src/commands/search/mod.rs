@@ -41,7 +41,7 @@ pub struct SearchCommand {
     #[arg(long, value_delimiter = ',', value_name = "FIELD")]
     fields: Vec<String>,
     /// Print the number of matching events only
-    #[arg(long, conflicts_with = "count_by")]
+    #[arg(long, conflicts_with_all = ["count_by", "stats", "every"])]
     count: bool,
     /// Count the matching events by the values of a field: short for --stats 'count() by FIELD'
     #[arg(long, value_name = "FIELD", conflicts_with = "stats")]
@@ -272,6 +272,10 @@ mod tests {
         assert_eq!((error.column, error.remedy.as_str()), (11, "did you mean `user.name`?"));
         let error = check_fields(&names("quux")).unwrap_err();
         assert!(error.remedy.contains("such as `source.ip`"), "{error}");
+        for words in [["--stats", "count()"], ["--every", "1h"], ["--count-by", "user.name"]] {
+            let words = ["x", "--count"].iter().chain(&words);
+            assert_eq!(Command::try_parse_from(words).unwrap_err().exit_code(), 2);
+        }
         for words in [["--since", "foo"], ["--until", "yesterday"], ["--around", "9d3c"]] {
             let error = Command::try_parse_from(["x"].iter().chain(&words)).unwrap_err();
             assert_eq!(error.exit_code(), 2);
