@@ -25,7 +25,7 @@ pub use node::{
     DEPTH_MAX, Document, Key, NODES_MAX, Node, Scalar, Source, Span, Style, Value, parse,
     parse_with_duplicates,
 };
-pub use secret::{private_file, secret_of_file, secret_path};
+pub use secret::{private_file, secret_of_file, secret_path, url_has_user};
 pub use show::{Shown, show};
 pub use table::{
     DURATION_MAX, Shape, Table, parse_byte_size, parse_duration, show_byte_size, show_duration,

@@ -49,6 +49,16 @@ pub fn secret_path(node: &Node, name: &str, faults: &mut Faults) -> Option<PathB
     None
 }
 
+/// Whether a URL, or one of several with commas between them, has a user in front of its host, and maybe
+/// a password.
+#[must_use]
+pub fn url_has_user(text: &str) -> bool {
+    text.split(',').any(|url| {
+        let behind = url.split_once("://").map_or(url, |(_, behind)| behind);
+        behind.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
+    })
+}
+
 /// A name, never a path: the document cannot reach beyond the directory of credentials.
 fn credential(name: &str, span: Span, faults: &mut Faults) -> Option<PathBuf> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);

@@ -2,6 +2,7 @@
 
 use crate::node::{Document, Node, Style, Value};
 use crate::reference::{self, Kind, Section};
+use crate::secret::url_has_user;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -21,6 +22,9 @@ pub fn show(document: &Document, reference: &'static Section, shown: Shown) -> S
     writer.section(&document.root, &[reference], 0, &[]);
     writer.out
 }
+
+/// Instead of a secret.
+const HIDDEN: &str = "(hidden)";
 
 struct Writer<'d> {
     document: &'d Document,
@@ -100,7 +104,7 @@ impl Writer<'_> {
     /// Where a secret is, if it is where it belongs.
     fn secret(&mut self, name: &str, value: &Node, depth: usize, first: &mut bool) {
         let points = value.get("file").or(value.get("credential")).is_some();
-        let shown = if points { text(value) } else { "(hidden)".to_owned() };
+        let shown = if points { text(value) } else { HIDDEN.to_owned() };
         let origin = self.document.place(value.span);
         self.line(name, &shown, Some(&origin), depth, first);
     }
@@ -141,6 +145,9 @@ impl Writer<'_> {
 /// A value in one line.
 fn text(node: &Node) -> String {
     match &node.value {
+        Value::Scalar(scalar) if scalar.text.contains("://") && url_has_user(&scalar.text) => {
+            HIDDEN.to_owned()
+        }
         Value::Scalar(scalar) if scalar.style == Style::Plain => quoted_if_odd(&scalar.text),
         Value::Scalar(scalar) => quoted(&scalar.text),
         Value::Sequence(items) => {

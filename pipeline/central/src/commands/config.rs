@@ -21,7 +21,7 @@ mod tests {
     use super::*;
     use crate::ingest::IngestConfig;
     use logweir_document::reference::{disagreements, uncommented};
-    use logweir_document::{Document, Faults, parse, render_all};
+    use logweir_document::{Document, Faults, Shown, parse, render_all, show};
 
     fn document(text: &str) -> Document {
         parse("sample.yaml", text).unwrap_or_else(|fault| panic!("{}", fault.render(false)))
@@ -41,6 +41,17 @@ mod tests {
     /// Every setting in use; sinks of one kind share a name in the sample.
     fn all() -> String {
         uncommented(&INGEST.sample()).replace("    name: archive", "")
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_not_shown() {
+        let text = "sinks:\n- {type: opensearch, url: 'http://bob:hush@a:9200'}\n- {type: clickhouse, url: 'http://b'}\n";
+        let shown = show(&document(text), &REFERENCE, Shown::Values);
+        assert!(
+            shown.contains("url: (hidden)\n") && shown.contains("url: 'http://b'\n"),
+            "{shown}"
+        );
+        assert!(!shown.contains("hush"), "{shown}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::http::Client;
 use super::ndjson::Ndjson;
 use super::stdout::Stdout;
 use super::{Guarantee, Sink};
-use logweir_document::{Faults, Node, Table, secret_of_file, secret_path};
+use logweir_document::{Faults, Node, Table, secret_of_file, secret_path, url_has_user};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -162,7 +162,7 @@ impl Server {
         let text = node.text().unwrap_or_default();
         let urls: Vec<String> =
             text.split(',').map(|url| url.trim().trim_end_matches('/').to_owned()).collect();
-        if urls.iter().any(|url| has_user(url)) {
+        if url_has_user(text) {
             faults.hide_line(node.span);
             faults.error(node.span, "`url` holds a user, and maybe a password").remedy = Some(
                 "write `user: NAME` and `password: {file: /etc/logweir/…}` beside it; a URL is shown in \
@@ -187,12 +187,6 @@ impl Server {
     fn client(&self) -> Result<Client, String> {
         Client::new(&self.urls, self.credentials.as_ref(), self.ca.as_deref())
     }
-}
-
-/// Whether there is something in front of the host.
-fn has_user(url: &str) -> bool {
-    let behind = url.split_once("://").map_or(url, |(_, behind)| behind);
-    behind.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
 }
 
 /// The user and the password, if there are any; `None` if they cannot be used.
