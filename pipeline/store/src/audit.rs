@@ -2,9 +2,10 @@
 
 use crate::error::StoreError;
 use crate::ledger::{Gap, PartitionName, Source};
-use crate::table::Table;
+use crate::table::{FileEntry, Table};
 use crate::writer::load_ledger;
 use logweir_record::SourceId;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// One source in one partition of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,4 +99,47 @@ pub fn audit(
     let key = |audit: &SourceAudit| (audit.host.clone(), audit.path.clone(), audit.source);
     sources.sort_by_cached_key(key);
     Ok(sources)
+}
+
+/// A file of the table that is not there, or not whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostFile {
+    /// Relative to the table.
+    pub path: String,
+    /// As the table's log says.
+    pub bytes: u64,
+    /// `None` if the log does not say it.
+    pub rows: Option<u64>,
+    /// The size of what is there.
+    pub found: Option<u64>,
+}
+
+/// The files of the table that are not there in their size. They are listed, not read.
+///
+/// # Errors
+/// The table's log cannot be read, or a folder not be listed.
+pub fn lost_files(table: &Table) -> Result<Vec<LostFile>, StoreError> {
+    let mut folders: BTreeMap<String, Vec<FileEntry>> = BTreeMap::new();
+    for entry in table.files()? {
+        let folder = entry.path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        folders.entry(folder).or_default().push(entry);
+    }
+    let mut lost = Vec::new();
+    for (folder, entries) in folders {
+        let listed = table.directory().list(&folder)?.into_iter();
+        let sizes: HashMap<String, u64> = listed.map(|file| (file.name, file.bytes)).collect();
+        for entry in entries {
+            let name = entry.path.rsplit('/').next().unwrap_or_default();
+            let (found, rows) = (sizes.get(name).copied(), entry.statistics().num_records);
+            if found != Some(entry.bytes()) {
+                lost.push(LostFile { bytes: entry.bytes(), rows, found, path: entry.path });
+            }
+        }
+    }
+    if !lost.is_empty() {
+        // What was taken out of the table meanwhile is not missed.
+        let left: HashSet<String> = table.files()?.into_iter().map(|entry| entry.path).collect();
+        lost.retain(|file| left.contains(&file.path));
+    }
+    Ok(lost)
 }

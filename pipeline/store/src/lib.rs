@@ -27,7 +27,7 @@ mod table;
 mod time;
 mod writer;
 
-pub use audit::{SourceAudit, audit};
+pub use audit::{LostFile, SourceAudit, audit, lost_files};
 pub use error::{CommitError, StoreError};
 pub use ledger::Gap;
 pub use maintenance::{

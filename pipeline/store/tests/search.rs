@@ -4,7 +4,7 @@
 use logweir_record::SourceId;
 use logweir_store::{
     Event, Follower, Formatter, Order, PartitionWriter, Query, Row, SearchOptions, Stats, Table,
-    TableOptions, Value, around, audit, count, count_by, format_time, search, stats,
+    TableOptions, Value, around, audit, count, count_by, format_time, lost_files, search, stats,
 };
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -457,6 +457,28 @@ fn the_sink_can_stop() {
     })
     .unwrap();
     assert_eq!((seen, summary.shown), (1, 1));
+}
+
+#[test]
+fn files_that_are_gone_or_cut_are_named() {
+    let sample = sample(&events(), 2);
+    assert_eq!(lost_files(&sample.table).unwrap(), []);
+    let root = sample._directory.path();
+    let of_name = |path: std::path::PathBuf, start: &str| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|p| p.file_name().unwrap().to_string_lossy().starts_with(start)).collect()
+    };
+    let folders = of_name(root.to_owned(), "date=").into_iter();
+    let mut files: Vec<_> = folders.flat_map(|folder| of_name(folder, "")).collect();
+    files.sort();
+    std::fs::remove_file(&files[0]).unwrap();
+    std::fs::File::options().write(true).open(&files[1]).unwrap().set_len(3).unwrap();
+    let relative =
+        |path: &std::path::Path| path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+    let mut lost = lost_files(&sample.table).unwrap();
+    lost.sort_by(|a, b| a.path.cmp(&b.path));
+    let told: Vec<_> = lost.into_iter().map(|file| (file.path, file.found)).collect();
+    assert_eq!(told, [(relative(&files[0]), None), (relative(&files[1]), Some(3))]);
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! `logweir audit`: is anything missing of what agents numbered? Per source, from the ledger that is
-//! committed with the data. What agents dropped before has no number; `logweir agents` counts it.
+//! committed with the data, and by the files that the table has to have. What agents dropped before has no number; `logweir agents` counts it.
 
 use super::{open_table, report, time, unknown_host, visible};
 use anyhow::{Result, bail};
 use clap::Args;
 use logweir_agent::{out, outln};
 use logweir_document::parse_duration;
-use logweir_store::{SourceAudit, audit, format_time};
+use logweir_store::{LostFile, SourceAudit, audit, format_time, lost_files};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,19 +48,22 @@ impl AuditCommand {
                 silence(source, now_us).is_some_and(|silence| silence.is_long(least))
             });
         }
+        let lost = if self.silent.is_some() { Vec::new() } else { lost_files(&table)? };
         if self.format == "json" {
             for source in &sources {
                 outln!("{}", json(source));
             }
+            eprint!("{}", lost_text(&lost));
         } else if self.silent.is_some() {
             out!("{}", silent_text(&sources, now_us));
         } else {
-            out!("{}{DROPPED_BEFORE}", text(&sources));
+            out!("{}{DROPPED_BEFORE}", text(&sources, &lost));
         }
-        if self.silent.is_some() {
-            return Ok(if sources.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-        }
-        Ok(if complete(&sources) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let well = match self.silent {
+            Some(_) => sources.is_empty(),
+            None => complete(&sources) && lost.is_empty(),
+        };
+        Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
@@ -172,8 +175,27 @@ pub fn complete(sources: &[SourceAudit]) -> bool {
     sources.iter().all(SourceAudit::is_complete)
 }
 
-/// The audit for people: a row a source, the gaps below theirs, and the verdict.
-pub fn text(sources: &[SourceAudit]) -> String {
+/// Files that are named; the others are counted.
+const LOST_SHOWN_MAX: usize = 100;
+
+fn lost_text(lost: &[LostFile]) -> String {
+    let mut out = String::new();
+    for file in lost.iter().take(LOST_SHOWN_MAX) {
+        let found = match file.found {
+            Some(found) => format!("is cut to {found} of {} bytes", file.bytes),
+            None => "is not there".to_owned(),
+        };
+        let rows = file.rows.map(|rows| format!(", with {rows} events")).unwrap_or_default();
+        out.push_str(&format!("    lost: {} {found}{rows}\n", visible(&file.path)));
+    }
+    if lost.len() > LOST_SHOWN_MAX {
+        out.push_str(&format!("    … and {} more files\n", lost.len() - LOST_SHOWN_MAX));
+    }
+    out
+}
+
+/// The audit for people: a row a source, the gaps below theirs, the files that are lost, and the verdict.
+pub fn text(sources: &[SourceAudit], lost: &[LostFile]) -> String {
     let mut sorted: Vec<&SourceAudit> = sources.iter().collect();
     sorted.sort_by(|a, b| (&a.host, &a.path, a.source).cmp(&(&b.host, &b.path, b.source)));
     let width = |of: fn(&SourceAudit) -> &str, least: usize| {
@@ -218,13 +240,17 @@ pub fn text(sources: &[SourceAudit]) -> String {
             source.unchained
         ));
     }
+    out.push_str(&lost_text(lost));
     let rows: u64 = sorted.iter().map(|source| source.rows).sum();
     let duplicates: u64 = sorted.iter().map(|source| source.duplicates).sum();
     let gaps: usize = sorted.iter().map(|source| source.gaps.len()).sum();
-    let verdict = match gaps {
-        0 if complete(sources) => "nothing is missing of what agents numbered".into(),
-        0 => "completeness is not proved".into(),
-        _ => format!("{gaps} gaps"),
+    let verdict = match (gaps, lost.len()) {
+        (0, 0) if complete(sources) => "nothing is missing of what agents numbered".into(),
+        (0, 0) => "completeness is not proved".into(),
+        (_, 0) => format!("{gaps} gaps"),
+        (_, files) => format!(
+            "{gaps} gaps, and {files} files of the table are lost; restore them from a backup"
+        ),
     };
     out.push_str(&format!(
         "{} sources, {rows} events, {duplicates} duplicates dropped: {verdict}\n",
@@ -334,10 +360,18 @@ mod tests {
 
     #[test]
     fn the_verdict_claims_no_more_than_the_chains_prove() {
-        let told = text(&[source("/a", 1, 0, 5)]);
+        let told = text(&[source("/a", 1, 0, 5)], &[]);
         assert!(told.ends_with(": nothing is missing of what agents numbered\n"), "{told}");
         let mut gap = source("/a", 1, 0, 5);
         gap.unchained = 1;
-        assert!(text(&[gap]).ends_with(": completeness is not proved\n"));
+        assert!(text(&[gap], &[]).ends_with(": completeness is not proved\n"));
+        let path = "date=2026-11-28/x".to_owned();
+        let lost = LostFile { path, bytes: 9, rows: Some(3), found: None };
+        let told = text(&[source("/a", 1, 0, 5)], &[lost]);
+        assert!(
+            told.contains("    lost: date=2026-11-28/x is not there, with 3 events\n"),
+            "{told}"
+        );
+        assert!(told.contains(": 0 gaps, and 1 files of the table are lost;"), "{told}");
     }
 }

@@ -67,7 +67,7 @@ impl DemoCommand {
         outln!("draining");
         let mut screen = Screen::new();
         let Drained { sources, dropped } = demo.drain(&mut screen)?;
-        out!("\n{}", audit::text(&sources));
+        out!("\n{}", audit::text(&sources, &[]));
         for (reason, count) in &dropped {
             outln!("the agent dropped {count} lines on purpose: {reason}");
         }

@@ -59,8 +59,8 @@ impl Log {
             }
         }
         let reason = format!(
-            "it is missing, and later commits are there, up to version {}; if the table is a copy, \
-             copy it again",
+            "it is missing, and later commits are there, up to version {} (a copy of a table has to be \
+             made again)",
             newest.unwrap_or_default()
         );
         Err(StoreError::damaged(&self.directory.path(&commit_path(next)), reason))
