@@ -1,6 +1,6 @@
 //! A table in a directory of this machine, or of a file system that it has mounted.
 
-use super::{Listed, unique};
+use super::{Listed, TEMPORARY, unique};
 use crate::error::StoreError;
 use bytes::Bytes;
 use std::fs::{self, File, OpenOptions};
@@ -8,9 +8,6 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Where half-written log entries live until they get their name.
-const TEMPORARY: &str = "_logweir/tmp";
 
 /// The root of a table.
 #[derive(Debug, Clone)]

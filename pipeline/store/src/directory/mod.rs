@@ -23,6 +23,9 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+/// Where files are that nothing refers to, such as half-written log entries until they get their name.
+pub(crate) const TEMPORARY: &str = "_logweir/tmp";
+
 /// The root of a table.
 #[derive(Debug, Clone)]
 pub(crate) enum Directory {
@@ -181,6 +184,20 @@ impl Directory {
         }
     }
 
+    /// Now, by the clock that dates the files here: a network file system has its own.
+    pub(crate) fn now(&self) -> Result<SystemTime, StoreError> {
+        let name = format!("{:016x}", unique());
+        let path = format!("{TEMPORARY}/{name}");
+        self.make(TEMPORARY)?;
+        self.put(&path, b"now")?;
+        let listed = self.list(TEMPORARY);
+        self.remove(&path)?;
+        let found = listed?.into_iter().find(|file| file.name == name);
+        found.map(|file| file.modified).ok_or_else(|| {
+            StoreError::io("find", &self.path(&path), io::ErrorKind::NotFound.into())
+        })
+    }
+
     /// The names of the directories directly in a directory.
     pub(crate) fn list_directories(&self, relative: &str) -> Result<Vec<String>, StoreError> {
         match self {
@@ -293,6 +310,16 @@ mod tests {
             let root = root.map(|root| root.trim_end_matches('/').to_owned());
             assert_eq!(root.as_deref(), expected, "{location}");
         }
+    }
+
+    #[test]
+    fn the_clock_of_a_directory_is_that_of_its_files() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = Directory::at(temporary.path().to_str().unwrap()).unwrap();
+        let now = directory.now().unwrap();
+        let apart = now.duration_since(SystemTime::now()).unwrap_or_else(|error| error.duration());
+        assert!(apart.as_secs() < 60, "{apart:?}");
+        assert!(directory.list(TEMPORARY).unwrap().is_empty());
     }
 
     #[test]
