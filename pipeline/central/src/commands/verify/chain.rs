@@ -117,35 +117,34 @@ pub(super) struct Chains {
 struct Source {
     host: String,
     path: String,
+    agent: String,
     /// By their first offset.
     stretches: BTreeMap<u64, Stretch>,
     first_sealed: Option<u64>,
-    /// Events without a seal: how many, the last, and when one came last, with its agent.
+    /// Events without a seal: how many, the last, and when one came last.
     unsealed: u64,
     last_unsealed: u64,
-    unsealed_came: Option<(Arrival, String)>,
+    unsealed_came: Option<Arrival>,
     /// Up to where the events are known to go, from elsewhere.
     expected: Option<u64>,
 }
 
-/// The first arrivals of events of an agent that have a seal: overall, and by partition.
-#[derive(Debug)]
-struct Seals {
-    first_us: i64,
-    first: HashMap<i64, Arrival>,
-}
+/// When the first events of an agent with a seal came, by partition.
+#[derive(Debug, Default)]
+struct Seals(HashMap<i64, Arrival>);
 
 impl Seals {
     fn take(&mut self, arrival: Arrival) {
-        self.first_us = self.first_us.min(arrival.time_us);
-        let first = self.first.entry(arrival.partition).or_insert(arrival);
+        let first = self.0.entry(arrival.partition).or_insert(arrival);
         *first = (*first).min(arrival);
     }
 
     /// Whether the agent had begun to seal when this came.
-    fn precede(&self, arrival: Arrival, apart_us: i64) -> bool {
-        self.first.get(&arrival.partition).is_some_and(|first| *first < arrival)
-            || self.first_us.saturating_add(apart_us) < arrival.time_us
+    fn precede(&self, came: Arrival, apart_us: i64) -> bool {
+        self.0.values().any(|first| match first.partition == came.partition {
+            true => *first < came,
+            false => first.time_us.saturating_add(apart_us) < came.time_us,
+        })
     }
 }
 
@@ -195,14 +194,13 @@ impl Chains {
         let source = self.sources.entry(found.source).or_default();
         if source.path.is_empty() {
             (source.host, source.path) = (found.host.to_owned(), found.path.to_owned());
+            source.agent = found.agent.to_owned();
         }
         let mut wrong = None;
         if found.seal.is_empty() {
             source.unsealed += 1;
             source.last_unsealed = source.last_unsealed.max(found.offset);
-            if source.unsealed_came.as_ref().is_none_or(|(last, _)| *last < found.arrival) {
-                source.unsealed_came = Some((found.arrival, found.agent.to_owned()));
-            }
+            source.unsealed_came = source.unsealed_came.max(Some(found.arrival));
         } else {
             self.sealed += 1;
             let seal = key.map(|key| key.seal(&found.source, found.offset, found.prev, found.line));
@@ -211,13 +209,11 @@ impl Chains {
             }
             let first = source.first_sealed.get_or_insert(found.offset);
             *first = (*first).min(found.offset);
-            match self.seals.get_mut(found.agent) {
-                Some(seals) => seals.take(found.arrival),
-                None => {
-                    let mut seals = Seals { first_us: i64::MAX, first: HashMap::new() };
-                    seals.take(found.arrival);
-                    self.seals.insert(found.agent.to_owned(), seals);
-                }
+            if !self.seals.contains_key(found.agent) {
+                self.seals.insert(found.agent.to_owned(), Seals::default());
+            }
+            if let Some(seals) = self.seals.get_mut(found.agent) {
+                seals.take(found.arrival);
             }
         }
         let joined = source.join(found.offset, found.prev);
@@ -289,12 +285,10 @@ impl Chains {
                 Finding { host, path, source: *id, offset, wrong }
             };
             let behind_own = source.first_sealed.is_some_and(|first| source.last_unsealed > first);
-            let behind_agents = || {
-                source.unsealed_came.as_ref().is_some_and(|(came, agent)| {
-                    self.seals.get(agent).is_some_and(|seals| seals.precede(*came, self.apart_us))
-                })
-            };
-            if behind_own || behind_agents() {
+            let seals = self.seals.get(&source.agent).zip(source.unsealed_came);
+            let behind_agents =
+                seals.is_some_and(|(seals, came)| seals.precede(came, self.apart_us));
+            if behind_own || behind_agents {
                 more.push(finding(source.last_unsealed, Wrong::Unsealed));
             }
             let mut end: Option<u64> = None;
