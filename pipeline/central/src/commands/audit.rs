@@ -170,9 +170,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a time, such as 10m".into())
 }
 
-/// Whether the ledger can prove that nothing is missing of what agents numbered.
+/// Whether the ledger can prove that nothing is missing of what agents numbered. A table in which
+/// nothing is may be one that was lost.
 pub fn complete(sources: &[SourceAudit]) -> bool {
-    sources.iter().all(SourceAudit::is_complete)
+    !sources.is_empty() && sources.iter().all(SourceAudit::is_complete)
 }
 
 /// Files that are named; the others are counted.
@@ -245,6 +246,7 @@ pub fn text(sources: &[SourceAudit], lost: &[LostFile]) -> String {
     let duplicates: u64 = sorted.iter().map(|source| source.duplicates).sum();
     let gaps: usize = sorted.iter().map(|source| source.gaps.len()).sum();
     let verdict = match (gaps, lost.len()) {
+        (0, 0) if sources.is_empty() => "nothing has come, and nothing is proved".into(),
         (0, 0) if complete(sources) => "nothing is missing of what agents numbered".into(),
         (0, 0) => "completeness is not proved".into(),
         (_, 0) => format!("{gaps} gaps"),
