@@ -1,7 +1,8 @@
 //! Finds the constants of each rule that nothing else concerns, and renders them in one piece.
 //!
 //! A constant may go into the block if no capture, map, template, condition, transform or time of
-//! the rule or of a rule that leads to it can see or set its field. Whatever stays behind is set one by one.
+//! the rule or of a rule that leads to it can see or set its field, nothing follows from its value, and the
+//! field's from no other. Whatever stays behind is set one by one.
 
 use crate::fields::FieldId;
 use crate::rule::{Action, On, Onward, Part, Rule, RuleList, RuleSet, SetValue};
@@ -24,8 +25,7 @@ pub(crate) fn build(number: usize, rule: &mut Rule, set: &RuleSet) {
         let field = fields.get(id);
         field.emitted
             && field.relation.is_none()
-            && field.endpoint.is_none()
-            && !field.name.starts_with("related.")
+            && !field.derived
             && !looked_at.contains(&id)
             && !own.contains(&id)
             && !outer.as_ref().is_some_and(|outer| outer.contains(&id))

@@ -4,7 +4,7 @@
 //! transforms wrote, or to constants that were rendered when the rules were loaded. How the table
 //! becomes JSON is in [`crate::write`].
 
-use crate::fields::{FieldId, FieldTable, Relation};
+use crate::fields::{Derivation, FieldId, FieldTable, Relation};
 use crate::ip::{is_ip, with_more};
 use crate::rule::Part;
 use logweir_record::write_u64;
@@ -352,30 +352,37 @@ impl Event {
         self.store(&new)
     }
 
-    /// Fills `X.ip` or `X.domain` from `X.address`, moves an `X.ip` that is no address there, and
-    /// collects what belongs to `related.*`.
-    pub(crate) fn derive(&mut self, line: &[u8], fields: &FieldTable) {
+    /// Fills `X.ip` or `X.domain` from `X.address`, moves an `X.ip` that is no address there, collects
+    /// what belongs to `related.*`, and leaves one item of a list where a field holds one value.
+    pub(crate) fn derive(&mut self, view: View<'_>, fields: &FieldTable) {
+        let line = view.line;
+        let with_lists = !self.items.is_empty();
         let mut at = 0;
         while let Some(&id) = self.order.get(at) {
             at += 1;
-            if !fields.shape(id).derives {
+            if with_lists {
+                self.derive_from_list(line, fields, id);
+            }
+            let shape = fields.shape(id);
+            if !shape.derives {
                 continue;
             }
             let text = match self.get(id) {
-                Value::Text(text) => text,
+                Value::Text(text) | Value::Number(text) => text,
                 Value::Address(text) => {
                     self.relate(line, Relation::Ip, text);
                     continue;
                 }
-                _ => continue,
+                Value::Absent | Value::InBlock | Value::List { .. } => continue,
+                value => self.rendered(view, value),
             };
-            let (relation, endpoint) = fields.derivation(id);
-            let Some(end) = endpoint else {
-                if let Some(relation) = relation
-                    && (relation != Relation::Ip || is_ip(self.bytes(line, text)))
-                {
-                    self.relate(line, relation, text);
-                }
+            if shape.kind.list {
+                self.relate_each(line, fields.derivation(id), text);
+                continue;
+            }
+            let derivation = fields.derivation(id);
+            let Some(end) = derivation.1 else {
+                self.relate_as(line, derivation, text);
                 continue;
             };
             if let Some((ip, port)) = self.parts_of_address(line, text) {
@@ -398,7 +405,7 @@ impl Event {
                         self.relate(line, Relation::Ip, text);
                     }
                 }
-                (true, true) => {}
+                (true, true) => self.relate(line, Relation::Ip, text),
                 (true, false) => {
                     self.values[id.index()].0 = Value::Address(text);
                     self.relate(line, Relation::Ip, text);
@@ -411,6 +418,55 @@ impl Event {
                 }
             }
         }
+    }
+
+    /// Relates each item of a field's value, if it is a list; of a field that holds one value, the first
+    /// is that.
+    #[inline(never)]
+    fn derive_from_list(&mut self, line: &[u8], fields: &FieldTable, id: FieldId) {
+        let Value::List { start, end } = self.get(id) else { return };
+        for at in start..end {
+            self.relate_as(line, fields.derivation(id), self.items[at as usize]);
+        }
+        if fields.get(id).single {
+            self.set(id, Value::Text(self.items[start as usize]), Origin::Rule);
+        }
+    }
+
+    /// Relates each part of a text: of a list that is a constant, the items stand side by side.
+    fn relate_each(&mut self, line: &[u8], derivation: Derivation, text: Text) {
+        let (mut from, len) = (0, self.bytes(line, text).len());
+        while from < len {
+            let rest = &self.bytes(line, text)[from..];
+            let to = memchr::memchr(b',', rest).map_or(len, |comma| from + comma);
+            self.relate_as(line, derivation, text.part(from, to));
+            from = to + 1;
+        }
+    }
+
+    /// A constant or a number as a text of its own.
+    fn rendered(&mut self, view: View<'_>, value: Value) -> Text {
+        // It stands elsewhere, and is written behind what is there.
+        let mut arena = std::mem::take(&mut self.arena);
+        let start = arena.len() as u32;
+        self.write_text(view, value, &mut arena);
+        self.arena = arena;
+        Text::Arena { start, end: self.arena.len() as u32 }
+    }
+
+    /// Puts the text of a field, or the address in it, where the field's values belong.
+    fn relate_as(&mut self, line: &[u8], (relation, endpoint): Derivation, text: Text) {
+        let (relation, text) = match (relation, endpoint) {
+            (_, Some(_)) => match self.parts_of_address(line, text) {
+                Some((ip, _)) => (Relation::Ip, ip),
+                None if is_ip(self.bytes(line, text)) => (Relation::Ip, text),
+                None => (Relation::Host, text),
+            },
+            (Some(Relation::Ip), None) if !is_ip(self.bytes(line, text)) => return,
+            (Some(relation), None) => (relation, text),
+            (None, None) => return,
+        };
+        self.relate(line, relation, text);
     }
 
     /// An address that has more behind it, and the port if that is one.

@@ -59,6 +59,10 @@ pub(crate) struct Field {
     pub(crate) kind: Type,
     /// Names that begin with `_` are not emitted.
     pub(crate) emitted: bool,
+    /// Whether ECS has it for one value: fields that it does not have may hold lists.
+    pub(crate) single: bool,
+    /// Whether it may follow from another field's value, see [`crate::event::Event::derive`].
+    pub(crate) derived: bool,
     pub(crate) relation: Option<Relation>,
     /// For `X.address` and `X.ip`: the siblings (`X.ip`, `X.domain`, `X.address`).
     pub(crate) endpoint: Option<Endpoint>,
@@ -72,6 +76,9 @@ pub(crate) struct Endpoint {
     pub(crate) domain: FieldId,
     pub(crate) port: FieldId,
 }
+
+/// What follows from a field's value: the list that it goes to, and its siblings.
+pub(crate) type Derivation = (Option<Relation>, Option<Endpoint>);
 
 /// What is needed of a field to write it, small and side by side with the others.
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +109,7 @@ pub(crate) struct FieldTable {
     by_name: FxHashMap<String, FieldId>,
     shapes: Vec<Shape>,
     /// What follows from each field's value, likewise side by side.
-    derivations: Vec<(Option<Relation>, Option<Endpoint>)>,
+    derivations: Vec<Derivation>,
     /// For the shapes; at the end there is [`PAD`].
     keys: Vec<u8>,
 }
@@ -143,7 +150,7 @@ impl FieldTable {
 
     /// The list and the siblings of the field, if it has some.
     #[inline]
-    pub(crate) fn derivation(&self, id: FieldId) -> (Option<Relation>, Option<Endpoint>) {
+    pub(crate) fn derivation(&self, id: FieldId) -> Derivation {
         self.derivations[id.index()]
     }
 
@@ -199,11 +206,14 @@ impl FieldTable {
         logweir_record::write_escaped(&mut key, name.as_bytes());
         key.extend_from_slice(b"\":");
         key.shrink_to_fit();
+        let of_ecs = ecs::type_of(name);
         self.fields.push(Field {
             name: name.to_owned(),
             key,
-            kind: ecs::type_of(name).or(kind).unwrap_or(Type::TEXT),
+            kind: of_ecs.or(kind).unwrap_or(Type::TEXT),
             emitted: !name.starts_with('_'),
+            single: of_ecs.is_some_and(|kind| !kind.list),
+            derived: name.starts_with("related."),
             relation: relation(name),
             endpoint: None,
         });
@@ -223,6 +233,9 @@ impl FieldTable {
             domain: self.intern(&format!("{end}.domain"), None),
             port: self.intern(&format!("{end}.port"), None),
         };
+        for id in [endpoint.address, endpoint.ip, endpoint.domain, endpoint.port] {
+            self.fields[id.index()].derived = true;
+        }
         self.fields[id.index()].endpoint = Some(endpoint);
     }
 }

@@ -727,6 +727,96 @@ rules:
     assert!(!leaks && out.contains(r#""user.name":"redacted""#), "{out}");
 }
 
+/// What follows from a value stands beside what a rule sets, each field once.
+#[test]
+fn what_follows_from_an_address_gives_way_to_what_a_rule_sets() {
+    let rules = load(&[r"
+pack: t
+applies: {program: [t]}
+set: {destination.port: 8443}
+rules:
+  - {id: t.ip, pattern: '^A (?<source.ip>\S+)$', set: {source.port: 443}}
+  - {id: t.address, pattern: '^B (?<client.address>\S+)$', set: {client.port: 443, client.domain: c.example}}
+  - {id: t.copy, pattern: '^C (?<_a>\S+)$', set: {server.port: 443, server.address: '{_a}'}}
+  - {id: t.pack, pattern: '^D (?<destination.address>\S+)$'}
+  - {id: t.both, pattern: '^E (?<source.address>\S+)$', set: {source.ip: 192.0.2.9}}
+"]);
+    for (message, expected) in [
+        ("A 192.0.2.7:80", json!({"source.ip": "192.0.2.7", "source.port": 443})),
+        ("A 192.0.2.7", json!({"source.ip": "192.0.2.7", "source.port": 443})),
+        ("B 192.0.2.7:80", json!({"client.ip": "192.0.2.7", "client.port": 443})),
+        ("B web1", json!({"client.port": 443, "client.domain": "c.example"})),
+        ("C 192.0.2.7:80", json!({"server.ip": "192.0.2.7", "server.port": 443})),
+        ("D 192.0.2.7:80", json!({"destination.ip": "192.0.2.7", "destination.port": 8443})),
+        (
+            "E 192.0.2.7:80",
+            json!({"source.ip": "192.0.2.9", "source.port": 80,
+                "related.ip": ["192.0.2.7", "192.0.2.9"]}),
+        ),
+        (
+            "E 192.0.2.7",
+            json!({"source.ip": "192.0.2.9", "related.ip": ["192.0.2.7", "192.0.2.9"]}),
+        ),
+    ] {
+        check(&rules, &format!("Nov 28 10:00:00 h t: {message}"), expected);
+    }
+}
+
+#[test]
+fn constants_numbers_and_every_item_of_a_list_are_related() {
+    let rules = load(&[r"
+pack: t
+vendor: [t]
+applies: {program: [t]}
+rules:
+  - {id: t.set, pattern: '^set$', set: {user.name: root, source.ip: 192.0.2.1, client.address: c.example, host.ip: [192.0.2.2, '::1']}}
+  - {id: t.map, pattern: '^map (?<_u>\S+)$', map: {user.name: {from: _u, values: {a: ann}}}}
+  - {id: t.address, pattern: '^to', set: {destination.address: '192.0.2.1:53'}}
+  - {id: t.split, pattern: '^split (?<user.name>.*)$', transform: {user.name: [{split: ','}]}}
+  - {id: t.json, parse: {as: json, fields: {u: user.name, port: source.port, a: source.address, ip: destination.ip, l: labels.l}, rest: t}}
+"]);
+    for (message, expected) in [
+        (
+            "set",
+            json!({"user.name": "root", "client.domain": "c.example", "related.user": ["root"],
+                "related.hosts": ["h", "c.example"], "related.ip": ["192.0.2.1", "192.0.2.2", "::1"]}),
+        ),
+        ("map a", json!({"user.name": "ann", "related.user": ["ann"]})),
+        ("map b", json!({"user.name": null, "related.user": null})),
+        (
+            "to",
+            json!({"destination.ip": "192.0.2.1", "destination.port": 53, "related.ip": ["192.0.2.1"]}),
+        ),
+        ("split ann, bob", json!({"user.name": "ann", "related.user": ["ann", "bob"]})),
+        (r#"{"u":["ann","bob"]}"#, json!({"user.name": "ann", "related.user": ["ann", "bob"]})),
+        (r#"{"u":["ann"],"port":[1,2]}"#, json!({"user.name": "ann", "source.port": 1})),
+        (r#"{"u":7}"#, json!({"user.name": "7", "related.user": ["7"]})),
+        (
+            r#"{"a":["192.0.2.7:80","web1"],"ip":["192.0.2.1","192.0.2.2"]}"#,
+            json!({"source.ip": "192.0.2.7", "source.port": 80, "destination.ip": "192.0.2.1",
+                "related.ip": ["192.0.2.7", "192.0.2.1", "192.0.2.2"], "related.hosts": ["web1", "h"]}),
+        ),
+        // What ECS does not have may hold several.
+        (r#"{"l":["a","b"],"k":[1,2]}"#, json!({"labels.l": ["a", "b"], "t.k": ["1", "2"]})),
+    ] {
+        let sorted = |mut event: Value| {
+            for list in event.as_object_mut().unwrap().values_mut().filter_map(Value::as_array_mut)
+            {
+                list.sort_by_key(Value::to_string);
+            }
+            event
+        };
+        let got = sorted(event(&rules, format!("Nov 28 10:00:00 h t: {message}").as_bytes()));
+        for (field, value) in sorted(expected).as_object().unwrap() {
+            assert_eq!(
+                got.get(field).unwrap_or(&Value::Null),
+                value,
+                "{field} of {message}\n{got:#}"
+            );
+        }
+    }
+}
+
 #[test]
 fn an_address_is_related_also_where_another_text_stood_for_one() {
     let rules = load(&[
@@ -909,6 +999,7 @@ fn usual_mistakes_are_told_at_their_place_with_a_remedy() {
     assert!(fault.remedy.unwrap().contains("`%d.%m.%Y %H:%M`"));
     check("pattern: x\n    set: {event.severity: high}", 5, 27, "no value for", "whole number");
     check("pattern: x\n    set: {source.ip: web1}", 5, 22, "no value for", "IP address");
+    check("pattern: x\n    set: {user.name: [a, b]}", 5, 22, "a list for `user.name`", "one value");
     check(
         "pattern: x\n    map: {event.severity: {from: _x, values: {a: b}}}",
         5,

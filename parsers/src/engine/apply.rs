@@ -263,7 +263,8 @@ impl Run<'_, '_, '_> {
         if matches!(self.state.event.get(self.rules.header.timestamp), Value::Text(_)) {
             self.read_captured_time();
         }
-        self.state.event.derive(self.line, &self.rules.fields);
+        let view = View { line: self.line, constants: &self.rules.constants };
+        self.state.event.derive(view, &self.rules.fields);
     }
 
     /// What every event of a rule's pack has, unless that is among the rule's own constants.

@@ -650,8 +650,8 @@ impl Reader<'_, '_, '_, '_> {
 
     /// The number of a constant, after checking that it is one for the field.
     fn constant(&mut self, field: FieldId, node: &Node) -> u32 {
-        let Field { name, kind, .. } = self.builder.fields.get(field);
-        let (name, kind) = (name.clone(), *kind);
+        let Field { name, kind, single, .. } = self.builder.fields.get(field);
+        let (name, kind, single) = (name.clone(), *kind, *single);
         for item in items(node) {
             let Some(text) = item.text() else { continue };
             let inner = text.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
@@ -663,7 +663,15 @@ impl Reader<'_, '_, '_, '_> {
             self.check_type(&name, kind.kind, text, item.span);
             self.check_allowed(&name, text, item.span);
         }
-        self.builder.constant(&json(node), kind)
+        match &node.value {
+            Value::Sequence(items) if single && items.len() != 1 => {
+                self.faults.error(node.span, format!("a list for `{name}`")).remedy =
+                    Some("the field holds one value: write it without brackets".into());
+                self.builder.constant(&Json::Null, kind)
+            }
+            Value::Sequence(items) if single => self.builder.constant(&json(&items[0]), kind),
+            _ => self.builder.constant(&json(node), kind),
+        }
     }
 
     /// `{direction: [source, destination]}`.

@@ -366,9 +366,7 @@ impl<'b> Builder<'b> {
 
     /// Whether nothing follows from a constant of this field.
     fn is_plain(self, field: FieldId) -> bool {
-        let (relation, endpoint) = self.table().derivation(field);
-        let of_end = matches!(relation, Some(Relation::Ip | Relation::Host));
-        endpoint.is_none() && !of_end && !self.header().has(field)
+        matches!(self.table().derivation(field), (None, None)) && !self.header().has(field)
     }
 
     fn maps(self) -> Option<Vec<Mapped>> {

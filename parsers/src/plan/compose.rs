@@ -190,6 +190,8 @@ impl Composer<'_> {
                 if any(self.key.bits, &sibling.captures).is_none() {
                     self.members.push((sibling.shape, text));
                     self.ends.push((relation, text));
+                } else if relation == Relation::Ip {
+                    self.relate(relation, text);
                 }
             }
             Role::Ip { address, domain } => {
