@@ -7,6 +7,7 @@
 use crate::fields::{Derivation, FieldId, FieldTable, Relation};
 use crate::ip::{is_ip, with_more};
 use crate::rule::Part;
+use crate::secrets::Secrets;
 use logweir_record::write_u64;
 use std::io::Write as _;
 
@@ -292,24 +293,33 @@ impl Event {
         Some(())
     }
 
-    /// Replaces `secret` by `hidden` in every text; addresses and numbers that are the same go.
-    pub(crate) fn hide(&mut self, line: &[u8], secret: &[u8], hidden: &[u8]) {
-        let mut scratch = Vec::new();
+    /// The values that rules gave a field before the one that it has.
+    pub(crate) fn former(&self, field: FieldId) -> impl DoubleEndedIterator<Item = Value> + '_ {
+        let by_rules = |origin: Option<Origin>| origin == Some(Origin::Rule);
+        let changes = self.changes.iter();
+        changes
+            .filter(move |(changed, before)| *changed == field && by_rules(before.1))
+            .map(|(_, before)| before.0)
+    }
+
+    /// Hides the secrets in every text and in the names that no rule has given; addresses and numbers
+    /// that are one go.
+    pub(crate) fn hide(&mut self, line: &[u8], secrets: &Secrets) {
         for at in 0..self.order.len() {
             let index = self.order[at].index();
-            self.values[index].0 =
-                self.without(line, self.values[index].0, (secret, hidden), &mut scratch);
+            self.values[index].0 = self.without(line, self.values[index].0, secrets);
         }
         for at in 0..self.extras.len() {
-            self.extras[at].1 =
-                self.without(line, self.extras[at].1, (secret, hidden), &mut scratch);
+            let (name, value) = self.extras[at];
+            self.extras[at] =
+                (self.hidden(line, name, secrets), self.without(line, value, secrets));
         }
         for at in 0..self.items.len() {
-            self.items[at] = self.replaced(line, self.items[at], secret, hidden);
+            self.items[at] = self.hidden(line, self.items[at], secrets);
         }
         for relation in Relation::ALL {
             for text in std::mem::take(&mut self.related[relation as usize]) {
-                let new = self.replaced(line, text, secret, hidden);
+                let new = self.hidden(line, text, secrets);
                 if new == text || relation != Relation::Ip {
                     self.relate(line, relation, new);
                 }
@@ -317,39 +327,25 @@ impl Event {
         }
     }
 
-    /// A value with `secret` replaced by `hidden`, if it is a text; else it goes if it is the same.
-    fn without(
-        &mut self,
-        line: &[u8],
-        value: Value,
-        (secret, hidden): (&[u8], &[u8]),
-        scratch: &mut Vec<u8>,
-    ) -> Value {
+    /// A value without the secrets, if it is a text; else it goes if it is one.
+    fn without(&mut self, line: &[u8], value: Value, secrets: &Secrets) -> Value {
         match value {
-            Value::Text(text) => Value::Text(self.replaced(line, text, secret, hidden)),
+            Value::Text(text) => Value::Text(self.hidden(line, text, secrets)),
             Value::Address(_) | Value::Number(_) | Value::Integer(_) | Value::Float(_) => {
-                scratch.clear();
-                self.write_text(View { line, constants: &[] }, value, scratch);
-                if scratch == secret { Value::Absent } else { value }
+                let mut text = Vec::new();
+                self.write_text(View { line, constants: &[] }, value, &mut text);
+                if secrets.has(&text) { Value::Absent } else { value }
             }
             value => value,
         }
     }
 
-    /// A text with `secret` replaced by `hidden`; itself if there is none in it.
-    fn replaced(&mut self, line: &[u8], text: Text, secret: &[u8], hidden: &[u8]) -> Text {
-        let bytes = self.bytes(line, text);
-        let (mut new, mut from) = (Vec::new(), 0);
-        for at in memchr::memmem::find_iter(bytes, secret) {
-            new.extend_from_slice(&bytes[from..at]);
-            new.extend_from_slice(hidden);
-            from = at + secret.len();
+    /// A text without the secrets; itself if there is none in it.
+    fn hidden(&mut self, line: &[u8], text: Text, secrets: &Secrets) -> Text {
+        match secrets.hidden_in(self.bytes(line, text)) {
+            Some(new) => self.store(&new),
+            None => text,
         }
-        if from == 0 {
-            return text;
-        }
-        new.extend_from_slice(&bytes[from..]);
-        self.store(&new)
     }
 
     /// Fills `X.ip` or `X.domain` from `X.address`, moves an `X.ip` that is no address there, collects

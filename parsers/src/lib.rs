@@ -41,6 +41,7 @@ mod plan;
 mod rule;
 pub mod samples;
 mod schema;
+mod secrets;
 mod signs;
 pub mod span;
 pub mod sub;

@@ -889,6 +889,75 @@ fn what_is_masked_is_nowhere_in_the_event() {
             "root",
             r#""message":"M ****""#,
         ),
+        // What a map has made something else of, in the field itself or another.
+        (
+            rule(
+                "- {id: t.m, pattern: '^M (?<labels.card>\\S+) (?<labels.x>.*)', map: {labels.card: {'4*': visa}}, ",
+                "action: {mask: [labels.card]}}",
+            ),
+            "M 4111 x4111",
+            "4111",
+            r#""event.original":"Nov 28 10:00:00 h t: M **** x****""#,
+        ),
+        (
+            rule(
+                "- {id: t.m, pattern: '^M (?<_u>\\S+) (?<labels.x>.*)', map: {user.name: {from: _u, values: {'a*': admin}}}, ",
+                "action: {mask: [user.name]}}",
+            ),
+            "M alice by alice",
+            "alice",
+            r#""labels.x":"by redacted""#,
+        ),
+        // What another rule on the way has made, which knows what the line has for it.
+        (
+            rule(
+                "- {id: t.m, pattern: '^M (?<_u>\\S+) (?<_body>.*)', map: {user.name: {from: _u, values: {a1: ann}}}, ",
+                "then: {field: _body, chain: c}}",
+            ),
+            "M a1 hide 5",
+            "a1",
+            r#""user.name":"redacted""#,
+        ),
+        // What transforms leave, and of a list the items that the field cannot hold.
+        (
+            rule(KV, "transform: {user.name: [{split: ','}, first]}, action: {mask: [user.name]}}"),
+            "user=ann,bob",
+            "ann",
+            r#""message":"redacted""#,
+        ),
+        (
+            rule(
+                "- {id: t.j, parse: {as: json, fields: {u: user.name}, rest: t.j}, ",
+                "action: {mask: [user.name]}}",
+            ),
+            r#"{"u":["ann","bob"],"of":"bob","bob@x":1}"#,
+            "bob",
+            r#""t.j.redacted@x":"1""#,
+        ),
+        // What hides one text is not looked at for another.
+        (
+            rule(KV, "action: {mask: [user.name, user.id]}}"),
+            "user=red id=e by=e.red",
+            "redredacted",
+            r#""t.kv.by":"redacted.redacted""#,
+        ),
+        // Upper or lower case.
+        (
+            rule(KV, "action: {mask: [user.name]}}"),
+            "user=alice by=Alice",
+            "lice",
+            "user=***** by=*****",
+        ),
+        // A time cannot say that it is hidden.
+        (
+            rule(
+                "- {id: t.d, pattern: '^D (?<event.start>\\S+)', ",
+                "action: {mask: [event.start]}}",
+            ),
+            "D 2026-11-28T10:00:00Z",
+            "event.start",
+            r#""message":"D ********************""#,
+        ),
         // Numbers, and one that holds another.
         (
             rule(KV, "action: {mask: [user.id]}}"),
@@ -906,7 +975,8 @@ fn what_is_masked_is_nowhere_in_the_event() {
     for (rules, message, hidden, shown) in cases {
         let pack = format!(
             "pack: t\nvendor: [t]\napplies: {{program: [t]}}\nrules:\n  {rules}\
-             chains: {{c: [{{id: t.paid, pattern: '^paid (?<labels.cents:int>\\d+)$'}}]}}\n"
+             chains: {{c: [{{id: t.paid, pattern: '^paid (?<labels.cents:int>\\d+)$'}}, \
+             {{id: t.hide, pattern: '^hide', action: {{mask: [user.name]}}}}]}}\n"
         );
         let rules = load(&[&pack]);
         let mut out = Vec::new();
@@ -1000,6 +1070,13 @@ fn usual_mistakes_are_told_at_their_place_with_a_remedy() {
     check("pattern: x\n    set: {event.severity: high}", 5, 27, "no value for", "whole number");
     check("pattern: x\n    set: {source.ip: web1}", 5, 22, "no value for", "IP address");
     check("pattern: x\n    set: {user.name: [a, b]}", 5, 22, "a list for `user.name`", "one value");
+    check(
+        "pattern: x\n    action: {mask: ['@timestamp']}",
+        5,
+        21,
+        "cannot be masked",
+        "off the list",
+    );
     check(
         "pattern: x\n    map: {event.severity: {from: _x, values: {a: b}}}",
         5,

@@ -5,18 +5,21 @@
 //! hidden, too.
 
 use super::run::Run;
-use crate::event::{Origin, Text, Value, View};
+use crate::ecs::Kind;
+use crate::event::{Event, Origin, Text, Value, View};
 use crate::fields::FieldId;
-use crate::rule::Action;
-use std::cmp::Reverse;
+use crate::rule::{Action, Rule, SetValue};
+use crate::secrets::Secrets;
 
-/// A text to hide.
-struct Secret {
-    text: Vec<u8>,
-    /// What takes its place; the line has stars.
-    hidden: String,
-    /// Whether the line may have it in another form, such as with escapes: wherever that is.
-    in_another_form: bool,
+/// What is to be hidden of an event.
+#[derive(Default)]
+struct Hiding {
+    secrets: Secrets,
+    /// The fields that are masked, and what takes the place of their values.
+    fields: Vec<(FieldId, String)>,
+    /// What takes the place of the message, if the line has, or may have, a secret in another form, such as
+    /// with escapes: wherever that is.
+    all: Option<String>,
 }
 
 impl Run<'_, '_, '_> {
@@ -25,102 +28,120 @@ impl Run<'_, '_, '_> {
     #[inline(never)]
     pub(super) fn mask(&mut self) {
         let masking = std::mem::take(&mut self.state.masking);
-        let mut secrets = Vec::new();
-        let mut fields = Vec::new();
+        let mut hiding = Hiding::default();
         for number in &masking {
-            let Some(Action::Mask { fields: own, hash }) = &self.rules.rule(*number).action else {
-                continue;
-            };
-            for field in own {
-                let hidden = self.add_secrets(*field, *hash, &mut secrets);
-                fields.extend(hidden.map(|hidden| (*field, hidden)));
+            let rule = self.rules.rule(*number);
+            if let Some(Action::Mask { fields, hash }) = &rule.action {
+                fields.iter().for_each(|field| self.look_at(rule, *field, *hash, &mut hiding));
             }
         }
         self.state.masking = masking;
-        // One may hold another.
-        secrets.sort_by_key(|secret| Reverse(secret.text.len()));
-        for secret in &secrets {
-            self.hide(secret);
+        let Hiding { secrets, mut fields, all } = hiding;
+        let places = secrets.places(self.line).into_iter().map(|(place, _)| place);
+        self.state.masked.extend(places);
+        self.state.event.hide(self.line, &secrets);
+        if let Some(hidden) = all {
+            self.state.masked.push((0, self.line.len()));
+            fields.push((self.rules.header.message, hidden));
         }
         for (field, hidden) in fields {
             self.put(field, &hidden);
         }
     }
 
-    /// Adds the texts of a field; returns what takes the place of them all, `None` if there are none.
-    fn add_secrets(&self, field: FieldId, hash: bool, secrets: &mut Vec<Secret>) -> Option<String> {
+    /// Takes down what there is to hide of a field that a rule masks: its value, and what it was made of.
+    fn look_at(&self, rule: &Rule, field: FieldId, hash: bool, hiding: &mut Hiding) {
         let view = View { line: self.line, constants: &self.rules.constants };
         let event = &self.state.event;
+        let former = || event.former(field);
         let value = match event.get(field) {
-            Value::Absent if field == self.rules.header.message => {
-                Value::Text(Text::in_line(self.line, self.header.message)?)
-            }
             Value::Absent => {
-                event.extra(self.line, self.rules.fields.get(field).name.as_bytes())?
+                let last = former().rfind(|value| *value != Value::Absent);
+                match last.or_else(|| self.elsewhere(field)) {
+                    Some(value) => value,
+                    None => return,
+                }
             }
             value => value,
         };
         let mut whole = Vec::new();
         event.write_text(view, value, &mut whole);
         if whole.is_empty() {
-            return None;
+            return;
         }
         let hidden = match hash {
             true => blake3::hash(&whole).to_hex()[..16].to_owned(),
             false => "redacted".to_owned(),
         };
-        let mut add = |text: &[u8], in_another_form| {
-            if !text.is_empty() {
-                secrets.push(Secret {
-                    text: text.to_vec(),
-                    hidden: hidden.clone(),
-                    in_another_form,
-                });
-            }
+        let from = rule.maps.iter().filter(|map| map.into == field && map.from != field);
+        let from = from.map(|map| map.from).filter(|_| matches!(value, Value::Constant(_)));
+        let of_maps = from.flat_map(|from| event.former(from).chain([event.get(from)]));
+        let mut made = self.is_of_another_rule(rule, field, value);
+        for value in former().chain([value]).chain(of_maps) {
+            made |= self.add(event, value, &hidden, &mut hiding.secrets);
+        }
+        if made {
+            hiding.all = Some(hidden.clone());
+        }
+        hiding.fields.push((field, hidden));
+    }
+
+    /// The value of a field that is not in the table.
+    fn elsewhere(&self, field: FieldId) -> Option<Value> {
+        if field == self.rules.header.message {
+            return Text::in_line(self.line, self.header.message).map(Value::Text);
+        }
+        let name = self.rules.fields.get(field).name.as_bytes();
+        self.state.event.extra(self.line, name)
+    }
+
+    /// Whether it is the word of a rule that led here, or was led to: what the line has for it, that one
+    /// knows.
+    fn is_of_another_rule(&self, rule: &Rule, field: FieldId, value: Value) -> bool {
+        let Value::Constant(number) = value else { return false };
+        let sets = |(known, set): &(FieldId, SetValue)| {
+            *known == field && matches!(set, SetValue::Constant(own) if *own == number)
         };
-        // A rule may have made it of what stands in the line.
-        let is_made = |text| matches!(text, Text::Arena { .. });
-        match value {
-            Value::List { start, end } => {
-                for item in event.items(start, end) {
-                    add(event.bytes(self.line, *item), is_made(*item));
-                }
+        !rule.sets.iter().any(sets) && !rule.maps.iter().any(|map| map.into == field)
+    }
+
+    /// Adds the texts of a value. Tells whether the line may have one in another form, because a rule has
+    /// made it of what stands there.
+    fn add(&self, event: &Event, value: Value, hidden: &str, secrets: &mut Secrets) -> bool {
+        let view = View { line: self.line, constants: &self.rules.constants };
+        if let Value::List { start, end } = value {
+            let mut made = false;
+            for item in event.items(start, end) {
+                made |= self.add(event, Value::Text(*item), hidden, secrets);
             }
+            return made;
+        }
+        let mut text = Vec::new();
+        event.write_text(view, value, &mut text);
+        secrets.add(&text, hidden);
+        match value {
             Value::Text(text) | Value::Address(text) | Value::Number(text) => {
-                add(&whole, is_made(text));
+                matches!(text, Text::Arena { .. })
             }
             Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Time(_) => {
-                add(&whole, !self.is_in_line(&whole));
+                memchr::memmem::find(self.line, &text).is_none()
             }
             // A rule's own word, which the line need not have.
-            Value::Constant(_) => add(&whole, false),
-            Value::Absent | Value::InBlock => {}
+            Value::Constant(_) | Value::Absent | Value::InBlock | Value::List { .. } => false,
         }
-        Some(hidden)
-    }
-
-    fn is_in_line(&self, text: &[u8]) -> bool {
-        memchr::memmem::find(self.line, text).is_some()
-    }
-
-    fn hide(&mut self, secret: &Secret) {
-        let Secret { text, hidden, in_another_form } = secret;
-        if *in_another_form {
-            self.state.masked.push((0, self.line.len()));
-            self.put(self.rules.header.message, hidden);
-        }
-        let places = memchr::memmem::find_iter(self.line, text);
-        self.state.masked.extend(places.map(|at| (at, at + text.len())));
-        self.state.event.hide(self.line, text, hidden.as_bytes());
     }
 
     /// Puts what hides a text into its field, if that can hold it. An address, which cannot, still has an
     /// `X.address`.
     fn put(&mut self, field: FieldId, hidden: &str) {
+        let of_field = self.rules.fields.get(field);
         let event = &mut self.state.event;
-        let text = Value::Text(event.store(hidden.as_bytes()));
+        let text = match of_field.kind.kind {
+            Kind::Date => Value::Absent,
+            _ => Value::Text(event.store(hidden.as_bytes())),
+        };
         event.set(field, text, Origin::Rule);
-        if let (_, Some(end)) = self.rules.fields.derivation(field)
+        if let Some(end) = of_field.endpoint
             && event.get(end.address) == Value::Absent
         {
             event.set(end.address, text, Origin::Rule);

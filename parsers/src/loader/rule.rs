@@ -942,7 +942,7 @@ impl Reader<'_, '_, '_, '_> {
         let drop = table.node("drop").and_then(|node| self.drop_reason(node));
         let sample = table.integer("sample", 2..=1_000_000_000, self.faults).map(Action::Sample);
         let mask = table.strings("mask", self.faults).map(|names| {
-            names.into_iter().map(|(name, span)| self.field(name, None, span)).collect::<Vec<_>>()
+            names.into_iter().map(|(name, span)| self.masked(name, span)).collect::<Vec<_>>()
         });
         let hash = table.choice("with", &["redact", "hash"], self.faults) == Some(1);
         let mask = mask.map(|fields| Action::Mask { fields, hash });
@@ -953,6 +953,15 @@ impl Reader<'_, '_, '_, '_> {
         }
         table.finish(self.faults);
         drop.or(sample).or(mask)
+    }
+
+    /// A field to mask.
+    fn masked(&mut self, name: &str, span: Span) -> FieldId {
+        if name == "@timestamp" {
+            self.faults.error(span, "`@timestamp` cannot be masked").remedy =
+                Some("every event has a time: take it off the list".into());
+        }
+        self.field(name, None, span)
     }
 
     /// The number of a reason: a word, because it becomes the name of a counter.
