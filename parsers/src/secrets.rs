@@ -22,12 +22,18 @@ impl Secrets {
     /// Where they stand in a text, and what hides them; what overlaps is one place.
     pub(crate) fn places(&self, text: &[u8]) -> Vec<((usize, usize), &str)> {
         let mut places: Vec<((usize, usize), &str)> = Vec::new();
+        let mut is_first = [false; 256];
+        for (secret, _) in &self.0 {
+            for first in [secret[0].to_ascii_lowercase(), secret[0].to_ascii_uppercase()] {
+                is_first[usize::from(first)] = true;
+            }
+        }
         for at in 0..text.len() {
+            if !is_first[usize::from(text[at])] {
+                continue;
+            }
             let begins = |secret: &[u8]| {
-                secret[0].eq_ignore_ascii_case(&text[at])
-                    && text
-                        .get(at..at + secret.len())
-                        .is_some_and(|t| t.eq_ignore_ascii_case(secret))
+                text.get(at..at + secret.len()).is_some_and(|t| t.eq_ignore_ascii_case(secret))
             };
             let Some((secret, hidden)) = self.0.iter().find(|(secret, _)| begins(secret)) else {
                 continue;
