@@ -717,7 +717,7 @@ fn multiline_the_parts_of_a_containers_line_become_the_event_of_the_whole_line()
     assert_eq!(originals(&stage), [cri.trim_end(), alone.trim_end(), &docker]);
     let events = stage.events();
     for event in [&events[0], &events[2]] {
-        assert_eq!(event["container.stream"], "stdout");
+        assert_eq!(event["docker.stream"], "stdout");
         assert_eq!(event["message"].as_str(), Some(format!("{begin}{end}").as_str()));
     }
     assert_eq!(events[1]["message"], "alone");

@@ -130,8 +130,8 @@ fn standing_in(rule: usize, chains: &[RuleList]) -> impl Iterator<Item = usize> 
     chains.filter(move |(_, list)| list.numbers().contains(&rule)).map(|(chain, _)| chain)
 }
 
-/// The fields that something reads.
-fn look(rule: &Rule, out: &mut FxHashSet<FieldId>) {
+/// The fields that something in a rule reads.
+pub(crate) fn look(rule: &Rule, out: &mut FxHashSet<FieldId>) {
     let mut on = |on: &On| {
         if let On::Field(field) = on {
             out.insert(*field);

@@ -77,6 +77,22 @@ pub(crate) struct Constant {
     pub(crate) json: Vec<u8>,
 }
 
+impl Constant {
+    /// Whether it is a list of several.
+    pub(crate) fn is_several(&self) -> bool {
+        self.json.starts_with(b"[") && self.text.contains(&b',')
+    }
+
+    /// The texts of a list; none if it is a single value.
+    pub(crate) fn items(&self) -> Vec<String> {
+        let items: Vec<serde_json::Value> = serde_json::from_slice(&self.json).unwrap_or_default();
+        let text = |item: &serde_json::Value| {
+            item.as_str().map_or_else(|| item.to_string(), str::to_owned)
+        };
+        items.iter().map(text).collect()
+    }
+}
+
 /// What values refer to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'v> {
@@ -180,7 +196,7 @@ impl Event {
 
     /// The value of such a field.
     pub(crate) fn extra(&self, line: &[u8], name: &[u8]) -> Option<Value> {
-        let mut named = self.extras.iter().filter(|(key, _)| self.bytes(line, *key) == name);
+        let mut named = self.extras.iter().rev().filter(|(key, _)| self.bytes(line, *key) == name);
         named.next().map(|(_, value)| *value)
     }
 
@@ -218,11 +234,18 @@ impl Event {
         &self.items[start as usize..end as usize]
     }
 
+    /// Takes in a field that no rule names. Empty parts of its key are left out, and so is a key that has
+    /// no others: a field has a name between any two dots.
     pub(crate) fn keep(&mut self, key: &[u8], prefix: &[u8], value: Value) {
         let start = self.arena.len() as u32;
         self.arena.extend_from_slice(prefix);
-        self.arena.push(b'.');
-        self.arena.extend_from_slice(key);
+        for part in key.split(|byte| *byte == b'.').filter(|part| !part.is_empty()) {
+            self.arena.push(b'.');
+            self.arena.extend_from_slice(part);
+        }
+        if self.arena.len() == start as usize + prefix.len() {
+            return;
+        }
         let name = Text::Arena { start, end: self.arena.len() as u32 };
         self.extras.push((name, value));
     }

@@ -127,8 +127,10 @@ pub(crate) fn losses<'a>(
             let changed = rule.transforms.iter().any(|(field, _)| *field == id)
                 || rule.maps.iter().any(|map| map.into == id);
             if rules.fields.get(id).emitted && !changed && !fits(kind.kind, &shown) {
+                let of_ecs = rules.fields.get(id).of_ecs;
+                let then = if of_ecs { "the event goes without it" } else { "it is a text" };
                 found.push(format!(
-                    "`{}` captures `{shown}` for `{name}`, which is no {}: the event goes without it",
+                    "`{}` captures `{shown}` for `{name}`, which is no {}: {then}",
                     rule.id,
                     kind.kind.name()
                 ));

@@ -57,6 +57,8 @@ pub(crate) struct Field {
     /// `"name":`, ready to be written.
     pub(crate) key: Vec<u8>,
     pub(crate) kind: Type,
+    /// Whether ECS says the type; else captures do, and what is not of it is a text.
+    pub(crate) of_ecs: bool,
     /// Names that begin with `_` are not emitted.
     pub(crate) emitted: bool,
     /// Whether ECS has it for one value: fields that it does not have may hold lists.
@@ -192,13 +194,21 @@ impl FieldTable {
         std::str::from_utf8(name).ok().and_then(|name| self.by_name.get(name)).copied()
     }
 
-    /// The number of `name`, given now if it has none yet. `kind` overrides the ECS type for names
-    /// that ECS does not have.
-    pub(crate) fn intern(&mut self, name: &str, kind: Option<Type>) -> FieldId {
+    /// Whether ECS says the type of the field of this shape, for the few values that are not of it.
+    #[cold]
+    pub(crate) fn is_of_ecs(&self, shape: Shape) -> bool {
+        let found = self.shapes.binary_search_by_key(&shape.key, |known| known.key);
+        found.is_ok_and(|index| self.fields[index].of_ecs)
+    }
+
+    /// Says what a field is that ECS does not have.
+    pub(crate) fn set_kind(&mut self, id: FieldId, kind: Type) {
+        self.fields[id.index()].kind = kind;
+    }
+
+    /// The number of `name`, given now if it has none yet.
+    pub(crate) fn intern(&mut self, name: &str) -> FieldId {
         if let Some(id) = self.by_name.get(name) {
-            if let (Some(kind), None) = (kind, ecs::type_of(name)) {
-                self.fields[id.index()].kind = kind;
-            }
             return *id;
         }
         let id = FieldId(self.fields.len() as u32);
@@ -210,7 +220,8 @@ impl FieldTable {
         self.fields.push(Field {
             name: name.to_owned(),
             key,
-            kind: of_ecs.or(kind).unwrap_or(Type::TEXT),
+            kind: of_ecs.unwrap_or(Type::TEXT),
+            of_ecs: of_ecs.is_some(),
             emitted: !name.starts_with('_'),
             single: of_ecs.is_some_and(|kind| !kind.list),
             derived: name.starts_with("related."),
@@ -228,10 +239,10 @@ impl FieldTable {
             return;
         }
         let endpoint = Endpoint {
-            address: self.intern(&format!("{end}.address"), None),
-            ip: self.intern(&format!("{end}.ip"), None),
-            domain: self.intern(&format!("{end}.domain"), None),
-            port: self.intern(&format!("{end}.port"), None),
+            address: self.intern(&format!("{end}.address")),
+            ip: self.intern(&format!("{end}.ip")),
+            domain: self.intern(&format!("{end}.domain")),
+            port: self.intern(&format!("{end}.port")),
         };
         for id in [endpoint.address, endpoint.ip, endpoint.domain, endpoint.port] {
             self.fields[id.index()].derived = true;
@@ -257,14 +268,44 @@ const RESERVED: [&str; 12] = [
     "tls.client.subject",
 ];
 
+/// Whether what stands between the dots of a name is there everywhere.
+fn has_all_parts(name: &str) -> bool {
+    name.split('.').all(|part| !part.is_empty())
+}
+
+/// Whether a pack may keep fields of its own under a prefix: what is wrong if not, and the remedy. Under a
+/// root of ECS they would stand among fields that others write, and a line that names its own fields could
+/// forge these.
+pub(crate) fn check_prefix(prefix: &str) -> Result<(), (String, String)> {
+    if !has_all_parts(prefix) || prefix.starts_with('_') {
+        let message = format!("`{prefix}` is no prefix of fields");
+        return Err((message, "write a name such as `acme` or `acme.audit`".into()));
+    }
+    let root = |name: &str| name.split('.').next() == prefix.split('.').next();
+    if root("logweir") || RESERVED.into_iter().any(root) || ecs::table().names().any(root) {
+        let message = format!("`{prefix}` is where ECS or the agent has fields");
+        let own = prefix.trim_start_matches("labels").trim_start_matches('.').replace('.', "_");
+        let own = if own.is_empty() { "acme" } else { &own };
+        let remedy = format!(
+            "choose a prefix of your own, such as `acme`, or keep them under `labels.{own}`"
+        );
+        return Err((message, remedy));
+    }
+    Ok(())
+}
+
 /// Why a rule may not name a field.
 enum Unfit {
     Reserved,
     Object,
+    Parted,
     Unknown,
 }
 
 fn unfit(name: &str, vendor: &[String]) -> Option<Unfit> {
+    if !has_all_parts(name) && !name.starts_with('_') {
+        return Some(Unfit::Parted);
+    }
     if RESERVED.contains(&name) || name.starts_with("logweir.") {
         return Some(Unfit::Reserved);
     }
@@ -294,6 +335,10 @@ pub(crate) fn check_name(name: &str, vendor: &[String]) -> Result<(), (String, S
         Some(Unfit::Reserved) => (
             format!("`{name}` is written by the agent itself"),
             "keep it under another name, such as one under `labels.`".into(),
+        ),
+        Some(Unfit::Parted) => (
+            format!("`{name}` is no name of a field"),
+            "write one dot between its parts, and none around them".into(),
         ),
         Some(Unfit::Object) => (
             format!("`{name}` is an object in ECS, not a value"),
@@ -383,15 +428,18 @@ mod tests {
         assert_eq!(message, "`source.iq` is not an ECS field");
         assert_eq!(remedy, "did you mean `source.ip`?");
         assert!(check_name("source.geo", &[]).is_err());
+        for name in ["labels.a.", "labels..a", "labels.", "cisco.a..b", "cisco."] {
+            assert!(check_name(name, &["cisco".into()]).is_err(), "{name}");
+        }
     }
 
     #[test]
     fn an_address_knows_its_siblings() {
         let mut table = FieldTable::default();
-        let address = table.intern("source.address", None);
+        let address = table.intern("source.address");
         let endpoint = table.get(address).endpoint.unwrap();
         assert_eq!(table.get(endpoint.ip).name, "source.ip");
         assert_eq!(table.get(endpoint.domain).name, "source.domain");
-        assert_eq!(table.intern("source.address", None), address);
+        assert_eq!(table.intern("source.address"), address);
     }
 }

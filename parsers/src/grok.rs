@@ -115,7 +115,7 @@ const DEFINITIONS: &[(&str, &str)] = &[
     ),
     (
         "COMBINEDAPACHELOG",
-        r#"%{COMMONAPACHELOG} "(?<http.request.referrer>[^"]*)" "(?<user_agent.original>[^"]*)""#,
+        r#"%{COMMONAPACHELOG} "(?<http.request.referrer>(?:[^"\\]|\\.)*)" "(?<user_agent.original>(?:[^"\\]|\\.)*)""#,
     ),
     ("HTTPDUSER", r"(?:%{EMAILADDRESS}|%{USER})"),
     ("JAVACLASS", r"(?:[a-zA-Z$_][a-zA-Z$_0-9]*\.)*[a-zA-Z$_][a-zA-Z$_0-9]*"),

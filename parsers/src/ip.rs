@@ -11,36 +11,43 @@ pub(crate) fn is_ip(text: &[u8]) -> bool {
     is_ipv4(text) || is_ipv6(text)
 }
 
-/// An address in a text that has more behind it: its places, and where the port begins if it is one, as in
-/// `192.0.2.7:443` and `[2001:db8::7]:443`; else it is a zone (RFC 4007), as in `fe80::7%eth0`. `None` for all
-/// else, an IPv6 address with a port and without brackets included.
+/// An address in a text that has more around it: its places, and where the port begins if there is one, as in
+/// `192.0.2.7:443`, `[2001:db8::7]:443` and `[2001:db8::7]`; behind it may stand a zone (RFC 4007), as in
+/// `fe80::7%eth0`. `None` for all else, an IPv6 address with a port and without brackets included.
 pub(crate) fn with_more(text: &[u8]) -> Option<((usize, usize), Option<usize>)> {
-    match memchr::memchr(b'%', text) {
-        Some(end) => (end + 1 < text.len() && is_ipv6(&text[..end])).then_some(((0, end), None)),
-        None => with_port(text).map(|(ip, port)| (ip, Some(port))),
-    }
+    let (port, first, last) = match memchr::memchr2(b'[', b'%', text) {
+        Some(0) if text[0] == b'[' => {
+            let close = memchr::memchr(b']', text)?;
+            let behind = &text[close + 1..];
+            let port = behind.strip_prefix(b":").filter(|port| is_port(port));
+            if port.is_none() && !behind.is_empty() {
+                return None;
+            }
+            (port.map(|_| close + 2), 1, close)
+        }
+        Some(_) => (None, 0, text.len()),
+        None => {
+            let colon = memchr::memrchr(b':', text)?;
+            let fits = is_port(&text[colon + 1..]) && is_ipv4(&text[..colon]);
+            return fits.then_some(((0, colon), Some(colon + 1)));
+        }
+    };
+    let inner = &text[first..last];
+    let zone = memchr::memchr(b'%', inner).unwrap_or(inner.len());
+    let fits = is_ipv6(&inner[..zone]) && zone + 1 != inner.len();
+    fits.then_some(((first, first + zone), port))
+}
+
+fn is_port(text: &[u8]) -> bool {
+    (1..=5).contains(&text.len())
+        && text[0] != b'0'
+        && text.iter().all(u8::is_ascii_digit)
+        && text.iter().fold(0, |port, digit| 10 * port + u32::from(digit - b'0')) <= 65_535
 }
 
 /// The address in a text that may have more behind it; else the text.
 pub(crate) fn part(text: &[u8]) -> &[u8] {
     with_more(text).map_or(text, |((from, to), _)| &text[from..to])
-}
-
-fn with_port(text: &[u8]) -> Option<((usize, usize), usize)> {
-    let colon = memchr::memrchr(b':', text)?;
-    let (host, port) = (&text[..colon], &text[colon + 1..]);
-    let number = (1..=5).contains(&port.len())
-        && port[0] != b'0'
-        && port.iter().all(u8::is_ascii_digit)
-        && port.iter().fold(0, |port, digit| 10 * port + u32::from(digit - b'0')) <= 65_535;
-    if !number {
-        return None;
-    }
-    let bracketed = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]"));
-    match bracketed {
-        Some(inner) => is_ipv6(inner).then_some(((1, colon - 1), colon + 1)),
-        None => is_ipv4(host).then_some(((0, colon), colon + 1)),
-    }
 }
 
 fn is_ipv4(text: &[u8]) -> bool {

@@ -11,7 +11,7 @@ pub(crate) enum Matcher {
     Begin(Vec<u8>),
     End(Vec<u8>),
     Hold(Vec<u8>),
-    /// `?` stands for one byte, `*` for any number.
+    /// `?` stands for one character, `*` for any number.
     Glob(Vec<u8>),
     /// Both ends included.
     Range(i64, i64),
@@ -88,18 +88,27 @@ pub(crate) fn glob(pattern: &[u8], text: &[u8]) -> bool {
         if p < pattern.len() && pattern[p] == b'*' {
             star = Some((p, t));
             p += 1;
-        } else if p < pattern.len() && (pattern[p] == b'?' || pattern[p] == text[t]) {
+        } else if p < pattern.len() && pattern[p] == b'?' {
+            p += 1;
+            t += character(&text[t..]);
+        } else if p < pattern.len() && pattern[p] == text[t] {
             p += 1;
             t += 1;
         } else if let Some((after, from)) = star {
-            star = Some((after, from + 1));
+            t = from + character(&text[from..]);
+            star = Some((after, t));
             p = after + 1;
-            t = from + 1;
         } else {
             return false;
         }
     }
     pattern[p..].iter().all(|c| *c == b'*')
+}
+
+/// How long the first character is, in UTF-8; one byte, if it is none.
+fn character(text: &[u8]) -> usize {
+    let following = text.iter().skip(1).take(3).take_while(|byte| **byte & 0xc0 == 0x80);
+    if text[0] < 0xc0 { 1 } else { 1 + following.count() }
 }
 
 #[cfg(test)]
@@ -125,6 +134,12 @@ mod tests {
             ("", "x", false),
             ("?", "x", true),
             ("*?", "", false),
+            ("?", "ü", true),
+            ("??", "ü", false),
+            ("a?€*", "aü€", true),
+            ("*??", "ü", false),
+            ("*??x", "üxx", true),
+            ("*?ü", "ü", false),
             ("*aab*", "aaab", true),
             ("*aab*", "aaa", false),
             ("aab*", "xaab", false),

@@ -117,7 +117,7 @@ mod tests {
         let rule = |id: &str, word: &str, more: &str| {
             format!("  - {{id: quay.{id}, pattern: '^quay {word}'{more}}}\n")
         };
-        let zone = ", time: {field: '{_t}', formats: ['%H:%M'], zone: Europe/Berlin}";
+        let zone = ", time: {field: '{_t}', formats: ['%d.%m. %H:%M'], zone: Europe/Berlin}";
         let first = [rule("a", "one", ""), rule("b", "two", ""), rule("c", "three", zone)];
         write("1.yaml", "quay", &first.concat());
         let second = [rule("b", "pier", ""), rule("c", "mole", "")];

@@ -489,7 +489,7 @@ impl HeaderFields {
     }
 
     pub(crate) fn new(fields: &mut FieldTable) -> Self {
-        let mut field = |name: &str| fields.intern(name, None);
+        let mut field = |name: &str| fields.intern(name);
         Self {
             timestamp: field("@timestamp"),
             hostname: field("host.hostname"),

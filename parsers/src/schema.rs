@@ -103,6 +103,14 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_needs_what_the_loader_wants() {
+        let schema = schema();
+        let wanted = schema["definitions"]["rule"]["anyOf"].as_array().unwrap();
+        let keys = wanted.iter().filter_map(|one| one["required"][0].as_str());
+        assert!(keys.eq(["pattern", "patterns", "parse", "when", "then"]), "{wanted:?}");
+    }
+
+    #[test]
     fn every_reference_leads_somewhere() {
         let schema = schema();
         let text = schema.to_string();

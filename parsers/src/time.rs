@@ -150,7 +150,7 @@ impl TimeFormat {
     /// `unix_ns`) or a pattern of `%` letters as in strptime.
     ///
     /// # Errors
-    /// An unknown letter.
+    /// An unknown letter, or none for the date.
     pub fn compile(text: &str) -> Result<Self, String> {
         let special = match text {
             "rfc3339" | "iso8601" => Some(Special::Rfc3339),
@@ -170,7 +170,11 @@ impl TimeFormat {
         if special.is_none() && !pattern.contains('%') {
             return Err("it has no `%` letter, so it would read that text only".to_owned());
         }
-        Ok(Self { steps: steps(pattern)?, special })
+        let steps = steps(pattern)?;
+        if special.is_none() && !has_date(&steps) {
+            return Err("it has no date, so it would never read anything".to_owned());
+        }
+        Ok(Self { steps, special })
     }
 
     /// Nanoseconds since 1970; `None` if `text` does not have this form as a whole.
@@ -194,6 +198,13 @@ impl TimeFormat {
         }
         if rest.is_empty() { parts.resolve(context) } else { None }
     }
+}
+
+/// Whether there is a day; of what year, the time of reading may tell.
+fn has_date(steps: &[Step]) -> bool {
+    let has = |step: Step| steps.contains(&step);
+    let month = has(Step::Month) || has(Step::MonthName);
+    has(Step::Unix) || has(Step::DayOfYear) || month && has(Step::Day)
 }
 
 fn steps(pattern: &str) -> Result<Vec<Step>, String> {
@@ -809,8 +820,9 @@ mod tests {
             check("%Y-%m-%d %H:%M %Z", &format!("2026-01-01 12:00 {zone}"), expected);
         }
         check("%Y%j", "2026032", Some("2026-02-01T00:00:00.000Z"));
-        check("%H:%M:%S,%f", "10:00:00,123", None);
-        assert!(TimeFormat::compile("%Q").is_err());
+        for unfit in ["%Q", "%H:%M:%S,%f", "%Y", "%Y-%m %H:%M", "%d", "x"] {
+            assert!(TimeFormat::compile(unfit).is_err(), "{unfit}");
+        }
     }
 
     #[test]

@@ -58,7 +58,8 @@ pub(crate) struct Writer<'w> {
 }
 
 impl Writer<'_> {
-    /// Appends one field; nothing if its value cannot be written as what the field is.
+    /// Appends one field. A value that cannot be written as what the field is, is written as a text where
+    /// ECS does not say what that is, and else left out.
     pub(crate) fn member(&mut self, shape: Shape, value: Value) {
         let fields = &self.rules.fields;
         match value {
@@ -87,7 +88,12 @@ impl Writer<'_> {
             value => {
                 let before = self.out.len();
                 fields.write_name(shape, self.out);
-                if !self.value(shape.kind, value) {
+                let after = self.out.len();
+                if self.value(shape.kind, value) {
+                    return;
+                }
+                self.out.truncate(after);
+                if fields.is_of_ecs(shape) || !self.value(Type::TEXT, value) {
                     self.out.truncate(before);
                 }
             }
@@ -166,8 +172,9 @@ impl Writer<'_> {
         let (event, line) = (self.event, self.source.view.line);
         for (at, (name, value)) in event.extras().iter().enumerate() {
             let name = event.bytes(line, *name);
-            // The first of several keys of one name stays, and so does a field that a rule names.
-            let repeated = event.extras()[..at].iter().any(|(n, _)| event.bytes(line, *n) == name);
+            // The last of several keys of one name stays, and so does a field that a rule names.
+            let repeated =
+                event.extras()[at + 1..].iter().any(|(n, _)| event.bytes(line, *n) == name);
             let named =
                 self.rules.fields.find(name).is_some_and(|id| event.get(id) != Value::Absent);
             if repeated || named {

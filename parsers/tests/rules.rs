@@ -163,8 +163,34 @@ rules:
         &rules,
         "Nov 28 10:00:00 h t: host.example x y - web",
         json!({"source.ip": null, "source.address": "host.example", "source.domain": "host.example",
-            "source.port": null, "labels.n": null, "user.name": null, "related.ip": null}),
+            "source.port": null, "labels.n": "y", "user.name": null, "related.ip": null}),
     );
+}
+
+#[test]
+fn a_type_of_one_rule_takes_no_value_from_another() {
+    let pack = |name: &str, rule: &str| {
+        format!(
+            "pack: {name}\nrules:\n  - {{id: {name}.a, {rule}}}\napplies: {{starts: [{name}]}}\n"
+        )
+    };
+    let integer = pack("i", r"pattern: '^i (?<labels.n:int>\S+) (?<labels.m:int>\S+)'");
+    let float = pack("f", r"pattern: '^f (?<labels.n:float>\S+)'");
+    let without = pack("w", r"pattern: '^w (?<labels.m>\S+)( (?<source.port>\S+))?'");
+    let parsed = pack("p", "parse: {as: kv, fields: {m: labels.m}}");
+    let constant = pack("c", "pattern: '^c', set: {labels.m: none}");
+    let mut packs = [integer, float, without, parsed, constant];
+    for _ in 0..2 {
+        let rules = load(&packs.each_ref().map(String::as_str));
+        check(&rules, "i 5 6", json!({"labels.n": 5, "labels.m": 6}));
+        check(&rules, "i x y", json!({"labels.n": "x", "labels.m": "y"}));
+        check(&rules, "f 1.5", json!({"labels.n": 1.5}));
+        check(&rules, "f x", json!({"labels.n": "x"}));
+        check(&rules, "w unbound x", json!({"labels.m": "unbound", "source.port": null}));
+        check(&rules, "p m=1.5", json!({"labels.m": "1.5"}));
+        check(&rules, "c", json!({"labels.m": "none"}));
+        packs.reverse();
+    }
 }
 
 #[test]
@@ -222,6 +248,39 @@ rules:
         "Nov 28 10:00:00 h t: UDP 500 x / c",
         json!({"network.transport": "udp", "event.outcome": "unknown", "event.type": ["info"], "event.duration": null}),
     );
+}
+
+#[test]
+fn each_item_of_a_constant_list_is_transformed() {
+    let rules = load(&[r"
+pack: t
+rules:
+  - id: t.a
+    pattern: '^(?<_x>[ab])$'
+    set: {tags: [aa, bb], labels.list: [cc, dd], process.args: 'x,y', labels.n: 5}
+    map: {event.category: {from: _x, values: {a: [web, api]}, default: [host]}}
+    transform: {tags: [uppercase], labels.list: [last], event.category: [uppercase], process.args: [{split: ','}]}
+applies: {program: [t]}
+"]);
+    let line = |x: &str| format!("Nov 28 10:00:00 h t: {x}");
+    let expected = json!({"tags": ["AA", "BB"], "labels.list": "dd", "event.category": ["WEB", "API"],
+        "process.args": ["x", "y"], "labels.n": "5"});
+    check(&rules, &line("a"), expected);
+    check(&rules, &line("b"), json!({"event.category": ["HOST"]}));
+}
+
+#[test]
+fn a_combined_log_of_grok_has_escaped_quotes() {
+    let rules = load(&[
+        "pack: t\nrules: [{id: t.a, pattern: '^%{COMBINEDAPACHELOG}$'}]\napplies: {signature: '^192'}\n",
+    ]);
+    let start = r#"192.0.2.7 - - [28/Nov/2026:10:15:02 +0000] "GET /a HTTP/1.1" 200 5"#;
+    let check = |tail: &str, referrer: &str, agent: &str| {
+        let expected = json!({"http.request.referrer": referrer, "user_agent.original": agent});
+        check(&rules, &format!("{start} {tail}"), expected);
+    };
+    check(r#""http://a/" "M (X)""#, "http://a/", "M (X)");
+    check(r#""a \" b" "c \"d\" \\""#, r#"a \" b"#, r#"c \"d\" \\"#);
 }
 
 #[test]
@@ -391,6 +450,26 @@ rules:
             json!({"source.ip": "fe80::7", "source.port": null, "source.address": "fe80::7%eth0",
                 "source.domain": null, "related.ip": ["fe80::7"], "related.hosts": ["h"]}),
         );
+        for (text, ip, port) in [
+            ("[2001:db8::7]", "2001:db8::7", Value::Null),
+            ("[fe80::7%eth0]", "fe80::7", Value::Null),
+            ("[fe80::7%eth0]:22", "fe80::7", json!(22)),
+        ] {
+            let expected = json!({"source.ip": ip, "source.port": port, "source.address": text, "source.domain": null});
+            check(&rules, &line(&format!("{word}{text}")), expected);
+        }
+        for text in [
+            "[2001:db8::7",
+            "[2001:db8::7]x",
+            "[2001:db8::7]:0",
+            "[fe80::7%]",
+            "[192.0.2.7]",
+            "[]:5",
+            "[web1]:5",
+        ] {
+            let none = json!({"source.ip": null, "source.port": null, "source.domain": text});
+            check(&rules, &line(&format!("{word}{text}")), none);
+        }
         for text in ["web1:443", "192.0.2.7:99999", "192.0.2.7:", "192.0.2.7:0443", "fe80::7%"] {
             let none = json!({"source.ip": null, "source.port": null, "source.domain": text});
             check(&rules, &line(&format!("{word}{text}")), none);
@@ -426,6 +505,64 @@ fn a_pack_has_one_signature_or_several() {
     ] {
         check(rules, line, json!({"labels.number": number}));
     }
+}
+
+#[test]
+fn no_key_of_a_line_hides_others() {
+    let rules = load(&["pack: p\nvendor: [v]\napplies: {starts: ['{']}\nrules:\n\
+         \x20 - {id: p.a, parse: {as: json, fields: {user: user.name}, rest: v}}\n"]);
+    let junk: String = (0..1024).map(|n| format!("\"k{n}\":{n},")).collect();
+    let (long, deep) = ("k".repeat(600), "{\"a\":".repeat(40) + "1" + &"}".repeat(40));
+    let line = format!("{{{junk}\"late\":1,\"{long}\":1,\"deep\":{deep},\"user\":\"eve\"}}");
+    check(
+        &rules,
+        &line,
+        json!({"user.name": "eve", "v.k0": "0", "v.k1023": "1023", "v.late": null}),
+    );
+}
+
+#[test]
+fn what_rest_keeps_is_there_for_the_rule_itself() {
+    let rules = load(&[r"
+pack: p
+vendor: [v]
+applies: {starts: ['{']}
+rules:
+  - id: p.a
+    parse: [{as: json, fields: {other: v.named}, rest: v}, {as: kv, field: v.pairs, rest: v.p, optional: true}]
+    when: {v.a.b: '1'}
+    map: {event.action: {from: v.what, values: {x: run}}, v.level: {lo: low}}
+    set: {labels.t: 'got {v.c} and {v.named}', v.own: rule}
+    transform: {v.name: [uppercase]}
+    time: {field: v.when, formats: [unix]}
+"]);
+    let line = r#"{"a":{"b":1},"c":"x","what":"x","level":"lo","name":"me","when":1795867200,"own":"line","other":"o","named":"n","pairs":"k=w"}"#;
+    check(
+        &rules,
+        line,
+        json!({"logweir.rule": "p.a", "v.a.b": "1", "v.c": "x", "event.action": "run", "v.level": "low",
+            "labels.t": "got x and o", "v.named": "o", "v.own": "rule", "v.name": "ME",
+            "@timestamp": "2026-11-28T12:00:00.000Z", "v.when": "1795867200", "v.p.k": "w", "v.what": "x"}),
+    );
+    check(&rules, r#"{"a":{"b":2}}"#, json!({"logweir.rule": null}));
+}
+
+#[test]
+fn the_last_of_equal_keys_stays_and_no_part_of_a_name_is_empty() {
+    let rules = load(&[
+        "pack: p\nvendor: [v]\napplies: {starts: ['{']}\nrules:\n\
+         \x20 - {id: p.a, parse: {as: json, fields: {user: user.name}, rest: v}}\n",
+        "pack: c\nvendor: [c]\napplies: {starts: ['CEF:']}\nrules:\n\
+         \x20 - {id: c.a, parse: {as: cef, rest: c}}\n",
+    ]);
+    let line = r#"{"user":"a","n":1,"user":"b","n":2,"":3,"m":{"":4},"":{"o":5},"p.":6}"#;
+    let expected = json!({"user.name": "b", "v.n": "2", "v.m": "4", "v.o": "5", "v.p": "6", "v.": null, "v": null, "v.m.": null});
+    check(&rules, line, expected);
+    check(
+        &rules,
+        "CEF:0|v|p|1|2|n|3|cs2=x cs2Label=",
+        json!({"c.cs2": "x", "c.label.": null, "c.label": null}),
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::fields::{field, label};
 use super::pack::{Pack, Rule};
 use super::pattern::{Named, rewrite};
 use super::times::from_strptime;
+use crate::time::TimeFormat;
 use crate::yaml::quoted;
 
 struct Section {
@@ -228,6 +229,11 @@ fn time(section: &Section, rule: &mut Rule, notes: &mut Notes) {
         },
     };
     let format = from_strptime(format);
+    if let Err(why) = TimeFormat::compile(&format) {
+        let line = section.get("Time_Format").map_or(0, |(_, line)| line);
+        let comment = notes.add(line, format!("the time format `{format}`: {why}"));
+        return rule.comments.push(comment);
+    }
     let mut formats = quoted(&format);
     if format.starts_with("%Y") && format.ends_with(['S', 'f']) {
         // Fluent Bit leaves what follows the format, such as the Z of Docker's times.

@@ -184,14 +184,6 @@ mod tests {
     }
 
     #[test]
-    fn that_the_whole_does_not_load_is_told() {
-        let text = "filter { grok { match => { 'message' => 'n=%{INT:n:int}' } } }
-            filter { grok { match => { 'message' => 'x' } add_field => { 'n' => 'none' } } }";
-        let found = convert(From::Grok, "shop", &[], &[("in".into(), text.into())]);
-        assert!(found.faults[0].message.contains("`none` is no value"), "{:?}", found.faults);
-    }
-
-    #[test]
     fn any_bytes_are_converted_without_panic() {
         let texts = [
             "",

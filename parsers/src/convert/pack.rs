@@ -1,6 +1,7 @@
 //! The pack that is being written, and how it is written.
 
 use super::{Conversion, Notes};
+use crate::fields::check_prefix;
 use crate::rule::RuleSet;
 use crate::yaml::{comment, quoted};
 use logweir_document::{Severity, Source};
@@ -73,7 +74,11 @@ impl Pack {
 
     /// The prefix under which keys of sub-parsers are kept that no field is known for.
     pub(super) fn vendor(&self) -> String {
-        self.name.split('.').next().unwrap_or("draft").to_owned()
+        let root = self.name.split('.').next().unwrap_or("draft");
+        match check_prefix(root) {
+            Ok(()) => root.to_owned(),
+            Err(_) => format!("own_{}", root.trim_start_matches('_')),
+        }
     }
 
     pub(super) fn add_program(&mut self, program: String) {

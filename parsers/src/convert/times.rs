@@ -1,5 +1,7 @@
 //! Formats of times: Joda's letters (Logstash) and strptime's (Fluent Bit) in our own.
 
+use crate::time::TimeFormat;
+
 /// A format of Logstash's `date` filter.
 ///
 /// # Errors
@@ -57,7 +59,10 @@ pub(crate) fn from_joda(format: &str) -> Result<String, String> {
         };
         out.push_str(letter);
     }
-    Ok(out)
+    match TimeFormat::compile(&out) {
+        Ok(_) => Ok(out),
+        Err(why) => Err(format!("the time format `{format}`: {why}")),
+    }
 }
 
 /// A format of strptime, with Fluent Bit's `%L`.
@@ -95,7 +100,7 @@ fn literal(out: &mut String, text: &[char]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::{TimeContext, TimeFormat, Zone, write_rfc3339};
+    use crate::time::{TimeContext, Zone, write_rfc3339};
 
     #[test]
     fn converted_formats_read_what_they_are_for() {
@@ -131,6 +136,6 @@ mod tests {
             "28/Nov/2026:10:15:02 +0000",
             "2026-11-28T10:15:02.000Z",
         );
-        assert!(from_joda("yyyy-ww").is_err());
+        assert!(from_joda("yyyy-ww").is_err() && from_joda("HH:mm:ss").is_err());
     }
 }

@@ -133,6 +133,11 @@ impl Run<'_, '_, '_> {
     }
 
     fn transform(&mut self, field: FieldId, step: &Transform) {
+        if let Value::Constant(number) = self.state.event.get(field)
+            && self.rules.constants[number as usize].is_several()
+        {
+            self.take_apart(field, number);
+        }
         let view = View { line: self.line, constants: &self.rules.constants };
         let (scratch, out) = (&mut self.state.scratch, &mut self.state.other_scratch);
         let event = &mut self.state.event;
@@ -175,6 +180,21 @@ impl Run<'_, '_, '_> {
         };
         if let Some(value) = changed {
             event.set(field, value, Origin::Rule);
+        }
+    }
+
+    /// Makes a list of a constant that is one, so that each of its items can be transformed.
+    #[cold]
+    fn take_apart(&mut self, field: FieldId, constant: u32) {
+        let event = &mut self.state.event;
+        let items = self.rules.constants[constant as usize].items();
+        if items.len() > 1 {
+            let first = event.list_start();
+            for item in items {
+                let text = event.store(item.as_bytes());
+                event.push_item(text);
+            }
+            event.set(field, event.list_since(first), Origin::Rule);
         }
     }
 

@@ -5,14 +5,16 @@ use crate::event::{Origin, Text, Value, write_f64, write_i64};
 use crate::rule::{Rule, SubParse};
 use crate::sub::{FieldSink, SubValue};
 
-/// How many keys one event takes in.
-const KEYS_MAX: usize = 1024;
+/// How many keys that no field is named for one sub-parser keeps. Those of `fields` are not counted: however
+/// many others a line has in front of them, rules see them.
+const REST_KEYS_MAX: usize = 1024;
 
 pub(super) struct Keys<'k, 'r, 'p, 'l> {
     run: &'k mut Run<'r, 'p, 'l>,
     rule: &'k Rule,
     parse: &'k SubParse,
-    count: usize,
+    /// How many keys of no field there were.
+    others: usize,
     /// Where the items of the next list begin.
     items: u32,
 }
@@ -24,12 +26,10 @@ impl FieldSink for Keys<'_, '_, '_, '_> {
             Some(None) => return self.forget_items(),
             Some(Some(field)) => Some(*field),
             None if self.parse.rest.is_none() => return self.forget_items(),
+            None if self.others == REST_KEYS_MAX => return self.forget_items(),
             None => None,
         };
-        self.count += 1;
-        if self.count > KEYS_MAX {
-            return self.forget_items();
-        }
+        self.others += usize::from(target.is_none());
         let value = if list { self.list(from) } else { self.value(&value) };
         self.items = self.run.state.event.list_start();
         let Some(value) = value else { return };
@@ -74,7 +74,7 @@ impl FieldSink for Keys<'_, '_, '_, '_> {
 impl<'k, 'r, 'p, 'l> Keys<'k, 'r, 'p, 'l> {
     pub(super) fn new(run: &'k mut Run<'r, 'p, 'l>, rule: &'k Rule, parse: &'k SubParse) -> Self {
         let items = run.state.event.list_start();
-        Self { run, rule, parse, count: 0, items }
+        Self { run, rule, parse, others: 0, items }
     }
 
     fn value(&mut self, value: &SubValue<'_>) -> Option<Value> {

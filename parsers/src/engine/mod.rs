@@ -686,7 +686,7 @@ mod tests {
                 for event in [&mut event, &mut other] {
                     let members = event.as_object_mut().unwrap();
                     // What the container's line has, or what follows from its time.
-                    for of_outer in ["@timestamp", "container.stream", "event.start", "event.end"] {
+                    for of_outer in ["@timestamp", "docker.stream", "event.start", "event.end"] {
                         members.remove(of_outer);
                     }
                     members.remove("logweir.time_ambiguous");

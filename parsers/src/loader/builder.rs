@@ -4,9 +4,9 @@ use super::pack;
 use crate::blocks::{Leading, Outer};
 use crate::direction::{self, Network};
 use crate::dispatch::Dispatch;
-use crate::ecs::{self, Type};
+use crate::ecs::{self, Kind, Type};
 use crate::event::Constant;
-use crate::fields::{FieldId, FieldTable};
+use crate::fields::{Field, FieldId, FieldTable};
 use crate::packed::Packed;
 use crate::rule::{ByText, HeaderFields, Pack, Rule, RuleList, RuleSet, SetValue, Words};
 use logweir_document::{Diagnostic, Document, Faults, Key, Span, nearest};
@@ -38,6 +38,14 @@ impl<V: PartialEq> Shared<V> {
 struct Given {
     rule: usize,
     directory: usize,
+    file: Arc<str>,
+    line: usize,
+}
+
+/// The type that a capture was the first to give a field that ECS does not have, and where.
+#[derive(Debug)]
+struct Typed {
+    kind: Type,
     file: Arc<str>,
     line: usize,
 }
@@ -81,6 +89,7 @@ pub(super) struct Builder {
     /// chains that no line comes to.
     pub(super) led_to: FxHashSet<(Option<usize>, usize)>,
     pub(super) dead_ends: Vec<(usize, Diagnostic)>,
+    types: FxHashMap<FieldId, Typed>,
     /// Where each rule id was given.
     ids: FxHashMap<String, Given>,
     /// How many directories were begun, see [`Builder::begin_directory`].
@@ -120,6 +129,7 @@ impl Default for Builder {
             chain_numbers: FxHashMap::default(),
             led_to: FxHashSet::default(),
             dead_ends: Vec::new(),
+            types: FxHashMap::default(),
             ids: FxHashMap::default(),
             directory: 0,
             faults: Vec::new(),
@@ -207,6 +217,32 @@ impl Builder {
         self.chains[chain].extend(rules);
     }
 
+    /// Takes in the type that a capture gives a field, unless ECS does. An index has one type for a field,
+    /// so those of captures that differ become one that holds the values of all of them.
+    pub(super) fn note_type(
+        &mut self,
+        id: FieldId,
+        kind: Type,
+        (file, span): (&Arc<str>, Span),
+        faults: &mut Faults,
+    ) {
+        let Field { name, kind: now, of_ecs: false, .. } = self.fields.get(id) else { return };
+        let Some(first) = self.types.get(&id) else {
+            self.types.insert(id, Typed { kind, file: file.clone(), line: span.line });
+            return self.fields.set_kind(id, kind);
+        };
+        if first.kind == kind {
+            return;
+        }
+        let common = common_type(*now, kind);
+        let [here, there, both] = [kind, first.kind, common].map(|of| of.kind.name());
+        let message =
+            format!("`{name}` is {here} here and {there} in {}:{}", first.file, first.line);
+        let remedy = format!("write one type in both places; as it is, the field is {both}");
+        faults.push_once(faults.at(span, message).as_warning().with_remedy(remedy));
+        self.fields.set_kind(id, common);
+    }
+
     /// Takes a rule in. One whose id another directory has given replaces that one where it stands and
     /// gives no number of its own.
     pub(super) fn add_rule(
@@ -265,7 +301,7 @@ impl Builder {
     }
 
     pub(super) fn field_constant(&mut self, name: &str, text: &str) -> (FieldId, u32) {
-        let id = self.fields.intern(name, None);
+        let id = self.fields.intern(name);
         let kind = self.fields.get(id).kind;
         (id, self.constant(&serde_json::Value::String(text.to_owned()), kind))
     }
@@ -286,7 +322,13 @@ impl Builder {
         self.faults.extend(self.dead_ends.into_iter().filter(dead).map(|(_, fault)| fault));
         // What only reading needed leaves its room to what is made now.
         drop((self.led_to, self.ecs, self.ids, self.constant_numbers, self.chain_numbers));
-        drop((self.parsed_fields, self.mapped_values, self.given_inside, self.asked_inside));
+        drop((
+            self.types,
+            self.parsed_fields,
+            self.mapped_values,
+            self.given_inside,
+            self.asked_inside,
+        ));
         self.constants.shrink_to_fit();
         self.fields.seal();
         let mut packs = self.packs;
@@ -328,6 +370,16 @@ impl Builder {
             version: word("1"),
             directions: direction::WORDS.iter().map(|name| word(name)).collect(),
         }
+    }
+}
+
+/// The type that holds the values of both.
+fn common_type(one: Type, other: Type) -> Type {
+    let number = |of: Type| matches!(of.kind, Kind::Integer | Kind::Float);
+    match one == other {
+        true => one,
+        false if number(one) && number(other) => Type { kind: Kind::Float, list: false },
+        false => Type::TEXT,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::builder::Builder;
 use super::rule::{self, PackContext};
+use crate::fields::check_prefix;
 use crate::pattern;
 use crate::rule::{Applies, Pack, RuleList};
 use logweir_document::{Faults, Node, Table, Value};
@@ -34,7 +35,13 @@ pub(super) fn read(builder: &mut Builder, root: &Node, faults: &mut Faults) {
     };
     let mut names = texts(table.strings("aliases", faults));
     names.extend([name.clone(), dataset.clone()]);
-    let vendor = texts(table.strings("vendor", faults));
+    let vendor = table.strings("vendor", faults).unwrap_or_default();
+    for (prefix, span) in &vendor {
+        if let Err((message, remedy)) = check_prefix(prefix) {
+            faults.error(*span, message).remedy = Some(remedy);
+        }
+    }
+    let vendor = texts(Some(vendor));
     let null_values = table.strings("null_values", faults).map_or_else(
         || vec![b"-".to_vec()],
         |list| list.into_iter().map(|(text, _)| text.as_bytes().to_vec()).collect(),

@@ -1,9 +1,10 @@
 //! Reading one rule.
 
 use super::builder::Builder;
+use crate::blocks::look;
 use crate::convert::times::from_joda;
-use crate::ecs::{self, Kind, Type};
-use crate::fields::{Field, FieldId, check_expected, check_name, may_name};
+use crate::ecs::{self, Kind};
+use crate::fields::{Field, FieldId, check_expected, check_name, check_prefix, may_name};
 use crate::matcher::Matcher;
 use crate::pattern::{self, Expanded, Pattern, PatternFault};
 use crate::rule::{
@@ -14,7 +15,7 @@ use crate::sub::{CsvOptions, KvOptions};
 use crate::time::{self, TimeFormat, Zone};
 use crate::transform::{Gsub, NAMES, Transform};
 use logweir_document::{Faults, Node, Span, Style, Table, Value, nearest};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -143,18 +144,12 @@ impl Reader<'_, '_, '_, '_> {
         let span = table.node("id").map_or(table.span(), |node| node.span);
         let on = self.on(&mut table, "on");
         let unicode = table.boolean("unicode", self.faults).unwrap_or(false);
-        let has_pattern = table.node("pattern").or(table.node("patterns")).is_some();
         let patterns = self.patterns(&mut table, unicode);
         let parse = self.parses(&mut table);
         if let (On::Field(field), Some(node)) = (on, table.node("on")) {
             self.check_on(field, node.span, takes(&patterns, &parse, field));
         }
-        let (mut when, own): (Vec<_>, Vec<_>) = self
-            .conditions(&mut table)
-            .into_iter()
-            .partition(|condition| !takes(&patterns, &parse, condition.field));
-        let known_before = when.len();
-        when.extend(own);
+        let when = self.conditions(&mut table);
         let then = self.then(&mut table);
         let maps = self.maps(&mut table);
         let mut sets = self.sets(&mut table);
@@ -170,7 +165,9 @@ impl Reader<'_, '_, '_, '_> {
         let action = self.action(&mut table);
         let samples = self.samples(&mut table);
         self.note_given(&patterns, &parse, &maps, &sets, &times);
-        let given = has_pattern || table.node("parse").or(table.node("when")).is_some();
+        // What leads on may take all, such as the last rule of a chain.
+        let given = ["pattern", "patterns", "parse", "when", "then"];
+        let given = given.into_iter().any(|key| table.node(key).is_some());
         if !given && !table.entries().iter().any(|(key, _)| is_meant_to_match(&key.name)) {
             self.faults.error(table.span(), format!("the rule `{id}` matches every line")).remedy =
                 Some("give it a `pattern`, `parse` or `when`".into());
@@ -186,7 +183,7 @@ impl Reader<'_, '_, '_, '_> {
             on,
             parse,
             when,
-            known_before,
+            known_before: 0,
             then,
             maps,
             block: Block::default(),
@@ -200,16 +197,20 @@ impl Reader<'_, '_, '_, '_> {
             tail: Box::default(),
             samples,
         };
+        self.look_into_rest(&mut rule);
+        rule.when.sort_by_key(|asked| takes(&rule.patterns, &rule.parse, asked.field));
+        let own = |asked: &Condition| takes(&rule.patterns, &rule.parse, asked.field);
+        rule.known_before = rule.when.partition_point(|asked| !own(asked));
         rule.shrink();
         Some(rule)
     }
 
     /// The number of a field, after checking its name.
-    fn field(&mut self, name: &str, kind: Option<Type>, span: Span) -> FieldId {
+    fn field(&mut self, name: &str, span: Span) -> FieldId {
         if let Err((message, remedy)) = check_name(name, &self.context.vendor) {
             self.faults.error(span, message).remedy = Some(remedy);
         }
-        let id = self.builder.fields.intern(name, kind);
+        let id = self.builder.fields.intern(name);
         if name.starts_with('_') {
             self.builder.asked_inside.push((id, span));
         }
@@ -244,14 +245,14 @@ impl Reader<'_, '_, '_, '_> {
 
     /// The field that a key names.
     fn named(&mut self, table: &mut Table<'_>, key: &str) -> Option<FieldId> {
-        self.text(table, key).map(|(name, span)| self.field(name, None, span))
+        self.text(table, key).map(|(name, span)| self.field(name, span))
     }
 
     fn on(&mut self, table: &mut Table<'_>, key: &str) -> On {
         match self.text(table, key) {
             None | Some(("message", _)) => On::Message,
             Some(("line", _)) => On::Line,
-            Some((name, span)) => On::Field(self.field(name, None, span)),
+            Some((name, span)) => On::Field(self.field(name, span)),
         }
     }
 
@@ -316,7 +317,12 @@ impl Reader<'_, '_, '_, '_> {
                 let span = pattern_span(node, capture.at);
                 self.faults.warning(span, message).remedy = Some(remedy);
             }
-            fields.push(self.builder.fields.intern(&capture.name, capture.kind));
+            let id = self.builder.fields.intern(&capture.name);
+            if let Some(kind) = capture.kind {
+                let place = (&self.context.file, pattern_span(node, capture.at));
+                self.builder.note_type(id, kind, place, self.faults);
+            }
+            fields.push(id);
         }
         Some((self.compiled(node, &expanded, unicode)?, fields.into()))
     }
@@ -382,25 +388,12 @@ impl Reader<'_, '_, '_, '_> {
             _ => Form::Auditd,
         };
         let on = self.on(&mut table, "field");
-        let rest = match table.string("rest", self.faults) {
-            None | Some("drop") => None,
-            Some(prefix) => {
-                let name = format!("{prefix}.x");
-                let span = table.span();
-                if !may_name(&name, &self.context.vendor) {
-                    let root = prefix.split('.').next().unwrap_or(prefix);
-                    self.faults
-                        .error(span, format!("`{prefix}` is no vendor prefix of this pack"))
-                        .remedy = Some(format!("declare it: `vendor: [{root}]`"));
-                }
-                Some(prefix.as_bytes().to_vec())
-            }
-        };
+        let rest = self.rest(&mut table);
         let optional = table.boolean("optional", self.faults).unwrap_or(false);
         let mut fields = FxHashMap::default();
         if let Some(map) = table.table("fields", self.faults) {
             for (key, node) in map.entries() {
-                let field = node.text().map(|name| self.field(name, None, node.span));
+                let field = node.text().map(|name| self.field(name, node.span));
                 fields.insert(key.name.as_bytes().into(), field);
             }
         }
@@ -408,10 +401,43 @@ impl Reader<'_, '_, '_, '_> {
             self.columns_as_fields(&options.columns, &mut fields);
         }
         fields.shrink_to_fit();
-        let mut fields = Arc::new(fields);
-        self.builder.parsed_fields.share(&mut fields);
         table.finish(self.faults);
-        Some(SubParse { form, on, fields, rest, optional })
+        Some(SubParse { form, on, fields: Arc::new(fields), rest, optional })
+    }
+
+    /// Makes fields of the keys that a sub-parser would only keep, where the rule reads them and nothing else
+    /// in it fills them.
+    fn look_into_rest(&mut self, rule: &mut Rule) {
+        let mut read = FxHashSet::default();
+        look(rule, &mut read);
+        read.retain(|field| !takes(&rule.patterns, &rule.parse, *field));
+        for parse in &mut rule.parse {
+            for field in parse.rest.iter().flat_map(|_| &read) {
+                let name = self.builder.fields.get(*field).name.as_bytes();
+                let behind = parse.rest.as_deref().and_then(|rest| name.strip_prefix(rest));
+                if let Some(key) = behind.and_then(|behind| behind.strip_prefix(b".")) {
+                    Arc::make_mut(&mut parse.fields).entry(key.into()).or_insert(Some(*field));
+                }
+            }
+            self.builder.parsed_fields.share(&mut parse.fields);
+        }
+    }
+
+    /// Where a sub-parser keeps the keys that no field is named for; `None`: nowhere.
+    fn rest(&mut self, table: &mut Table<'_>) -> Option<Vec<u8>> {
+        let (prefix, span) = self.text(table, "rest").filter(|(text, _)| *text != "drop")?;
+        // What the pack declares and may not is told there. Right under `labels` are those that a source's
+        // configuration gives.
+        let own = prefix != "labels" && !prefix.starts_with('_');
+        if !own || !may_name(&format!("{prefix}.x"), &self.context.vendor) {
+            let root = prefix.split('.').next().unwrap_or(prefix);
+            let (message, remedy) = check_prefix(prefix).err().unwrap_or_else(|| {
+                let message = format!("`{prefix}` is no vendor prefix of this pack");
+                (message, format!("declare it: `vendor: [{root}]`"))
+            });
+            self.faults.error(span, message).remedy = Some(remedy);
+        }
+        Some(prefix.as_bytes().to_vec())
     }
 
     /// A column that is called as a field, and that `fields` says nothing of, is that field.
@@ -422,7 +448,7 @@ impl Reader<'_, '_, '_, '_> {
     ) {
         for name in columns.iter().filter(|name| *name != "_") {
             if may_name(name, &self.context.vendor) {
-                let id = self.builder.fields.intern(name, None);
+                let id = self.builder.fields.intern(name);
                 fields.entry(name.as_bytes().into()).or_insert(Some(id));
             }
         }
@@ -477,7 +503,7 @@ impl Reader<'_, '_, '_, '_> {
         let Some(table) = table.table("when", self.faults) else { return Vec::new() };
         let mut conditions = Vec::new();
         for (key, node) in table.entries() {
-            let field = self.field(&key.name, None, key.span);
+            let field = self.field(&key.name, key.span);
             let test = match (&node.value, node.text()) {
                 (_, Some("exists")) => Test::Exists,
                 (_, Some("absent")) => Test::Absent,
@@ -551,7 +577,7 @@ impl Reader<'_, '_, '_, '_> {
         let Some(table) = table.table("map", self.faults) else { return Vec::new() };
         let mut maps = Vec::new();
         for (key, node) in table.entries() {
-            let into = self.field(&key.name, None, key.span);
+            let into = self.field(&key.name, key.span);
             let Some(entry) = Table::open(node, format!("map.{}", key.name), self.faults) else {
                 continue;
             };
@@ -609,7 +635,7 @@ impl Reader<'_, '_, '_, '_> {
         let Some(table) = table.table("set", self.faults) else { return Vec::new() };
         let mut sets = Vec::new();
         for (key, node) in table.entries() {
-            let field = self.field(&key.name, None, key.span);
+            let field = self.field(&key.name, key.span);
             if let Value::Mapping(entries) = &node.value {
                 if let [(inner, nothing)] = entries.as_slice()
                     && nothing.is_null()
@@ -650,9 +676,14 @@ impl Reader<'_, '_, '_, '_> {
 
     /// The number of a constant, after checking that it is one for the field.
     fn constant(&mut self, field: FieldId, node: &Node) -> u32 {
-        let Field { name, kind, single, .. } = self.builder.fields.get(field);
-        let (name, kind, single) = (name.clone(), *kind, *single);
+        let Field { name, kind, of_ecs, single, .. } = self.builder.fields.get(field);
+        let (name, kind, of_ecs, single) = (name.clone(), *kind, *of_ecs, *single);
         for item in items(node) {
+            if item.is_null() {
+                self.faults.error(item.span, format!("no value for `{name}`")).remedy =
+                    Some("write one, or leave the field out: it is absent then".into());
+                continue;
+            }
             let Some(text) = item.text() else { continue };
             let inner = text.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
             if inner.is_some_and(|(name, _)| !name.is_empty()) {
@@ -660,7 +691,9 @@ impl Reader<'_, '_, '_, '_> {
                     Some("write templates under `set`, outside of lists".into());
                 continue;
             }
-            self.check_type(&name, kind.kind, text, item.span);
+            if of_ecs {
+                self.check_type(&name, kind.kind, text, item.span);
+            }
             self.check_allowed(&name, text, item.span);
         }
         match &node.value {
@@ -689,7 +722,7 @@ impl Reader<'_, '_, '_, '_> {
             }
         };
         let mut field =
-            |end: &str, what: &str| self.builder.fields.intern(&format!("{end}.{what}"), None);
+            |end: &str, what: &str| self.builder.fields.intern(&format!("{end}.{what}"));
         Some(ends.map(|end| End { ip: field(end, "ip"), address: field(end, "address") }))
     }
 
@@ -735,7 +768,7 @@ impl Reader<'_, '_, '_, '_> {
                 if !literal.is_empty() {
                     parts.push(Part::Text(std::mem::take(&mut literal)));
                 }
-                parts.push(Part::Field(self.field(&tail[1..end], None, span)));
+                parts.push(Part::Field(self.field(&tail[1..end], span)));
                 rest = &tail[end + 1..];
             } else {
                 self.faults.error(span, "a single brace in a template").remedy =
@@ -754,7 +787,7 @@ impl Reader<'_, '_, '_, '_> {
         let Some(table) = table.table("transform", self.faults) else { return Vec::new() };
         let mut transforms = Vec::new();
         for (key, node) in table.entries() {
-            let field = self.field(&key.name, None, key.span);
+            let field = self.field(&key.name, key.span);
             let steps = items(node).iter().filter_map(|item| self.transform(item)).collect();
             transforms.push((field, steps));
         }
@@ -781,6 +814,12 @@ impl Reader<'_, '_, '_, '_> {
         let mut table = Table::open(node, "transform", self.faults)?;
         let bytes = |text: Option<&str>| text.map(|text| text.as_bytes().to_vec());
         let split = bytes(table.string("split", self.faults)).map(Transform::Split);
+        if let (Some(Transform::Split(separator)), Some(node)) = (&split, table.node("split"))
+            && separator.is_empty()
+        {
+            self.faults.error(node.span, "`split` at an empty text").remedy =
+                Some("write what stands between the parts: `{split: ','}`".into());
+        }
         let prefix = bytes(table.string("strip_prefix", self.faults)).map(Transform::StripPrefix);
         let suffix = bytes(table.string("strip_suffix", self.faults)).map(Transform::StripSuffix);
         let multiply = self.factor(&mut table, "multiply").map(Transform::Multiply);
@@ -881,7 +920,7 @@ impl Reader<'_, '_, '_, '_> {
         let mut table = Table::open(node, "time", self.faults)?;
         let from = match self.text(&mut table, "field") {
             Some((text, span)) if text.contains('{') => self.template(text, span),
-            Some((name, span)) => vec![Part::Field(self.field(name, None, span))],
+            Some((name, span)) => vec![Part::Field(self.field(name, span))],
             None => vec![Part::Field(self.builder.header.timestamp)],
         };
         let mut formats = Vec::new();
@@ -929,7 +968,7 @@ impl Reader<'_, '_, '_, '_> {
                     self.faults.error(span, message).remedy =
                         Some("name a date such as `event.start`; `rules schema` lists them".into());
                 }
-                self.field(name, None, span)
+                self.field(name, span)
             });
         let later = self.named(&mut table, "add").map(Shift::Later);
         let shift = later.or(self.named(&mut table, "subtract").map(Shift::Earlier));
@@ -961,7 +1000,7 @@ impl Reader<'_, '_, '_, '_> {
             self.faults.error(span, "`@timestamp` cannot be masked").remedy =
                 Some("every event has a time: take it off the list".into());
         }
-        self.field(name, None, span)
+        self.field(name, span)
     }
 
     /// The number of a reason: a word, because it becomes the name of a counter.

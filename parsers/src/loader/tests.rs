@@ -116,6 +116,23 @@ chains:
 }
 
 #[test]
+fn a_field_that_two_rules_give_two_types_is_told_with_both_places() {
+    let text = r"
+pack: p
+rules:
+  - {id: p.a, pattern: '^a (?<labels.n:int>\S+) (?<labels.m:int>\S+)'}
+  - {id: p.b, pattern: '^b (?<labels.n:float>\S+) (?<labels.m:int>\S+)'}
+  - {id: p.c, pattern: '^c (?<labels.n:string>\S+) (?<labels.m>\S+)'}
+";
+    let remedy = "write one type in both places; as it is, the field is";
+    let expected = [
+        format!("5:28 `labels.n` is float here and integer in p.yaml:4; {remedy} float"),
+        format!("6:28 `labels.n` is text here and integer in p.yaml:4; {remedy} text"),
+    ];
+    assert_eq!(said(text), expected);
+}
+
+#[test]
 fn a_chain_that_no_rule_leads_to_is_told() {
     let text = "
 pack: p
@@ -140,6 +157,14 @@ chains:
     });
     let expected: Vec<String> = expected.collect();
     assert_eq!(said(text), expected);
+}
+
+#[test]
+fn only_a_rule_that_leads_on_may_take_every_text() {
+    let pack = |rule: &str| said(&format!("pack: p\nrules:\n  - {{id: p.a, {rule}}}\n"));
+    assert_eq!(pack("then: {field: message, as: line}"), Vec::<String>::new());
+    let expected = "3:5 the rule `p.a` matches every line; give it a `pattern`, `parse` or `when`";
+    assert_eq!(pack("set: {event.action: x}"), [expected]);
 }
 
 #[test]
@@ -190,6 +215,8 @@ fn times_transforms_and_maps_that_are_nearly_right_are_told_what_was_meant() {
         ("transform: {_t: [{gsub: ['(?<user.id>a)', b]}]}", "`gsub` captures `user.id`"),
         ("transform: {_t: [{gsub: ['a*', b]}]}", "finds the empty text"),
         ("transform: {_t: [{multiply: 2, divide: 3}]}", "two transforms in one step"),
+        ("transform: {_t: [{split: ''}]}", "`split` at an empty text; write what stands between"),
+        ("time: {field: _t, formats: ['%H:%M:%S']}", "it has no date, so it would never read"),
         ("map: {event.type: {from: _t, value: {x: [info]}}}", "a map without `values`"),
         ("samples: [{line: x, expect: {usr.name: y}}]", "did you mean `user.name`?"),
         ("samples: [{line: x, expect: {_t: y}}]", "`_t` is for use inside the rule"),
@@ -226,6 +253,8 @@ fn what_would_load_and_mean_something_else_is_told() {
         ("map: {event.action: {x: 'is {_t}'}}", "write templates under `set`, outside of lists"),
         ("set: {event.category: ['{_t}']}", "`{_t}` is no template here"),
         ("set: {tags: [a, '{_t}']}", "`{_t}` is no template here"),
+        ("set: {event.severity: null}", "no value for `event.severity`; write one, or leave"),
+        ("set: {tags: }", "no value for `tags`"),
         ("set: {event.action: {_t}}", "put a template in quotes: `'{_t}'`"),
         ("patterns: ['^y']", "`patterns` beside a `pattern`"),
         ("transform: {_t: [{gsub: ['\\p{L}', b]}]}", "write `\\w` with `unicode: true`"),
@@ -254,6 +283,38 @@ fn what_would_load_and_mean_something_else_is_told() {
     ] {
         let said = said(&rule(&format!("{pattern}\n    {good}")));
         assert_eq!(said, Vec::<String>::new(), "{good}");
+    }
+}
+
+#[test]
+fn a_line_names_no_fields_but_under_a_prefix_of_the_packs_own() {
+    let pack = |vendor: &str, rest: &str| {
+        said(&format!(
+            "pack: p\nvendor: [{vendor}]\nrules:\n  - {{id: p.a, parse: {{as: json, rest: {rest}}}}}\n"
+        ))
+    };
+    for (vendor, rest, place, expected) in [
+        ("event", "event", "2:10", "`event` is where ECS or the agent has fields; choose a prefix"),
+        ("a, logweir.x", "drop", "2:13", "or keep them under `labels.logweir_x`"),
+        ("labels", "labels.a", "2:10", "such as `acme`, or keep them under `labels.acme`"),
+        ("a", "labels", "4:39", "such as `acme`, or keep them under `labels.acme`"),
+        ("_a", "drop", "2:10", "`_a` is no prefix of fields; write a name such as `acme`"),
+        ("a.", "drop", "2:10", "`a.` is no prefix"),
+        ("a", "event", "4:39", "`event` is where ECS or the agent has fields; choose"),
+        ("a", "source.x", "4:39", "or keep them under `labels.source_x`"),
+        ("a", "b.c", "4:39", "`b.c` is no vendor prefix of this pack; declare it: `vendor: [b]`"),
+        ("a", "''", "4:39", "`` is no prefix of fields"),
+        ("a", "a.", "4:39", "`a.` is no prefix of fields"),
+        ("a", ".a", "4:39", "`.a` is no prefix of fields"),
+        ("a", "labels..b", "4:39", "`labels..b` is no prefix of fields"),
+        ("a", "_a", "4:39", "`_a` is no prefix of fields"),
+    ] {
+        let said = pack(vendor, rest);
+        let told = said.len() == 1 && said[0].starts_with(place) && said[0].contains(expected);
+        assert!(told, "{vendor} {rest}: {said:?}");
+    }
+    for (vendor, rest) in [("a", "a"), ("a", "a.b.c"), ("a.b", "a.b"), ("a", "labels.b")] {
+        assert_eq!(pack(vendor, rest), Vec::<String>::new(), "{vendor} {rest}");
     }
 }
 

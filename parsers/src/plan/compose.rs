@@ -214,12 +214,16 @@ impl Composer<'_> {
         self.plan.answer(self.key.bits, text, Question::IsIp)
     }
 
-    /// A member with a text of the line, if that is what the field is.
+    /// A member with a text of the line; none if that is not what ECS says of the field.
     fn text(&mut self, shape: Shape, text: TextNumber) {
+        let fits = match shape.kind.kind {
+            Kind::Ip => self.is_ip(text),
+            Kind::Integer => self.plan.answer(self.key.bits, text, Question::Integer),
+            _ => true,
+        };
         match shape.kind.kind {
-            Kind::Ip if !self.is_ip(text) => {}
-            Kind::Integer if !self.plan.answer(self.key.bits, text, Question::Integer) => {}
-            Kind::Integer | Kind::Float => {
+            _ if !fits && self.writer.rules.fields.is_of_ecs(shape) => {}
+            Kind::Integer | Kind::Float if fits => {
                 let (open, close): (_, &[u8]) =
                     if shape.kind.list { (&b"["[..], b"],") } else { (&b""[..], b",") };
                 self.writer.rules.fields.write_name(shape, self.writer.out);

@@ -70,7 +70,9 @@ fn extension(text: &[u8], space: &mut Space, sink: &mut dyn FieldSink) {
         sink.field(&text[key.clone()], unescape(&text[value.clone()], unescaped));
         match text[key.clone()].strip_suffix(LABEL) {
             None => pairs.push(Pair { key, value }),
-            Some(_) if labels.len() < LABELS_MAX => labels.push(Pair { key, value }),
+            Some(_) if labels.len() < LABELS_MAX && !value.is_empty() => {
+                labels.push(Pair { key, value })
+            }
             Some(_) => {}
         }
         let Some((start, at)) = next else { break };

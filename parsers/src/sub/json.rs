@@ -4,16 +4,18 @@
 use super::{FieldSink, Space, SubValue};
 use crate::swar;
 
+/// What stands deeper is passed over.
 const DEPTH_MAX: usize = 32;
 const ITEMS_MAX: usize = 256;
-/// Longer keys are no names; each field carries all of its path, so the path has to be short.
+/// Longer keys are no names; each field carries all of its path, so the path has to be short. What has a
+/// longer one is passed over: a line that lets its sender name a key must not be lost by it.
 const PATH_BYTES_MAX: usize = 512;
 
 /// `input` has to be one object, with nothing but white space around it.
 pub fn parse(input: &[u8], space: &mut Space, sink: &mut dyn FieldSink) -> bool {
     let Space { path, text: unescaped, .. } = space;
     path.clear();
-    let mut reader = Reader { text: input, at: 0, path, root: 0, unescaped };
+    let mut reader = Reader { text: input, at: 0, path, unescaped };
     reader.space();
     if reader.peek() != Some(b'{') || reader.object(0, sink).is_none() {
         return false;
@@ -25,9 +27,9 @@ pub fn parse(input: &[u8], space: &mut Space, sink: &mut dyn FieldSink) -> bool 
 struct Reader<'t, 's> {
     text: &'t [u8],
     at: usize,
+    /// The keys of the objects that are open, joined by dots; behind them, what is open of a value that is
+    /// passed over.
     path: &'s mut Vec<u8>,
-    /// Where in `path` that of the innermost object begins that does not continue an outer one's.
-    root: usize,
     /// The last text that had escapes.
     unescaped: &'s mut Vec<u8>,
 }
@@ -60,9 +62,6 @@ impl<'t> Reader<'t, '_> {
     }
 
     fn object(&mut self, depth: usize, sink: &mut dyn FieldSink) -> Option<()> {
-        if depth >= DEPTH_MAX {
-            return None;
-        }
         self.expect(b'{')?;
         self.space();
         if self.peek()? == b'}' {
@@ -71,20 +70,20 @@ impl<'t> Reader<'t, '_> {
         }
         let parent = self.path.len();
         loop {
-            if parent > self.root {
+            if parent > 0 {
                 self.path.push(b'.');
             }
             self.key()?;
-            if self.path.len() - self.root > PATH_BYTES_MAX {
-                return None;
-            }
             self.expect(b':')?;
             self.space();
-            if self.peek()? == b'{' {
+            let object = self.peek()? == b'{';
+            if self.path.len() > PATH_BYTES_MAX || object && depth + 1 >= DEPTH_MAX {
+                self.skip()?;
+            } else if object {
                 self.object(depth + 1, sink)?;
             } else {
-                let found = self.value(depth + 1, sink)?;
-                sink.field(&self.path[self.root..], found.of(self.unescaped));
+                let found = self.value(sink)?;
+                sink.field(self.path, found.of(self.unescaped));
             }
             self.path.truncate(parent);
             self.space();
@@ -97,6 +96,50 @@ impl<'t> Reader<'t, '_> {
                 _ => return None,
             }
         }
+    }
+
+    /// Passes over a value of any depth.
+    fn skip(&mut self) -> Option<()> {
+        let outer = self.path.len();
+        loop {
+            self.space();
+            let opening = self.peek()?;
+            if matches!(opening, b'{' | b'[') {
+                self.at += 1;
+                self.path.push(opening);
+                self.space();
+                if !matches!((opening, self.peek()?), (b'{', b'}') | (b'[', b']')) {
+                    self.skip_key()?;
+                    continue;
+                }
+            } else {
+                self.plain_value()?;
+            }
+            while self.path.len() > outer {
+                self.space();
+                let byte = self.peek()?;
+                self.at += 1;
+                match (self.path.last()?, byte) {
+                    (_, b',') => break,
+                    (b'{', b'}') | (b'[', b']') => self.path.pop(),
+                    _ => return None,
+                };
+            }
+            if self.path.len() == outer {
+                return Some(());
+            }
+            self.skip_key()?;
+        }
+    }
+
+    /// Passes over a key, if what is open innermost has some.
+    fn skip_key(&mut self) -> Option<()> {
+        if self.path.last() != Some(&b'{') {
+            return Some(());
+        }
+        self.space();
+        self.string()?;
+        self.expect(b':')
     }
 
     /// Appends a key to the path.
@@ -113,15 +156,17 @@ impl<'t> Reader<'t, '_> {
         Some(())
     }
 
-    fn value(&mut self, depth: usize, sink: &mut dyn FieldSink) -> Option<Found<'t>> {
+    /// A value that is no object.
+    fn value(&mut self, sink: &mut dyn FieldSink) -> Option<Found<'t>> {
+        if self.peek()? != b'[' {
+            return self.plain_value();
+        }
+        if sink.wants(self.path) { self.list(sink) } else { self.skip() }.map(|()| Found::List)
+    }
+
+    fn plain_value(&mut self) -> Option<Found<'t>> {
         match self.peek()? {
             b'"' => self.string(),
-            b'[' => {
-                let wanted = sink.wants(&self.path[self.root..]);
-                let sink: &mut dyn FieldSink = if wanted { sink } else { &mut Nowhere };
-                self.list(depth, sink)?;
-                Some(Found::List)
-            }
             b't' => self.word(b"true", SubValue::Boolean(true)),
             b'f' => self.word(b"false", SubValue::Boolean(false)),
             b'n' => self.word(b"null", SubValue::Null),
@@ -245,10 +290,7 @@ impl<'t> Reader<'t, '_> {
         digits.iter().try_fold(0, |code, b| Some(code << 4 | (*b as char).to_digit(16)?))
     }
 
-    fn list(&mut self, depth: usize, sink: &mut dyn FieldSink) -> Option<()> {
-        if depth >= DEPTH_MAX {
-            return None;
-        }
+    fn list(&mut self, sink: &mut dyn FieldSink) -> Option<()> {
         self.expect(b'[')?;
         self.space();
         if self.peek()? == b']' {
@@ -259,19 +301,11 @@ impl<'t> Reader<'t, '_> {
             self.space();
             let start = self.at;
             let found = match self.peek()? {
-                b'{' => {
-                    let outer = std::mem::replace(&mut self.root, self.path.len());
-                    let inner = self.root;
-                    self.object(depth + 1, &mut Nowhere)?;
-                    self.path.truncate(inner);
-                    self.root = outer;
+                b'{' | b'[' => {
+                    self.skip()?;
                     Found::Value(SubValue::Text(&self.text[start..self.at]))
                 }
-                b'[' => {
-                    self.list(depth + 1, &mut Nowhere)?;
-                    Found::Value(SubValue::Text(&self.text[start..self.at]))
-                }
-                _ => self.value(depth + 1, sink)?,
+                _ => self.plain_value()?,
             };
             if number < ITEMS_MAX {
                 sink.item(found.of(self.unescaped));
@@ -303,23 +337,10 @@ impl<'t> Found<'t> {
     }
 }
 
-/// For objects inside lists: only their extent matters.
-struct Nowhere;
-
-impl FieldSink for Nowhere {
-    fn field(&mut self, _: &[u8], _: SubValue<'_>) {}
-
-    fn wants(&self, _: &[u8]) -> bool {
-        false
-    }
-
-    fn item(&mut self, _: SubValue<'_>) {}
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::testing::check;
-    use super::{Nowhere, Space, parse};
+    use super::super::testing::{Collected, check};
+    use super::{Space, parse};
 
     #[test]
     fn objects_are_flattened() {
@@ -342,12 +363,55 @@ mod tests {
             true,
             &["a=18446744073709551615", "b=1e999", "c=#-1"],
         );
-        let long = format!("{{\"{}\":1}}", "k".repeat(600));
-        let mut space = Space::default();
-        assert!(!parse(long.as_bytes(), &mut space, &mut Nowhere));
         for broken in ["", "{", "[1]", "{\"a\":}", "{\"a\":1}x", "{a:1}", "{\"a\":tru}"] {
             check(broken, parse, false, &[]);
         }
-        assert!(!parse("{\"a\":".repeat(100).as_bytes(), &mut space, &mut Nowhere));
+    }
+
+    #[test]
+    fn what_is_too_deep_or_has_too_long_a_path_is_passed_over() {
+        let long = "k".repeat(600);
+        let deep = |value: &str| format!("{}{value}{}", "{\"a\":".repeat(50), "}".repeat(50));
+        for passed in [
+            "1".to_owned(),
+            r#""\u0041\"x""#.to_owned(),
+            r#" [ ] "#.to_owned(),
+            r#" { } "#.to_owned(),
+            r#"{"b" : [ 1 , {"c":null, "d" :[[],{}]} ], "e":"f"}"#.to_owned(),
+            format!("{}{}", "[".repeat(9000), "]".repeat(9000)),
+            deep("1"),
+        ] {
+            let text = format!("{{\"x\":1,\"{long}\":{passed},\"y\":2}}");
+            parses(&text, &["x=#1", "y=#2"]);
+            parses(&format!("{{\"x\":{},\"y\":2}}", deep(&passed)), &["y=#2"]);
+            parses(&format!("{{\"x\":[{passed}]}}"), &["x=["]);
+        }
+        for broken in [
+            "",
+            "{",
+            "[1",
+            "[1,]",
+            "{\"a\"}",
+            "{1:1}",
+            "[1}",
+            "{\"a\":1]",
+            "tru",
+            "\"\\u00x0\"",
+            "1]",
+        ] {
+            let text = format!("{{\"x\":1,\"{long}\":{broken}}}");
+            assert!(
+                !parse(text.as_bytes(), &mut Space::default(), &mut Collected::default()),
+                "{broken}"
+            );
+        }
+    }
+
+    /// A text that is JSON, and the beginnings of what it gives.
+    fn parses(text: &str, gave: &[&str]) {
+        let mut collected = Collected::default();
+        assert!(parse(text.as_bytes(), &mut Space::default(), &mut collected), "{text}");
+        assert_eq!(collected.fields.len(), gave.len(), "{text}: {:?}", collected.fields);
+        assert!(collected.fields.iter().zip(gave).all(|(field, start)| field.starts_with(start)));
     }
 }

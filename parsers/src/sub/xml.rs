@@ -3,8 +3,10 @@
 
 use super::{FieldSink, Space, SubValue};
 
+/// What stands deeper is passed over.
 const DEPTH_MAX: usize = 32;
-/// Longer names are none; each field carries all of its path, so names have to be short.
+/// Longer names are none; each field carries all of its path, so names have to be short. What stands under
+/// a longer one is passed over.
 const NAME_BYTES_MAX: usize = 128;
 
 /// `input` begins with `<` and is well-formed enough to be followed to its end.
@@ -14,7 +16,7 @@ pub fn parse(input: &[u8], space: &mut Space, sink: &mut dyn FieldSink) -> bool 
     let Space { path: key, text: unescaped, open: elements, .. } = space;
     key.clear();
     elements.clear();
-    let mut path = Path { open: elements, key };
+    let mut path = Path { open: elements, named: 0, key };
     let mut opened = false;
     while let Some(start) = memchr::memchr(b'<', rest) {
         let text = rest[..start].trim_ascii();
@@ -49,7 +51,7 @@ pub fn parse(input: &[u8], space: &mut Space, sink: &mut dyn FieldSink) -> bool 
         }
         let empty = tag.last() == Some(&b'/');
         let tag = tag.strip_suffix(b"/").unwrap_or(tag);
-        if path.open.len() >= DEPTH_MAX || !open((tag, start), &mut path, unescaped, sink) {
+        if !open((tag, start), &mut path, unescaped, sink) {
             return false;
         }
         opened = true;
@@ -63,6 +65,8 @@ pub fn parse(input: &[u8], space: &mut Space, sink: &mut dyn FieldSink) -> bool 
 /// The elements that are open, and their names joined to a key, without the outermost.
 struct Path<'s> {
     open: &'s mut Vec<Open>,
+    /// How many of them, from the outermost, are neither too deep nor under too long a name.
+    named: usize,
     key: &'s mut Vec<u8>,
 }
 
@@ -76,16 +80,26 @@ pub(super) struct Open {
 
 impl Path<'_> {
     fn open(&mut self, name: &[u8], start: usize) {
-        let outermost = self.open.is_empty();
+        let depth = self.open.len();
         self.open.push(Open { start, end: start + name.len(), before: self.key.len() });
-        if !outermost {
+        if self.named < depth || depth >= DEPTH_MAX || name.len() > NAME_BYTES_MAX {
+            return;
+        }
+        self.named += 1;
+        if depth > 0 {
             self.join(name);
         }
     }
 
+    fn is_named(&self) -> bool {
+        self.named == self.open.len()
+    }
+
     /// Calls the innermost element something else in the key.
     fn rename(&mut self, name: &[u8]) {
-        if let [_, .., open] = self.open.as_slice() {
+        if let [_, .., open] = self.open.as_slice()
+            && self.is_named()
+        {
             self.key.truncate(open.before);
             self.join(name);
         }
@@ -94,6 +108,7 @@ impl Path<'_> {
     fn close(&mut self) {
         if let Some(open) = self.open.pop() {
             self.key.truncate(open.before);
+            self.named = self.named.min(self.open.len());
         }
     }
 
@@ -105,7 +120,9 @@ impl Path<'_> {
     }
 
     fn emit(&self, value: SubValue<'_>, sink: &mut dyn FieldSink) {
-        sink.field(if self.key.is_empty() { b"text" } else { self.key }, value);
+        if self.is_named() {
+            sink.field(if self.key.is_empty() { b"text" } else { self.key }, value);
+        }
     }
 
     fn emit_attribute(&mut self, name: &[u8], value: SubValue<'_>, sink: &mut dyn FieldSink) {
@@ -155,7 +172,7 @@ fn open(
     let end = tag.iter().position(u8::is_ascii_whitespace).unwrap_or(tag.len());
     let name = &tag[..end];
     let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':');
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.iter().all(plain) {
+    if name.is_empty() || !name.iter().all(plain) {
         return false;
     }
     path.open(name, start);
@@ -243,6 +260,19 @@ mod tests {
         );
         for broken in ["", "text", "<a>", "<a></b>", "<a", "< a></ a>"] {
             check(broken, parse, false, &[]);
+        }
+    }
+
+    #[test]
+    fn what_is_too_deep_or_under_too_long_a_name_is_passed_over() {
+        let (long, open, close) = ("n".repeat(200), "<a>".repeat(40), "</a>".repeat(40));
+        for passed in [
+            format!("<{long} k='v'><b>1</b></{long}>"),
+            format!("{open}<Data Name='X' k='v'>1</Data><![CDATA[2]]>{close}"),
+        ] {
+            let text = format!("<e><x>1</x>{passed}<y>2</y></e>");
+            check(&text, parse, true, &["x=1", "y=2"]);
+            check(&text.replace("</y>", "</z>"), parse, false, &[]);
         }
     }
 }
