@@ -158,20 +158,39 @@ impl Topic {
             .expect("valid properties")
     }
 
+    /// Deletes the topic, and makes one of its name and of so many partitions.
+    ///
+    /// # Panics
+    /// The cluster refuses.
+    #[must_use]
+    pub fn made_anew(&self, partitions: i32) -> Self {
+        let options = AdminOptions::new().operation_timeout(Some(REQUEST));
+        let deleted = block_on(self.admin().delete_topics(&[&self.name], &options));
+        assert!(
+            deleted.expect("an answer").iter().all(Result::is_ok),
+            "the cluster deletes topics"
+        );
+        Self::create(&self.bootstrap, &self.name, partitions)
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        ClientConfig::new()
+            .set("bootstrap.servers", &self.bootstrap)
+            .create()
+            .expect("valid properties")
+    }
+
     /// Deletes the records of a partition in front of `offset`, as retention does.
     ///
     /// # Panics
     /// The cluster refuses.
     pub fn delete_before(&self, partition: i32, offset: i64) {
-        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-            .set("bootstrap.servers", &self.bootstrap)
-            .create()
-            .expect("valid properties");
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.name, partition, Offset::Offset(offset))
             .expect("an offset is valid");
         let options = AdminOptions::new().operation_timeout(Some(REQUEST));
-        block_on(admin.delete_records(&list, &options)).expect("the cluster deletes records");
+        block_on(self.admin().delete_records(&list, &options))
+            .expect("the cluster deletes records");
     }
 
     /// First offset and the one behind the last.

@@ -33,6 +33,13 @@ const POLL_END: Duration = Duration::from_secs(2);
 /// librdkafka's `message.max.bytes` unless the user gives another.
 const MESSAGE_MAX_BYTES_DEFAULT: usize = 1_000_000;
 
+/// The largest payload that a producer with these properties takes.
+#[must_use]
+pub fn payload_bytes_max(properties: &Properties) -> usize {
+    let told = properties.effective("message.max.bytes").and_then(|text| text.parse().ok());
+    told.unwrap_or(MESSAGE_MAX_BYTES_DEFAULT).saturating_sub(MESSAGE_OVERHEAD_BYTES)
+}
+
 /// Hears of every message's outcome, on the producer's own thread. Must not block.
 pub trait DeliveryListener: Send + Sync + 'static {
     /// The message with this tag, which is not 0, is in the topic, and so is every message sent
@@ -107,7 +114,7 @@ pub enum ProducerError {
 pub struct Producer {
     /// `None` only while it is dropped.
     inner: Option<Arc<BaseProducer<Context>>>,
-    message_bytes_max: usize,
+    payload_bytes_max: usize,
     stop: Arc<AtomicBool>,
     listening: Option<JoinHandle<()>>,
 }
@@ -142,11 +149,8 @@ impl Producer {
             std::thread::Builder::new().name("producer".into()).spawn(run)
         };
         let listening = Some(listening.expect("a thread can be started"));
-        let message_bytes_max = properties
-            .effective("message.max.bytes")
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(MESSAGE_MAX_BYTES_DEFAULT);
-        Ok(Self { inner: Some(inner), message_bytes_max, stop, listening })
+        let payload_bytes_max = payload_bytes_max(properties);
+        Ok(Self { inner: Some(inner), payload_bytes_max, stop, listening })
     }
 
     fn inner(&self) -> &BaseProducer<Context> {
@@ -156,7 +160,7 @@ impl Producer {
     /// The largest payload that is taken.
     #[must_use]
     pub fn payload_bytes_max(&self) -> usize {
-        self.message_bytes_max.saturating_sub(MESSAGE_OVERHEAD_BYTES)
+        self.payload_bytes_max
     }
 
     /// Queues one message without a key. `partition` is `None` where any will do; a topic must be

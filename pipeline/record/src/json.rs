@@ -36,6 +36,33 @@ fn write_escaped_str(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&bytes[start..]);
 }
 
+/// The longest beginning of `text`, of whole characters, that takes at most `room` bytes once it is
+/// written by [`write_escaped`].
+#[must_use]
+pub fn escaped_beginning(text: &[u8], room: usize) -> &[u8] {
+    let (mut end, mut written) = (0, 0);
+    for chunk in text.utf8_chunks() {
+        let valid = chunk.valid().chars().map(|char| (char.len_utf8(), escaped_len(char)));
+        let invalid = Some((chunk.invalid().len(), '\u{fffd}'.len_utf8()));
+        for (bytes, escaped) in valid.chain(invalid.filter(|(bytes, _)| *bytes > 0)) {
+            written += escaped;
+            if written > room {
+                return &text[..end];
+            }
+            end += bytes;
+        }
+    }
+    text
+}
+
+fn escaped_len(char: char) -> usize {
+    match char {
+        '"' | '\\' | '\n' | '\r' | '\t' => 2,
+        '\0'..' ' => 6,
+        _ => char.len_utf8(),
+    }
+}
+
 /// Appends `"key":"value"`; `key` must need no escaping.
 pub fn write_member(out: &mut Vec<u8>, key: &str, value: &[u8]) {
     out.push(b'"');
@@ -76,6 +103,22 @@ mod tests {
         let mut out = Vec::new();
         write_escaped(&mut out, b"a\xff\xfeb");
         assert_eq!(out, "a\u{fffd}\u{fffd}b".as_bytes());
+    }
+
+    #[test]
+    fn a_beginning_is_as_long_as_there_is_room_for_it_once_it_is_written() {
+        let text = b"a\"\\\n\x01\x1f \xc3\xbc\xff\xe2\x82b\xf0\x9f\x99\x82";
+        let mut before = 0;
+        for room in 0..40 {
+            let beginning = escaped_beginning(text, room);
+            let mut out = Vec::new();
+            write_escaped(&mut out, beginning);
+            assert!(out.len() <= room && room < out.len() + 6 || beginning == text, "{room}");
+            assert!(beginning.len() >= before);
+            before = beginning.len();
+        }
+        assert_eq!(before, text.len());
+        assert_eq!(escaped_beginning("ü".as_bytes(), 1), b"");
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod seal;
 mod source_id;
 
 pub use envelope::{Agent, Envelope, has_member};
-pub use json::{write_escaped, write_member, write_u64};
+pub use json::{escaped_beginning, write_escaped, write_member, write_u64};
 pub use seal::{Seal, SealKey, SealKeyError, SealedLine};
 pub use source_id::{SourceId, SourceIdError, partition_of};
 

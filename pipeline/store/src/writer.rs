@@ -137,6 +137,14 @@ impl PartitionWriter {
         Pushed::Stored
     }
 
+    /// Whether a record in front of the position is, by all that can be told, the one that was there when
+    /// the table took it. An event that the ledger does not know is another: the offsets began anew. Of
+    /// what is no event nothing can be told.
+    #[must_use]
+    pub fn knows(&self, payload: &[u8]) -> bool {
+        Record::decode(payload, Vec::new()).map_or(true, |record| self.ledger.knows(&record))
+    }
+
     /// Whether anything was pushed since the last seal, repeats and undecodable records included:
     /// then a seal would move the offset.
     #[must_use]

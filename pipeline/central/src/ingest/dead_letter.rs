@@ -1,13 +1,21 @@
 //! Records that cannot be decoded go to the dead-letter topic, with their place and the reason.
 //!
-//! They must be acknowledged there before the table's offset moves over them.
+//! They must be acknowledged there before the table's offset moves over them. A letter always fits: what
+//! it quotes is cut. One that is refused nevertheless, by itself, is told and counted, and holds nothing
+//! up; a topic that is missing, or may not be written, does.
 
+use super::statistics::Statistics;
 use anyhow::{Context as _, Result, anyhow};
+use logweir_kafka::producer::payload_bytes_max;
 use logweir_kafka::properties::{Properties, Role};
 use logweir_kafka::token;
-use logweir_record::{TOPIC_DEAD_LETTER, write_member, write_u64};
+use logweir_record::{
+    FIELD_ORIGINAL, TOPIC_DEAD_LETTER, escaped_beginning, write_member, write_u64,
+};
+use logweir_service::beat;
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use std::error::Error;
 use std::sync::Arc;
@@ -15,12 +23,50 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
+/// Well below the 1 MiB that a topic takes unless it is told otherwise.
+const LETTER_BYTES_MAX: usize = 768 << 10;
 
-/// Counts what the cluster refused.
-#[derive(Debug, Clone, Default)]
-struct Failures(Arc<AtomicUsize>);
+/// The record that a letter is about.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+}
 
-impl ClientContext for Failures {
+/// Hears what becomes of the letters.
+struct Outcomes {
+    /// Letters that may come through once the topic is there and may be written.
+    failed: AtomicUsize,
+    statistics: Arc<Statistics>,
+}
+
+impl Outcomes {
+    fn refused(&self, place: &Place, reason: &KafkaError) {
+        let Place { topic, partition, offset } = place;
+        tracing::error!(
+            %topic, partition, offset, %reason,
+            "a letter about this record is refused by `{TOPIC_DEAD_LETTER}`; the record is only in its topic"
+        );
+        self.statistics.letter_refused();
+    }
+}
+
+/// Whether the letter itself is refused: the next one may be taken.
+fn is_refusal(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::MessageSizeTooLarge
+                | Code::MessageBatchTooLarge
+                | Code::InvalidRecord
+                | Code::InvalidTimestamp
+                | Code::PolicyViolation
+        )
+    )
+}
+
+impl ClientContext for Outcomes {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn generate_oauth_token(&self, path: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
@@ -28,12 +74,16 @@ impl ClientContext for Failures {
     }
 }
 
-impl ProducerContext for Failures {
-    type DeliveryOpaque = ();
+impl ProducerContext for Outcomes {
+    type DeliveryOpaque = Box<Place>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if result.is_err() {
-            self.0.fetch_add(1, Ordering::Relaxed);
+    fn delivery(&self, result: &DeliveryResult<'_>, place: Box<Place>) {
+        match result {
+            Ok(_) => {}
+            Err((error, _)) if is_refusal(error) => self.refused(&place, error),
+            Err(_) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -41,51 +91,63 @@ impl ProducerContext for Failures {
 /// The way to the dead-letter topic; connects at the first record.
 pub(crate) struct DeadLetter {
     properties: Properties,
-    producer: Option<BaseProducer<Failures>>,
+    statistics: Arc<Statistics>,
+    letter_bytes_max: usize,
+    producer: Option<BaseProducer<Outcomes>>,
     pending: usize,
 }
 
 impl DeadLetter {
-    pub(crate) fn new(consumer: &Properties) -> Self {
-        Self { properties: consumer.for_role(Role::Producer), producer: None, pending: 0 }
+    pub(crate) fn new(consumer: &Properties, statistics: Arc<Statistics>) -> Self {
+        let mut properties = consumer.for_role(Role::Producer);
+        // Letters are in no order, and one that is refused stops none behind it.
+        properties.set("enable.gapless.guarantee", "false");
+        let letter_bytes_max = payload_bytes_max(&properties).min(LETTER_BYTES_MAX);
+        Self { properties, statistics, letter_bytes_max, producer: None, pending: 0 }
     }
 
     /// Queues one record; [`DeadLetter::flush`] makes sure of it.
-    pub(crate) fn send(
-        &mut self,
-        (topic, partition, offset): (&str, i32, i64),
-        reason: &str,
-        payload: &[u8],
-    ) -> Result<()> {
-        let mut record = vec![b'{'];
-        write_member(&mut record, "logweir.reason", reason.as_bytes());
-        record.push(b',');
-        write_member(&mut record, "logweir.kafka.topic", topic.as_bytes());
-        record.extend_from_slice(b",\"logweir.kafka.partition\":");
-        write_u64(&mut record, u64::try_from(partition).unwrap_or(0));
-        record.extend_from_slice(b",\"logweir.kafka.offset\":");
-        write_u64(&mut record, u64::try_from(offset).unwrap_or(0));
-        record.push(b',');
-        write_member(&mut record, "event.original", payload);
-        record.push(b'}');
-        self.connect()?
-            .send(BaseRecord::<(), [u8]>::to(TOPIC_DEAD_LETTER).payload(&record))
-            .map_err(|(error, _)| anyhow!(error))
-            .with_context(|| format!("cannot write to `{TOPIC_DEAD_LETTER}`"))?;
-        self.pending += 1;
+    pub(crate) fn send(&mut self, place: Place, reason: &str, payload: &[u8]) -> Result<()> {
+        let letter = letter(&place, reason, payload, self.letter_bytes_max);
+        let mut outcome = self.offer(Box::new(place), &letter)?;
+        if let Err((KafkaError::MessageProduction(Code::QueueFull), place)) = outcome {
+            self.flush()?;
+            outcome = self.offer(place, &letter)?;
+        }
+        match outcome {
+            Ok(()) => self.pending += 1,
+            Err((error, place)) if is_refusal(&error) => {
+                self.connect()?.context().refused(&place, &error);
+            }
+            Err((error, _)) => {
+                return Err(error)
+                    .with_context(|| format!("cannot write to `{TOPIC_DEAD_LETTER}`"));
+            }
+        }
         Ok(())
     }
 
-    /// Returns when all that was sent is acknowledged.
+    fn offer(
+        &mut self,
+        place: Box<Place>,
+        letter: &[u8],
+    ) -> Result<Result<(), (KafkaError, Box<Place>)>> {
+        let record = BaseRecord::<(), [u8], _>::with_opaque_to(TOPIC_DEAD_LETTER, place);
+        let outcome = self.connect()?.send(record.payload(letter));
+        Ok(outcome.map_err(|(error, record)| (error, record.delivery_opaque)))
+    }
+
+    /// Returns when all that was sent is acknowledged, or told to be refused.
     pub(crate) fn flush(&mut self) -> Result<()> {
         if self.pending == 0 {
             return Ok(());
         }
+        beat();
         let producer = self.connect()?;
         producer.flush(FLUSH_TIMEOUT).with_context(|| {
             format!("cannot write to `{TOPIC_DEAD_LETTER}`; does the topic exist?")
         })?;
-        let failed = producer.context().0.swap(0, Ordering::Relaxed);
+        let failed = producer.context().failed.swap(0, Ordering::Relaxed);
         if failed > 0 {
             return Err(anyhow!(
                 "{failed} records were refused by `{TOPIC_DEAD_LETTER}`; create it with \
@@ -96,11 +158,60 @@ impl DeadLetter {
         Ok(())
     }
 
-    fn connect(&mut self) -> Result<&BaseProducer<Failures>> {
+    fn connect(&mut self) -> Result<&BaseProducer<Outcomes>> {
         if self.producer.is_none() {
+            let statistics = self.statistics.clone();
+            let outcomes = Outcomes { failed: AtomicUsize::new(0), statistics };
             let config = self.properties.client_config();
-            self.producer = Some(config.create_with_context(Failures::default())?);
+            self.producer = Some(config.create_with_context(outcomes)?);
         }
         Ok(self.producer.as_ref().expect("created above"))
+    }
+}
+
+/// A letter of at most `bytes_max`: an eighth is for the reason, and what is left for the record.
+fn letter(place: &Place, reason: &str, payload: &[u8], bytes_max: usize) -> Vec<u8> {
+    let mut letter = vec![b'{'];
+    let reason = escaped_beginning(reason.as_bytes(), bytes_max / 8);
+    write_member(&mut letter, "logweir.reason", reason);
+    letter.push(b',');
+    write_member(&mut letter, "logweir.kafka.topic", place.topic.as_bytes());
+    let mut number = |key: &str, value: u64| {
+        letter.extend_from_slice(format!(",\"{key}\":").as_bytes());
+        write_u64(&mut letter, value);
+    };
+    number("logweir.kafka.partition", u64::try_from(place.partition).unwrap_or(0));
+    number("logweir.kafka.offset", u64::try_from(place.offset).unwrap_or(0));
+    number("logweir.original_bytes", payload.len() as u64);
+    letter.push(b',');
+    let room = bytes_max.saturating_sub(letter.len() + FIELD_ORIGINAL.len() + r#""":""}"#.len());
+    write_member(&mut letter, FIELD_ORIGINAL, escaped_beginning(payload, room));
+    letter.push(b'}');
+    letter
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn a_letter_fits_whatever_the_record_is_made_of() {
+        let place = Place { topic: "t".into(), partition: 3, offset: 7 };
+        for (text, bytes_max, quoted) in [
+            ("\"", 2_000, 0..950),
+            ("\u{1}", 2_000, 0..320),
+            ("ü", 2_000, 1_500..2_000),
+            ("a", 2_000_000, 700_000..700_001),
+        ] {
+            let payload = text.repeat(700_000 / text.len());
+            let letter = letter(&place, &payload, payload.as_bytes(), bytes_max);
+            assert!(letter.len() <= bytes_max, "{text}: {}", letter.len());
+            let value: Value = serde_json::from_slice(&letter).unwrap();
+            assert_eq!(value["logweir.original_bytes"], payload.len());
+            let original = value["event.original"].as_str().unwrap();
+            assert!(quoted.contains(&original.len()), "{text}: {}", original.len());
+            assert!(payload.starts_with(original));
+        }
     }
 }

@@ -4,10 +4,11 @@
 //! Whoever wants to know looks at the statistics and never waits for the cluster.
 
 use super::statistics::Statistics;
+use super::worker::created_anew;
 use anyhow::Result;
 use logweir_kafka::properties::Properties;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -18,7 +19,8 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// Rates are over as many intervals: longer than a flush of an object store.
 const RATE_INTERVALS: usize = 6;
 
-/// Starts the thread; it ends soon after `stop` once it is unparked.
+/// Starts the thread; it ends soon after `stop` once it is unparked, and by itself, with the reason, if
+/// the topic has lost what the table has of it.
 ///
 /// # Errors
 /// A property that librdkafka refuses.
@@ -27,19 +29,21 @@ pub(super) fn start(
     topic: &str,
     statistics: Arc<Statistics>,
     stop: Arc<AtomicBool>,
-) -> Result<JoinHandle<()>> {
+) -> Result<JoinHandle<Result<()>>> {
     // It only asks, and never joins the group.
     let mut monitor = Monitor {
         client: consumer.client_config().create()?,
         topic: topic.to_owned(),
         statistics,
         earlier: VecDeque::new(),
+        short: BTreeSet::new(),
     };
     let run = move || {
         while !stop.load(Ordering::Acquire) {
-            monitor.look();
+            monitor.look()?;
             std::thread::park_timeout(INTERVAL);
         }
+        Ok(())
     };
     Ok(std::thread::Builder::new().name("lag".into()).spawn(run)?)
 }
@@ -50,19 +54,31 @@ struct Monitor {
     statistics: Arc<Statistics>,
     /// Records received of each partition, at moments of the last [`RATE_INTERVALS`].
     earlier: VecDeque<(Instant, BTreeMap<i32, u64>)>,
+    /// Partitions that ended before what the table has, when they were looked at last. Only twice in a
+    /// row it is so: who has just become the leader of a partition may not know of its last records yet.
+    short: BTreeSet<i32>,
 }
 
 impl Monitor {
-    fn look(&mut self) {
+    fn look(&mut self) -> Result<()> {
         self.rates();
         let mut answers = true;
-        for (partition, _) in self.statistics.snapshot().assigned() {
+        for (partition, before) in self.statistics.snapshot().assigned() {
             // One that does not answer is waited for, not one for each partition.
             let end = answers
                 .then(|| self.client.fetch_watermarks(&self.topic, partition, TIMEOUT).ok())
                 .flatten()
                 .map(|(_, end)| end);
             answers = end.is_some();
+            let stored = before.stored_offset;
+            match end.filter(|end| *end < stored) {
+                None => _ = self.short.remove(&partition),
+                Some(end) if !self.short.insert(partition) => {
+                    let but = format!("the topic ends at {end}");
+                    return Err(created_anew(&self.topic, (partition, stored), &but));
+                }
+                Some(_) => {}
+            }
             let now_ms = now_ms();
             self.statistics.update(partition, |seen| {
                 seen.end_offset = end;
@@ -71,6 +87,7 @@ impl Monitor {
                 }
             });
         }
+        Ok(())
     }
 
     fn rates(&mut self) {

@@ -4,7 +4,7 @@
 //! Every process of the group does it; where two meet, the table's conflict check lets one of them
 //! through and the other tries again at its next turn. A failure is told and changes nothing.
 
-use logweir_store::{CompactOptions, GRACE_MIN, Table, compact, expire, vacuum};
+use logweir_store::{CompactOptions, GRACE_MIN, Table, VacuumSummary, compact, expire, vacuum};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -21,7 +21,7 @@ pub(super) fn start(
     table: Arc<Table>,
     retention: Option<Duration>,
     stop: Arc<AtomicBool>,
-) -> std::io::Result<JoinHandle<()>> {
+) -> std::io::Result<JoinHandle<anyhow::Result<()>>> {
     std::thread::Builder::new().name("maintenance".into()).spawn(move || {
         let mut compacted = Instant::now();
         // At once: an ingest that never runs for long has to do it, too.
@@ -40,6 +40,7 @@ pub(super) fn start(
                 tidy(&table, retention);
             }
         }
+        Ok(())
     })
 }
 
@@ -57,7 +58,10 @@ fn tidy(table: &Table, retention: Option<Duration>) {
         }
     }
     match vacuum(table, GRACE_MIN) {
-        Ok(summary) => tracing::debug!(?summary, "files that nothing refers to removed"),
+        Ok(VacuumSummary { files_removed: 0, .. }) => {}
+        Ok(VacuumSummary { files_removed: files, bytes_removed: bytes }) => {
+            tracing::info!(files, bytes, "files that nothing refers to removed");
+        }
         Err(error) => tracing::warn!(%error, "files that nothing refers to were not removed"),
     }
 }

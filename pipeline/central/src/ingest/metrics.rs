@@ -44,6 +44,12 @@ const DEAD_LETTERS: Metric = Metric::new(
     &["reason"],
     "Records that are no events and went to the dead-letter topic, by reason",
 );
+const LETTERS_REFUSED: Metric = Metric::new(
+    "logweir_ingest_dead_letters_refused_total",
+    Counter,
+    &[],
+    "Dead letters, those of sinks too, that the dead-letter topic did not take: the log names their records",
+);
 const HELD: Metric = Metric::new(
     "logweir_ingest_records_held",
     Gauge,
@@ -57,6 +63,12 @@ const GIVEN_BACK: Metric = Metric::new(
     Counter,
     &[],
     "Records read and not written because another worker had taken their partition, which reads them",
+);
+const EXPIRED: Metric = Metric::new(
+    "logweir_ingest_records_expired_total",
+    Counter,
+    &[],
+    "Records that Kafka had removed before they were read; none of those received",
 );
 const LAG: Metric = Metric::new(
     "logweir_ingest_lag_records",
@@ -118,16 +130,18 @@ const SINK_RETRIES: Metric = Metric::new(
 );
 
 /// All of them, in the order of a scrape.
-pub(crate) const METRICS: [Metric; 20] = [
+pub(crate) const METRICS: [Metric; 22] = [
     INFO,
     RECEIVED,
     STORED,
     SUSPECT,
     DUPLICATES,
     DEAD_LETTERS,
+    LETTERS_REFUSED,
     HELD,
     HELD_BYTES,
     GIVEN_BACK,
+    EXPIRED,
     LAG,
     LAG_SECONDS,
     OFFSET,
@@ -154,10 +168,12 @@ pub(super) fn render(status: &Status) -> String {
     let mut dead: BTreeMap<&str, u64> = REASONS.into_iter().map(|reason| (reason, 0)).collect();
     dead.extend(&total.dead_letters);
     out.metric(&DEAD_LETTERS, dead.into_iter().map(|(word, n)| ([word.to_owned()], n as f64)));
+    out.value(&LETTERS_REFUSED, status.letters_refused as f64);
     out.value(&HELD, total.held as f64);
     let held_bytes: u64 = status.partitions.iter().map(|partition| partition.seen.held_bytes).sum();
     out.value(&HELD_BYTES, held_bytes as f64);
     out.value(&GIVEN_BACK, total.given_back as f64);
+    out.value(&EXPIRED, total.expired as f64);
     let known = |value: fn(&PartitionStatus) -> Option<f64>| {
         let partitions = status.partitions.iter();
         partitions.filter_map(move |it| Some(([it.partition.to_string()], value(it)?)))

@@ -21,7 +21,7 @@ mod statistics;
 mod status;
 mod worker;
 
-pub(crate) use dead_letter::DeadLetter;
+pub(crate) use dead_letter::{DeadLetter, Place};
 pub(crate) use metrics::METRICS;
 
 pub use config::{
@@ -56,7 +56,7 @@ pub struct Ingest {
     sinks: Vec<JoinHandle<Result<()>>>,
     pulse: Pulse,
     /// Threads beside the workers, whose end loses nothing.
-    helpers: Vec<JoinHandle<()>>,
+    helpers: Vec<JoinHandle<Result<()>>>,
     stop: Arc<AtomicBool>,
     table: Arc<Table>,
     sources: Arc<Sources>,
@@ -102,13 +102,14 @@ impl Ingest {
         }
         let (mut sinks, mut sink_workers) = (Vec::new(), Vec::new());
         for sink in &config.sinks {
-            let statistics = Arc::new(SinkStatistics::default());
+            let sink_statistics = Arc::new(SinkStatistics::default());
             for index in 0..sink.workers {
                 let worker = SinkWorker::new(
                     &config,
                     sink.clone(),
                     index,
-                    statistics.clone(),
+                    sink_statistics.clone(),
+                    DeadLetter::new(&config.kafka, statistics.clone()),
                     stop.clone(),
                 )?;
                 let thread = std::thread::Builder::new()
@@ -117,7 +118,7 @@ impl Ingest {
                     .context("cannot start a worker thread")?;
                 sink_workers.push(thread);
             }
-            sinks.push((sink.name.clone(), statistics));
+            sinks.push((sink.name.clone(), sink_statistics));
         }
         let maintenance = maintenance::start(table.clone(), config.retention, stop.clone())
             .context("cannot start the maintenance thread")?;
@@ -157,16 +158,16 @@ impl Ingest {
         self.pulse.stalled(limit)
     }
 
-    /// Whether a worker has ended, which it does by itself only on an error.
+    /// Whether a thread has ended, which it does by itself only on an error.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.workers.iter().chain(&self.sinks).any(JoinHandle::is_finished)
+        self.workers.iter().chain(&self.sinks).chain(&self.helpers).any(JoinHandle::is_finished)
     }
 
     /// Lets the workers write what they hold and leave the group; the sinks too, if they can soon.
     ///
     /// # Errors
-    /// The first error of a worker.
+    /// The first error of a thread.
     pub fn stop(self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
         let mut outcomes: Vec<Result<()>> = self.workers.into_iter().map(joined).collect();
@@ -189,13 +190,15 @@ impl Ingest {
                 );
             }
         }
+        outcomes.extend(self.helpers.into_iter().filter(JoinHandle::is_finished).map(joined));
         outcomes.into_iter().collect()
     }
 }
 
-fn joined(worker: JoinHandle<Result<()>>) -> Result<()> {
-    match worker.join() {
+fn joined(thread: JoinHandle<Result<()>>) -> Result<()> {
+    let name = thread.thread().name().unwrap_or_default().to_owned();
+    match thread.join() {
         Ok(result) => result,
-        Err(_) => bail!("a worker panicked; its partitions are taken up at the next start"),
+        Err(_) => bail!("`{name}` panicked; what it had in hand is taken up at the next start"),
     }
 }

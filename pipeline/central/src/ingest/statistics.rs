@@ -27,6 +27,8 @@ pub struct Tally {
     /// Read and not written, because another worker had written the partition meanwhile; whoever has
     /// it now reads them.
     pub given_back: u64,
+    /// Records that Kafka had removed before they were read; they are not among those received.
+    pub expired: u64,
 }
 
 impl Tally {
@@ -48,6 +50,7 @@ impl Tally {
         self.duplicates += other.duplicates;
         self.held += other.held;
         self.given_back += other.given_back;
+        self.expired += other.expired;
         for (reason, count) in &other.dead_letters {
             *self.dead_letters.entry(reason).or_default() += count;
         }
@@ -78,6 +81,16 @@ pub struct PartitionStatistics {
 }
 
 impl PartitionStatistics {
+    /// A worker goes on behind what the table has, or where the topic now begins. Returns how many
+    /// records are missing in between that were not told before.
+    pub(super) fn take_up(&mut self, position: Option<i64>, start: i64) -> u64 {
+        let from = position.map_or(start, |position| position.max(self.stored_offset));
+        let expired = u64::try_from(start - from).unwrap_or(0);
+        self.tally.expired += expired;
+        self.stored_offset = position.unwrap_or(start).max(start);
+        expired
+    }
+
     /// Records in the topic that are not in the table.
     #[must_use]
     pub fn lag(&self) -> Option<u64> {
@@ -114,6 +127,8 @@ pub struct Commits {
 pub struct Seen {
     pub partitions: BTreeMap<i32, PartitionStatistics>,
     pub commits: Commits,
+    /// Letters about records that the dead-letter topic did not take, those of the sinks too.
+    pub letters_refused: u64,
 }
 
 impl Seen {
@@ -152,8 +167,12 @@ impl Statistics {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn update(&self, partition: i32, change: impl FnOnce(&mut PartitionStatistics)) {
-        change(self.seen().partitions.entry(partition).or_default());
+    pub(super) fn update<T>(
+        &self,
+        partition: i32,
+        change: impl FnOnce(&mut PartitionStatistics) -> T,
+    ) -> T {
+        change(self.seen().partitions.entry(partition).or_default())
     }
 
     pub(super) fn committed(&self, now_ms: i64, rows: u64, took: Duration) {
@@ -166,6 +185,10 @@ impl Statistics {
 
     pub(super) fn refused(&self) {
         self.seen().commits.refused += 1;
+    }
+
+    pub(super) fn letter_refused(&self) {
+        self.seen().letters_refused += 1;
     }
 
     #[must_use]
@@ -262,6 +285,23 @@ mod tests {
         taken.give_back(&mut seen);
         assert_conserved(&seen);
         assert_eq!((seen.tally.given_back, seen.tally.dead_letters()), (1, 1));
+    }
+
+    #[test]
+    fn what_expired_before_it_was_read_is_counted_once_and_is_no_lag() {
+        let mut seen = PartitionStatistics::default();
+        for (position, start, expired, stored) in [
+            (None, 5, 0, 5),
+            (Some(1_000), 0, 0, 1_000),
+            (Some(1_000), 1_500, 500, 1_500),
+            // The table's position stays until the next commit.
+            (Some(1_000), 1_600, 100, 1_600),
+            (Some(1_700), 1_600, 0, 1_700),
+        ] {
+            assert_eq!(seen.take_up(position, start), expired, "{position:?} {start}");
+            assert_eq!(seen.stored_offset, stored, "{position:?} {start}");
+        }
+        assert_eq!(seen.tally.expired, 600);
     }
 
     #[test]

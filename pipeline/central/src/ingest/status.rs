@@ -52,6 +52,7 @@ pub struct Status {
     pub lag_ms: Option<u64>,
     pub rate: f64,
     pub commits: Commits,
+    pub letters_refused: u64,
     pub partitions: Vec<PartitionStatus>,
     pub sinks: Vec<SinkStatus>,
 }
@@ -101,6 +102,7 @@ impl Sources {
             lag_ms: seen.lag_ms(at_ms),
             rate: seen.assigned().map(|(_, seen)| seen.rate).sum(),
             commits: seen.commits.clone(),
+            letters_refused: seen.letters_refused,
             partitions: partitions(&seen, at_ms),
             sinks: self.sinks(),
         }

@@ -5,7 +5,7 @@
 //! polling.
 
 use super::config::IngestConfig;
-use super::dead_letter::DeadLetter;
+use super::dead_letter::{DeadLetter, Place};
 use super::lag::now_ms;
 use super::statistics::{Statistics, Taken};
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -67,6 +67,18 @@ struct State {
     tell_kafka_at: Option<Instant>,
     /// An error inside a callback, for the loop to end with.
     failure: Option<anyhow::Error>,
+}
+
+/// Why an ingest ends whose topic is not the one that its table has read.
+pub(super) fn created_anew(
+    topic: &str,
+    (partition, position): (i32, i64),
+    but: &str,
+) -> anyhow::Error {
+    anyhow!(
+        "the table holds partition {partition} of `{topic}` up to offset {position}, but {but}: it was \
+         deleted and created anew; choose another `group.id` for the new topic"
+    )
 }
 
 /// A partition of a commit: what its records became, and the offset behind them.
@@ -146,12 +158,13 @@ impl Worker {
             let kbytes = (config.fetched_max() >> 10).to_string();
             properties.set("queued.max.messages.kbytes", &kbytes);
         }
+        let dead_letter = DeadLetter::new(&config.kafka, statistics.clone());
         let state = State {
             index,
             config: config.clone(),
             table,
             statistics,
-            dead_letter: DeadLetter::new(&config.kafka),
+            dead_letter,
             partitions: BTreeMap::new(),
             held: 0,
             oldest: None,
@@ -239,6 +252,14 @@ impl Worker {
                 reason: format!("there is no topic {topic}"),
                 remedy: "create it with `logweir topics create`".to_owned(),
             },
+            Some(RDKafkaErrorCode::UnknownPartition) => {
+                self.look_for_partitions()?;
+                Explanation {
+                    reason: format!("a partition of {topic} is gone"),
+                    remedy: "was it deleted and created anew? choose another `group.id` then"
+                        .to_owned(),
+                }
+            }
             Some(
                 RDKafkaErrorCode::TopicAuthorizationFailed
                 | RDKafkaErrorCode::GroupAuthorizationFailed,
@@ -258,6 +279,23 @@ impl Worker {
             let Explanation { reason, remedy } = why;
             tracing::warn!(topic, reason, help = remedy, "no records arrive; trying on");
             self.trouble = Some((reason, Instant::now()));
+        }
+        Ok(())
+    }
+
+    /// Partitions are never taken out of a topic: one of fewer is another topic of the name.
+    fn look_for_partitions(&self) -> Result<()> {
+        let topic = &self.config.topic;
+        let metadata = self.consumer.fetch_metadata(Some(topic), WATERMARK_TIMEOUT)?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let count = found.map_or(0, |found| found.partitions().len());
+        let state = self.consumer.context().state();
+        let last = state.partitions.last_key_value();
+        if let Some((&partition, Partition { writer, .. })) = last
+            && (1..=partition).contains(&(count as i32))
+        {
+            let position = writer.position().unwrap_or(0);
+            return Err(created_anew(topic, (partition, position), "there is no such partition"));
         }
         Ok(())
     }
@@ -314,7 +352,8 @@ impl State {
         flushed
     }
 
-    /// A writer for the partition, and where its consumer has to begin.
+    /// A writer for the partition, and where its consumer has to begin: at the last record that the table
+    /// has taken, if it is still there, to see that it is still the same.
     fn open(&mut self, consumer: &BaseConsumer<Context>, partition: i32) -> Result<Offset> {
         let (group, topic) = (&self.config.group, &self.config.topic);
         let writer = PartitionWriter::open(self.table.clone(), group, topic, partition)
@@ -327,22 +366,33 @@ impl State {
         let (start, end) =
             consumer.fetch_watermarks(topic, partition, WATERMARK_TIMEOUT).unwrap_or((0, i64::MAX));
         if let Some(position) = position.filter(|position| *position > end) {
-            bail!(
-                "the table holds partition {partition} of `{topic}` up to offset {position}, but the \
-                 topic ends at {end}: it was deleted and created anew; choose another `group.id` \
-                 for the new topic"
-            );
+            let but = format!("the topic ends at {end}");
+            return Err(created_anew(topic, (partition, position), &but));
         }
         let index = self.index;
-        self.statistics.update(partition, |statistics| {
+        let expired = self.statistics.update(partition, |statistics| {
             if let Some(mut before) = before {
                 before.taken.give_back(statistics);
             }
             statistics.worker = index;
             statistics.assigned = true;
-            statistics.stored_offset = position.unwrap_or(start);
+            statistics.take_up(position, start)
         });
-        Ok(position.map_or(Offset::Beginning, Offset::Offset))
+        if expired > 0 {
+            tracing::warn!(
+                topic,
+                partition,
+                from = position,
+                until = start,
+                help = "raise `retention.ms` of the topic; `logweir audit` names the events",
+                "Kafka has removed {expired} records that the table does not have"
+            );
+        }
+        Ok(match position {
+            Some(position) if position > start => Offset::Offset(position - 1),
+            Some(_) => Offset::Offset(start),
+            None => Offset::Beginning,
+        })
     }
 
     fn push(
@@ -356,9 +406,16 @@ impl State {
             // Handed over by the client after the partition was revoked: its new owner reads it.
             return Ok(());
         };
+        if let Some(position) = writer.position().filter(|position| offset < *position) {
+            if writer.knows(payload) {
+                return Ok(());
+            }
+            let but = format!("another record has the offset {offset} now");
+            return Err(created_anew(&self.config.topic, (partition, position), &but));
+        }
         taken.receive(time_ms);
         if let Pushed::Undecodable { word, reason } = writer.push(offset, payload) {
-            let place = (self.config.topic.as_str(), partition, offset);
+            let place = Place { topic: self.config.topic.as_str().into(), partition, offset };
             self.dead_letter.send(place, &reason, payload)?;
             taken.bury(word);
         }

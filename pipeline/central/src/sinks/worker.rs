@@ -4,7 +4,7 @@
 //! keeps its member; what is lost in a rebalance leaves the batch, its new owner reads it again.
 
 use super::{NotNow, Sink, SinkConfig, SinkRecord};
-use crate::ingest::{DeadLetter, IngestConfig};
+use crate::ingest::{DeadLetter, IngestConfig, Place};
 use anyhow::{Context as _, Result, anyhow};
 use logweir_kafka::token;
 use rdkafka::ClientContext;
@@ -40,7 +40,7 @@ pub(crate) struct SinkStatistics {
 pub(crate) struct SinkWorker {
     consumer: BaseConsumer<Context>,
     config: SinkConfig,
-    topic: String,
+    topic: Arc<str>,
     statistics: Arc<SinkStatistics>,
     stop: Arc<AtomicBool>,
     dead_letter: DeadLetter,
@@ -119,6 +119,7 @@ impl SinkWorker {
         config: SinkConfig,
         index: usize,
         statistics: Arc<SinkStatistics>,
+        dead_letter: DeadLetter,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
         let group = format!("{}.{}", ingest.group, config.name);
@@ -143,10 +144,10 @@ impl SinkWorker {
         Ok(Self {
             consumer,
             config,
-            topic: ingest.topic.clone(),
+            topic: ingest.topic.as_str().into(),
             statistics,
             stop,
-            dead_letter: DeadLetter::new(&ingest.kafka),
+            dead_letter,
             batch: Vec::new(),
             bytes: 0,
             since: None,
@@ -308,7 +309,8 @@ impl SinkWorker {
         };
         for one in &refused {
             let record = &batch[one.index];
-            let place = (self.topic.as_str(), record.partition, record.offset);
+            let &SinkRecord { partition, offset, .. } = record;
+            let place = Place { topic: self.topic.clone(), partition, offset };
             let reason = format!("{}: {}", self.config.name, one.reason);
             self.dead_letter.send(place, &reason, &record.payload)?;
         }

@@ -195,6 +195,12 @@ impl Ledger {
         source.observe(Place { offset: record.offset, end, prev: record.prev })
     }
 
+    /// Whether the event, or a later one of its source, was counted. A ledger without sources cannot say.
+    pub(crate) fn knows(&self, record: &Record<'_>) -> bool {
+        let source = self.sources.get(&record.source);
+        self.sources.is_empty() || source.is_some_and(|of| of.high_water >= Some(record.offset))
+    }
+
     /// Writes what changed, or all, and returns what the commit has to name; `None` if nothing
     /// changed.
     pub(crate) fn save(

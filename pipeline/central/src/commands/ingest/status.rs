@@ -74,6 +74,18 @@ fn shown(status: &Value) -> String {
             count("suspect")
         ));
     }
+    if count("expired") > 0 {
+        out.push_str(&format!(
+            "{} records were removed by Kafka before they were read: raise retention.ms of the topic\n",
+            count("expired")
+        ));
+    }
+    if count("letters_refused") > 0 {
+        out.push_str(&format!(
+            "{} dead letters were refused by logweir.dead_letter: the log names their records\n",
+            count("letters_refused")
+        ));
+    }
     out.push_str(&format!(
         "{:>6} {:>9} {:>12} {:>9} {:>9} {:>9} {:>14}\n",
         "worker", "partition", "lag", "behind", "events/s", "held", "stored"
@@ -155,7 +167,7 @@ mod tests {
         let status = json!({
             "version": "1", "process": 7, "group": "g\u{1b}[2J", "topic": "t", "store": "s",
             "started_at_ms": 0, "at_ms": 5000, "received": 9, "stored": 5, "suspect": 3, "duplicates": 1,
-            "dead_letters": {"not_json": 2}, "held": 1, "given_back": 0, "lag": 4, "lag_ms": 1500,
+            "dead_letters": {"not_json": 2}, "held": 1, "given_back": 0, "letters_refused": 8, "expired": 6, "lag": 4, "lag_ms": 1500,
             "rate": 2.4, "commits": {"commits": 3, "refused": 0, "last_at_ms": 4000,
             "last_rows": 5, "last_took_ms": 12}, "sinks": [],
             "partitions": [{"partition": 1, "worker": 0, "lag": null, "lag_ms": null, "rate": 0.0,
@@ -164,6 +176,8 @@ mod tests {
         let text = shown(&status);
         assert!(text.contains("received 9 = stored 5 + duplicates 1 + dead letters 2 (not_json 2) + held 1 + given back 0"), "{text}");
         assert!(text.contains("3 of those stored have a time far"), "{text}");
+        assert!(text.contains("6 records were removed by Kafka"), "{text}");
+        assert!(text.contains("8 dead letters were refused"), "{text}");
         assert!(text.contains("lag 4 events, 1.5 s  2 events/s"), "{text}");
         assert!(text.contains("the last 1.0 s ago: 5 events in 12 ms"), "{text}");
         assert!(text.contains("unknown") && !text.contains('\u{1b}'), "{text}");

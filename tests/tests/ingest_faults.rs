@@ -1,0 +1,97 @@
+//! What an ingest takes without ado, and what it must not go on with.
+
+use logweir_tests::{Broker, Ingest, Topic, directory, wait_until};
+use serde_json::Value;
+
+/// The `n`-th event of a source for each partition.
+fn event(partition: i32, n: usize) -> (i32, Vec<u8>) {
+    let line = format!(
+        r#"{{"logweir.source":"{partition:032x}","log.offset":{n},"event.original":"line {n}"}}"#
+    );
+    (partition, line.into_bytes())
+}
+
+fn write(topic: &Topic, events: std::ops::Range<usize>) {
+    let partitions = 0..topic.partitions;
+    let records: Vec<_> =
+        events.flat_map(|n| partitions.clone().map(move |partition| event(partition, n))).collect();
+    topic.write(&records);
+}
+
+#[test]
+fn records_of_somebody_else_end_in_the_dead_letters_however_large_and_many_they_are() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "foreign", 1);
+    let letters = Topic::create(&broker.bootstrap(), "logweir.dead_letter", 1);
+    let mut records = vec![(0, vec![b'"'; 700_000])];
+    records.extend((0..9_000).map(|n| (0, format!("{n:01000}").into_bytes())));
+    records.push(event(0, 0));
+    topic.write(&records);
+    let mut ingest = Ingest::started(directory.path(), &broker.bootstrap(), "foreign");
+    wait_until("the event behind them in the table", || {
+        ingest.assert_running();
+        ingest.table().rows() == 1
+    });
+    let letters = letters.read();
+    assert_eq!(letters.len(), 9_001);
+    let first: Value = serde_json::from_slice(&letters[0].1).unwrap();
+    assert_eq!(first["logweir.original_bytes"], 700_000);
+    assert!(letters[0].1.len() < 1_000_000);
+    assert!(ingest.terminate().success());
+}
+
+/// An ingest that has the first 100 events of each partition, and its topic.
+fn at_the_end(topic: &Topic, directory: &std::path::Path) -> Ingest {
+    write(topic, 0..100);
+    let ingest = Ingest::started(directory, &topic.bootstrap, &topic.name);
+    let all = 100 * topic.partitions as usize;
+    wait_until("the first events in the table", || ingest.table().rows() == all);
+    ingest
+}
+
+/// It ends, and says why; the table is as it was.
+fn assert_ends(ingest: &Ingest, rows: usize) {
+    wait_until("the ingest to end", || {
+        ingest.said().contains("deleted and created anew; choose another `group.id`")
+    });
+    assert_eq!(ingest.table().rows(), rows);
+}
+
+#[test]
+fn a_topic_that_is_made_anew_under_a_running_ingest_ends_it() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "running", 1);
+    let ingest = at_the_end(&topic, directory.path());
+    write(&topic.made_anew(1), 100..150);
+    assert_ends(&ingest, 100);
+}
+
+#[test]
+fn a_topic_that_was_made_anew_and_has_grown_beyond_the_table_is_known_at_the_start() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "grown", 2);
+    let mut ingest = at_the_end(&topic, directory.path());
+    assert!(ingest.terminate().success());
+    // What is the same is none of another.
+    ingest.start();
+    write(&topic, 100..110);
+    wait_until("more events", || ingest.table().rows() == 220);
+    assert!(ingest.terminate().success());
+    write(&topic.made_anew(2), 110..400);
+    ingest.start();
+    assert_ends(&ingest, 220);
+    assert!(ingest.said().contains("another record has the offset 109 now"), "{}", ingest.said());
+}
+
+#[test]
+fn a_topic_that_was_made_anew_with_fewer_partitions_ends_the_ingest() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "fewer", 3);
+    let ingest = at_the_end(&topic, directory.path());
+    drop(topic.made_anew(1));
+    assert_ends(&ingest, 300);
+}
