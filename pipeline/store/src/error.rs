@@ -1,5 +1,7 @@
 //! What can go wrong with the table, and whether trying again can help.
 
+use parquet::errors::ParquetError;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// A failure of the table or of a file of it.
@@ -14,12 +16,18 @@ pub enum StoreError {
     /// There is no table; `open_or_create` makes one.
     #[error("there is no table in {0}; `logweir ingest` creates it with the first start")]
     NotATable(PathBuf),
+    /// There are files of a table, and nothing says what they are.
+    #[error(
+        "{0} holds files of a table (`date=…`, `_logweir/ledger`) but not the table's log, `_delta_log`, or \
+         not all of it: restore that from the backup, or choose an empty directory for a new table"
+    )]
+    LogMissing(PathBuf),
     /// The operating system refused.
     #[error("cannot {action} {path}: {source}")]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
     /// A Parquet file could not be written or read.
     #[error("{path} as Parquet: {source}")]
-    Parquet { path: PathBuf, source: parquet::errors::ParquetError },
+    Parquet { path: PathBuf, source: ParquetError },
     /// Columns of one batch do not fit each other; a fault of this crate.
     #[error("columns do not form a table: {0}")]
     Columns(#[from] arrow_schema::ArrowError),
@@ -36,12 +44,32 @@ impl StoreError {
         Self::Io { action, path: path.to_owned(), source }
     }
 
-    pub(crate) fn parquet(path: &Path, source: parquet::errors::ParquetError) -> Self {
+    pub(crate) fn parquet(path: &Path, source: ParquetError) -> Self {
         Self::Parquet { path: path.to_owned(), source }
+    }
+
+    /// What is read of a Parquet file. In places the parquet crate panics where a file is damaged.
+    pub(crate) fn of_parquet<T>(
+        path: &Path,
+        read: impl FnOnce() -> Result<T, ParquetError>,
+    ) -> Result<T, Self> {
+        match catch_unwind(AssertUnwindSafe(read)) {
+            Ok(outcome) => outcome.map_err(|error| Self::parquet(path, error)),
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+                Err(Self::damaged(path, text.unwrap_or("it cannot be read")))
+            }
+        }
     }
 
     pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
         Self::Damaged { path: path.to_owned(), reason: reason.into() }
+    }
+
+    /// Whether it is the bytes of one file that are wrong.
+    pub(crate) fn is_of_file(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Parquet { .. })
     }
 
     pub(crate) fn is_not_found(&self) -> bool {

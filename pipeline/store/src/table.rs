@@ -15,7 +15,7 @@ use crate::delta::{
 };
 use crate::directory::{Directory, unique};
 use crate::error::{CommitError, StoreError};
-use crate::ledger::PartitionName;
+use crate::ledger::{LEDGER, PartitionName};
 use crate::schema::{COLUMNS, PARTITION_COLUMN, delta_fields};
 use crate::time::now_us;
 use crate::writer::Batch;
@@ -105,12 +105,18 @@ impl Table {
     /// Opens the table in a directory.
     ///
     /// # Errors
-    /// There is none ([`StoreError::NotATable`]), or it cannot be read.
+    /// There is none ([`StoreError::NotATable`]), or it cannot be read. Files of a table without its log are
+    /// none for a new one ([`StoreError::LogMissing`]): as nothing refers to them, they would be removed.
     pub fn open(location: &str, options: TableOptions) -> Result<Self, StoreError> {
         let directory = Directory::at(location)?;
         let log = log(&directory, options);
-        let Some(snapshot) = log.load()? else {
-            return Err(StoreError::NotATable(directory.root()));
+        let snapshot = match log.load()? {
+            Some(snapshot) => snapshot,
+            None if !holds_files(&directory)? => {
+                return Err(StoreError::NotATable(directory.root()));
+            }
+            // Another process may have made it, and written to it, since.
+            None => log.load()?.ok_or_else(|| StoreError::LogMissing(directory.root()))?,
         };
         Ok(Self { directory, options, log, state: Mutex::new(snapshot) })
     }
@@ -293,6 +299,17 @@ fn entry(file: &Arc<TableFile>) -> Result<FileEntry, StoreError> {
         return Err(StoreError::Unsupported("files outside of the table".into()));
     }
     Ok(FileEntry { path, file: file.clone() })
+}
+
+/// Whether there is anything that only a table leaves.
+fn holds_files(directory: &Directory) -> Result<bool, StoreError> {
+    let day = format!("{PARTITION_COLUMN}=");
+    for folder in directory.list_directories("")? {
+        if folder.starts_with(&day) && !directory.list(&folder)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(!directory.list_directories(LEDGER)?.is_empty())
 }
 
 fn log(directory: &Directory, options: TableOptions) -> Log {

@@ -17,6 +17,7 @@ use arrow_schema::{ArrowError, DataType, Field, Fields, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
+use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,17 +42,18 @@ pub(super) fn write(
 
 /// Reads a checkpoint file, or one part of one.
 pub(super) fn read(directory: &Directory, path: &str) -> Result<Vec<Action>, StoreError> {
-    let failed = |error| StoreError::parquet(&directory.path(path), error);
     let file = directory.open(path)?;
-    let reader =
-        ParquetRecordBatchReaderBuilder::try_new(file).and_then(|b| b.build()).map_err(failed)?;
+    let of_checkpoint = directory.path(path);
+    let mut reader = StoreError::of_parquet(&of_checkpoint, || {
+        ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build())
+    })?;
+    let mut next = || reader.next().transpose().map_err(ParquetError::from);
     let mut actions = Vec::new();
-    for batch in reader {
-        let batch = batch?;
+    while let Some(batch) = StoreError::of_parquet(&of_checkpoint, &mut next)? {
         for row in 0..batch.num_rows() {
             actions.push(action_at(&batch, row).map_err(|column| {
                 StoreError::damaged(
-                    &directory.path(path),
+                    &of_checkpoint,
                     format!("`{column}` is missing in row {row} of the checkpoint"),
                 )
             })?);

@@ -55,9 +55,10 @@ pub struct CompactSummary {
 /// them has replaced the same files first, its replacement stands and the error is retryable.
 ///
 /// # Errors
-/// A file cannot be read or written, or the commit fails.
+/// A file cannot be read or written, or the commit fails. What is not with a damaged file is compacted
+/// nevertheless.
 pub fn compact(table: &Table, options: &CompactOptions) -> Result<CompactSummary, CommitError> {
-    let mut summary = CompactSummary::default();
+    let (mut summary, mut damaged) = (CompactSummary::default(), None);
     let mut days: BTreeMap<String, Vec<FileEntry>> = BTreeMap::new();
     for file in table.files()? {
         if file.bytes() < options.small_bytes
@@ -73,10 +74,16 @@ pub fn compact(table: &Table, options: &CompactOptions) -> Result<CompactSummary
         };
         files.sort_by_cached_key(newest);
         for group in groups(files, options) {
-            merge(table, day_of(midnight), group, &mut summary)?;
+            match merge(table, day_of(midnight), group, &mut summary) {
+                // No reason to leave the others as they are.
+                Err(CommitError::Store(error)) if error.is_of_file() => {
+                    damaged.get_or_insert(error);
+                }
+                other => other?,
+            }
         }
     }
-    Ok(summary)
+    damaged.map_or(Ok(summary), |error| Err(error.into()))
 }
 
 /// Neighbours in time that together are about as large as the target.

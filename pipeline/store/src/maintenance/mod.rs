@@ -131,7 +131,7 @@ impl Sweep<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::{Query, SearchOptions, count};
+    use crate::search::{DataFile, Query, SearchOptions, count};
     use crate::table::TableOptions;
     use crate::writer::PartitionWriter;
     use logweir_record::SourceId;
@@ -218,6 +218,74 @@ mod tests {
         assert_eq!((parquet_files(directory.path()), counted(&table, "")), (11, 10));
         fill(&table, 1);
         assert_eq!(counted(&table, ""), 11);
+    }
+
+    #[test]
+    fn no_table_is_made_beside_files_whose_log_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        fill(&table(directory.path()), 3);
+        age(directory.path());
+        std::fs::remove_dir_all(directory.path().join("_delta_log")).unwrap();
+        for left in ["_logweir", "date="] {
+            let location = directory.path().to_str().unwrap();
+            let error = Table::open_or_create(location, TableOptions::default()).unwrap_err();
+            let text = error.to_string();
+            assert!(matches!(error, StoreError::LogMissing(_)), "{left}: {text}");
+            assert!(text.contains(location) && text.contains("restore"), "{text}");
+            for entry in std::fs::read_dir(directory.path()).unwrap() {
+                let path = entry.unwrap().path();
+                if path.file_name().unwrap().to_str().unwrap().starts_with(left) {
+                    std::fs::remove_dir_all(path).unwrap();
+                }
+            }
+        }
+        table(directory.path());
+    }
+
+    #[test]
+    fn a_bit_that_flipped_in_a_footer_is_an_error_that_names_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let table = table(directory.path());
+        fill(&table, 1);
+        let path = table.files().unwrap().remove(0).path;
+        let place = directory.path().join(&path);
+        let bytes = std::fs::read(&place).unwrap();
+        let length = u32::from_le_bytes(bytes[bytes.len() - 8..][..4].try_into().unwrap()) as usize;
+        let mut damaged = 0;
+        for at in bytes.len() - 8 - length..bytes.len() - 8 {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            std::fs::write(&place, flipped).unwrap();
+            let read =
+                DataFile::open(table.directory(), &path).and_then(|file| file.read_all(|_| Ok(())));
+            if let Err(StoreError::Damaged { path, .. }) = read {
+                assert_eq!(path, place);
+                damaged += 1;
+            }
+        }
+        assert!(damaged > 0, "the crate that reads Parquet does not panic any more");
+    }
+
+    #[test]
+    fn a_damaged_file_keeps_its_own_day_from_being_compacted_and_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let table = table(directory.path());
+        let mut writer = PartitionWriter::open(table.clone(), "g", "t", 0).unwrap();
+        let source = SourceId::derive(&[b"s"]);
+        for n in 0..16 {
+            let time = crate::time::format_time(now_us() - n % 2 * crate::time::DAY_US);
+            let payload = format!(
+                r#"{{"logweir.source":"{source}","log.offset":{n},"@timestamp":"{time}","event.original":"a"}}"#
+            );
+            writer.push(n, payload.as_bytes());
+            table.commit(vec![writer.seal().unwrap()]).unwrap();
+        }
+        let files = table.files().unwrap();
+        let first = files.iter().min_by_key(|file| file.date().map(str::to_owned)).unwrap();
+        std::fs::write(directory.path().join(&first.path), b"PAR1 and no more").unwrap();
+        let error = compact(&table, &CompactOptions::default()).unwrap_err().to_string();
+        assert!(error.contains(&first.path), "{error}");
+        assert_eq!(table.files().unwrap().len(), 8 + 1);
     }
 
     #[test]

@@ -43,8 +43,7 @@ impl DataFile {
         let path = directory.path(path);
         // What the writer wrote of Arrow is left aside, so that files of other writers read the same.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata = ArrowReaderMetadata::load(&file, options)
-            .map_err(|error| StoreError::parquet(&path, error))?;
+        let metadata = StoreError::of_parquet(&path, || ArrowReaderMetadata::load(&file, options))?;
         let schema = metadata.parquet_schema();
         let place = |name: &str| {
             let leaf = (0..schema.num_columns())
@@ -141,18 +140,16 @@ impl DataFile {
             builder =
                 builder.with_row_selection(RowSelection::from_boolean_buffer(selected.clone()));
         }
-        for batch in builder.build().map_err(|error| self.failed(error))? {
-            take(&batch.map_err(|error| self.failed(ParquetError::from(error)))?)?;
+        let mut reader = StoreError::of_parquet(&self.path, || builder.build())?;
+        let mut next = || reader.next().transpose().map_err(ParquetError::from);
+        while let Some(batch) = StoreError::of_parquet(&self.path, &mut next)? {
+            take(&batch)?;
         }
         Ok(())
     }
 
     fn builder(&self) -> ParquetRecordBatchReaderBuilder<ReadFile> {
         ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
-    }
-
-    fn failed(&self, error: ParquetError) -> StoreError {
-        StoreError::parquet(&self.path, error)
     }
 }
 
@@ -211,8 +208,8 @@ impl Known for RowGroup<'_> {
     fn bloom_has(&self, column: ColumnIndex, text: &str) -> Option<bool> {
         let place = self.file.places[column]?;
         // A filter that cannot be read excludes nothing; reading the rows will tell the error.
-        let filter =
-            self.file.builder().get_row_group_column_bloom_filter(self.at, place.leaf).ok()??;
+        let read = || self.file.builder().get_row_group_column_bloom_filter(self.at, place.leaf);
+        let filter = StoreError::of_parquet(&self.file.path, read).ok()??;
         Some(filter.check(text))
     }
 }
