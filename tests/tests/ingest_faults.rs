@@ -1,6 +1,6 @@
 //! What an ingest takes without ado, and what it must not go on with.
 
-use logweir_tests::{Broker, Ingest, Topic, directory, wait_until};
+use logweir_tests::{Broker, Ingest, Random, Topic, directory, run_to_end, wait_until};
 use serde_json::Value;
 
 /// The `n`-th event of a source for each partition.
@@ -38,6 +38,34 @@ fn records_of_somebody_else_end_in_the_dead_letters_however_large_and_many_they_
     let first: Value = serde_json::from_slice(&letters[0].1).unwrap();
     assert_eq!(first["logweir.original_bytes"], 700_000);
     assert!(letters[0].1.len() < 1_000_000);
+    assert!(ingest.terminate().success());
+}
+
+#[test]
+fn a_letter_that_its_topic_refuses_is_told_and_counted_and_those_of_its_batch_come_through() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "refused", 1);
+    let letters = Topic::open(&broker.bootstrap(), "logweir.dead_letter", 1);
+    let server = ["--bootstrap-server", &broker.bootstrap()];
+    let smaller = ["topics", "alter", &letters.name, "--config", "max.message.bytes=2000"];
+    let altered = run_to_end("logweir", &[&smaller[..], &server].concat());
+    assert_eq!(altered.code, Some(0), "{}", altered.stderr);
+    let mut random = Random::of(1);
+    let mut foreign = |bytes: usize| (0..bytes).map(|_| b'!' + random.below(90) as u8).collect();
+    let mut records: Vec<(i32, Vec<u8>)> = (0..20).map(|_| (0, foreign(1_000))).collect();
+    records.push((0, foreign(5_000)));
+    records.push(event(0, 0));
+    topic.write(&records);
+    let mut ingest = Ingest::stopped(directory.path(), &broker.bootstrap(), "refused").member("a");
+    ingest.start();
+    wait_until("the event behind them in the table", || {
+        ingest.assert_running();
+        ingest.table().rows() == 1
+    });
+    assert_eq!(ingest.status().unwrap()["letters_refused"], 1);
+    assert!(ingest.said().contains("offset=20"), "{}", ingest.said());
+    assert_eq!(letters.read().len(), 20);
     assert!(ingest.terminate().success());
 }
 

@@ -16,10 +16,11 @@ use logweir_service::beat;
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use std::error::Error;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,20 +36,22 @@ pub(crate) struct Place {
 }
 
 /// Hears what becomes of the letters.
+#[derive(Default)]
 struct Outcomes {
     /// Letters that may come through once the topic is there and may be written.
     failed: AtomicUsize,
-    statistics: Arc<Statistics>,
+    refused: Mutex<Vec<Refused>>,
+}
+
+struct Refused {
+    place: Box<Place>,
+    letter: Vec<u8>,
+    reason: KafkaError,
 }
 
 impl Outcomes {
-    fn refused(&self, place: &Place, reason: &KafkaError) {
-        let Place { topic, partition, offset } = place;
-        tracing::error!(
-            %topic, partition, offset, %reason,
-            "a letter about this record is refused by `{TOPIC_DEAD_LETTER}`; the record is only in its topic"
-        );
-        self.statistics.letter_refused();
+    fn refused(&self) -> MutexGuard<'_, Vec<Refused>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,7 +83,10 @@ impl ProducerContext for Outcomes {
     fn delivery(&self, result: &DeliveryResult<'_>, place: Box<Place>) {
         match result {
             Ok(_) => {}
-            Err((error, _)) if is_refusal(error) => self.refused(&place, error),
+            Err((error, message)) if is_refusal(error) => {
+                let letter = message.payload().unwrap_or_default().to_vec();
+                self.refused().push(Refused { place, letter, reason: error.clone() });
+            }
             Err(_) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
             }
@@ -102,6 +108,7 @@ impl DeadLetter {
         let mut properties = consumer.for_role(Role::Producer);
         // Letters are in no order, and one that is refused stops none behind it.
         properties.set("enable.gapless.guarantee", "false");
+        properties.set("linger.ms", "0");
         let letter_bytes_max = payload_bytes_max(&properties).min(LETTER_BYTES_MAX);
         Self { properties, statistics, letter_bytes_max, producer: None, pending: 0 }
     }
@@ -116,13 +123,8 @@ impl DeadLetter {
         }
         match outcome {
             Ok(()) => self.pending += 1,
-            Err((error, place)) if is_refusal(&error) => {
-                self.connect()?.context().refused(&place, &error);
-            }
-            Err((error, _)) => {
-                return Err(error)
-                    .with_context(|| format!("cannot write to `{TOPIC_DEAD_LETTER}`"));
-            }
+            Err((error, place)) if is_refusal(&error) => self.give_up(&place, &error),
+            Err((error, _)) => return Err(error).with_context(cannot_write),
         }
         Ok(())
     }
@@ -142,31 +144,55 @@ impl DeadLetter {
         if self.pending == 0 {
             return Ok(());
         }
+        // What is refused for its size is a whole batch: each of its letters is sent again, alone.
+        for Refused { place, letter, .. } in self.settle()? {
+            self.offer(place, &letter)?.map_err(|(error, _)| error).with_context(cannot_write)?;
+            for Refused { place, reason, .. } in self.settle()? {
+                self.give_up(&place, &reason);
+            }
+        }
+        self.pending = 0;
+        Ok(())
+    }
+
+    /// Waits until nothing is on its way; returns what was refused.
+    fn settle(&mut self) -> Result<Vec<Refused>> {
         beat();
         let producer = self.connect()?;
-        producer.flush(FLUSH_TIMEOUT).with_context(|| {
-            format!("cannot write to `{TOPIC_DEAD_LETTER}`; does the topic exist?")
-        })?;
-        let failed = producer.context().failed.swap(0, Ordering::Relaxed);
+        producer
+            .flush(FLUSH_TIMEOUT)
+            .with_context(|| format!("{}; does the topic exist?", cannot_write()))?;
+        let outcomes = producer.context();
+        let failed = outcomes.failed.swap(0, Ordering::Relaxed);
         if failed > 0 {
             return Err(anyhow!(
                 "{failed} records were refused by `{TOPIC_DEAD_LETTER}`; create it with \
                  `logweir topics create`"
             ));
         }
-        self.pending = 0;
-        Ok(())
+        Ok(std::mem::take(&mut *outcomes.refused()))
+    }
+
+    fn give_up(&self, place: &Place, reason: &KafkaError) {
+        let Place { topic, partition, offset } = place;
+        tracing::error!(
+            %topic, partition, offset, %reason,
+            "a letter about this record is refused by `{TOPIC_DEAD_LETTER}`; the record is only in its topic"
+        );
+        self.statistics.letter_refused();
     }
 
     fn connect(&mut self) -> Result<&BaseProducer<Outcomes>> {
         if self.producer.is_none() {
-            let statistics = self.statistics.clone();
-            let outcomes = Outcomes { failed: AtomicUsize::new(0), statistics };
             let config = self.properties.client_config();
-            self.producer = Some(config.create_with_context(outcomes)?);
+            self.producer = Some(config.create_with_context(Outcomes::default())?);
         }
         Ok(self.producer.as_ref().expect("created above"))
     }
+}
+
+fn cannot_write() -> String {
+    format!("cannot write to `{TOPIC_DEAD_LETTER}`")
 }
 
 /// A letter of at most `bytes_max`: an eighth is for the reason, and what is left for the record.
