@@ -21,9 +21,11 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
+/// A step of rdkafka's flush always takes its whole time.
+const FLUSH_STEP: Duration = Duration::from_millis(5);
 /// Well below the 1 MiB that a topic takes unless it is told otherwise.
 const LETTER_BYTES_MAX: usize = 768 << 10;
 
@@ -159,8 +161,12 @@ impl DeadLetter {
     fn settle(&mut self) -> Result<Vec<Refused>> {
         beat();
         let producer = self.connect()?;
+        let deadline = Instant::now() + FLUSH_TIMEOUT;
+        while producer.in_flight_count() > 0 && Instant::now() < deadline {
+            let _ = producer.flush(FLUSH_STEP);
+        }
         producer
-            .flush(FLUSH_TIMEOUT)
+            .flush(Duration::ZERO)
             .with_context(|| format!("{}; does the topic exist?", cannot_write()))?;
         let outcomes = producer.context();
         let failed = outcomes.failed.swap(0, Ordering::Relaxed);
