@@ -329,6 +329,7 @@ fn an_ingest_that_slept_longer_than_the_retention_goes_on_and_names_what_it_miss
         table.rows() == 1_500
     });
     assert_eq!(table.audit().code, Some(1), "{}", table.audit().stdout);
+    assert!(delivery.ingest.said().contains("Kafka has removed 500 records"));
     let sources = table.audit_json();
     assert_eq!(sources[0]["gaps"].as_array().map(Vec::len), Some(1), "{sources:?}");
     let gap = &sources[0]["gaps"][0];

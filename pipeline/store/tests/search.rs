@@ -492,7 +492,7 @@ fn the_audit_names_what_is_missing_and_what_came_twice() {
     for (at, (offset, prev)) in events.iter().enumerate() {
         let prev = prev.map(|prev: u64| format!(r#","logweir.prev":{prev}"#)).unwrap_or_default();
         let payload = format!(
-            r#"{{"logweir.source":"{source}","host.name":"web1","log.file.path":"/var/log/a","log.offset":{offset},"event.original":"123456789"{prev}}}"#
+            r#"{{"logweir.source":"{source}","agent.name":"web1","log.file.path":"/var/log/a","log.offset":{offset},"event.original":"123456789"{prev}}}"#
         );
         writer.push(at as i64, payload.as_bytes());
     }
