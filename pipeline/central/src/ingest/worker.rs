@@ -286,7 +286,9 @@ impl Worker {
     /// Partitions are never taken out of a topic: one of fewer is another topic of the name.
     fn look_for_partitions(&self) -> Result<()> {
         let topic = &self.config.topic;
-        let metadata = self.consumer.fetch_metadata(Some(topic), WATERMARK_TIMEOUT)?;
+        let Ok(metadata) = self.consumer.fetch_metadata(Some(topic), WATERMARK_TIMEOUT) else {
+            return Ok(());
+        };
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let count = found.map_or(0, |found| found.partitions().len());
         let state = self.consumer.context().state();
