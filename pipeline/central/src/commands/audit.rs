@@ -18,7 +18,7 @@ pub struct AuditCommand {
     /// The table [default: $LOGWEIR_STORE, /var/lib/logweir/table, or that of the demo here]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
-    /// Only sources of this host
+    /// Only sources of this host: the `agent.name` of what reads there
     #[arg(long)]
     host: Option<String>,
     /// Only sources of which something came since: RFC 3339, a date, or how long ago (2h, 7d)

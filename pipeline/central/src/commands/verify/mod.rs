@@ -58,7 +58,7 @@ pub struct VerifyCommand {
     topic: Option<String>,
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// Only events of this host
+    /// Only events of this host: the `agent.name` of what reads there
     #[arg(long)]
     host: Option<String>,
     /// Count it as wrong, too, if a source begins later than its first event, as retention leaves it,
