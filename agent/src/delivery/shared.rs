@@ -39,6 +39,14 @@ impl KafkaState {
     }
 }
 
+/// Why nothing is delivered; empty while all is well.
+#[derive(Debug, Default)]
+struct Reason {
+    is: String,
+    /// What the log said last of it: another one may have to wait for its turn.
+    told: String,
+}
+
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) lanes: RwLock<HashMap<u32, Arc<Lane>>>,
@@ -58,8 +66,8 @@ pub(super) struct Shared {
     pub(super) last_trouble: Mutex<Option<Instant>>,
     /// What a broker that could not be reached was last said to be up to.
     pub(super) last_error: Mutex<String>,
-    /// Why nothing is delivered, while that is so. Held while `state` changes, so that the two agree.
-    pub(super) reason: Mutex<String>,
+    /// Held while `state` changes, so that the two agree.
+    reason: Mutex<Reason>,
     /// The brokers refused a write: what they answer to questions does not count until they take one.
     pub(super) write_refused: AtomicBool,
 }
@@ -100,7 +108,7 @@ impl Shared {
     /// The state with its reason: both of the same moment.
     pub(super) fn standing(&self) -> (KafkaState, String) {
         let reason = lock(&self.reason);
-        (self.state(), reason.clone())
+        (self.state(), reason.is.clone())
     }
 
     /// Kafka takes events; said once.
@@ -111,7 +119,7 @@ impl Shared {
         }
         let before = {
             let mut reason = lock(&self.reason);
-            reason.clear();
+            *reason = Reason::default();
             self.state.swap(KafkaState::Up as u8, Ordering::Relaxed)
         };
         if before == KafkaState::Up as u8 {
@@ -124,21 +132,23 @@ impl Shared {
         }
     }
 
-    /// Kafka takes nothing; said once for each reason that is another one.
+    /// Kafka takes nothing; said once for each reason that is another one. Asked again while that is so:
+    /// what could not be said at once is said then.
     pub(super) fn enter_down(&self, state: KafkaState, topic: &str, why: &Explanation) {
         let text = why.to_string();
         {
             let mut reason = lock(&self.reason);
             let before = self.state.swap(state as u8, Ordering::Relaxed);
-            if before == state as u8 && *reason == text {
+            let entered = before != state as u8;
+            reason.is.clone_from(&text);
+            if !entered && reason.told == text {
                 return;
             }
             // What a connection is said to suffer from alternates between words for the same.
-            let told = before == state as u8 && state == KafkaState::Unreachable;
-            *reason = text;
-            if told && !self.may_tell() {
+            if !entered && state == KafkaState::Unreachable && !self.may_tell() {
                 return;
             }
+            reason.told = text;
         }
         let brokers = self.properties.get("bootstrap.servers").unwrap_or_default();
         let Explanation { reason, remedy } = why;
@@ -223,6 +233,22 @@ mod tests {
         let document = parse("a.yaml", "bootstrap.servers: k:1\n").unwrap();
         let mut faults = Faults::new(document.source.clone());
         Properties::read(&document.root, "kafka", Role::Producer, &mut faults).unwrap()
+    }
+
+    #[test]
+    fn a_reason_that_could_not_be_told_at_once_is_told_later_if_it_is_still_so() {
+        let shared = Shared::new(properties(), None);
+        let down = |reason: &str| {
+            let why = Explanation { reason: reason.to_owned(), remedy: String::new() };
+            shared.enter_down(KafkaState::Unreachable, "topic", &why);
+            let reason = lock(&shared.reason);
+            assert_eq!(reason.is, why.to_string());
+            reason.told.contains("refused")
+        };
+        assert!(!down("the token has ended"));
+        assert!(!down("the token is refused"));
+        *lock(&shared.last_trouble) = Instant::now().checked_sub(TROUBLE_INTERVAL);
+        assert!(down("the token is refused"));
     }
 
     #[test]
