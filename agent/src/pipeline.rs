@@ -7,7 +7,9 @@
 use crate::accounting::{DropReason, Tally};
 use crate::delivery::Lane;
 use crate::parsing::{Engine, Line, Outcome, Selection};
-use logweir_record::{Envelope, FIELD_OFFSET, FIELD_SOURCE, has_member, write_member, write_u64};
+use logweir_record::{
+    Envelope, FIELD_OFFSET, FIELD_SOURCE, has_member, leave_out, line_of, write_member, write_u64,
+};
 use std::sync::Arc;
 
 /// A batch is full at this many bytes of encoded events: large enough for librdkafka's batches to
@@ -78,6 +80,7 @@ impl Batch {
         if let Some(sender) = line.sender {
             write_sender(&mut self.bytes, sender);
         }
+        let parsed_from = self.bytes.len();
         let outcome = engine.members(&route.selection, line, &mut self.bytes);
         if let Outcome::Dropped(reason) = outcome {
             self.bytes.truncate(start);
@@ -90,19 +93,18 @@ impl Batch {
                 self.bytes.extend_from_slice(member);
             }
         }
-        route.envelope.close_event(&mut self.bytes, start, line.offset, self.prev);
-        if self.bytes.len() - start > self.event_bytes_max {
-            self.bytes.truncate(start);
-            return self.bury(route, line, DropReason::TooLarge, "larger than `message.max.bytes`");
+        if !self.close(route, start, parsed_from, line.offset) {
+            let detail = "larger than `message.max.bytes`";
+            return self.bury(route, start, line.offset, DropReason::TooLarge, detail);
         }
         if self.ask_refusals
             && let Some(refusal) = route.lane.refusal(line.offset)
         {
-            self.bytes.truncate(start);
             if refusal.dead_letter_refused {
+                self.bytes.truncate(start);
                 return self.tally.dropped.add(DropReason::DeadLetterRefused, 1);
             }
-            return self.bury(route, line, DropReason::Refused, &refusal.reason);
+            return self.bury(route, start, line.offset, DropReason::Refused, &refusal.reason);
         }
         self.spans.push((start, self.bytes.len()));
         self.prev = Some(line.offset);
@@ -127,7 +129,26 @@ impl Batch {
         self.tally.nul_bytes += nul_bytes;
     }
 
-    fn bury(&mut self, route: &Route, line: &Line<'_>, reason: DropReason, detail: &str) {
+    /// Ends the event that begins at `start`. One that is too large for Kafka goes without its largest
+    /// values, which stand in its line as well; returns whether it fits.
+    fn close(&mut self, route: &Route, start: usize, parsed_from: usize, offset: u64) -> bool {
+        let parsed_to = self.bytes.len();
+        route.envelope.close_event(&mut self.bytes, start, offset, self.prev);
+        let over = (self.bytes.len() - start).saturating_sub(self.event_bytes_max);
+        if over == 0 {
+            return true;
+        }
+        self.bytes.truncate(parsed_to);
+        if !leave_out(&mut self.bytes, parsed_from, over) {
+            return false;
+        }
+        route.envelope.close_event(&mut self.bytes, start, offset, self.prev);
+        self.bytes.len() - start <= self.event_bytes_max
+    }
+
+    /// Makes a dead letter of the event that begins at `start`: of its line as the event has it, in which
+    /// what rules mask is masked.
+    fn bury(&mut self, route: &Route, start: usize, offset: u64, reason: DropReason, detail: &str) {
         self.tally.dropped.add(reason, 1);
         let quoted = DEAD_LETTER_ORIGINAL_BYTES_MAX.min(self.event_bytes_max / 8);
         let mut letter = vec![b'{'];
@@ -137,11 +158,13 @@ impl Batch {
         };
         member("logweir.reason", format!("{}: {detail}", reason.word()).as_bytes());
         member(FIELD_SOURCE, route.lane.id().to_string().as_bytes());
-        member("event.original", &line.bytes[..line.bytes.len().min(quoted)]);
+        let (original, _) = line_of(&self.bytes[start..]);
+        member("event.original", &original.as_bytes()[..original.floor_char_boundary(quoted)]);
         letter.extend_from_slice(format!("\"{FIELD_OFFSET}\":").as_bytes());
-        write_u64(&mut letter, line.offset);
+        write_u64(&mut letter, offset);
         letter.push(b'}');
         self.dead_letters.push(letter);
+        self.bytes.truncate(start);
     }
 
     #[must_use]

@@ -3,10 +3,10 @@
 //! choice are beside the agent, in `agent/tests/kafka.rs`.
 
 use logweir_tests::{
-    AgentConfig, Broker, DEADLINE, Delivery, Lines, Proxy, Random, Topic, append,
+    AgentConfig, Broker, DEADLINE, Delivery, Event, Lines, Proxy, Random, Topic, append,
     assert_exactly_once, assert_in_order_per_source, directory, line, runs, wait, wait_until,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 
 fn files(topic: &Topic, directory: &Path) -> AgentConfig {
@@ -148,36 +148,65 @@ fn idempotent_reorder() {
     delivery.assert_complete(&[writer.tally()]);
 }
 
+/// What is too large for Kafka because a rule repeats its line goes without the repeated values; what is
+/// too large as it is becomes a dead letter. What the rule masks is masked in both.
 #[test]
 fn too_large() {
+    const PACK: &str = r"
+pack: shop
+applies: {contains: ['shop ']}
+rules:
+  - id: shop.paid
+    pattern: '^shop (?<user.name>\S*) key (?<labels.key>\S*) (?<labels.rest>.*)$'
+    set: {labels.again: '{labels.rest}', event.action: payment}
+    action: {mask: [labels.key], with: redact}
+";
     let directory = directory();
     let broker = Broker::started(directory.path());
     let topic = Topic::create(&broker.bootstrap(), "delivery", 1);
     let kafka = vec!["message.max.bytes: 20000".to_owned()];
     let config = AgentConfig { kafka, ..files(&topic, directory.path()) };
     let mut delivery = Delivery::stopped(directory.path(), &topic, &config);
+    let rules = directory.path().join("rules");
+    std::fs::create_dir(&rules).unwrap();
+    std::fs::write(rules.join("shop.yaml"), PACK).unwrap();
+    let directories = format!("shipped: false\n  directories: ['{}']", rules.display());
+    delivery.agent.edit("shipped: false", &directories);
     let path = directory.path().join("app.log");
     let lines: Vec<String> = (0..999).map(|number| line("writer", number)).collect();
     let (before, after) = (lines[..500].concat(), lines[500..].concat());
-    let offset = before.len();
+    let repeated = format!("shop bob key Hunter2 {}\n", "\u{1}".repeat(1_500));
+    let offset = before.len() + repeated.len();
     append(&path, before.as_bytes());
-    append(&path, format!("{}\n", "x".repeat(30_000)).as_bytes());
+    append(&path, repeated.as_bytes());
+    append(&path, format!("shop eve key Hunter2 {}\n", "x".repeat(30_000)).as_bytes());
     append(&path, after.as_bytes());
     delivery.start();
-    wait_until("the neighbours in the table", || delivery.ingest.table().rows() >= 999);
+    wait_until("the neighbours in the table", || delivery.ingest.table().rows() >= 1_000);
     wait_until("the agent to hold nothing", || {
         let counts = delivery.agent.counts_told();
-        (counts.read, counts.held) == (1_000, 0)
+        (counts.read, counts.held) == (1_001, 0)
     });
     let status = delivery.agent.status_told();
     assert_eq!(status["dropped"]["too_large"], 1, "{status}");
-    assert_exactly_once(&topic.events(), &[("writer", 999)]);
+    let events = topic.events();
+    let (bob, written): (Vec<Event>, Vec<Event>) =
+        events.into_iter().partition(|event| event.json["user.name"] == "bob");
+    assert_exactly_once(&written, &[("writer", 999)]);
+    assert_eq!(bob.len(), 1);
+    let bob = &bob[0].json;
+    let left_out = json!(["labels.again"]);
+    assert_eq!((&bob["logweir.left_out"], &bob["event.action"]), (&left_out, &json!("payment")));
+    assert!(bob["event.original"].as_str().unwrap().starts_with("shop bob key *"), "{bob}");
     let letters = Topic::open(&broker.bootstrap(), "logweir.dead_letter", 1).read();
     assert_eq!(letters.len(), 1);
     let letter: Value = serde_json::from_slice(&letters[0].1).unwrap();
     assert!(letter["logweir.reason"].as_str().unwrap().contains("too_large"), "{letter}");
+    assert!(letter["event.original"].as_str().unwrap().starts_with("shop eve key *"), "{letter}");
     assert_eq!(letter["log.offset"], offset);
     assert_eq!(letter["logweir.source"], status["sources"][0]["id"]);
+    let found = delivery.ingest.table().search("user.name:bob", 10);
+    assert_eq!(found[0].json["logweir.left_out"], left_out, "{found:?}");
 }
 
 #[test]

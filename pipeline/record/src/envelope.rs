@@ -136,8 +136,10 @@ fn begin_member(out: &mut Vec<u8>, key: &str) {
     out.extend_from_slice(b"\":");
 }
 
-/// The line that stands among the members of an event: what rules have masked is masked in it.
-fn line_of(members: &[u8]) -> (Cow<'_, str>, Cow<'_, str>) {
+/// The line that stands among the members of an event, and its exact bytes in base64 if they are no UTF-8: what
+/// rules have masked is masked in it.
+#[must_use]
+pub fn line_of(members: &[u8]) -> (Cow<'_, str>, Cow<'_, str>) {
     let original = text_of(members, FIELD_ORIGINAL);
     // Bytes that are not UTF-8 leave this mark.
     let base64 = match original.contains('\u{fffd}') {

@@ -11,11 +11,13 @@
 
 mod envelope;
 mod json;
+mod leave_out;
 mod seal;
 mod source_id;
 
-pub use envelope::{Agent, Envelope, has_member};
+pub use envelope::{Agent, Envelope, has_member, line_of};
 pub use json::{escaped_beginning, write_escaped, write_member, write_u64};
+pub use leave_out::leave_out;
 pub use seal::{Seal, SealKey, SealKeyError, SealedLine};
 pub use source_id::{SourceId, SourceIdError, partition_of};
 

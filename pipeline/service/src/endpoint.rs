@@ -1,11 +1,12 @@
 //! The place where metrics are asked for: plain HTTP/1.0 at a loopback address or a unix socket.
 //!
-//! One question at a time, each bounded in size and time: whoever asks can neither hold the program
-//! up nor fill its memory. Only this host is answered.
+//! One thread has all connections, each bounded in size and time: whoever connects can hold up neither
+//! the program nor others who ask, nor fill its memory. Only this host is answered.
 
 use crate::socket::{Socket, TIMEOUT};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const HEAD_BYTES_MAX: usize = 8 << 10;
+/// Connections at a time; when one more comes, the oldest goes.
+const CONNECTIONS_MAX: usize = 16;
 const NAP: Duration = Duration::from_millis(50);
 
 /// Where to listen.
@@ -76,27 +79,11 @@ impl Endpoint {
         };
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
-        let serve = move || {
-            while !stopped.load(Ordering::Acquire) {
-                // Who asks badly or hangs up has only himself to blame.
-                let asked = match &listener {
-                    Listener::Tcp(listener) => listener.accept().is_ok_and(|(stream, _)| {
-                        let _ = stream
-                            .set_nonblocking(false)
-                            .and_then(|()| stream.set_read_timeout(Some(TIMEOUT)))
-                            .and_then(|()| stream.set_write_timeout(Some(TIMEOUT)))
-                            .and_then(|()| answer(stream, &render));
-                        true
-                    }),
-                    Listener::Unix(socket) => socket.accept().is_some_and(|stream| {
-                        let _ = answer(stream, &render);
-                        true
-                    }),
-                };
-                if !asked {
-                    std::thread::sleep(NAP);
-                }
+        let serve = move || match listener {
+            Listener::Tcp(listener) => {
+                serve(&stopped, || listener.accept().ok().map(|(stream, _)| stream), render);
             }
+            Listener::Unix(socket) => serve(&stopped, || socket.accept(), render),
         };
         let thread = std::thread::Builder::new().name("metrics".into()).spawn(serve)?;
         Ok(Self { address, stop, thread: Some(thread) })
@@ -118,8 +105,90 @@ impl Drop for Endpoint {
     }
 }
 
-fn answer(mut stream: impl Read + Write, render: &impl Fn() -> String) -> io::Result<()> {
-    let head = head(&mut stream)?;
+/// A connection that can be told not to wait.
+trait Stream: Read + Write {
+    fn never_wait(&self) -> io::Result<()>;
+}
+
+impl Stream for TcpStream {
+    fn never_wait(&self) -> io::Result<()> {
+        self.set_nonblocking(true)
+    }
+}
+
+impl Stream for UnixStream {
+    fn never_wait(&self) -> io::Result<()> {
+        self.set_nonblocking(true)
+    }
+}
+
+/// Answers whoever is accepted, until `stop`. Who asks badly or hangs up has only himself to blame.
+fn serve<S: Stream>(
+    stop: &AtomicBool,
+    mut accept: impl FnMut() -> Option<S>,
+    render: impl Fn() -> String,
+) {
+    let mut connections: Vec<Connection<S>> = Vec::new();
+    while !stop.load(Ordering::Acquire) {
+        for stream in std::iter::from_fn(&mut accept).take(CONNECTIONS_MAX) {
+            if connections.len() == CONNECTIONS_MAX {
+                connections.remove(0);
+            }
+            if stream.never_wait().is_ok() {
+                connections.push(Connection::new(stream));
+            }
+        }
+        connections.retain_mut(|connection| connection.goes_on(&render));
+        std::thread::sleep(NAP);
+    }
+}
+
+struct Connection<S> {
+    stream: S,
+    since: Instant,
+    /// What was asked so far.
+    head: Vec<u8>,
+    /// What is still to be written, once all is asked.
+    answer: Vec<u8>,
+}
+
+impl<S: Stream> Connection<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, since: Instant::now(), head: Vec::new(), answer: Vec::new() }
+    }
+
+    /// Does what can be done without waiting; returns whether there is more to do.
+    fn goes_on(&mut self, render: &impl Fn() -> String) -> bool {
+        match self.step(render) {
+            Ok(()) => false,
+            Err(error) => {
+                error.kind() == io::ErrorKind::WouldBlock && self.since.elapsed() < TIMEOUT
+            }
+        }
+    }
+
+    fn step(&mut self, render: &impl Fn() -> String) -> io::Result<()> {
+        let mut buffer = [0; 1024];
+        while self.answer.is_empty() {
+            let length = self.stream.read(&mut buffer)?;
+            if length == 0 || self.head.len() + length > HEAD_BYTES_MAX {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            self.head.extend_from_slice(&buffer[..length]);
+            if self.head.windows(4).any(|end| end == b"\r\n\r\n") {
+                self.answer = answer(&self.head, render);
+                self.since = Instant::now();
+            }
+        }
+        while !self.answer.is_empty() {
+            let length = self.stream.write(&self.answer)?;
+            self.answer.drain(..length);
+        }
+        Ok(())
+    }
+}
+
+fn answer(head: &[u8], render: &impl Fn() -> String) -> Vec<u8> {
     let mut words = head.split(|byte| byte.is_ascii_whitespace());
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
@@ -138,30 +207,13 @@ fn answer(mut stream: impl Read + Write, render: &impl Fn() -> String) -> io::Re
     if method != b"HEAD" {
         text.push_str(&body);
     }
-    stream.write_all(text.as_bytes())
-}
-
-/// The request up to its empty line.
-fn head(stream: &mut impl Read) -> io::Result<Vec<u8>> {
-    let began = Instant::now();
-    let mut head = Vec::new();
-    let mut buffer = [0; 1024];
-    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        let length = stream.read(&mut buffer)?;
-        if length == 0 || head.len() + length > HEAD_BYTES_MAX || began.elapsed() > TIMEOUT {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        head.extend_from_slice(&buffer[..length]);
-    }
-    Ok(head)
+    text.into_bytes()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpStream;
     use std::os::unix::fs::PermissionsExt as _;
-    use std::os::unix::net::UnixStream;
 
     fn asked(mut stream: impl Read + Write, request: &str) -> String {
         stream.write_all(request.as_bytes()).unwrap();
@@ -208,5 +260,18 @@ mod tests {
         assert_eq!(asked(connect(), &endless), "", "what has no end is hung up on");
         drop(unix);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn who_connects_and_asks_nothing_holds_nobody_up() {
+        let tcp = Endpoint::start(&Listen::parse("127.0.0.1:0").unwrap(), || "x 1\n".into());
+        let address = tcp.as_ref().unwrap().address().unwrap();
+        let idle: Vec<_> =
+            (0..3 * CONNECTIONS_MAX).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let asking = TcpStream::connect(address).unwrap();
+        asking.set_read_timeout(Some(TIMEOUT)).unwrap();
+        let text = asked(asking, "GET /metrics HTTP/1.1\r\n\r\n");
+        assert!(text.ends_with("\r\n\r\nx 1\n"), "{text}");
+        drop(idle);
     }
 }
