@@ -164,13 +164,19 @@ impl Topic {
     /// The cluster refuses.
     #[must_use]
     pub fn made_anew(&self, partitions: i32) -> Self {
+        self.delete();
+        Self::create(&self.bootstrap, &self.name, partitions)
+    }
+
+    /// # Panics
+    /// The cluster refuses.
+    pub fn delete(&self) {
         let options = AdminOptions::new().operation_timeout(Some(REQUEST));
         let deleted = block_on(self.admin().delete_topics(&[&self.name], &options));
         assert!(
             deleted.expect("an answer").iter().all(Result::is_ok),
             "the cluster deletes topics"
         );
-        Self::create(&self.bootstrap, &self.name, partitions)
     }
 
     fn admin(&self) -> AdminClient<DefaultClientContext> {

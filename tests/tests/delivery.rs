@@ -3,7 +3,7 @@
 //! choice are beside the agent, in `agent/tests/kafka.rs`.
 
 use logweir_tests::{
-    AgentConfig, Broker, DEADLINE, Delivery, Event, Lines, Proxy, Random, Topic, append,
+    Agent, AgentConfig, Broker, DEADLINE, Delivery, Event, Lines, Proxy, Random, Topic, append,
     assert_exactly_once, assert_in_order_per_source, directory, line, runs, wait, wait_until,
 };
 use serde_json::{Value, json};
@@ -226,6 +226,18 @@ fn topic_missing() {
     let _ = Topic::create(&broker.bootstrap(), "delivery", 4);
     delivery.ingest.start();
     delivery.assert_complete(&[writer.tally()]);
+}
+
+#[test]
+fn dead_letter_topic_missing() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "delivery", 1);
+    Topic::open(&broker.bootstrap(), "logweir.dead_letter", 1).delete();
+    let agent = Agent::started(directory.path(), &files(&topic, directory.path()));
+    wait_until("the agent to say so", || {
+        agent.said().contains("create it with `logweir topics create`")
+    });
 }
 
 #[test]

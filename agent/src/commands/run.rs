@@ -33,17 +33,27 @@ enum Request {
 
 impl Run {
     pub fn execute(self) -> ExitCode {
+        // Before anything that takes time: a signal that comes meanwhile waits.
+        let signals = match Signals::new([SIGHUP, SIGINT, SIGTERM]) {
+            Ok(signals) => signals,
+            Err(error) => return no_handler(&error),
+        };
         match Loaded::from_file(&self.config) {
             Ok((loaded, warnings)) => {
                 show(&warnings);
-                run(self.config, loaded)
+                run(self.config, loaded, signals)
             }
             Err(faults) => report_faults(&faults),
         }
     }
 }
 
-fn run(path: PathBuf, loaded: Loaded) -> ExitCode {
+fn no_handler(error: &io::Error) -> ExitCode {
+    eprintln!("logweir-agent: cannot install a signal handler: {error}");
+    ExitCode::FAILURE
+}
+
+fn run(path: PathBuf, loaded: Loaded, signals: Signals) -> ExitCode {
     start_log("logweir-agent", &loaded.config.log);
     if let Err(error) = prepare(&loaded.config) {
         eprintln!("logweir-agent: {error}");
@@ -51,12 +61,9 @@ fn run(path: PathBuf, loaded: Loaded) -> ExitCode {
     }
     // Before there are threads: those that are there keep their rights.
     confine(&loaded);
-    let requests = match requests() {
+    let requests = match requests(signals) {
         Ok(requests) => requests,
-        Err(error) => {
-            eprintln!("logweir-agent: cannot install a signal handler: {error}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return no_handler(&error),
     };
     let agent = match Agent::start(loaded.config) {
         Ok(agent) => agent,
@@ -105,9 +112,8 @@ fn prepare(config: &Config) -> Result<(), AgentError> {
 
 /// SIGINT and SIGTERM ask for a stop, the second of them ends the process at once; SIGHUP asks for a
 /// reload.
-fn requests() -> io::Result<Receiver<Request>> {
+fn requests(mut signals: Signals) -> io::Result<Receiver<Request>> {
     let (sender, receiver) = bounded(1);
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let listen = move || {
         let mut stops = false;
         for signal in signals.forever() {

@@ -8,6 +8,7 @@ use crate::sync::{lock, read};
 use logweir_kafka::producer::{Producer, ProducerError};
 use logweir_kafka::properties::{FileStamps, Properties};
 use logweir_kafka::trouble::Explanation;
+use logweir_record::TOPIC_DEAD_LETTER;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -126,6 +127,7 @@ impl Keeper {
         }
         *lock(&self.shared.link) = Some(link.clone());
         self.shared.changed.notify_all();
+        self.look_for_dead_letters(&link.producer);
         self.watch(&link);
         if !self.stopped() {
             *lock(&self.shared.link) = None;
@@ -160,6 +162,18 @@ impl Keeper {
             self.shared.pause(METADATA_RETRY);
         }
         None
+    }
+
+    /// Tells if what Kafka does not take could not be kept, before there is anything that it does not take:
+    /// the source that it is from stands still then.
+    fn look_for_dead_letters(&self, producer: &Producer) {
+        if matches!(producer.partitions(TOPIC_DEAD_LETTER, METADATA_TIMEOUT), Ok(None)) {
+            tracing::warn!(
+                topic = TOPIC_DEAD_LETTER,
+                help = "create it with `logweir topics create`",
+                "there is no topic for what Kafka does not take; a source that has such a line will wait for it"
+            );
+        }
     }
 
     /// What the client said about its connections tells more than that there was no answer.
