@@ -95,7 +95,7 @@ fn slow_broker() {
     let proxy = Proxy::start(&broker.bootstrap(), 2);
     let through =
         AgentConfig { bootstrap: proxy.bootstrap(), ..files(&delivery.topic, directory.path()) };
-    delivery.agent = logweir_tests::Agent::stopped(directory.path(), &through);
+    delivery.agent = Agent::stopped(directory.path(), &through);
     proxy.limit(500_000);
     delivery.start();
     writer.write(40_000);
@@ -122,7 +122,7 @@ fn idempotent_reorder() {
         kafka: small.map(str::to_owned).to_vec(),
         ..files(&delivery.topic, directory.path())
     };
-    delivery.agent = logweir_tests::Agent::stopped(directory.path(), &through);
+    delivery.agent = Agent::stopped(directory.path(), &through);
     proxy.limit(20_000_000);
     delivery.start();
     let mut cuts = 0;
