@@ -385,13 +385,38 @@ fn an_ingest_logs_in_with_a_token() {
         "User:ingest",
         &["--operation", "Read", "--topic", "by-token", "--group", "by-token"],
     );
+    allow(
+        &cluster,
+        "User:ingest",
+        &["--operation", "Read", "--topic", "logweir.agents", "--group", "logweir-agents"],
+    );
     let config = AgentConfig::of_files(&topic, directory.path(), "app.log");
     let mut delivery = Delivery::stopped(directory.path(), &topic, &config);
-    delivery.ingest.through(&cluster.bootstrap_of(Listener::Sasl), &bearer(&cluster, &token));
+    let (servers, properties) = (cluster.bootstrap_of(Listener::Sasl), bearer(&cluster, &token));
+    delivery.ingest.through(&servers, &properties);
+    let socket = directory.path().join("ingest.sock");
+    delivery.ingest.configure(&format!("status: {{socket: '{}'}}\n", socket.display()));
     let mut lines = Lines::new("writer", &directory.path().join("app.log"));
     lines.write(LINES);
     delivery.start();
+    wait_until("the ingest to know where the partition ends", || {
+        let status = delivery.ingest.status().unwrap_or_default();
+        status["partitions"][0]["end_offset"] == LINES
+    });
     delivery.assert_complete(&[lines.tally()]);
+    let properties: Vec<_> = properties.iter().map(|line| line.replacen(": ", "=", 1)).collect();
+    let command = |name: &[&str]| {
+        let with = properties.iter().flat_map(|property| ["--property", property]);
+        let at = ["--bootstrap-server", &servers];
+        run_to_end("logweir", &name.iter().copied().chain(at).chain(with).collect::<Vec<_>>())
+    };
+    wait_until("the agent's report", || {
+        let output = command(&["agents", "--format", "json"]);
+        assert_eq!(output.stderr, "");
+        !output.stdout.is_empty()
+    });
+    let output = command(&["topics", "describe", "by-token"]);
+    assert!(output.stderr.contains("not created, described or changed by token"), "{output:?}");
 }
 
 #[test]

@@ -5,16 +5,12 @@
 //! [`FETCH_WAIT`].
 
 use crate::properties::{Properties, Role};
-use crate::token;
-use rdkafka::ClientContext;
-use rdkafka::client::OAuthToken;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use crate::{Asking, consumer};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::time::Duration;
 
 /// How long the broker waits for something new.
@@ -46,7 +42,7 @@ pub enum FollowError {
 
 /// A reader of a topic.
 pub struct Follower {
-    consumer: BaseConsumer<Quiet>,
+    consumer: Asking,
     /// What the partitions held at the start and is not read yet: where each ended.
     history: BTreeMap<i32, i64>,
 }
@@ -63,12 +59,7 @@ impl Follower {
     /// # Errors
     /// See [`FollowError`].
     pub fn start(properties: &Properties, topic: &str) -> Result<Self, FollowError> {
-        let consumer: BaseConsumer<Quiet> = follower_properties(properties)
-            .client_config()
-            .create_with_context(Quiet)
-            .map_err(FollowError::Create)?;
-        // Nothing else lets the client ask for the token with which it logs in.
-        let _ = consumer.poll(Duration::ZERO);
+        let consumer = consumer(&follower_properties(properties)).map_err(FollowError::Create)?;
         let metadata = consumer
             .fetch_metadata(Some(topic), METADATA_TIMEOUT)
             .map_err(FollowError::Unreachable)?;
@@ -154,24 +145,3 @@ fn follower_properties(properties: &Properties) -> Properties {
     }
     properties
 }
-
-/// What the client says about itself is for those who look for a fault.
-struct Quiet;
-
-impl ClientContext for Quiet {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn generate_oauth_token(&self, path: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
-        token::of_file(path)
-    }
-
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(facility, message, "librdkafka");
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "librdkafka");
-    }
-}
-
-impl ConsumerContext for Quiet {}

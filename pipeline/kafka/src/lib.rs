@@ -2,6 +2,7 @@
 //! does not let them in.
 
 pub mod certificate;
+mod consumer;
 pub mod follow;
 pub mod producer;
 pub mod properties;
@@ -9,3 +10,5 @@ pub mod token;
 pub mod topics;
 pub mod trouble;
 mod waits;
+
+pub use consumer::{Asking, consumer};

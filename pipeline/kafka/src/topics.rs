@@ -101,6 +101,12 @@ pub enum TopicError {
     Forbidden(Explanation),
     #[error("cannot {verb} topic `{topic}`: {reason}")]
     Refused { verb: &'static str, topic: String, reason: String },
+    /// The client library fetches no token for its client that changes topics.
+    #[error(
+        "topics are not created, described or changed by token: log in another way \
+         (`sasl.mechanism`, or a certificate), or use Kafka's own kafka-topics.sh"
+    )]
+    ByToken,
     #[error(transparent)]
     Client(KafkaError),
 }
@@ -164,6 +170,13 @@ impl Topics {
         config.set("enable.gapless.guarantee", "false").set("enable.idempotence", "false");
         let asking = config.create_with_context(Diary::default()).map_err(TopicError::Client)?;
         Ok(Self { admin, asking, properties: properties.clone() })
+    }
+
+    fn admin(&self) -> Result<&AdminClient<DefaultClientContext>, TopicError> {
+        match self.properties.token_file() {
+            Some(_) => Err(TopicError::ByToken),
+            None => Ok(&self.admin),
+        }
     }
 
     /// What is known about the cluster, or about one topic.
@@ -234,7 +247,7 @@ impl Topics {
             topic = topic.set(name, value);
         }
         let refused = |reason: String| refusal("create", &spec.name, reason);
-        let results = block_on(self.admin.create_topics([&topic], &options()))
+        let results = block_on(self.admin()?.create_topics([&topic], &options()))
             .map_err(|error| refused(error.to_string()))?;
         match results.into_iter().next() {
             Some(Ok(_)) => Ok(Outcome::Created),
@@ -266,7 +279,7 @@ impl Topics {
     fn config(&self, topic: &str) -> Result<Vec<ConfigValue>, TopicError> {
         let refused = |reason: String| refusal("describe", topic, reason);
         let resource = ResourceSpecifier::Topic(topic);
-        let results = block_on(self.admin.describe_configs([&resource], &options()))
+        let results = block_on(self.admin()?.describe_configs([&resource], &options()))
             .map_err(|error| refused(error.to_string()))?;
         let described = match results.into_iter().next() {
             Some(Ok(described)) => described,
@@ -305,7 +318,7 @@ impl Topics {
         for (name, value) in &all {
             alter = alter.set(name, value);
         }
-        let results = block_on(self.admin.alter_configs([&alter], &options()))
+        let results = block_on(self.admin()?.alter_configs([&alter], &options()))
             .map_err(|error| refused(error.to_string()))?;
         match results.into_iter().next() {
             Some(Ok(_)) => {}
@@ -334,7 +347,7 @@ impl Topics {
     pub fn add_partitions(&self, topic: &str, count: u32) -> Result<(), TopicError> {
         let refused = |reason: String| refusal("enlarge", topic, reason);
         let wanted = NewPartitions::new(topic, count as usize);
-        let results = block_on(self.admin.create_partitions([&wanted], &options()))
+        let results = block_on(self.admin()?.create_partitions([&wanted], &options()))
             .map_err(|error| refused(error.to_string()))?;
         match results.into_iter().next() {
             Some(Ok(_)) => Ok(()),

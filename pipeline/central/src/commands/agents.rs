@@ -8,10 +8,10 @@ use anyhow::Result;
 use clap::Args;
 use logweir_agent::{out, outln};
 use logweir_document::parse_duration;
+use logweir_kafka::Asking;
 use logweir_record::TOPIC_AGENTS;
 use logweir_store::format_time;
 use rdkafka::Timestamp;
-use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::Message as _;
 use serde::Deserialize;
 use serde_json::Value;
@@ -98,7 +98,7 @@ impl AgentsCommand {
     fn run(self) -> Result<ExitCode> {
         let mut properties = self.cluster.properties()?;
         properties.set("group.id", "logweir-agents");
-        let consumer: BaseConsumer = properties.client_config().create()?;
+        let consumer = logweir_kafka::consumer(&properties)?;
         let agents = latest(&consumer)?;
         let now_us = jiff::Timestamp::now().as_microsecond();
         let silent_us = i64::try_from(self.silent_after.as_micros()).unwrap_or(i64::MAX);
@@ -116,7 +116,7 @@ impl AgentsCommand {
 }
 
 /// The last report of each agent, by name.
-fn latest(consumer: &BaseConsumer) -> Result<Vec<Agent>> {
+fn latest(consumer: &Asking) -> Result<Vec<Agent>> {
     let mut agents: BTreeMap<Vec<u8>, Agent> = BTreeMap::new();
     read_to_end(consumer, TOPIC_AGENTS, |message| {
         let key = message.key().unwrap_or_default().to_vec();

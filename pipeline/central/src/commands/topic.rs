@@ -1,7 +1,8 @@
 //! Reading a whole topic, from its beginning to where it ends now, without a group.
 
 use anyhow::{Context as _, Result, bail};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use logweir_kafka::Asking;
+use rdkafka::consumer::Consumer as _;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// # Errors
 /// There is no such topic, or it cannot be read.
 pub(super) fn read_to_end(
-    consumer: &BaseConsumer,
+    consumer: &Asking,
     name: &str,
     mut take: impl FnMut(&BorrowedMessage<'_>),
 ) -> Result<()> {

@@ -6,8 +6,9 @@
 use super::statistics::Statistics;
 use super::worker::created_anew;
 use anyhow::Result;
+use logweir_kafka::Asking;
 use logweir_kafka::properties::Properties;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer as _;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +33,7 @@ pub(super) fn start(
 ) -> Result<JoinHandle<Result<()>>> {
     // It only asks, and never joins the group.
     let mut monitor = Monitor {
-        client: consumer.client_config().create()?,
+        client: logweir_kafka::consumer(consumer)?,
         topic: topic.to_owned(),
         statistics,
         earlier: VecDeque::new(),
@@ -49,7 +50,7 @@ pub(super) fn start(
 }
 
 struct Monitor {
-    client: BaseConsumer,
+    client: Asking,
     topic: String,
     statistics: Arc<Statistics>,
     /// Records received of each partition, at moments of the last [`RATE_INTERVALS`].
@@ -62,6 +63,7 @@ struct Monitor {
 impl Monitor {
     fn look(&mut self) -> Result<()> {
         self.rates();
+        let _ = self.client.poll(Duration::ZERO);
         let mut answers = true;
         for (partition, before) in self.statistics.snapshot().assigned() {
             // One that does not answer is waited for, not one for each partition.

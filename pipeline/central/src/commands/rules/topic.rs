@@ -8,7 +8,6 @@ use logweir_kafka::producer::{DeliveryListener, Failure, Producer, Trouble};
 use logweir_kafka::properties::Role;
 use logweir_record::TOPIC_RULES;
 use logweir_signed::{Header, PublicKeys, PublishedRules, Refusal, SigningKey};
-use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::Message as _;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -109,7 +108,7 @@ pub(super) fn latest(
 fn read(cluster: &ClusterArguments, mut take: impl FnMut(&[u8], Option<&[u8]>)) -> Result<()> {
     let mut properties = cluster.properties()?;
     properties.set("group.id", "logweir-rules");
-    let consumer: BaseConsumer = properties.client_config().create()?;
+    let consumer = logweir_kafka::consumer(&properties)?;
     read_to_end(&consumer, TOPIC_RULES, |message| {
         take(message.key().unwrap_or_default(), message.payload());
     })

@@ -19,7 +19,6 @@ use logweir_record::{
     SealedLine, SourceId, TOPIC_EVENTS,
 };
 use logweir_store::{Query, Row, SearchOptions, Value, audit, for_each};
-use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::Message as _;
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -176,7 +175,7 @@ impl VerifyCommand {
     fn topic(&self, topic: &str, keys: Keys, heads: &mut SignedHeads) -> Result<Chains> {
         let mut properties = self.cluster.properties()?;
         properties.set("group.id", "logweir-verify");
-        let consumer: BaseConsumer = properties.client_config().create()?;
+        let consumer = logweir_kafka::consumer(&properties)?;
         let mut chains = Chains::new(keys, Place::Topic, self.grace);
         let mut undecodable = 0_u64;
         let mut hosts = BTreeSet::new();
