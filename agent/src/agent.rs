@@ -111,7 +111,7 @@ impl Agent {
                  are read on under identities of their own"
             );
         }
-        let reporter = Reporter::new(config.kafka.clone());
+        let reporter = config.reports.then(|| Reporter::new(config.kafka.clone()));
         let published = config.published.map(|published| {
             let directory = state_dir.path().join("published");
             let rules = (config.rules.clone(), config.rules_from.clone());
@@ -158,8 +158,8 @@ impl Agent {
             keep(parts.clone(), stop.clone(), pulse.clone(), config.checkpoint_interval),
             answer(parts.clone(), status_socket, stop.clone()),
             watch(context.courier.tap().clone(), tap_socket, stop.clone()),
-            report(parts.clone(), reporter, stop.clone()),
         ];
+        threads.extend(reporter.map(|reporter| report(parts.clone(), reporter, stop.clone())));
         threads.extend(published.map(|published| follow(parts.clone(), published, stop.clone())));
         let metrics = config.metrics.map(|listen| serve_metrics(parts.clone(), &listen));
         let (rules, from) = (config.rules, config.rules_from);

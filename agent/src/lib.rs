@@ -37,3 +37,4 @@ pub use agent::{Agent, AgentError, STOP_GRACE};
 pub use config::{Config, LOG as LOG_REFERENCE, log_config, metrics as metrics_listen};
 pub use published::{PublishedSnapshot, RefusedSnapshot};
 pub use source::syslog::Addresses;
+pub use state_dir::is_agent_id;

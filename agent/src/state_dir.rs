@@ -127,7 +127,7 @@ fn take_lock(directory: &Path) -> Result<File, StateDirError> {
 /// Reads the id, or makes one that is on disk before it is used.
 fn agent_id(path: &Path) -> io::Result<String> {
     if let Ok(text) = fs::read_to_string(path)
-        && is_uuid(text.trim())
+        && is_agent_id(text.trim())
     {
         return Ok(text.trim().to_owned());
     }
@@ -171,7 +171,9 @@ pub(crate) fn machine() -> Option<String> {
         .map(|key| key[..16].iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn is_uuid(text: &str) -> bool {
+/// Whether a text is such an id: a UUID.
+#[must_use]
+pub fn is_agent_id(text: &str) -> bool {
     text.len() == 36
         && text.char_indices().all(|(at, c)| match at {
             8 | 13 | 18 | 23 => c == '-',
@@ -202,7 +204,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("state");
         let first = StateDir::open(&path).unwrap();
-        assert!(is_uuid(first.agent_id()), "{}", first.agent_id());
+        assert!(is_agent_id(first.agent_id()), "{}", first.agent_id());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         let busy = StateDir::open(&path).unwrap_err().to_string();
         assert!(busy.contains(&format!("process {}", std::process::id())), "{busy}");

@@ -1,6 +1,7 @@
 //! `logweir-agent backfill`: files that are complete, whole and once, through the path of the agent.
 
 use logweir_tests::{Broker, Output, Topic, directory, run_to_end};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -54,6 +55,42 @@ fn whole_files_are_delivered_once_compressed_ones_and_last_lines_without_end_too
     assert_eq!(again.code, Some(0), "{}{}", again.stdout, again.stderr);
     assert!(again.stdout.contains("read 0 = delivered 0"), "{}", again.stdout);
     assert_eq!(topic.records(), Some(LINES));
+}
+
+/// The key of the configuration is for the service's id, and nobody is to wait for what it says of itself.
+#[test]
+fn it_has_no_seals_but_with_a_key_of_its_own_no_heads_and_no_reports() {
+    let directory = directory();
+    let directory = directory.path();
+    let broker = Broker::started(directory);
+    let topic = Topic::create(&broker.bootstrap(), "backfill", 1);
+    let key = directory.join("seal.key");
+    std::fs::write(&key, "0123456789abcdef".repeat(4)).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let made = run_to_end("logweir", &["keygen", &directory.join("heads").display().to_string()]);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let config = format!(
+        "kafka: {{bootstrap.servers: '{}', topic: backfill}}\nrules: {{shipped: false}}\nsources: [{{type: stdin}}]\n\
+         integrity: {{key: {{file: '{}'}}, signing_key: {{file: '{}/heads.key'}}}}\n",
+        broker.bootstrap(),
+        key.display(),
+        directory.display()
+    );
+    std::fs::write(directory.join("agent.yaml"), config).unwrap();
+    std::fs::write(directory.join("old.log"), "one\ntwo\n").unwrap();
+    std::fs::write(directory.join("older.log.gz"), "").unwrap();
+    let first = run(directory, &[]);
+    assert_eq!(first.code, Some(0), "{first:?}");
+    assert!(first.stderr.contains("--seal-key names one"), "{}", first.stderr);
+    std::fs::write(directory.join("old.log"), "three\n").unwrap();
+    std::fs::rename(directory.join("state"), directory.join("state-before")).unwrap();
+    let second = run(directory, &["--seal-key", &key.display().to_string()]);
+    assert_eq!((second.code, second.stderr.as_str()), (Some(0), ""), "{second:?}");
+    let sealed: Vec<bool> =
+        topic.events().iter().map(|event| event.json["logweir.seal"].is_string()).collect();
+    assert_eq!(sealed, [false, false, true]);
+    let reports = Topic::open(&broker.bootstrap(), "logweir.agents", 1);
+    assert_eq!(reports.records(), Some(0));
 }
 
 #[test]

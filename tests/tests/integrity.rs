@@ -116,8 +116,14 @@ fn a_key_for_each_agent_is_made_from_a_master_key() {
         assert_eq!(output.code, Some(0), "{}", output.stderr);
         output.stdout
     };
-    assert_eq!(key_of("a").trim().len(), 64);
-    assert_ne!(key_of("a"), key_of("b"));
+    let (one, other) =
+        ("5f0c0000-0000-4000-8000-000000000001", "5f0c0000-0000-4000-8000-000000000002");
+    assert_eq!(key_of(one).trim().len(), 64);
+    assert_ne!(key_of(one), key_of(other));
+    let of_name = ["verify", "--master-key", master.to_str().unwrap(), "--key-of", "web1"];
+    let refused = run_to_end("logweir", &of_name);
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("it is no agent.id"), "{}", refused.stderr);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What packages ship beside the programs: manual pages, and what shells complete. For both
 //! binaries: each gives its own command line.
 
+use crate::errln;
 use clap::{Args, Command};
 use clap_complete::Shell;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,7 @@ impl Man {
         match write_pages(program, &self.folder) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("cannot write manual pages to {}: {error}", self.folder.display());
+                errln!("cannot write manual pages to {}: {error}", self.folder.display());
                 ExitCode::FAILURE
             }
         }

@@ -9,11 +9,13 @@ use super::lines::Lines;
 use super::load_config;
 use super::out::printable;
 use crate::config::{Config, Dataset, FileConfig, SourceConfig};
+use crate::errln;
 use crate::outln;
 use crate::parsing::{Engine, Line, Outcome, Selection};
 use crate::{Agent, Counts, STOP_GRACE};
 use crossbeam_channel::{Receiver, bounded};
 use jiff::Timestamp;
+use logweir_record::SealKey;
 use logweir_service::{LogConfig, start_log, tell_repeats};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -44,6 +46,9 @@ pub struct Backfill {
     /// Where it is kept how far it came; by default in the home directory
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// The key for the seals of its events: that for the agent.id that stands in --state
+    #[arg(long, value_name = "FILE")]
+    seal_key: Option<PathBuf>,
     /// Only parse, and tell what would be delivered
     #[arg(long)]
     dry_run: bool,
@@ -66,11 +71,20 @@ impl Backfill {
             )?;
             let sources = sources.into_iter().map(SourceConfig::File).collect();
             let socket_dir = state_dir.clone();
-            let (path, metrics) = (None, None);
-            deliver(&files, Config { sources, state_dir, socket_dir, path, metrics, ..config })
+            if config.seal_key.is_some() && self.seal_key.is_none() {
+                errln!(
+                    "logweir-agent: the events get no seal: the key of `integrity` is for another agent.id; \
+                     --seal-key names one for this"
+                );
+            }
+            let seal_key = self.seal_key.as_deref().map(seal_key).transpose()?;
+            // It comes to its end: nobody is to wait for its reports, its heads or its metrics.
+            let (path, metrics, heads, reports) = (None, None, None, false);
+            let config = Config { path, metrics, heads, reports, seal_key, ..config };
+            deliver(&files, Config { sources, state_dir, socket_dir, ..config })
         };
         run().unwrap_or_else(|message| {
-            eprintln!("logweir-agent: {message}");
+            errln!("logweir-agent: {message}");
             ExitCode::FAILURE
         })
     }
@@ -80,6 +94,13 @@ fn default_state() -> Option<PathBuf> {
     let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state"));
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(home)?;
     Some(state.join("logweir-backfill"))
+}
+
+fn seal_key(path: &Path) -> Result<SealKey, String> {
+    let shown = printable(path.display());
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("`{shown}` cannot be read: {error}"))?;
+    text.parse().map_err(|error| format!("`{shown}` holds no key: {error}"))
 }
 
 /// The files by their real paths, each once.

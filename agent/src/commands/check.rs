@@ -6,6 +6,7 @@ use super::load_config;
 use super::out::printable;
 use crate::Config;
 use crate::config::SourceConfig;
+use crate::errln;
 use crate::outln;
 use crate::spool::DiskFull;
 use logweir_kafka::topics::{TopicError, Topics};
@@ -101,18 +102,18 @@ fn check_kafka(config: &Config) -> bool {
             true
         }
         Ok((_, None)) => {
-            eprintln!(
+            errln!(
                 "error: there is no topic {topic} on {servers}\n  help: logweir topics create --bootstrap-server {servers} --topic {topic}",
                 topic = config.topic
             );
             false
         }
         Err(TopicError::Unreachable(why) | TopicError::Forbidden(why)) => {
-            eprintln!("error: kafka {servers}: {}\n  help: {}", why.reason, why.remedy);
+            errln!("error: kafka {servers}: {}\n  help: {}", why.reason, why.remedy);
             false
         }
         Err(error) => {
-            eprintln!("error: kafka {servers}: {error}");
+            errln!("error: kafka {servers}: {error}");
             false
         }
     }

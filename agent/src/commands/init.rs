@@ -2,6 +2,7 @@
 
 use super::write_config;
 use crate::Config;
+use crate::errln;
 use crate::{out, outln};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -38,7 +39,7 @@ pub struct Init {
 impl Init {
     pub fn execute(self) -> ExitCode {
         let refuse = |message: &str| {
-            eprintln!("logweir-agent: {message}");
+            errln!("logweir-agent: {message}");
             ExitCode::FAILURE
         };
         if self.config.exists() && !self.force {

@@ -3,6 +3,7 @@
 use super::lines::{Line, Lines};
 use super::out::printable;
 use super::{report_faults, show};
+use crate::errln;
 use logweir_parsers::{LineContext, RuleSet, Zone};
 use std::io;
 use std::path::PathBuf;
@@ -60,7 +61,7 @@ impl Input {
                 Ok(Some(error)) => return written(Err(error)),
                 Err(error) => {
                     let error: io::Error = error;
-                    eprintln!("logweir-agent: {}: {error}", printable(file.display()));
+                    errln!("logweir-agent: {}: {error}", printable(file.display()));
                     return ExitCode::FAILURE;
                 }
             }
@@ -73,7 +74,7 @@ impl Input {
 pub(crate) fn written(outcome: io::Result<()>) -> ExitCode {
     match outcome {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("logweir-agent: standard output cannot be written: {error}");
+            errln!("logweir-agent: standard output cannot be written: {error}");
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,
@@ -140,7 +141,7 @@ pub(crate) struct LineSettings {
 impl LineArguments {
     pub(crate) fn check(&self, rules: &RuleSet) -> Result<LineSettings, ExitCode> {
         let usage = |message: String| {
-            eprintln!("logweir-agent: {message}");
+            errln!("logweir-agent: {message}");
             ExitCode::from(2)
         };
         let pack = match &self.dataset {

@@ -24,6 +24,7 @@ pub mod top;
 
 use crate::Config;
 use crate::config::{Loaded, REFERENCE};
+use crate::err;
 use crate::socket_dir::who_may_ask;
 use logweir_document::{Diagnostic, Document, Faults, Node, render_all};
 use std::io::{self, IsTerminal as _, Write as _};
@@ -35,7 +36,7 @@ const EXIT_CONFIG: u8 = 78;
 
 /// Prints faults and warnings for a person.
 fn show(faults: &[Diagnostic]) {
-    eprint!("{}", render_all(faults, io::stderr().is_terminal()));
+    err!("{}", render_all(faults, io::stderr().is_terminal()));
 }
 
 /// Why there is no answer from a running agent.

@@ -1,4 +1,4 @@
-//! What commands tell on standard output.
+//! What commands tell on standard output, and on standard error.
 //!
 //! `print!` panics when its reader has gone, which is what `| head` does once it has enough. Here
 //! what is left is let go instead, and the command does its work to the end: what it was asked to
@@ -22,12 +22,31 @@ macro_rules! outln {
     };
 }
 
+/// As `eprint!`, for a reader that may have had enough.
+#[macro_export]
+macro_rules! err {
+    ($($text:tt)*) => { $crate::commands::out::tell(::std::format_args!($($text)*)) };
+}
+
+/// As `eprintln!`, for a reader that may have had enough.
+#[macro_export]
+macro_rules! errln {
+    ($($text:tt)*) => {
+        $crate::commands::out::tell(::std::format_args!("{}\n", ::std::format_args!($($text)*)))
+    };
+}
+
+/// Writes to standard error, as far as that is possible.
+pub fn tell(text: Arguments<'_>) {
+    let _ = io::stderr().lock().write_fmt(text);
+}
+
 /// Writes to standard output. One that fails for another reason than its reader, such as a full
 /// disk, ends the program: nobody may take half of a file for all of it.
 pub fn write(text: Arguments<'_>) {
     match io::stdout().lock().write_fmt(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("standard output cannot be written: {error}");
+            errln!("standard output cannot be written: {error}");
             exit(1);
         }
         _ => {}

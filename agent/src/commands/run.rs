@@ -4,6 +4,7 @@ use super::supervision::Supervision;
 use super::{kafka_faults, report_faults, show};
 use crate::config::Loaded;
 use crate::confine::confine;
+use crate::errln;
 use crate::{Agent, AgentError, Config, STOP_GRACE};
 use crate::{socket_dir, state_dir};
 use crossbeam_channel::{Receiver, bounded};
@@ -49,14 +50,14 @@ impl Run {
 }
 
 fn no_handler(error: &io::Error) -> ExitCode {
-    eprintln!("logweir-agent: cannot install a signal handler: {error}");
+    errln!("logweir-agent: cannot install a signal handler: {error}");
     ExitCode::FAILURE
 }
 
 fn run(path: PathBuf, loaded: Loaded, signals: Signals) -> ExitCode {
     start_log("logweir-agent", &loaded.config.log);
     if let Err(error) = prepare(&loaded.config) {
-        eprintln!("logweir-agent: {error}");
+        errln!("logweir-agent: {error}");
         return ExitCode::FAILURE;
     }
     // Before there are threads: those that are there keep their rights.
@@ -73,7 +74,7 @@ fn run(path: PathBuf, loaded: Loaded, signals: Signals) -> ExitCode {
             }));
         }
         Err(error) => {
-            eprintln!("logweir-agent: {error}");
+            errln!("logweir-agent: {error}");
             return ExitCode::FAILURE;
         }
     };

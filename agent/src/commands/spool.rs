@@ -7,6 +7,7 @@ use super::out::printable;
 use super::report_faults;
 use crate::Config;
 use crate::checkpoint::{self, Content, Look};
+use crate::errln;
 use crate::outln;
 use crate::spool::Message;
 use crate::spool::inspect::{Fault, Inspection, inspect, set_aside, spools};
@@ -99,7 +100,7 @@ impl Spool {
         };
         if !state_dir.is_dir() {
             let path = state_dir.display();
-            eprintln!(
+            errln!(
                 "logweir-agent: there is no state directory `{path}`; name the one of the agent \
                  with --state-dir, or its configuration with --config"
             );
@@ -108,7 +109,7 @@ impl Spool {
         run(&state_dir).unwrap_or_else(|error| {
             // Whoever reads our output may have had enough.
             if error.kind() != io::ErrorKind::BrokenPipe {
-                eprintln!("logweir-agent: {error}");
+                errln!("logweir-agent: {error}");
             }
             ExitCode::FAILURE
         })
@@ -138,7 +139,7 @@ impl Check {
             }
         }
         for (path, what) in &look.damaged {
-            eprintln!("{}: fault: {what}; the agent sets it aside", path.display());
+            errln!("{}: fault: {what}; the agent sets it aside", path.display());
         }
         for (name, directory) in spools(&state_dir.join("spool"))? {
             let acked = frontier(&look, &name);
@@ -237,10 +238,10 @@ impl Export {
                 })?;
             count += found.unreleased;
             faults += found.faults.len();
-            found.faults.iter().for_each(|fault| eprintln!("{}", line(fault)));
+            found.faults.iter().for_each(|fault| errln!("{}", line(fault)));
         }
         output.flush()?;
-        eprintln!("{count} messages exported");
+        errln!("{count} messages exported");
         Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{no_agent, report_faults};
 use crate::Config;
+use crate::errln;
 use crate::status::ask;
 use crate::{out, outln};
 use clap::ValueEnum;
@@ -44,12 +45,12 @@ impl Status {
                 Ok(status) if self.rules => out!("{}", rules(&status)),
                 Ok(status) => out!("{}", table(&status)),
                 Err(error) => {
-                    eprintln!("logweir-agent: the agent's answer is damaged: {error}");
+                    errln!("logweir-agent: the agent's answer is damaged: {error}");
                     return ExitCode::FAILURE;
                 }
             },
             Err(error) => {
-                eprintln!("logweir-agent: {}", no_agent(&socket_dir, &error));
+                errln!("logweir-agent: {}", no_agent(&socket_dir, &error));
                 return ExitCode::FAILURE;
             }
         }

@@ -3,6 +3,7 @@
 use super::out::printable;
 use super::report_faults;
 use crate::Config;
+use crate::errln;
 use crate::tap::{Filter, MISSED, watch};
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -35,7 +36,7 @@ impl Tap {
         let lines = match watch(&socket_dir, &filter) {
             Ok(lines) => lines.lines(),
             Err(error) => {
-                eprintln!("logweir-agent: {}", super::no_agent(&socket_dir, &error));
+                errln!("logweir-agent: {}", super::no_agent(&socket_dir, &error));
                 return ExitCode::FAILURE;
             }
         };
@@ -47,7 +48,7 @@ impl Tap {
                 break;
             }
             if let Some(count) = line.strip_prefix(MISSED) {
-                eprintln!("({count} events were faster than this reader)");
+                errln!("({count} events were faster than this reader)");
                 continue;
             }
             left -= 1;
@@ -58,7 +59,7 @@ impl Tap {
                 return ExitCode::SUCCESS;
             }
         }
-        eprintln!("logweir-agent: the agent has ended");
+        errln!("logweir-agent: the agent has ended");
         ExitCode::FAILURE
     }
 }

@@ -3,6 +3,7 @@
 use super::status::{text, troubles};
 use super::{no_agent, report_faults};
 use crate::Config;
+use crate::errln;
 use crate::out;
 use crate::status::ask;
 use serde_json::Value;
@@ -46,7 +47,7 @@ impl Top {
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             if let Err(error) = flag::register(signal, stop.clone()) {
-                eprintln!("logweir-agent: cannot install a signal handler: {error}");
+                errln!("logweir-agent: cannot install a signal handler: {error}");
                 return ExitCode::FAILURE;
             }
         }
@@ -60,7 +61,7 @@ impl Top {
                 Ok(status) => status,
                 Err(error) => {
                     drop(screen);
-                    eprintln!("logweir-agent: {}", no_agent(&socket_dir, &error));
+                    errln!("logweir-agent: {}", no_agent(&socket_dir, &error));
                     return ExitCode::FAILURE;
                 }
             };

@@ -86,6 +86,8 @@ pub struct Config {
     pub(crate) landlock: bool,
     /// For the seals of events.
     pub(crate) seal_key: Option<SealKey>,
+    /// Whether it reports about itself to `logweir.agents`.
+    pub(crate) reports: bool,
     /// Signed heads, if any.
     pub(crate) heads: Option<HeadsConfig>,
 }
@@ -219,6 +221,7 @@ impl Config {
             landlock: agent.landlock,
             seal_key,
             heads,
+            reports: true,
         })
     }
 }

@@ -8,6 +8,7 @@ mod write;
 use super::access::{Obstacle, Reader};
 use super::input::load;
 use super::out::printable;
+use crate::errln;
 use crate::source::journald;
 use crate::{out, outln};
 use logweir_parsers::{LineContext, Parser, RuleSet, Zone};
@@ -143,7 +144,7 @@ impl Discover {
             match root.metadata().and_then(|_| std::path::absolute(&*root)) {
                 Ok(absolute) => *root = absolute,
                 Err(error) => {
-                    eprintln!("logweir-agent: {}: {error}", printable(root.display()));
+                    errln!("logweir-agent: {}: {error}", printable(root.display()));
                     return ExitCode::FAILURE;
                 }
             }
@@ -169,7 +170,7 @@ impl Discover {
                 ExitCode::SUCCESS
             }
             Err(message) => {
-                eprintln!("logweir-agent: {message}");
+                errln!("logweir-agent: {message}");
                 ExitCode::FAILURE
             }
         }
@@ -190,9 +191,7 @@ fn files(roots: &[PathBuf], reader: &Reader) -> (Vec<PathBuf>, Vec<Obstacle>) {
         for entry in listing.into_iter().flatten().flatten() {
             entries += 1;
             if entries > ENTRIES_MAX {
-                eprintln!(
-                    "logweir-agent: more than {ENTRIES_MAX} entries; the rest is not looked at"
-                );
+                errln!("logweir-agent: more than {ENTRIES_MAX} entries; the rest is not looked at");
                 folders.clear();
                 break;
             }

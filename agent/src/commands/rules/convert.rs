@@ -3,6 +3,7 @@
 use super::counted;
 use super::output::OutputArguments;
 use crate::commands::show;
+use crate::errln;
 use clap::ValueEnum as _;
 use logweir_parsers::convert::{From, convert};
 use std::io::Read as _;
@@ -51,7 +52,7 @@ impl Convert {
             match read(path) {
                 Ok(text) => files.push((path.display().to_string(), text)),
                 Err(message) => {
-                    eprintln!("logweir-agent: {}: {message}", path.display());
+                    errln!("logweir-agent: {}: {message}", path.display());
                     return ExitCode::FAILURE;
                 }
             }
@@ -66,19 +67,19 @@ impl Convert {
         if found.rules + found.fragments == 0 {
             let from = self.from.to_possible_value();
             let from = from.as_ref().map_or("", |value| value.get_name());
-            eprintln!("logweir-agent: nothing came over; is it a file for --from {from}?");
+            errln!("logweir-agent: nothing came over; is it a file for --from {from}?");
             return ExitCode::FAILURE;
         }
         if let Err(message) = self.output.write(&found.yaml) {
-            eprintln!("logweir-agent: {message}");
+            errln!("logweir-agent: {message}");
             return ExitCode::FAILURE;
         }
         if !found.faults.is_empty() {
             show(&found.faults);
-            eprintln!("logweir-agent: what was written does not load: mend it at the places above");
+            errln!("logweir-agent: what was written does not load: mend it at the places above");
             return ExitCode::FAILURE;
         }
-        eprintln!(
+        errln!(
             "{} and {} came over, {}; write samples, then run `rules test`",
             counted(found.rules, "rule"),
             counted(found.fragments, "pattern"),

@@ -1,6 +1,7 @@
 //! `rules schema`: the fields that rules may name, and the JSON Schema of packs.
 
 use crate::commands::out::printable;
+use crate::errln;
 use crate::outln;
 use logweir_document::nearest;
 use logweir_parsers::{Kind, ecs_table, schema};
@@ -38,7 +39,7 @@ impl Schema {
         }
         let near = nearest(&part, table.names());
         let near = near.map_or_else(String::new, |name| format!(": did you mean `{name}`?"));
-        eprintln!("error: no ECS field has `{}` in its name{near}", printable(&part));
+        errln!("error: no ECS field has `{}` in its name{near}", printable(&part));
         ExitCode::FAILURE
     }
 }

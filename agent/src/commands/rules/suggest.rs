@@ -2,6 +2,7 @@
 
 use super::output::OutputArguments;
 use crate::commands::input::InputArguments;
+use crate::errln;
 use logweir_parsers::Parser;
 use logweir_parsers::suggest::{Options, Suggester};
 use std::process::ExitCode;
@@ -65,21 +66,23 @@ impl Suggest {
             lines_min: self.min_lines,
         };
         let Some(found) = suggester.finish(&options) else {
-            eprintln!(
+            errln!(
                 "logweir-agent: nothing to suggest: of {lines} lines, rules match all that hold text"
             );
             return ExitCode::FAILURE;
         };
         if let Err(message) = self.output.write(&found.yaml) {
-            eprintln!("logweir-agent: {message}");
+            errln!("logweir-agent: {message}");
             return ExitCode::FAILURE;
         }
-        eprintln!(
+        errln!(
             "{} rules for {} of the {} lines that no rule matches ({lines} lines read)",
-            found.rules, found.covered, found.lines
+            found.rules,
+            found.covered,
+            found.lines
         );
         if found.failed > 0 {
-            eprintln!(
+            errln!(
                 "{} more were left out: others take their lines, or none could be written that holds",
                 found.failed
             );

@@ -4,6 +4,7 @@
 use super::{open_table, report, time, unknown_host, visible};
 use anyhow::{Result, bail};
 use clap::Args;
+use logweir_agent::err;
 use logweir_agent::{out, outln};
 use logweir_document::parse_duration;
 use logweir_store::{LostFile, SourceAudit, audit, format_time, lost_files};
@@ -53,7 +54,7 @@ impl AuditCommand {
             for source in &sources {
                 outln!("{}", json(source));
             }
-            eprint!("{}", lost_text(&lost));
+            err!("{}", lost_text(&lost));
         } else if self.silent.is_some() {
             out!("{}", silent_text(&sources, now_us));
         } else {
@@ -263,7 +264,7 @@ pub fn text(sources: &[SourceAudit], lost: &[LostFile]) -> String {
 
 fn json(source: &SourceAudit) -> serde_json::Value {
     serde_json::json!({
-        "host.name": source.host,
+        "agent.name": source.host,
         "agent.id": source.agent,
         "path": source.path,
         "logweir.source": source.source.to_string(),

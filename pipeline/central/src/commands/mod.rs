@@ -19,6 +19,8 @@ pub mod verify;
 pub(crate) use cluster::kafka_properties;
 
 use anyhow::{Context as _, Result, anyhow};
+use logweir_agent::err;
+use logweir_agent::errln;
 use logweir_document::{Diagnostic, nearest, render_all};
 use logweir_store::{Table, TableOptions, parse_time, visible};
 use std::io::IsTerminal as _;
@@ -31,7 +33,7 @@ const EXIT_CONFIG: u8 = 78;
 /// Prints an error with its causes and turns it into an exit code.
 fn report(outcome: Result<ExitCode>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
-        eprintln!("logweir: {}", told(&error));
+        errln!("logweir: {}", told(&error));
         ExitCode::FAILURE
     })
 }
@@ -59,7 +61,7 @@ fn report_faults(faults: &[Diagnostic]) -> ExitCode {
 }
 
 fn show(diagnostics: &[Diagnostic]) {
-    eprint!("{}", render_all(diagnostics, std::io::stderr().is_terminal()));
+    err!("{}", render_all(diagnostics, std::io::stderr().is_terminal()));
 }
 
 /// The table to read: as told, or where ingest and demo put it by default.

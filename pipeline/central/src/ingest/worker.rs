@@ -418,7 +418,7 @@ impl State {
         taken.receive(time_ms);
         if let Pushed::Undecodable { word, reason } = writer.push(offset, payload) {
             let place = Place { topic: self.config.topic.as_str().into(), partition, offset };
-            self.dead_letter.send(place, &reason, payload)?;
+            self.dead_letter.send(place, &format!("{word}: {reason}"), payload)?;
             taken.bury(word);
         }
         self.oldest.get_or_insert_with(Instant::now);

@@ -4,6 +4,8 @@ use super::topic::SignArguments;
 use crate::commands::{report_faults, show};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use logweir_agent::err;
+use logweir_agent::errln;
 use logweir_agent::outln;
 use logweir_parsers::check::check;
 use logweir_parsers::{RuleSet, pack_texts, samples};
@@ -50,7 +52,7 @@ impl Publish {
         if !self.untested
             && let Some(code) = self.test(&files)
         {
-            eprintln!("logweir: not published");
+            errln!("logweir: not published");
             return Ok(code);
         }
         if self.dry_run {
@@ -91,7 +93,7 @@ impl Publish {
 fn samples_hold(rules: &Arc<RuleSet>) -> bool {
     let outcomes = samples::run(rules);
     let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.holds()).collect();
-    failed.iter().for_each(|outcome| eprint!("{outcome}"));
+    failed.iter().for_each(|outcome| err!("{outcome}"));
     outln!("{} samples of {} rules, {} failed", outcomes.len(), rules.len(), failed.len());
     failed.is_empty()
 }

@@ -2,6 +2,7 @@
 
 use super::all_written;
 use anyhow::Result;
+use logweir_agent::errln;
 use logweir_store::{Follower, Formatter, Query, Table};
 use std::io::{IsTerminal as _, Write};
 use std::ops::ControlFlow;
@@ -22,7 +23,7 @@ pub(super) fn print(
     let mut follower = Follower::new(table, query, formatter.fields())?;
     let mut left = limit.unwrap_or(usize::MAX);
     if std::io::stderr().is_terminal() {
-        eprintln!("following; Ctrl-C ends it");
+        errln!("following; Ctrl-C ends it");
     }
     let mut written = formatter.header(out);
     while written.is_ok() && left > 0 {
@@ -40,7 +41,7 @@ pub(super) fn print(
             written = written.and_then(|()| formatter.finish(out));
         }
         if beyond > 0 && left > 0 {
-            eprintln!("logweir: {beyond} more events came at once than can be shown");
+            errln!("logweir: {beyond} more events came at once than can be shown");
         }
         if left > 0 && written.is_ok() {
             std::thread::sleep(PAUSE);

@@ -6,6 +6,7 @@ mod stats;
 use super::{open_table, report, time};
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
+use logweir_agent::errln;
 use logweir_agent::outln;
 use logweir_store::{
     Event, Format, Formatter, Order, Query, QueryError, SearchOptions, Table, around, check_field,
@@ -137,9 +138,9 @@ fn all_written(written: io::Result<()>) -> Result<bool> {
 
 /// Shows what is wrong with a text that the user has written, and where.
 fn wrong(what: &str, text: &str, error: &QueryError) -> ExitCode {
-    eprintln!("logweir: in {what}, column {}: {}", error.column, error.message);
-    eprintln!("  {text}\n  {}^", " ".repeat(error.column.saturating_sub(1)));
-    eprintln!("  help: {}", error.remedy);
+    errln!("logweir: in {what}, column {}: {}", error.column, error.message);
+    errln!("  {text}\n  {}^", " ".repeat(error.column.saturating_sub(1)));
+    errln!("  help: {}", error.remedy);
     ExitCode::from(2)
 }
 
@@ -160,7 +161,7 @@ fn print_around(
     })?;
     all_written(written.and_then(|()| formatter.finish(out)))?;
     if !found {
-        eprintln!("logweir: the event itself is not in the table");
+        errln!("logweir: the event itself is not in the table");
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
@@ -185,7 +186,7 @@ fn print_events(
     }
     if io::stderr().is_terminal() {
         let more = if summary.exact { "" } else { ", there may be more (--limit)" };
-        eprintln!(
+        errln!(
             "{} events{more}; read {} of {} files",
             summary.shown,
             summary.files - summary.files_pruned,

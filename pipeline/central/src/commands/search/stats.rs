@@ -2,6 +2,7 @@
 
 use super::{all_written, wrong};
 use anyhow::Result;
+use logweir_agent::errln;
 use logweir_store::{
     Format, Formatter, Query, Row, SearchOptions, Stats, StatsTable, Table, Value, stats,
 };
@@ -32,7 +33,7 @@ pub(super) fn print(
     let parsed = match Stats::parse(asked.text, asked.every) {
         Ok(parsed) => parsed,
         Err(error) if error.column == 0 => {
-            eprintln!("logweir: --every: {}; {}", error.message, error.remedy);
+            errln!("logweir: --every: {}; {}", error.message, error.remedy);
             return Ok(ExitCode::from(2));
         }
         Err(error) => return Ok(wrong("--stats", asked.text, &error)),
@@ -51,10 +52,10 @@ pub(super) fn print(
         return Ok(ExitCode::SUCCESS);
     }
     if found.groups_left_out > 0 {
-        eprintln!("logweir: {} smaller groups are not shown (--limit)", found.groups_left_out);
+        errln!("logweir: {} smaller groups are not shown (--limit)", found.groups_left_out);
     }
     if found.merged {
-        eprintln!("logweir: there were too many groups or different values to tell all apart");
+        errln!("logweir: there were too many groups or different values to tell all apart");
     }
     Ok(ExitCode::SUCCESS)
 }

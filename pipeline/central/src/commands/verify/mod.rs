@@ -13,7 +13,8 @@ use chain::{Arrival, Chains, Finding, Found, Keys, Place, Wrong};
 use clap::Args;
 use heads::SignedHeads;
 use jiff::Timestamp;
-use logweir_agent::{out, outln};
+use logweir_agent::errln;
+use logweir_agent::{is_agent_id, out, outln};
 use logweir_record::{
     FIELD_BASE64, FIELD_OFFSET, FIELD_ORIGINAL, FIELD_PREV, FIELD_SEAL, FIELD_SOURCE, SealKey,
     SealedLine, SourceId, TOPIC_EVENTS,
@@ -33,14 +34,14 @@ const SHOWN_MAX: usize = 100;
 /// Check the seals of events: nothing altered, removed or put in; exit code 1 if something is
 #[derive(Debug, Args)]
 pub struct VerifyCommand {
-    /// The file with the key of the agents
+    /// The file with the key that all agents have; where each has its own, --master-key
     #[arg(long, value_name = "FILE", required_unless_present_any = ["master_key", "public_key"])]
     key: Option<PathBuf>,
     /// The file with the master key, from which each agent's key is made
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     master_key: Option<PathBuf>,
     /// Print the key of the agent with this id, for its key file, and do nothing else
-    #[arg(long, value_name = "AGENT", requires = "master_key")]
+    #[arg(long, value_name = "AGENT", requires = "master_key", value_parser = agent_id)]
     key_of: Option<String>,
     /// A file with public keys of agents, for their signed heads; may be given several times
     #[arg(long, value_name = "FILE")]
@@ -67,6 +68,13 @@ pub struct VerifyCommand {
     /// table, or json (one object per finding and line)
     #[arg(long, default_value = "table", value_parser = ["table", "json"])]
     format: String,
+}
+
+/// With the key for something else, an agent would seal in vain.
+fn agent_id(text: &str) -> Result<String, &'static str> {
+    is_agent_id(text).then(|| text.to_owned()).ok_or(
+        "it is no agent.id: `logweir agents --format json` shows it, and on the host STATE_DIR/agent.id",
+    )
 }
 
 impl VerifyCommand {
@@ -98,7 +106,7 @@ impl VerifyCommand {
             _ => out!("{}", text(&findings, &chains, &heads, &strict)),
         }
         if self.format == "json" && !strict.is_empty() {
-            eprintln!("logweir: --strict counts as wrong: {}", strict.join(", "));
+            errln!("logweir: --strict counts as wrong: {}", strict.join(", "));
         }
         let wrong = !findings.is_empty() || !strict.is_empty();
         Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -201,7 +209,7 @@ impl VerifyCommand {
             }
         })?;
         if undecodable > 0 {
-            eprintln!("logweir: {undecodable} records of `{topic}` are no events");
+            errln!("logweir: {undecodable} records of `{topic}` are no events");
         }
         self.check_host(&chains, &hosts, &format!("`{topic}`"))?;
         Ok(chains)
