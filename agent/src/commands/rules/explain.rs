@@ -13,7 +13,7 @@ const PASSED_OVER_MAX: usize = 8;
 
 /// Show which rules are tried on a line, where they stop, and the event that it becomes
 ///
-/// Exit code 1 if no rule matches.
+/// Exit code 1 if no rule matches, or only the one for any line of syslog.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Explain {
     #[command(flatten)]
@@ -62,7 +62,8 @@ impl Explain {
             }
             Format::Json => outln!("{}", as_json(&rules, &found, self.trace, event)),
         }
-        if found.parsed.rule.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        let matched = found.parsed.rule.is_some_and(|rule| !rules.is_last_resort(rule));
+        if matched { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
