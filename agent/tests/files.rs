@@ -10,7 +10,7 @@ use serde_json::Value;
 use stage::*;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, symlink};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, lchown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
@@ -370,6 +370,36 @@ fn only_regular_files_are_read_each_once_and_links_as_allowed() {
         assert_lines(&events, 0..count);
         assert_eq!((events.len(), table(&events).len()), (count as usize, count as usize / 10));
     }
+}
+
+#[test]
+fn a_directory_link_that_another_user_made_is_told_and_not_followed() {
+    let mut stage = Stage::new();
+    stage.glob = "*/log/*.log";
+    for directory in ["good/log", "app", "elsewhere"] {
+        fs::create_dir_all(stage.path(directory)).unwrap();
+    }
+    stage.lines("good/log/a.log", 0..10);
+    stage.lines("elsewhere/secret.log", 10..20);
+    let link = stage.path("app/log");
+    symlink("../elsewhere", &link).unwrap();
+    if lchown(&link, Some(65534), None).is_err() {
+        return println!("SKIPPED: only root gives files away");
+    }
+    let mut agent = Running::start(&stage);
+    agent.wait_until_said(&format!("user 65534 made the link `{}`", link.display()));
+    agent.wait_delivered(&stage, 10);
+    // Nor is a file that is read opened anew by way of such a link.
+    symlink("a.log", stage.path("0")).unwrap();
+    lchown(stage.path("0"), Some(65534), None).unwrap();
+    fs::rename(stage.path("0"), stage.path("good/log/0.log")).unwrap();
+    agent.wait_until_said("good/log/0.log` to what");
+    lchown(&link, Some(0), None).unwrap();
+    // The look that finds this finds all.
+    stage.lines("good/log/b.log", 20..30);
+    agent.wait_delivered(&stage, 30);
+    assert_lines(&stage.events(), 0..30);
+    assert_eq!(agent.said("user 65534 made"), 2);
 }
 
 #[test]

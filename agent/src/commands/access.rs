@@ -71,7 +71,7 @@ impl Reader {
         let (mut files, mut folders) = (BTreeSet::new(), BTreeSet::new());
         for glob in &source.paths {
             glob.expand(&mut |path| files.extend([path]), &mut |folder, look| {
-                if look != Look::Asked {
+                if matches!(look, Look::Listed | Look::Refused) {
                     folders.insert(folder.to_owned());
                 }
             });

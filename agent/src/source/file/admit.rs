@@ -4,9 +4,10 @@
 use super::archive::is_compressed;
 use super::body::Body;
 use super::heads::HEAD_KEPT_BYTES;
-use super::identity::{Key, begins, born_ns, end_of_lines, holds, open_regular};
+use super::identity::{Key, begins, born_ns, end_of_lines, holds};
 use super::scanner::Scanner;
 use super::tail::{FileTail, Start};
+use super::way::open_regular;
 use crate::checkpoint::{Checkpoint, Content, Entry, FileContent};
 use crate::config::{FileConfig, ReadFrom};
 use crate::delivery::Position;

@@ -1,5 +1,6 @@
 //! Globs for paths: `*`, `?`, `[a-z]` and `{a,b}` within one component, `**` across components.
 
+use super::way::{is_unfollowed, leads_to_directory};
 use globset::{GlobBuilder, GlobMatcher};
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
@@ -23,7 +24,7 @@ enum Part {
 }
 
 /// How far a directory was looked into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Look {
     /// For all of its names.
     Listed,
@@ -31,6 +32,8 @@ pub(crate) enum Look {
     Asked,
     /// This process has no right to.
     Refused,
+    /// It is a link that is not followed.
+    Unfollowed(io::Error),
 }
 
 impl Look {
@@ -115,12 +118,13 @@ fn descend(
                     file(path);
                 }
             } else {
-                let there = path.metadata();
-                if !there.as_ref().is_ok_and(|metadata| metadata.is_dir()) {
+                let there = may_enter(&path, directory);
+                if matches!(there, Ok(true)) {
+                    descend(&path, rest, depth, file, directory);
+                } else {
                     // It may come: then the watch on what is above it tells.
                     directory(base, Look::of(&there, Look::Asked));
                 }
-                descend(&path, rest, depth, file, directory);
             }
         }
         Part::Pattern(matcher) => {
@@ -131,7 +135,7 @@ fn descend(
                 }
                 if rest.is_empty() {
                     file(path);
-                } else if is_directory || path.is_dir() {
+                } else if is_directory || may_enter(&path, directory).unwrap_or(false) {
                     descend(&path, rest, depth, file, directory);
                 }
             }
@@ -158,11 +162,22 @@ fn descend(
     }
 }
 
+/// Whether there is a directory, be it behind a link that is followed.
+fn may_enter(path: &Path, directory: &mut dyn FnMut(&Path, Look)) -> io::Result<bool> {
+    leads_to_directory(path).or_else(|error| {
+        if !is_unfollowed(&error) {
+            return Err(error);
+        }
+        directory(path, Look::Unfollowed(error));
+        Ok(false)
+    })
+}
+
 /// The entries of a directory with whether they are directories themselves, in order of name.
 fn entries(base: &Path, directory: &mut dyn FnMut(&Path, Look)) -> Vec<(PathBuf, bool)> {
     let found = std::fs::read_dir(base);
     let look = Look::of(&found, Look::Listed);
-    if found.is_ok() || look == Look::Refused {
+    if found.is_ok() || matches!(look, Look::Refused) {
         directory(base, look);
     }
     let Ok(found) = found else { return Vec::new() };

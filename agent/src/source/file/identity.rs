@@ -1,14 +1,12 @@
-//! Opening files safely, and knowing them again.
+//! Knowing files again.
 
 use super::body::Body;
 use crate::checkpoint::FileContent;
 use crate::delivery::{GUARD_BYTES, Position};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
-use rustix::io::Errno;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 /// How much of a file's beginning tells it from others.
@@ -49,53 +47,6 @@ impl FileContent {
 pub(super) fn born_ns(metadata: &Metadata) -> u64 {
     let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
     born.map_or(0, |since| since.as_nanos() as u64)
-}
-
-/// Opens a regular file for reading. A link is followed if root, this user or the owner of what it
-/// leads to made it; what it leads to is then opened without following any link, so that nobody can
-/// change the way in between. Without `follow_links` no part of the path may be a link.
-///
-/// # Errors
-/// No regular file, a link that is not trusted, or what the kernel says;
-/// [`io::ErrorKind::ResourceBusy`] if the system lets no more files be open.
-pub(super) fn open_regular(path: &Path, follow_links: bool) -> io::Result<(File, Metadata)> {
-    let link = path.symlink_metadata()?;
-    let target = path.metadata()?;
-    if !target.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    if link.is_symlink() {
-        let user = rustix::process::geteuid().as_raw();
-        if ![0, user, target.uid()].contains(&link.uid()) {
-            let owner = link.uid();
-            return Err(io::Error::other(format!(
-                "it is a link that user {owner} made to a file of another user"
-            )));
-        }
-    }
-    let way = if follow_links { path.canonicalize()? } else { path.to_owned() };
-    let file = open_without_links(&way)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    Ok((file, metadata))
-}
-
-fn open_without_links(path: &PathBuf) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match openat2(CWD, path, flags, Mode::empty(), resolve) {
-        Ok(descriptor) => Ok(descriptor.into()),
-        // Kernels before 5.6 and some sandboxes: at least the last component is no link.
-        Err(Errno::NOSYS | Errno::PERM) => OpenOptions::new()
-            .read(true)
-            .custom_flags((flags | OFlags::NOFOLLOW).bits() as i32)
-            .open(path),
-        Err(Errno::LOOP) => Err(io::Error::other("there is a link in its path")),
-        Err(Errno::MFILE | Errno::NFILE) => Err(io::ErrorKind::ResourceBusy.into()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Fills `buffer` from `offset` as far as the file goes; returns how far.

@@ -3,8 +3,8 @@
 //! A file is its own buffer: with Kafka away it is not read on, and a rotated one is kept open until
 //! Kafka has all of it. Owns ROT-1: every line that is in a file while the agent watches it is
 //! emitted at least once under the identity (source, offset), across renames, truncation and
-//! restarts. Owns SEC-1: nothing but regular files is read, and no path component is followed that
-//! changed after it was looked at.
+//! restarts. Owns SEC-1: nothing but regular files is read, and no link is followed but those that
+//! were made by who may, whatever changes meanwhile.
 
 mod admit;
 mod adopt;
@@ -22,6 +22,7 @@ mod rest;
 mod scanner;
 mod tail;
 mod watches;
+mod way;
 
 pub(crate) use discovery::Discovery;
 pub(crate) use encoding::Encoding;

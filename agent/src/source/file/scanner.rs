@@ -8,6 +8,7 @@ use super::open_files::{OpenFiles, Waiting};
 use super::rest::Lost;
 use super::tail::{FileTail, Notice};
 use super::watches::Watches;
+use super::way::{is_unfollowed, open_regular};
 use super::{Glob, Look};
 use crate::checkpoint::Entry;
 use crate::config::FileConfig;
@@ -203,20 +204,23 @@ impl Scanner {
     }
 
     /// All paths that the globs find, by source, and the directories that they look into.
-    fn expand(&self) -> (Vec<(Arc<FileConfig>, Vec<PathBuf>)>, HashSet<PathBuf>) {
+    fn expand(&mut self) -> (Vec<(Arc<FileConfig>, Vec<PathBuf>)>, HashSet<PathBuf>) {
         let mut directories = HashSet::new();
-        let mut found = Vec::new();
+        let (mut found, mut unfollowed) = (Vec::new(), Vec::new());
         for config in &self.configs {
             let mut paths = Vec::new();
             for glob in &config.paths {
-                glob.expand(&mut |path| paths.push(path), &mut |directory, look| {
-                    if look != Look::Refused {
-                        directories.insert(directory.to_owned());
-                    }
+                glob.expand(&mut |path| paths.push(path), &mut |directory, look| match look {
+                    Look::Listed | Look::Asked => _ = directories.insert(directory.to_owned()),
+                    Look::Refused => {}
+                    Look::Unfollowed(error) => unfollowed.push((directory.to_owned(), error)),
                 });
             }
             paths.retain(|path| !config.exclude.iter().any(|glob| glob.matches(path)));
             found.push((config.clone(), paths));
+        }
+        for (path, error) in unfollowed {
+            self.refuse(&path, &error);
         }
         (found, directories)
     }
@@ -293,6 +297,13 @@ impl Scanner {
             self.lose(&tail);
         }
         if let Some(tail) = known {
+            // Where it is opened anew.
+            if !tail.is_at(&path)
+                && let Err(error) = open_regular(&path, config.follow_links)
+                && is_unfollowed(&error)
+            {
+                return self.refuse(&path, &error);
+            }
             if !tail.is_archive() && tail.note_size(metadata.len()) {
                 self.wake(&tail);
             }
@@ -346,11 +357,12 @@ impl Scanner {
     /// Tells once why a file is not read.
     pub(super) fn refuse(&mut self, path: &Path, error: &std::io::Error) {
         if self.refused.insert(path.to_owned()) {
+            let is_denied = error.kind() == ErrorKind::PermissionDenied;
+            let hint = if is_denied { confine::hint(path) } else { "" };
             tracing::warn!(
                 path = %path.display(),
                 %error,
-                "the file is not read; it is tried again with every look{}",
-                confine::hint(path)
+                "the file is not read; it is tried again with every look{hint}"
             );
         }
     }
