@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use logweir_service::Socket;
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -17,15 +17,20 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 const SOCKET: &str = "tap.sock";
-const WATCHERS_MAX: usize = 8;
+pub(crate) const WATCHERS_MAX: usize = 8;
+/// And as many more who have not asked yet, each for [`ASK_TIMEOUT`] at most.
+const CONNECTIONS_MAX: usize = 2 * WATCHERS_MAX;
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 /// What waits for one watcher at most, in events and in bytes.
 const QUEUE_EVENTS_MAX: usize = 1024;
 const QUEUE_BYTES_MAX: usize = 4 << 20;
 /// What a watcher may ask for, as a line of JSON.
-const QUESTION_BYTES_MAX: u64 = 4096;
+const QUESTION_BYTES_MAX: usize = 4096;
 const NAP: Duration = Duration::from_millis(100);
 /// The word before the number of events that a watcher missed; no event begins so.
 pub(crate) const MISSED: &str = "missed ";
+/// The word for who comes when there are enough.
+pub(crate) const FULL: &str = "full";
 
 /// What a watcher wants to see.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,8 +122,8 @@ impl TapSocket {
         Socket::bind(&socket_dir.join(SOCKET)).map(Self)
     }
 
-    /// Serves watchers, each on a thread of its own, until `stop`. Who comes when there are enough,
-    /// even such as have not asked yet, is sent away: he must not take the agent's last thread.
+    /// Serves watchers, each on a thread of its own, until `stop`. Who comes when there are enough is sent
+    /// away: he must not take the agent's last thread.
     pub(crate) fn serve(&self, tap: &Arc<Tap>, stop: &Arc<AtomicBool>) {
         let mut threads: Vec<JoinHandle<()>> = Vec::new();
         while !stop.load(Ordering::Acquire) {
@@ -127,7 +132,8 @@ impl TapSocket {
                 continue;
             };
             threads.retain(|thread| !thread.is_finished());
-            if threads.len() == WATCHERS_MAX {
+            if threads.len() == CONNECTIONS_MAX {
+                let _ = send_away(&stream);
                 continue;
             }
             let (tap, stop) = (tap.clone(), stop.clone());
@@ -145,13 +151,19 @@ impl TapSocket {
 }
 
 fn show(stream: &UnixStream, tap: &Tap, stop: &AtomicBool) -> io::Result<()> {
-    let mut question = String::new();
-    BufReader::new(stream.take(QUESTION_BYTES_MAX)).read_line(&mut question)?;
-    let filter = serde_json::from_str(&question)?;
-    let Some((watcher, events)) = tap.join(filter) else { return Ok(()) };
+    stream.set_read_timeout(Some(ASK_TIMEOUT))?;
+    let mut question = [0; QUESTION_BYTES_MAX];
+    // It comes at once: nobody keeps his place by asking byte for byte.
+    let length = (&mut &*stream).read(&mut question)?;
+    let filter = serde_json::from_slice(&question[..length])?;
+    let Some((watcher, events)) = tap.join(filter) else { return send_away(stream) };
     let shown = pass_on(stream, &watcher, &events, stop);
     tap.leave(&watcher);
     shown
+}
+
+fn send_away(mut stream: &UnixStream) -> io::Result<()> {
+    stream.write_all(format!("{FULL}\n").as_bytes())
 }
 
 fn pass_on(
@@ -179,20 +191,24 @@ fn pass_on(
     Ok(())
 }
 
-/// Watches the agent whose sockets are in `socket_dir`; the lines come from the reader: events, empty ones, and
-/// [`MISSED`] with a number.
+/// Watches the agent whose sockets are in `socket_dir`; the lines come from the reader: events, empty ones,
+/// [`MISSED`] with a number, and [`FULL`].
 ///
 /// # Errors
 /// No agent is there.
 pub(crate) fn watch(socket_dir: &Path, filter: &Filter) -> io::Result<BufReader<UnixStream>> {
     let mut stream = UnixStream::connect(socket_dir.join(SOCKET))?;
-    stream.write_all(format!("{}\n", serde_json::to_string(filter)?).as_bytes())?;
-    Ok(BufReader::new(stream))
+    match stream.write_all(format!("{}\n", serde_json::to_string(filter)?).as_bytes()) {
+        // Who is sent away need not be heard: why stands in the answer.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(BufReader::new(stream)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::BufRead as _;
 
     #[test]
     fn a_watcher_gets_what_he_asked_for_and_is_told_what_he_missed() {
@@ -222,10 +238,28 @@ mod tests {
     }
 
     #[test]
-    fn there_are_not_more_watchers_than_allowed() {
-        let tap = Tap::default();
-        let joined: Vec<_> = (0..=WATCHERS_MAX).map(|_| tap.join(Filter::default())).collect();
-        assert!(joined[..WATCHERS_MAX].iter().all(Option::is_some));
-        assert!(joined[WATCHERS_MAX].is_none());
+    fn who_is_one_too_many_is_told_and_who_does_not_ask_keeps_no_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let (tap, stop) = (Arc::default(), Arc::default());
+        let socket = TapSocket::bind(directory.path()).unwrap();
+        let answer = || {
+            let mut line = String::new();
+            let mut stream = watch(directory.path(), &Filter::default()).unwrap();
+            let _ = stream.read_line(&mut line);
+            (stream, line)
+        };
+        let (early, watchers, late) = std::thread::scope(|scope| {
+            scope.spawn(|| socket.serve(&tap, &stop));
+            let connect = |_| UnixStream::connect(directory.path().join(SOCKET)).unwrap();
+            let _silent: Vec<_> = (0..CONNECTIONS_MAX).map(connect).collect();
+            let early = answer().1;
+            std::thread::sleep(ASK_TIMEOUT + 5 * NAP);
+            let watchers: Vec<_> = (0..WATCHERS_MAX).map(|_| answer()).collect();
+            let late = answer().1;
+            stop.store(true, Ordering::Release);
+            (early, watchers, late)
+        });
+        assert_eq!((&*early, &*late), ("full\n", "full\n"));
+        assert!(watchers.iter().all(|(_, line)| line == "\n"));
     }
 }

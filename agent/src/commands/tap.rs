@@ -4,7 +4,7 @@ use super::out::printable;
 use super::report_faults;
 use crate::Config;
 use crate::errln;
-use crate::tap::{Filter, MISSED, watch};
+use crate::tap::{FULL, Filter, MISSED, WATCHERS_MAX, watch};
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,6 +50,13 @@ impl Tap {
             if let Some(count) = line.strip_prefix(MISSED) {
                 errln!("({count} events were faster than this reader)");
                 continue;
+            }
+            if line == FULL {
+                errln!(
+                    "logweir-agent: {WATCHERS_MAX} watch already, or many ask at once; try again when one has \
+                     ended"
+                );
+                return ExitCode::FAILURE;
             }
             left -= 1;
             // Who closes the pipe has seen enough.
