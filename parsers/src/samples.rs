@@ -8,7 +8,7 @@ use crate::explain;
 use crate::loader;
 use crate::rule::{Action, RuleSet, Sample};
 use crate::time::{TimeContext, Zone};
-use logweir_document::Diagnostic;
+use logweir_document::{Diagnostic, acts_on_terminal};
 use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
 use serde_json::{Map, Value};
@@ -95,7 +95,7 @@ pub fn shown(value: &Option<Value>) -> String {
 /// Control characters as escapes, so that a sample cannot steer the terminal.
 fn visible(line: &str) -> String {
     line.chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .flat_map(|c| if acts_on_terminal(c) { c.escape_default().collect() } else { vec![c] })
         .collect()
 }
 

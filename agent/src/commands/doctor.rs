@@ -54,23 +54,18 @@ struct Findings {
 
 impl Findings {
     fn well(&self, what: &str) {
-        outln!("ok       {}", plain(what));
+        outln!("ok       {}", printable(what));
     }
 
     fn warning(&mut self, what: &str, remedy: &str) {
         self.warnings += 1;
-        outln!("warning  {}\n         help: {}", plain(what), plain(remedy));
+        outln!("warning  {}\n         help: {}", printable(what), printable(remedy));
     }
 
     fn error(&mut self, what: &str, remedy: &str) {
         self.errors += 1;
-        outln!("error    {}\n         help: {}", plain(what), plain(remedy));
+        outln!("error    {}\n         help: {}", printable(what), printable(remedy));
     }
-}
-
-/// Names of files and of certificates come from outside.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 impl Doctor {

@@ -4,6 +4,7 @@
 //! what is left is let go instead, and the command does its work to the end: what it was asked to
 //! change must not depend on who reads along, and neither must its exit code.
 
+use logweir_document::acts_on_terminal;
 use std::fmt::{Arguments, Display};
 use std::io::{self, Write as _};
 use std::process::exit;
@@ -55,5 +56,17 @@ pub fn write(text: Arguments<'_>) {
 
 /// A text from outside, such as the name of a file, without anything that could steer a terminal.
 pub(crate) fn printable(text: impl Display) -> String {
-    text.to_string().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.to_string().chars().map(|c| if acts_on_terminal(c) { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_steer_a_terminal_is_replaced() {
+        for c in ['\u{1b}', '\u{7f}', '\u{9b}', '\u{61c}', '\u{2028}', '\u{202e}', '\u{2066}'] {
+            assert_eq!(printable(format!("é{c}漢")), "é\u{fffd}漢", "{c:?}");
+        }
+    }
 }

@@ -1,9 +1,10 @@
 //! `logweir-agent parse`: lines in, one event per line out, in order; the rule engine alone.
 
 use crate::commands::input::{Input, InputArguments, written};
+use crate::commands::out::printable;
 use logweir_parsers::{Disposition, Parser, write_event};
 use logweir_record::write_member;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::process::ExitCode;
 
 /// Parse lines and print one event each
@@ -28,6 +29,7 @@ impl Parse {
 fn print_events(input: &Input) -> ExitCode {
     let mut parser = Parser::new(input.rules.clone());
     let mut stdout = BufWriter::with_capacity(64 << 10, io::stdout().lock());
+    let terminal = io::stdout().is_terminal();
     let mut event = Vec::new();
     let code = input.for_each_line(|line| {
         event.clear();
@@ -39,6 +41,9 @@ fn print_events(input: &Input) -> ExitCode {
                 write_dropped(&mut event, parser.rules().drop_reason(reason), line.bytes);
             }
             Disposition::SampledOut => write_dropped(&mut event, "sampled", line.bytes),
+        }
+        if terminal {
+            event = printable(String::from_utf8_lossy(&event)).into_bytes();
         }
         event.push(b'\n');
         stdout.write_all(&event)

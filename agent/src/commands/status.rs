@@ -1,5 +1,6 @@
 //! `logweir-agent status`: what a running agent has read, delivered, holds and dropped.
 
+use super::out::printable;
 use super::{no_agent, report_faults};
 use crate::Config;
 use crate::errln;
@@ -218,8 +219,7 @@ fn rules(status: &Value) -> String {
 
 /// A text without anything that could steer a terminal: file names come from outside.
 pub(super) fn text(value: &Value) -> String {
-    let text = value.as_str().unwrap_or_default();
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    printable(value.as_str().unwrap_or_default())
 }
 
 #[cfg(test)]

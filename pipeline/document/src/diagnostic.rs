@@ -3,6 +3,7 @@
 use crate::node::{Document, Source, Span};
 use crate::reference::Section;
 use crate::table::Shape;
+use crate::terminal::visible;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -144,18 +145,6 @@ fn window(line: &str, before: usize, width: usize) -> Window {
         text.push('…');
     }
     Window { text, before, width }
-}
-
-/// Control characters as visible symbols, so that text from a file cannot steer a terminal.
-fn visible(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\t' => ' ',
-            '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}'),
-            '\u{7f}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
-            _ => c,
-        })
-        .collect()
 }
 
 /// All diagnostics, in the order of their places, and a last line that counts them.

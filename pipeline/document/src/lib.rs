@@ -17,6 +17,7 @@ pub mod reference;
 mod secret;
 mod show;
 mod table;
+mod terminal;
 
 pub use diagnostic::{Asked, Diagnostic, Faults, Severity, render_all};
 pub use layers::{Layers, part_files};
@@ -30,3 +31,4 @@ pub use show::{Shown, show};
 pub use table::{
     DURATION_MAX, Shape, Table, parse_byte_size, parse_duration, show_byte_size, show_duration,
 };
+pub use terminal::{acts_on_terminal, visible};

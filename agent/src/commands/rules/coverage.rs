@@ -2,6 +2,7 @@
 
 use crate::commands::input::{Input, InputArguments};
 use crate::outln;
+use logweir_document::acts_on_terminal;
 use logweir_parsers::{Parser, RuleSet};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -68,7 +69,7 @@ fn excerpt(line: &[u8]) -> String {
     String::from_utf8_lossy(line)
         .chars()
         .take(EXAMPLE_CHARS_MAX)
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .flat_map(|c| if acts_on_terminal(c) { c.escape_default().collect() } else { vec![c] })
         .collect()
 }
 

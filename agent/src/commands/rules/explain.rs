@@ -2,6 +2,7 @@
 
 use crate::commands::input::{LineArguments, RuleArguments};
 use crate::{out, outln};
+use logweir_document::visible;
 use logweir_parsers::{Attempt, Disposition, Explanation, Parser, RuleSet, Stop};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
@@ -275,18 +276,6 @@ impl Page<'_> {
 
 fn lossy(bytes: &[u8]) -> String {
     visible(&String::from_utf8_lossy(bytes))
-}
-
-/// Control characters as `␛`-like symbols of one column each, so that a line cannot steer the terminal.
-fn visible(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\t' => ' ',
-            '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}'),
-            '\u{7f}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
-            _ => c,
-        })
-        .collect()
 }
 
 fn as_json(rules: &RuleSet, found: &Explanation, trace: bool, event: Map<String, Value>) -> Value {

@@ -5,6 +5,7 @@
 
 use super::row::{Row, Value};
 use crate::time::format_time;
+use logweir_document::acts_on_terminal;
 use std::io::{self, Write};
 use std::str::FromStr;
 
@@ -236,20 +237,10 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// Whether a character acts on a terminal instead of being shown: control characters, and those that
-/// break the line or reorder what is around them.
-fn acts(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-        )
-}
-
 fn escaped(text: &str, escape: impl Fn(char) -> String) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
-        match acts(character) {
+        match acts_on_terminal(character) {
             true => out.push_str(&escape(character)),
             false => out.push(character),
         }
