@@ -322,7 +322,7 @@ mod tests {
     fn nothing_from_an_event_acts_on_a_terminal() {
         for format in [Format::Table, Format::Json, Format::Csv] {
             let shown = written(format, &["process.pid", "message"], true);
-            let acting = |c: char| acts(c) && c != '\n' && c != '\r';
+            let acting = |c: char| acts_on_terminal(c) && c != '\n' && c != '\r';
             assert!(!shown.contains(acting), "{format:?} {shown:?}");
         }
         assert_eq!(
