@@ -31,9 +31,13 @@ const SIZE_MAX_UNICODE: usize = 1 << 20;
 const NESTING_MAX: u32 = 100;
 /// How deep grok names may refer to each other.
 const GROK_DEPTH_MAX: usize = 16;
+/// How long a pattern may get by them: ten names, each of which stands for ten others, make a line a
+/// gigabyte.
+const EXPANDED_MAX: usize = 64 << 10;
 
-/// The fault of such a name that does so without end.
+/// The faults of names that refer to each other without end, or too often.
 const IN_A_CIRCLE: &str = "refers to itself";
+const TOO_LONG: &str = "is longer than 64 KiB with what its names stand for";
 
 /// What is wrong with a pattern, and where: characters from its beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,9 +52,9 @@ impl PatternFault {
         Self { at, message: message.into(), remedy: remedy.into() }
     }
 
-    /// Whether it is of a grok name that refers to itself, be it by others.
-    pub(crate) fn is_circle(&self) -> bool {
-        self.message.ends_with(IN_A_CIRCLE)
+    /// Whether it is of several grok names together, and of none of them alone.
+    pub(crate) fn is_of_several(&self) -> bool {
+        [IN_A_CIRCLE, TOO_LONG].iter().any(|fault| self.message.ends_with(fault))
     }
 }
 
@@ -468,6 +472,10 @@ impl Expander<'_> {
         let mut at = 0;
         let mut after_quantifier = false;
         while at < chars.len() {
+            if self.regex.len() > EXPANDED_MAX {
+                let remedy = "name less at once: a rule for each of the forms that a line may have";
+                return Err(PatternFault::new(place(at), TOO_LONG, remedy));
+            }
             self.places.push((self.regex.len(), place(at)));
             let rest = &chars[at..];
             let quantifier = matches!(rest[0], '*' | '+' | '?' | '}');
@@ -568,9 +576,8 @@ impl Expander<'_> {
         self.atomic.push(at);
         self.regex.insert_str(start, &mark);
         self.regex.push(')');
-        for (offset, _) in self.places.iter_mut().filter(|(offset, _)| *offset > start) {
-            *offset += mark.len();
-        }
+        let behind = self.places.iter_mut().rev().take_while(|(offset, _)| *offset > start);
+        behind.for_each(|(offset, _)| *offset += mark.len());
     }
 
     /// Copies a character class and returns its length.

@@ -357,8 +357,8 @@ impl Reader<'_, '_, '_, '_> {
             .and_then(|expanded| pattern::compile(&expanded, false).map(|_| ()));
         match alone {
             Ok(()) => pattern_fault(node, fault, self.faults),
-            // Fragments in a circle: the first of them says enough.
-            Err(own) if own.is_circle() => pattern_fault(fragment, &own, self.faults),
+            // Of fragments that are wrong together, the first says enough.
+            Err(own) if own.is_of_several() => pattern_fault(fragment, &own, self.faults),
             Err(own) => self.wrong_pattern(fragment, &own),
         }
     }

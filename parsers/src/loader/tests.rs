@@ -78,6 +78,24 @@ fn a_mistake_is_told_once() {
 }
 
 #[test]
+fn fragments_that_stand_for_too_much_are_a_fault_before_they_are_written_out() {
+    let tenfold = (1..9).map(|n| format!("  A{n}: '{}'\n", format!("%{{A{}}}", n - 1).repeat(10)));
+    let tenfold = format!("  A0: 'a'\n{}", tenfold.collect::<String>());
+    let half = "x".repeat(40 << 10);
+    let circle = format!("  A8: '{half}%{{B}}'\n  B: '{half}%{{A8}}'\n");
+    for (fragments, place) in [(tenfold, "11:8"), (circle, "3:40968")] {
+        let text = format!(
+            "pack: p\npatterns:\n{fragments}rules:\n\
+             \x20 - {{id: p.a, pattern: '^%{{A8}}'}}\n\
+             \x20 - {{id: p.b, pattern: '^%{{A8}}b'}}\n"
+        );
+        let expected = "is longer than 64 KiB with what its names stand for; name less at once: a \
+                        rule for each of the forms that a line may have";
+        assert_eq!(said(&text), [format!("{place} {expected}")]);
+    }
+}
+
+#[test]
 fn a_second_document_of_a_file_is_a_fault_and_a_last_line_of_dashes_is_none() {
     let pack = "pack: p\nrules:\n  - {id: p.a, pattern: '^x'}\n---\n";
     assert_eq!(said(pack), Vec::<String>::new());
