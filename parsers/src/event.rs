@@ -11,6 +11,12 @@ use crate::secrets::Secrets;
 use logweir_record::write_u64;
 use std::io::Write as _;
 
+/// The most that a rule may make for a value: of a short line, six replacements by ten times as much make
+/// gigabytes.
+pub(crate) const VALUE_BYTES_MAX: usize = 1 << 20;
+/// The most that all rules may make for an event, but for what they were at when it was reached.
+const MADE_BYTES_MAX: usize = 16 << 20;
+
 /// Where a text stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Text {
@@ -204,6 +210,11 @@ impl Event {
         &self.related[relation as usize]
     }
 
+    /// Whether rules may make no more for this event.
+    pub(crate) fn is_full(&self) -> bool {
+        self.arena.len() > MADE_BYTES_MAX
+    }
+
     /// Copies bytes that stand nowhere else.
     pub(crate) fn store(&mut self, bytes: &[u8]) -> Text {
         let start = self.arena.len() as u32;
@@ -301,7 +312,7 @@ impl Event {
         }
     }
 
-    /// Renders a template into `out`; `None` if one of its fields has no value.
+    /// Renders a template into `out`; `None` if one of its fields has no value, or if it gets too long.
     pub(crate) fn render(&self, view: View<'_>, parts: &[Part], out: &mut Vec<u8>) -> Option<()> {
         out.clear();
         for part in parts {
@@ -311,6 +322,9 @@ impl Event {
                     Value::Absent | Value::InBlock => return None,
                     value => self.write_text(view, value, out),
                 },
+            }
+            if out.len() > VALUE_BYTES_MAX {
+                return None;
             }
         }
         Some(())

@@ -1,12 +1,13 @@
 //! Transforms of one text into another; a text that a transform cannot work on stays as it is.
 
-use crate::event::{write_f64, write_i64};
+use crate::event::{VALUE_BYTES_MAX, write_f64, write_i64};
 use crate::fields::FieldId;
 use crate::pattern::Pattern;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// One step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,14 +45,8 @@ pub(crate) struct Gsub {
 impl Gsub {
     /// As [`Transform::apply`].
     pub(crate) fn apply(&self, text: &[u8], out: &mut Vec<u8>) -> bool {
-        let mut start = 0;
-        for found in self.pattern.regex().find_iter(text) {
-            out.extend_from_slice(&text[start..found.start()]);
-            out.extend_from_slice(&self.to);
-            start = found.end();
-        }
-        out.extend_from_slice(&text[start..]);
-        start > 0
+        let found = self.pattern.regex().find_iter(text).map(|found| found.range());
+        substitute(text, found, &self.to, out)
     }
 }
 
@@ -158,7 +153,10 @@ impl Transform {
                 let Some(rest) = text.strip_suffix(suffix.as_slice()) else { return false };
                 out.extend_from_slice(rest);
             }
-            Self::Replace(from, to) => replace(text, from, to, out),
+            Self::Replace(from, to) => {
+                let found = memmem::find_iter(text, from).map(|at| at..at + from.len());
+                return substitute(text, found, to, out);
+            }
             Self::Gsub(gsub) => return gsub.apply(text, out),
             Self::Multiply(factor) => return scale(text, *factor, out),
             Self::Divide(divisor) => return scale(text, 1.0 / divisor, out),
@@ -243,14 +241,24 @@ fn hex_decode(text: &[u8], out: &mut Vec<u8>) -> bool {
     })
 }
 
-fn replace(text: &[u8], from: &[u8], to: &[u8], out: &mut Vec<u8>) {
+/// Puts `to` in the place of each part that was found; `false` if there is none, or if that gets too long.
+fn substitute(
+    text: &[u8],
+    found: impl Iterator<Item = Range<usize>>,
+    to: &[u8],
+    out: &mut Vec<u8>,
+) -> bool {
     let mut start = 0;
-    for at in memmem::find_iter(text, from) {
-        out.extend_from_slice(&text[start..at]);
+    for part in found {
+        out.extend_from_slice(&text[start..part.start]);
         out.extend_from_slice(to);
-        start = at + from.len();
+        start = part.end;
+        if out.len() > VALUE_BYTES_MAX {
+            return false;
+        }
     }
     out.extend_from_slice(&text[start..]);
+    start > 0 && out.len() <= VALUE_BYTES_MAX
 }
 
 /// `1h2m3s`, `1d 2h`, `00:05:10`, `5:10`, `1.5s`, `250ms` in nanoseconds.

@@ -314,6 +314,47 @@ rules:
 }
 
 #[test]
+fn what_would_get_too_long_is_not_made() {
+    let tenfold = |step: &str| vec![format!("{{{step}: [a, aaaaaaaaaa]}}"); 6].join(", ");
+    let (replace, gsub) = (tenfold("replace"), tenfold("gsub"));
+    let (few, many) = ("{_x}-".repeat(12), "{_x}-".repeat(3000));
+    let all: String = (0..40).map(|n| format!("labels.n{n}: '{few}{few}', ")).collect();
+    let rules = load(&[&format!(
+        r"
+pack: t
+applies: {{program: [t]}}
+rules:
+  - {{id: t.replace, pattern: '^replace (?<labels.a>.*)$', transform: {{labels.a: [{replace}]}}}}
+  - {{id: t.gsub, pattern: '^gsub (?<labels.a>.*)$', transform: {{labels.a: [{gsub}]}}}}
+  - {{id: t.list, pattern: '^list (?<process.args>.*)$', transform: {{process.args: [{{split: ','}}, {replace}]}}}}
+  - {{id: t.few, pattern: '^few (?<_x>.*)$', set: {{labels.b: '{few}', labels.c: '{many}'}}}}
+  - {{id: t.planned, pattern: '^planned (?<_x>.*)$', set: {{labels.b: '{few}'}}}}
+  - {{id: t.all, pattern: '^all (?<_x>.*)$', set: {{{all}labels.z: x}}}}
+"
+    )]);
+    let line = |name: &str, text: &str| {
+        event(&rules, format!("Nov 28 10:00:00 h t: {name} {text}").as_bytes())
+    };
+    let len = |value: &Value| value.as_str().map(str::len);
+    for (name, text, field, expected) in [
+        ("replace", "a".repeat(15_000), "labels.a", Some(150_000)),
+        ("gsub", "a".repeat(15_000), "labels.a", Some(150_000)),
+        ("few", "b".repeat(15_000), "labels.b", Some(12 * 15_001)),
+        ("few", "b".repeat(15_000), "labels.c", None),
+        ("planned", "b".repeat(60_000), "labels.b", Some(12 * 60_001)),
+        ("planned", "b".repeat(90_000), "labels.b", None),
+    ] {
+        assert_eq!(len(&line(name, &text)[field]), expected, "{name} {field}");
+    }
+    let list = line("list", &"a,".repeat(200));
+    let items = list["process.args"].as_array().unwrap();
+    assert!(items.len() == 200 && items.iter().all(|item| len(item) == Some(1_000)));
+    let all = line("all", &"b".repeat(40_000));
+    let made = (0..40).filter(|n| all[format!("labels.n{n}")].is_string()).count();
+    assert_eq!((made, &all["labels.z"]), (18, &json!("x")));
+}
+
+#[test]
 fn a_sum_needs_both_of_its_numbers() {
     let rules = load(&[r"
 pack: t

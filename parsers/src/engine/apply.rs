@@ -3,7 +3,7 @@
 use super::Disposition;
 use super::run::Run;
 use crate::direction::direction;
-use crate::event::{Event, Origin, Value, View};
+use crate::event::{Event, Origin, VALUE_BYTES_MAX, Value, View};
 use crate::fields::FieldId;
 use crate::ip;
 use crate::rule::{Action, End, Part, Rule, SetValue, Shift, TimeRule, ValueMap};
@@ -113,6 +113,9 @@ impl Run<'_, '_, '_> {
                 value => Some(value),
             };
         }
+        if self.state.event.is_full() {
+            return None;
+        }
         let view = View { line: self.line, constants: &self.rules.constants };
         self.state.event.render(view, parts, &mut self.state.scratch)?;
         Some(Value::Text(self.state.event.store(&self.state.scratch)))
@@ -133,6 +136,9 @@ impl Run<'_, '_, '_> {
     }
 
     fn transform(&mut self, field: FieldId, step: &Transform) {
+        if self.state.event.is_full() {
+            return;
+        }
         if let Value::Constant(number) = self.state.event.get(field)
             && self.rules.constants[number as usize].is_several()
         {
@@ -160,7 +166,7 @@ impl Run<'_, '_, '_> {
                 // Half of a sum is none.
                 Some(if sum { Value::Text(event.store(scratch)) } else { Value::Absent })
             }
-            (Value::List { start, end }, step) => Some(each(event, view, step, start..end, out)),
+            (Value::List { start, end }, step) => each(event, view, step, start..end, out),
             (_, step) => {
                 let Some(text) = event.text(view, field, scratch) else { return };
                 out.clear();
@@ -327,15 +333,16 @@ impl Run<'_, '_, '_> {
     }
 }
 
-/// A list with every item transformed; `out` is working space.
+/// A list with every item transformed; `None` if it gets too long. `out` is working space.
 fn each(
     event: &mut Event,
     view: View<'_>,
     step: &Transform,
     items: std::ops::Range<u32>,
     out: &mut Vec<u8>,
-) -> Value {
+) -> Option<Value> {
     let first = event.list_start();
+    let mut left = VALUE_BYTES_MAX;
     for at in items {
         let item = event.items(at, at + 1)[0];
         out.clear();
@@ -343,11 +350,16 @@ fn each(
         // What a transform leaves empty is absent.
         if !(changed && out.is_empty()) {
             let same = !changed || *out == event.bytes(view.line, item);
-            let new = if same { item } else { event.store(out) };
+            let new = if same {
+                item
+            } else {
+                left = left.checked_sub(out.len())?;
+                event.store(out)
+            };
             event.push_item(new);
         }
     }
-    event.list_since(first)
+    Some(event.list_since(first))
 }
 
 /// The parts of `text` without the blanks around them and without empty ones.

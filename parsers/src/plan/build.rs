@@ -2,11 +2,12 @@
 //! look at what another part of the rule has filled in, except at captures and texts of the header.
 
 use super::{
-    BITS_MAX, Captures, Checks, HEADER_TEXTS, HeaderText, MAPS_MAX, Made, Mapped, Nulls, Over,
-    Piece, Plan, Question, Role, Set, SetTo, Sibling, Siblings, Slot, SlotKind, Source, TIME_BIT,
-    TextNumber, TimePart,
+    BITS_MAX, Captures, Checks, HEADER_TEXTS, HeaderText, LINE_BYTES_MAX, MAPS_MAX, Made, Mapped,
+    Nulls, Over, Piece, Plan, Question, Role, Set, SetTo, Sibling, Siblings, Slot, SlotKind,
+    Source, TIME_BIT, TextNumber, TimePart,
 };
 use crate::ecs::Kind;
+use crate::event::VALUE_BYTES_MAX;
 use crate::fields::{FieldId, FieldTable, Relation, Shape};
 use crate::json::write_content;
 use crate::out::Out;
@@ -40,7 +41,7 @@ impl<'b> Builder<'b> {
             && rule.then.is_none()
             && rule.action.is_none();
         let constants_last = rule.block.complete && !rule.block.marked;
-        if !(only_captures && constants_last) {
+        if !(only_captures && constants_last && self.makes_little()) {
             return None;
         }
         let made = self.made();
@@ -111,6 +112,21 @@ impl<'b> Builder<'b> {
             questions: questions.into(),
             header: self.header_number()?,
         })
+    }
+
+    /// Whether nothing that is made of several texts gets longer than a value may be.
+    fn makes_little(self) -> bool {
+        let templates = self.rule.sets.iter().filter_map(|(_, value)| match value {
+            SetValue::Template(parts) => Some(parts),
+            _ => None,
+        });
+        let times = self.rule.times.iter().map(|time| &time.from);
+        let parts = templates.chain(times).filter(|parts| parts.len() > 1).flatten();
+        let longest = parts.map(|part| match part {
+            Part::Text(text) => text.len(),
+            Part::Field(_) => LINE_BYTES_MAX,
+        });
+        longest.sum::<usize>() <= VALUE_BYTES_MAX
     }
 
     /// How many captures there are; `None` if they are too many.

@@ -91,6 +91,10 @@ const BITS_MAX: usize = 64;
 /// The bit of a time that is a member of its own, behind others.
 const TIME_BIT: u32 = 63;
 
+/// Longer lines are left to the table, which watches how long the values get that it makes; of others,
+/// none gets too long, or the rule has no plan.
+const LINE_BYTES_MAX: usize = 64 << 10;
+
 /// Where the texts of a line stand, to be used again.
 #[derive(Debug)]
 pub(crate) struct Places {
@@ -344,7 +348,8 @@ impl Plan {
         header: &Header<'_>,
         places: &mut Places,
     ) -> bool {
-        if header.structured_data.is_some() || header.version > 1 {
+        let is_long = line.len() > LINE_BYTES_MAX;
+        if is_long || header.structured_data.is_some() || header.version > 1 {
             return false;
         }
         places.present = 0;
