@@ -91,15 +91,14 @@ impl Pack {
     pub(super) fn id(&self, what: &str) -> String {
         let what = crate::suggest::identifier(what);
         let stem = format!("{}.{}", self.name, if what.is_empty() { "rule" } else { &what });
-        let all = || self.rules.iter().chain(self.chains.iter().flat_map(|(_, rules)| rules));
-        unused(&stem, |id| all().any(|rule| rule.id == id))
+        let all = self.rules.iter().chain(self.chains.iter().flat_map(|(_, rules)| rules));
+        unused(&stem, all.map(|rule| rule.id.as_str()))
     }
 
     /// A name that no chain has yet.
     pub(super) fn chain(&self, what: &str) -> String {
-        unused(&crate::suggest::identifier(what), |name| {
-            self.chains.iter().any(|(known, _)| known == name)
-        })
+        let known = self.chains.iter().map(|(known, _)| known.as_str());
+        unused(&crate::suggest::identifier(what), known)
     }
 
     /// The number of a chain, which is there from now on.
@@ -130,7 +129,11 @@ impl Pack {
         }
         self.settle_programs(&mut notes);
         let mut rules = 0;
-        let mut out = self.head();
+        let mut out = String::from("# Converted. What is marked `complete` is yours to fill in.\n");
+        for text in &self.comments {
+            let _ = writeln!(out, "# {}", comment(text));
+        }
+        out.push_str(&self.head());
         out.push_str(if self.rules.is_empty() { "rules: []\n" } else { "rules:\n" });
         for rule in &self.rules {
             rules += usize::from(self.write_checked(&mut out, rule, "  ", &mut notes));
@@ -169,11 +172,9 @@ impl Pack {
         }
     }
 
+    /// What stands in front of the rules, and with each of them when it is tried alone.
     fn head(&self) -> String {
-        let mut out = String::from("# Converted. What is marked `complete` is yours to fill in.\n");
-        for text in &self.comments {
-            let _ = writeln!(out, "# {}", comment(text));
-        }
+        let mut out = String::new();
         let _ = writeln!(out, "pack: {}\ndataset: {}", quoted(&self.name), quoted(&self.name));
         let _ = writeln!(out, "vendor: [{}]", quoted(&self.vendor()));
         if self.programs.is_empty() {
@@ -340,9 +341,38 @@ impl Rule {
 }
 
 /// `stem`, or the first of `stem_2`, `stem_3`, … that is not used.
-fn unused(stem: &str, used: impl Fn(&str) -> bool) -> String {
-    std::iter::once(stem.to_owned())
-        .chain((2..).map(|number| format!("{stem}_{number}")))
-        .find(|name| !used(name))
-        .unwrap_or_default()
+/// The stem or, if that is known, the stem with the first number that is free.
+fn unused<'n>(stem: &str, known: impl Iterator<Item = &'n str>) -> String {
+    let numbers = known.map(|name| match name.strip_prefix(stem)? {
+        "" => Some(1),
+        rest => rest.strip_prefix('_')?.parse::<usize>().ok(),
+    });
+    let numbers: Vec<Option<usize>> = numbers.collect();
+    // By number, of which there is no 0.
+    let mut taken = vec![false; numbers.len() + 2];
+    for number in numbers.into_iter().flatten() {
+        taken.get_mut(number).into_iter().for_each(|taken| *taken = true);
+    }
+    match taken.iter().skip(1).position(|taken| !taken) {
+        None | Some(0) => stem.to_owned(),
+        Some(at) => format!("{stem}_{}", at + 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_known_gets_the_first_number_that_is_free() {
+        for (known, expected) in [
+            (&[][..], "a"),
+            (&["ab", "a_2", "a_b"], "a"),
+            (&["a"], "a_2"),
+            (&["a", "a_3", "a_443"], "a_2"),
+            (&["a_2", "a", "a_3"], "a_4"),
+        ] {
+            assert_eq!(unused("a", known.iter().copied()), expected, "{known:?}");
+        }
+    }
 }

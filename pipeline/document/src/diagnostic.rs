@@ -28,10 +28,8 @@ pub struct Diagnostic {
     pub message: String,
     /// What the user can do.
     pub remedy: Option<String>,
-    /// The line that the fault stands in.
-    pub snippet: Option<String>,
-    /// How many characters of the snippet the fault covers.
-    pub width: usize,
+    /// What is shown of the line that the fault stands in.
+    pub snippet: Option<Snippet>,
 }
 
 impl Diagnostic {
@@ -46,17 +44,14 @@ impl Diagnostic {
             message: message.into(),
             remedy: None,
             snippet: None,
-            width: 0,
         }
     }
 
     /// A fault at `span` of `source`.
     #[must_use]
     pub fn at(source: &Source, span: Span, message: impl Into<String>) -> Self {
-        let snippet = source.line(span.line).map(str::to_owned);
-        let rest = snippet.as_ref().map_or(1, |text| {
-            text.chars().count().saturating_sub(span.column.saturating_sub(1)).max(1)
-        });
+        let before = span.column.saturating_sub(1);
+        let snippet = source.line(span.line).map(|line| Snippet::of(line, before, span.width));
         Self {
             severity: Severity::Error,
             file: source.name.clone(),
@@ -65,7 +60,6 @@ impl Diagnostic {
             message: message.into(),
             remedy: None,
             snippet,
-            width: span.width.clamp(1, rest),
         }
     }
 
@@ -101,10 +95,9 @@ impl Diagnostic {
             let _ = write!(out, ":{}:{}", self.line, self.column);
         }
         let _ = writeln!(out, ":{reset} {red}{word}:{reset} {}", visible(&self.message));
-        if let Some(snippet) = &self.snippet {
+        if let Some(shown) = &self.snippet {
             let number = self.line.to_string();
             let pad = " ".repeat(number.len());
-            let shown = window(snippet, self.column.saturating_sub(1), self.width.max(1));
             let marker = " ".repeat(shown.before);
             let carets = "^".repeat(shown.width);
             let _ = writeln!(out, "{dim} {number} |{reset} {}", visible(&shown.text));
@@ -121,30 +114,32 @@ impl Diagnostic {
 const SHOWN_MAX: usize = 200;
 const SHOWN_BEFORE: usize = 60;
 
-/// What is shown of a line, and where the fault stands in it.
-#[derive(Debug, PartialEq, Eq)]
-struct Window {
+/// What is shown of a line, and where the fault stands in it: no more is kept, for a file of one line may
+/// have thousands of faults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snippet {
     text: String,
     before: usize,
     width: usize,
 }
 
-/// A line around a fault; signs stand for what is left out of a long one.
-fn window(line: &str, before: usize, width: usize) -> Window {
-    let count = line.chars().count();
-    if count <= SHOWN_MAX {
-        return Window { text: line.to_owned(), before, width };
+impl Snippet {
+    /// A line around a fault; signs stand for what is left out of a long one.
+    fn of(line: &str, before: usize, width: usize) -> Self {
+        let start = match line.chars().nth(SHOWN_MAX) {
+            Some(_) => before.saturating_sub(SHOWN_BEFORE),
+            None => 0,
+        };
+        let mut rest = line.chars().skip(start);
+        let mut text = String::from(if start > 0 { "…" } else { "" });
+        let before = before - start + text.chars().count();
+        text.extend(rest.by_ref().take(SHOWN_MAX));
+        let width = width.min(text.chars().count().saturating_sub(before)).max(1);
+        if rest.next().is_some() {
+            text.push('…');
+        }
+        Self { text, before, width }
     }
-    let start = before.saturating_sub(SHOWN_BEFORE);
-    let end = (start + SHOWN_MAX).min(count);
-    let mut text = String::from(if start > 0 { "…" } else { "" });
-    let before = before - start + text.chars().count();
-    text.extend(line.chars().skip(start).take(end - start));
-    let width = width.min((text.chars().count() - before).max(1));
-    if end < count {
-        text.push('…');
-    }
-    Window { text, before, width }
 }
 
 /// All diagnostics, in the order of their places, and a last line that counts them.
@@ -303,17 +298,17 @@ mod tests {
 
     #[test]
     fn of_a_long_line_the_part_with_the_fault_is_shown() {
-        let whole = Window { text: "key: ä".to_owned(), before: 5, width: 1 };
-        assert_eq!(window("key: ä", 5, 1), whole);
+        let whole = Snippet { text: "key: ä".to_owned(), before: 5, width: 1 };
+        assert_eq!(Snippet::of("key: ä", 5, 1), whole);
         let line = format!("{}ä!{}", "a".repeat(1_000), "b".repeat(1_000));
-        let cut = window(&line, 1_001, 5_000);
+        let cut = Snippet::of(&line, 1_001, 5_000);
         assert!(cut.text.starts_with("…aaa") && cut.text.ends_with("bbb…"), "{cut:?}");
         assert_eq!(cut.text.chars().count(), SHOWN_MAX + 2);
         assert_eq!(cut.text.chars().nth(cut.before), Some('!'));
         assert_eq!(cut.before + cut.width, SHOWN_MAX + 1, "{cut:?}");
-        let end = window(&line, 2_002, 1);
+        let end = Snippet::of(&line, 2_002, 1);
         assert!(end.text.ends_with("bbb") && end.before == 61 && end.width == 1, "{end:?}");
-        let start = window(&line, 0, 3);
+        let start = Snippet::of(&line, 0, 3);
         assert!(
             start.text.starts_with("aaa") && start.before == 0 && start.width == 3,
             "{start:?}"

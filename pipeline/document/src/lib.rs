@@ -19,7 +19,7 @@ mod show;
 mod table;
 mod terminal;
 
-pub use diagnostic::{Asked, Diagnostic, Faults, Severity, render_all};
+pub use diagnostic::{Asked, Diagnostic, Faults, Severity, Snippet, render_all};
 pub use layers::{Layers, part_files};
 pub use nearest::{edit_distance, nearest};
 pub use node::{
