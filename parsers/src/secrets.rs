@@ -16,7 +16,7 @@ impl Secrets {
 
     /// Whether a text is one of them.
     pub(crate) fn has(&self, text: &[u8]) -> bool {
-        self.0.iter().any(|(secret, _)| secret.eq_ignore_ascii_case(text))
+        self.0.iter().any(|(secret, _)| begins(text, secret) == Some(text.len()))
     }
 
     /// Where they stand in a text, and what hides them; what overlaps is one place.
@@ -24,21 +24,16 @@ impl Secrets {
         let mut places: Vec<((usize, usize), &str)> = Vec::new();
         let mut is_first = [false; 256];
         for (secret, _) in &self.0 {
-            for first in [secret[0].to_ascii_lowercase(), secret[0].to_ascii_uppercase()] {
-                is_first[usize::from(first)] = true;
-            }
+            first_bytes(secret, |first| is_first[usize::from(first)] = true);
         }
         for at in 0..text.len() {
             if !is_first[usize::from(text[at])] {
                 continue;
             }
-            let begins = |secret: &[u8]| {
-                text.get(at..at + secret.len()).is_some_and(|t| t.eq_ignore_ascii_case(secret))
-            };
-            let Some((secret, hidden)) = self.0.iter().find(|(secret, _)| begins(secret)) else {
-                continue;
-            };
-            let end = at + secret.len();
+            let found = self.0.iter().find_map(|(secret, hidden)| {
+                begins(&text[at..], secret).map(|len| (at + len, hidden))
+            });
+            let Some((end, hidden)) = found else { continue };
             match places.last_mut() {
                 Some(((_, last), _)) if at < *last => *last = end.max(*last),
                 _ => places.push(((at, end), hidden)),
@@ -61,6 +56,46 @@ impl Secrets {
     }
 }
 
+/// How much of the beginning of `text` is the secret, upper or lower case.
+fn begins(text: &[u8], secret: &[u8]) -> Option<usize> {
+    if text.get(..secret.len()).is_some_and(|text| text.eq_ignore_ascii_case(secret)) {
+        return Some(secret.len());
+    }
+    if secret.is_ascii() {
+        return None;
+    }
+    let (mut rest, mut secret) = (text, secret);
+    while !secret.is_empty() {
+        let (wanted, len) = sign(secret)?;
+        let (_, found) = sign(rest).filter(|(found, _)| *found == wanted)?;
+        (secret, rest) = (&secret[len..], &rest[found..]);
+    }
+    Some(text.len() - rest.len())
+}
+
+/// The first sign of a text in its one case, and its length; none if that is no UTF-8.
+fn sign(text: &[u8]) -> Option<(char, usize)> {
+    let sign = text[..text.len().min(4)].utf8_chunks().next()?.valid().chars().next()?;
+    // Some have two forms in lower case, which are one in upper case.
+    let upper = single(sign.to_uppercase()).unwrap_or(sign);
+    Some((single(upper.to_lowercase()).unwrap_or(upper), sign.len_utf8()))
+}
+
+/// The sign if it is one alone.
+fn single(mut signs: impl Iterator<Item = char>) -> Option<char> {
+    signs.next().filter(|_| signs.next().is_none())
+}
+
+/// The bytes that the secret may begin with.
+fn first_bytes(secret: &[u8], mut take: impl FnMut(u8)) {
+    take(secret[0].to_ascii_lowercase());
+    take(secret[0].to_ascii_uppercase());
+    if let Some((sign, _)) = sign(secret).filter(|(sign, _)| !sign.is_ascii()) {
+        let both = sign.to_uppercase().chain(sign.to_lowercase());
+        both.for_each(|sign| take(sign.encode_utf8(&mut [0; 4]).as_bytes()[0]));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +111,12 @@ mod tests {
             (&["bob@x", "x.example"], "<bob@x.example>", Some("<redacted>")),
             (&["aa"], "aaa", Some("redacted")),
             (&["alice", ""], "ALIC", None),
+            (&["école"], "ÉCOLE d'Été", Some("redacted d'Été")),
+            (&["Ünal Yıldız", "ю"], "ünal yildiz, Юля", Some("redacted, redactedля")),
+            // Of other lengths in the other case.
+            (&["ⱥb", "ΟΔΟΣ"], "ȺB οδος", Some("redacted redacted")),
+            (&["straße"], "STRAßE strasse", Some("redacted strasse")),
+            (&["é"], "e Ã\u{3}", None),
             (&[], "a", None),
         ] {
             let mut all = Secrets::default();
