@@ -76,9 +76,14 @@ fn begins(text: &[u8], secret: &[u8]) -> Option<usize> {
 /// The first sign of a text in its one case, and its length; none if that is no UTF-8.
 fn sign(text: &[u8]) -> Option<(char, usize)> {
     let sign = text[..text.len().min(4)].utf8_chunks().next()?.valid().chars().next()?;
-    // Some have two forms in lower case, which are one in upper case.
-    let upper = single(sign.to_uppercase()).unwrap_or(sign);
-    Some((single(upper.to_lowercase()).unwrap_or(upper), sign.len_utf8()))
+    let lower = match single(sign.to_lowercase()) {
+        // Two forms in lower case, which are one in upper case.
+        Some('ς') => 'σ',
+        Some('ı') => 'i',
+        Some(lower) => lower,
+        None => sign,
+    };
+    Some((lower, sign.len_utf8()))
 }
 
 /// The sign if it is one alone.
@@ -90,9 +95,9 @@ fn single(mut signs: impl Iterator<Item = char>) -> Option<char> {
 fn first_bytes(secret: &[u8], mut take: impl FnMut(u8)) {
     take(secret[0].to_ascii_lowercase());
     take(secret[0].to_ascii_uppercase());
-    if let Some((sign, _)) = sign(secret).filter(|(sign, _)| !sign.is_ascii()) {
-        let both = sign.to_uppercase().chain(sign.to_lowercase());
-        both.for_each(|sign| take(sign.encode_utf8(&mut [0; 4]).as_bytes()[0]));
+    if !secret[0].is_ascii() {
+        // Whatever it is in the other case.
+        (0x80..=u8::MAX).chain(*b"iI").for_each(take);
     }
 }
 
