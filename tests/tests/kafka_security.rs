@@ -385,11 +385,7 @@ fn an_ingest_logs_in_with_a_token() {
         "User:ingest",
         &["--operation", "Read", "--topic", "by-token", "--group", "by-token"],
     );
-    allow(
-        &cluster,
-        "User:ingest",
-        &["--operation", "Read", "--topic", "logweir.agents", "--group", "logweir-agents"],
-    );
+    allow(&cluster, "User:ingest", &["--operation", "Read", "--topic", "logweir.agents"]);
     let config = AgentConfig::of_files(&topic, directory.path(), "app.log");
     let mut delivery = Delivery::stopped(directory.path(), &topic, &config);
     let (servers, properties) = (cluster.bootstrap_of(Listener::Sasl), bearer(&cluster, &token));

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use logweir_kafka::Asking;
 use rdkafka::consumer::Consumer as _;
+use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
@@ -47,7 +48,13 @@ pub(super) fn read_to_end(
             }
             continue;
         };
-        let message = message.with_context(|| format!("cannot read `{name}`"))?;
+        let message = match message {
+            // The client looks for the coordinator of a group that nothing here is asked of.
+            Err(error) if error.rdkafka_error_code() == Some(Code::GroupAuthorizationFailed) => {
+                continue;
+            }
+            message => message.with_context(|| format!("cannot read `{name}`"))?,
+        };
         heard = Instant::now();
         let end = open.get(&message.partition()).copied();
         if end.is_some_and(|end| message.offset() < end) {
