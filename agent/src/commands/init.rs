@@ -2,8 +2,7 @@
 
 use super::write_config;
 use crate::Config;
-use crate::errln;
-use crate::{out, outln};
+use crate::{errln, out, outln};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -3,9 +3,8 @@
 use super::out::printable;
 use super::{no_agent, report_faults};
 use crate::Config;
-use crate::errln;
 use crate::status::ask;
-use crate::{out, outln};
+use crate::{errln, out, outln};
 use clap::ValueEnum;
 use serde_json::Value;
 use std::path::PathBuf;

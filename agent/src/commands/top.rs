@@ -3,9 +3,8 @@
 use super::status::{text, troubles};
 use super::{no_agent, report_faults};
 use crate::Config;
-use crate::errln;
-use crate::out;
 use crate::status::ask;
+use crate::{errln, out};
 use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;

@@ -12,6 +12,8 @@ use std::time::Duration;
 /// As [`consumer`] makes it. Polled now and then, it goes on having a token that holds.
 pub type Asking = BaseConsumer<Quiet>;
 
+/// Makes a consumer that is assigned nothing; nothing is asked of the cluster yet.
+///
 /// # Errors
 /// A property that librdkafka refuses.
 pub fn consumer(properties: &Properties) -> KafkaResult<Asking> {

@@ -1,8 +1,7 @@
 //! `rules schema`: the fields that rules may name, and the JSON Schema of packs.
 
 use crate::commands::out::printable;
-use crate::errln;
-use crate::outln;
+use crate::{errln, outln};
 use logweir_document::nearest;
 use logweir_parsers::{Kind, ecs_table, schema};
 use std::process::ExitCode;

@@ -4,8 +4,7 @@
 use super::{open_table, report, time, unknown_host, visible};
 use anyhow::{Result, bail};
 use clap::Args;
-use logweir_agent::err;
-use logweir_agent::{out, outln};
+use logweir_agent::{err, out, outln};
 use logweir_document::parse_duration;
 use logweir_store::{LostFile, SourceAudit, audit, format_time, lost_files};
 use std::collections::BTreeMap;

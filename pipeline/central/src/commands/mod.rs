@@ -19,8 +19,7 @@ pub mod verify;
 pub(crate) use cluster::kafka_properties;
 
 use anyhow::{Context as _, Result, anyhow};
-use logweir_agent::err;
-use logweir_agent::errln;
+use logweir_agent::{err, errln};
 use logweir_document::{Diagnostic, nearest, render_all};
 use logweir_store::{Table, TableOptions, parse_time, visible};
 use std::io::IsTerminal as _;

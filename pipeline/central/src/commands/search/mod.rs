@@ -6,8 +6,7 @@ mod stats;
 use super::{open_table, report, time};
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
-use logweir_agent::errln;
-use logweir_agent::outln;
+use logweir_agent::{errln, outln};
 use logweir_store::{
     Event, Format, Formatter, Order, Query, QueryError, SearchOptions, Table, around, check_field,
     count, search,

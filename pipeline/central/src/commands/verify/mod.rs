@@ -13,8 +13,7 @@ use chain::{Arrival, Chains, Finding, Found, Keys, Place, Wrong};
 use clap::Args;
 use heads::SignedHeads;
 use jiff::Timestamp;
-use logweir_agent::errln;
-use logweir_agent::{is_agent_id, out, outln};
+use logweir_agent::{errln, is_agent_id, out, outln};
 use logweir_record::{
     FIELD_BASE64, FIELD_OFFSET, FIELD_ORIGINAL, FIELD_PREV, FIELD_SEAL, FIELD_SOURCE, SealKey,
     SealedLine, SourceId, TOPIC_EVENTS,
