@@ -19,7 +19,7 @@ use memchr::memmem::Finder;
 use regex::bytes::{Regex, RegexBuilder};
 use regex_automata::nfa::thompson::{Compiler, Config as NfaConfig, NFA, WhichCaptures};
 use regex_automata::util::primitives::PatternID;
-use regex_syntax::hir::{Hir, HirKind};
+use regex_syntax::hir::{Hir, HirKind, Look};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -314,6 +314,17 @@ impl Pattern {
             .is_none_or(|hir| hir.properties().minimum_len().is_none_or(|len| len == 0))
     }
 
+    /// Whether what it captures for one of [`Expanded::captures`] may be one of `texts`.
+    pub(crate) fn may_capture(&self, capture: usize, texts: &[String]) -> bool {
+        let whole = parse_hir(&self.source, self.unicode)
+            .and_then(|hir| group(&hir, self.groups[capture]).cloned())
+            .map(|group| Hir::concat(vec![Hir::look(Look::Start), group, Hir::look(Look::End)]));
+        let Some(program) = whole.as_ref().and_then(Program::of) else { return true };
+        let mut scratch = Scratch::default();
+        let mut say = |text: &String| program.search(text.as_bytes(), &mut scratch);
+        texts.iter().any(|text| say(text) != Outcome::NoMatch)
+    }
+
     /// Whether it says nothing but that the text holds one of a few literals.
     pub(crate) fn is_literals(&self) -> bool {
         parse_hir(&self.source, self.unicode)
@@ -446,6 +457,14 @@ struct Expander<'p> {
 /// How an atomic group is marked.
 fn mark(number: usize) -> String {
     format!("(?P<a{number}>")
+}
+
+/// What a group of a regex captures.
+fn group(hir: &Hir, number: usize) -> Option<&Hir> {
+    match hir.kind() {
+        HirKind::Capture(capture) if capture.index as usize == number => Some(&capture.sub),
+        kind => kind.subs().iter().find_map(|sub| group(sub, number)),
+    }
 }
 
 fn parse_hir(regex: &str, unicode: bool) -> Option<Hir> {

@@ -218,6 +218,11 @@ pub(crate) struct TimeRule {
 }
 
 impl TimeRule {
+    /// Whether the text is made of this field.
+    pub(crate) fn reads(&self, field: FieldId) -> bool {
+        self.from.iter().any(|part| matches!(part, Part::Field(known) if *known == field))
+    }
+
     /// Reads a text that `from` has given; the time is not moved yet.
     pub(crate) fn read(&self, text: &[u8], context: &TimeContext<'_>) -> Option<i64> {
         let text = text.trim_ascii();

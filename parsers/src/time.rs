@@ -489,6 +489,34 @@ pub(crate) fn rfc3339_prefix<'t>(
     Some((parts.resolve(context)?, known, rest))
 }
 
+/// Whether a text is a date, or a date and time, as an index reads one: `2026-11-28`, and what
+/// [`rfc3339_prefix`] reads.
+pub(crate) fn is_date(text: &[u8]) -> bool {
+    let context = TimeContext { received_unix_nanos: 0, zone: &Zone::utc() };
+    let mut midnight = *b"YYYY-MM-DDT00:00";
+    let text = match text.len() {
+        10 => {
+            midnight[..10].copy_from_slice(text);
+            &midnight
+        }
+        _ => text,
+    };
+    rfc3339_prefix(text, &context).is_some_and(|(.., rest)| rest.is_empty())
+}
+
+/// Texts for which [`is_date`] holds, of each form that loggers write.
+pub(crate) fn dates() -> Vec<String> {
+    let fractions = ["", ":02", ":02.5", ":02.512", ":02,512", ":02.512345", ":02.512345678"];
+    let mut dates = vec!["2026-11-28".to_owned()];
+    for before in ["2026-11-28T10:15", "2026-11-28 10:15", "2026/11/28 10:15"] {
+        for fraction in fractions {
+            let zoned = ["", "Z", "+09:00", "+0900", " +0900"];
+            dates.extend(zoned.map(|zone| format!("{before}{fraction}{zone}")));
+        }
+    }
+    dates
+}
+
 /// The zone of the first time in a syslog header that names its offset as RFC 3339 has it.
 pub(crate) fn header_zone(header: &[u8]) -> Option<Zone> {
     header.split(|byte| *byte == b' ').find_map(|word| {

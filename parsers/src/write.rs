@@ -8,7 +8,7 @@ use crate::json::{is_plain_part, write_content, write_part, write_string};
 use crate::out::Out;
 use crate::rule::RuleSet;
 use crate::swar;
-use crate::time::Stamp;
+use crate::time::{Stamp, is_date};
 use std::fmt::Write as _;
 
 /// What the values of an event stand in.
@@ -65,7 +65,7 @@ impl Writer<'_> {
         match value {
             Value::Absent | Value::InBlock => {}
             // What nearly all values are.
-            Value::Text(text) if matches!(shape.kind.kind, Kind::Text | Kind::Date) => {
+            Value::Text(text) if shape.kind.kind == Kind::Text => {
                 fields.write_opening(shape, self.out);
                 self.content(text);
                 self.close(shape.kind.list);
@@ -103,7 +103,7 @@ impl Writer<'_> {
     /// As [`Writer::member`], of a part of the line.
     #[inline]
     pub(crate) fn line_member(&mut self, shape: Shape, start: u32, end: u32) {
-        if matches!(shape.kind.kind, Kind::Text | Kind::Date) {
+        if shape.kind.kind == Kind::Text {
             self.line_text(shape, start, end);
         } else {
             self.line_other(shape, start, end);
@@ -260,7 +260,8 @@ impl Writer<'_> {
     fn typed(&mut self, kind: Kind, place: Text) -> bool {
         let text = self.event.bytes(self.source.view.line, place);
         match kind {
-            Kind::Text | Kind::Date => self.quoted(|writer| writer.content(place)),
+            Kind::Text => self.quoted(|writer| writer.content(place)),
+            Kind::Date if is_date(text) => self.quoted(|writer| writer.content(place)),
             Kind::Ip if is_ip(text) => self.quoted(|writer| writer.content(place)),
             Kind::Integer => {
                 // As it stands there, if it is written as JSON has it.
@@ -285,7 +286,7 @@ impl Writer<'_> {
                 }
                 _ => return false,
             },
-            Kind::Ip | Kind::Object => return false,
+            Kind::Ip | Kind::Date | Kind::Object => return false,
         }
         true
     }

@@ -22,12 +22,18 @@ fn a_warm_parser_allocates_nothing() {
         original_bytes: None,
     };
     // Left out is what takes copies: headers that only the fallback reads (no time behind the priority,
-    // or a colon in front of it), and times with AM and PM or a zone's name.
+    // a colon in front of it, or its zone right behind it), and times with AM and PM or a zone's name.
     let time = TimeContext { received_unix_nanos: context.received_unix_nanos, zone: &zone };
+    let is_clock_with_zone = |word: &str| {
+        word.len() == "10:15:02+08:00".len()
+            && (word.as_bytes()[2], word.as_bytes()[5]) == (b':', b':')
+            && matches!(word.as_bytes()[8], b'+' | b'-')
+    };
     let takes_copies = |line: &str| {
         let header = header::parse(line.as_bytes(), &time);
         header.priority.is_some() && header.timestamp.is_none()
             || [">%", ">: ", "AM ", "PM ", " GMT"].iter().any(|part| line.contains(part))
+            || line.split(' ').any(is_clock_with_zone)
     };
     let lines = rules.samples().map(|(_, sample)| sample.line.clone());
     let mut lines: Vec<String> = lines.filter(|line| !takes_copies(line)).collect();

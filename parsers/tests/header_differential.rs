@@ -97,6 +97,9 @@ fn reason(line: &str, ours: &Parts, theirs: &Parts) -> Option<&'static str> {
             "behind a time with a colon, which is Cisco's, a rule tells whether there is a host",
         );
     }
+    if ours.program.is_empty() && theirs.program.matches('[').count() > 1 {
+        return Some("brackets within brackets are no process id; a rule tells what they are");
+    }
     if ours.program.is_empty() && !theirs.program.is_empty() {
         let colon = behind(&format!("{}:", theirs.program));
         let spaced = colon.starts_with(' ');

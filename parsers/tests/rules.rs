@@ -168,6 +168,26 @@ rules:
 }
 
 #[test]
+fn a_text_that_is_no_date_is_no_value_of_a_date_field() {
+    let rule = |pattern: &str, more: &str| {
+        let applies = "applies: {starts: ['from ']}";
+        format!("pack: t\n{applies}\nrules:\n  - {{id: t.a, pattern: '{pattern}'{more}}}\n")
+    };
+    let captured = rule(r"^from (?<event.start>.*)$", "");
+    let template = rule(r"^from (?<_at>.*)$", ", set: {event.start: '{_at}'}");
+    for pack in [captured, template] {
+        let rules = load(&[&pack]);
+        let dates = ["2026-11-28", "2026-11-28T10:15:02Z", "2026-11-28T10:15:02.5+09:00"];
+        for date in dates {
+            check(&rules, &format!("from {date}"), json!({"event.start": date}));
+        }
+        for other in ["yesterday", "2026-11-31", "2026-11-28T25:00:00Z", "2026-11-28 noon"] {
+            check(&rules, &format!("from {other}"), json!({"event.start": null}));
+        }
+    }
+}
+
+#[test]
 fn a_type_of_one_rule_takes_no_value_from_another() {
     let pack = |name: &str, rule: &str| {
         format!(

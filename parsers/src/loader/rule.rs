@@ -12,7 +12,7 @@ use crate::rule::{
     SetValue, Shift, SubParse, Test, Then, TimeRule, ValueMap,
 };
 use crate::sub::{CsvOptions, KvOptions};
-use crate::time::{self, TimeFormat, Zone};
+use crate::time::{self, TimeFormat, Zone, dates};
 use crate::transform::{Gsub, NAMES, Transform};
 use logweir_document::{Faults, Node, Span, Style, Table, Value, nearest};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -165,6 +165,13 @@ impl Reader<'_, '_, '_, '_> {
         let action = self.action(&mut table);
         let samples = self.samples(&mut table);
         self.note_given(&patterns, &parse, &maps, &sets, &times);
+        if let Some(node) = table.node("pattern").or(table.node("patterns"))
+            && then.is_none()
+        {
+            let made = |field| transforms.iter().any(|(known, _)| *known == field);
+            let read = |field| times.iter().any(|time| time.reads(field));
+            self.check_dates(node.span, &patterns, |field| made(field) || read(field));
+        }
         // What leads on may take all, such as the last rule of a chain.
         let given = ["pattern", "patterns", "parse", "when", "then"];
         let given = given.into_iter().any(|key| table.node(key).is_some());
@@ -215,6 +222,27 @@ impl Reader<'_, '_, '_, '_> {
             self.builder.asked_inside.push((id, span));
         }
         id
+    }
+
+    /// What is captured as a date, and nothing makes one of it, has to be able to be one.
+    fn check_dates(
+        &mut self,
+        span: Span,
+        patterns: &[(Pattern, Box<[FieldId]>)],
+        is_made: impl Fn(FieldId) -> bool,
+    ) {
+        for (pattern, fields) in patterns {
+            for (capture, field) in fields.iter().enumerate().filter(|(_, id)| !is_made(**id)) {
+                let Field { name, kind, .. } = self.builder.fields.get(*field);
+                if kind.kind == Kind::Date && !pattern.may_capture(capture, &dates()) {
+                    let fault = format!("what is captured as `{name}` is never a date");
+                    self.faults.warning(span, fault).remedy = Some(format!(
+                        "dates are as 2026-11-28T10:15:02Z; read others by `time: {{field: {name}, \
+                         formats: […], into: '{name}'}}`"
+                    ));
+                }
+            }
+        }
     }
 
     /// Takes down which names for use inside rules this one gives a value; that another asks for one is

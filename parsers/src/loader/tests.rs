@@ -40,6 +40,23 @@ pack: q
 }
 
 #[test]
+fn a_capture_that_is_never_a_date_is_told_unless_a_time_reads_it() {
+    let said_of = |pattern: &str, more: &str| {
+        said(&format!("pack: p\nrules:\n  - id: p.a\n    pattern: '{pattern}'{more}\n"))
+    };
+    let remedy = "dates are as 2026-11-28T10:15:02Z; read others by `time: {field: event.start, \
+                  formats: […], into: 'event.start'}`";
+    let expected = [format!("4:14 what is captured as `event.start` is never a date; {remedy}")];
+    assert_eq!(said_of(r"^(?<event.start>\d+)$", ""), expected);
+    assert_eq!(said_of("^%{HTTPDATE:@timestamp}$", "").len(), 1);
+    let read = "\n    time: {field: event.start, formats: [unix], into: event.start}";
+    assert!(said_of(r"^(?<event.start>\d+)$", read).is_empty());
+    for pattern in [r"^(?<event.start>\S+) x", r"^(?<event.start>\d{4}-\d\d-\d\d)\b"] {
+        assert!(said_of(pattern, "").is_empty(), "{pattern}");
+    }
+}
+
+#[test]
 fn a_mistake_is_told_once() {
     for (text, expected) in [
         (

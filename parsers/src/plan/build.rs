@@ -148,7 +148,7 @@ impl<'b> Builder<'b> {
         let mut questions = vec![pid];
         let mut ask = |text: TextNumber, shape: Shape, role: &Role| {
             let question = match (shape.kind.kind, role) {
-                (Kind::Boolean | Kind::Object, _) => return None,
+                (Kind::Boolean | Kind::Date | Kind::Object, _) => return None,
                 (_, Role::SureIp) => return Some(()),
                 (Kind::Integer, _) => Question::Integer,
                 (Kind::Float, _) => Question::Float,
@@ -251,7 +251,7 @@ impl<'b> Builder<'b> {
         let reads = |part: &Part| matches!(part, Part::Field(known) if *known == field);
         let rule = self.rule;
         rule.maps.iter().any(|map| map.from == field)
-            || rule.times.iter().any(|time| time.into == field || time.from.iter().any(reads))
+            || rule.times.iter().any(|time| time.into == field || time.reads(field))
             || rule.sets.iter().any(|(_, value)| match value {
                 SetValue::Template(parts) => parts.iter().any(reads),
                 SetValue::Direction(ends) => {
@@ -467,7 +467,7 @@ impl<'b> Builder<'b> {
 
     fn template(self, field: FieldId, parts: &[Part]) -> Option<Vec<Piece>> {
         let (relation, endpoint) = self.table().derivation(field);
-        let text = matches!(self.table().get(field).kind.kind, Kind::Text | Kind::Date);
+        let text = self.table().get(field).kind.kind == Kind::Text;
         // Two texts side by side may be one character.
         let apart = parts.windows(2).all(|pair| {
             pair.iter()
@@ -493,7 +493,7 @@ impl<'b> Builder<'b> {
             if time.shift.is_some() || time.header_zone || time.into != timestamp {
                 return None;
             }
-            if is_of(time, timestamp) {
+            if time.reads(timestamp) {
                 return self.own_time();
             }
             let part = |part: &Part| match part {
@@ -513,17 +513,13 @@ impl<'b> Builder<'b> {
         let timestamp = self.header().timestamp;
         let [time] = self.rule.times.as_slice() else { return None };
         let captures = self.captures(timestamp);
-        let alone = matches!(time.from.as_slice(), [Part::Field(_)]) && is_of(time, timestamp);
+        let alone = matches!(time.from.as_slice(), [Part::Field(_)]) && time.reads(timestamp);
         // Without a capture, the time of the header would be read.
         if !alone || captures.is_empty() && reads_rendered(time) {
             return None;
         }
         Some(vec![TimePart::Field(Source { captures, header: None })])
     }
-}
-
-fn is_of(time: &TimeRule, field: FieldId) -> bool {
-    time.from.iter().any(|part| matches!(part, Part::Field(known) if *known == field))
 }
 
 /// Whether times as events have them are times to this rule, too.
