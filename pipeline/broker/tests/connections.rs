@@ -2,6 +2,7 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::{Wire, config, create, encode, produce, start, wait};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::{ApiVersionsRequest, FetchRequest, FetchResponse, MetadataRequest};
@@ -146,4 +147,17 @@ fn a_fetch_that_waits_ends_with_the_broker() {
     reader.send(12, &fetch(0, 1)).unwrap();
     broker.shutdown();
     start(directory.path()).shutdown();
+}
+
+/// librdkafka takes an answer without records for a broken one, and asks for the same again.
+#[test]
+fn a_fetch_of_what_is_not_there_is_refused_with_no_records() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = start(directory.path());
+    create(broker.address(), "read", 1);
+    let response = Wire::connect(broker.address()).call(12, &fetch(5, 1));
+    let partition = &response.responses[0].partitions[0];
+    let out_of_range = kafka_protocol::ResponseError::OffsetOutOfRange.code();
+    assert_eq!((partition.error_code, &partition.records), (out_of_range, &Some(Bytes::new())));
+    broker.shutdown();
 }

@@ -175,14 +175,20 @@ impl Producer {
         payload: &[u8],
         tag: usize,
     ) -> Result<(), SendError> {
-        self.enqueue(topic, partition, None, payload, tag)
+        self.enqueue(topic, partition, None, Some(payload), tag)
     }
 
-    /// Queues one message with a key, which chooses the partition and what compaction keeps.
+    /// Queues one message with a key, which chooses the partition and what compaction keeps; `None` takes
+    /// the key off a compacted topic.
     ///
     /// # Errors
     /// See [`SendError`]; the message was not taken.
-    pub fn send_keyed(&self, topic: &str, key: &[u8], payload: &[u8]) -> Result<(), SendError> {
+    pub fn send_keyed(
+        &self,
+        topic: &str,
+        key: &[u8],
+        payload: Option<&[u8]>,
+    ) -> Result<(), SendError> {
         self.enqueue(topic, None, Some(key), payload, 0)
     }
 
@@ -191,7 +197,7 @@ impl Producer {
         topic: &str,
         partition: Option<i32>,
         key: Option<&[u8]>,
-        payload: &[u8],
+        payload: Option<&[u8]>,
         tag: usize,
     ) -> Result<(), SendError> {
         if self.is_broken() {
@@ -200,7 +206,7 @@ impl Producer {
         let record = BaseRecord::<[u8], [u8], usize> {
             topic,
             partition,
-            payload: Some(payload),
+            payload,
             key,
             timestamp: None,
             headers: None,

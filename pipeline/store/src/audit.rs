@@ -1,11 +1,44 @@
 //! What the ledger knows, for people: per source, what came, what came twice, and what is missing.
 
 use crate::error::StoreError;
-use crate::ledger::{Gap, PartitionName, Source};
+use crate::ledger::{Gap, Losses, PartitionName, Source};
 use crate::table::{FileEntry, Table};
+use crate::time::format_date;
 use crate::writer::load_ledger;
 use logweir_record::SourceId;
 use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// All that the ledgers know.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// By host, path and id.
+    pub sources: Vec<SourceAudit>,
+    pub partitions: Vec<PartitionAudit>,
+    /// The rows that the table has now, of all groups and topics; `None` if another writer has left some
+    /// uncounted. Those that came and are not among them have been removed, as retention does.
+    pub rows: Option<u64>,
+}
+
+impl Audit {
+    /// Whether it is proved that nothing is missing of what agents numbered. A table in which nothing is
+    /// may be one that was lost.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        !self.sources.is_empty()
+            && self.rows != Some(0)
+            && self.sources.iter().all(SourceAudit::is_complete)
+            && self.partitions.iter().all(|partition| partition.losses.are_none())
+    }
+}
+
+/// One partition of a topic, beside what its sources tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionAudit {
+    pub group: String,
+    pub topic: String,
+    pub partition: i32,
+    pub losses: Losses,
+}
 
 /// One source in one partition of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +70,9 @@ pub struct SourceAudit {
     pub high_water: u64,
     /// The time of the newest event, in microseconds.
     pub newest_event: Option<i64>,
+    /// The newest day (`YYYY-MM-DD`) under which one of its rows was stored; a ledger that an older version
+    /// has written does not say it.
+    pub newest_day: Option<String>,
     /// When its first and its last event arrived, in microseconds.
     pub first_seen: i64,
     pub last_seen: i64,
@@ -67,38 +103,38 @@ impl SourceAudit {
             gaps_merged: source.gaps_merged,
             high_water: source.high_water.unwrap_or(0),
             newest_event: source.newest_event_us,
+            newest_day: source.newest_day.map(format_date),
             first_seen: source.first_seen_us,
             last_seen: source.last_seen_us,
         }
     }
 }
 
-/// All sources of a group and a topic, or of all, by host, path and id.
+/// What the ledgers of a group and a topic know, or all ledgers.
 ///
 /// # Errors
 /// The table's log or a ledger cannot be read.
-pub fn audit(
-    table: &Table,
-    group: Option<&str>,
-    topic: Option<&str>,
-) -> Result<Vec<SourceAudit>, StoreError> {
-    let mut sources = Vec::new();
+pub fn audit(table: &Table, group: Option<&str>, topic: Option<&str>) -> Result<Audit, StoreError> {
+    let mut audit = Audit::default();
     for name in table.ledgers()? {
         if group.is_some_and(|group| group != name.group) || topic.is_some_and(|t| t != name.topic)
         {
             continue;
         }
         let (_, ledger) = load_ledger(table, &name)?;
-        sources.extend(
-            ledger
-                .into_sources()
-                .into_iter()
-                .map(|(id, source)| SourceAudit::new(&name, id, source)),
-        );
+        let (losses, sources) = ledger.into_known();
+        let sources = sources.into_iter().map(|(id, source)| SourceAudit::new(&name, id, source));
+        audit.sources.extend(sources);
+        let PartitionName { group, topic, partition } = name;
+        audit.partitions.push(PartitionAudit { group, topic, partition, losses });
     }
-    let key = |audit: &SourceAudit| (audit.host.clone(), audit.path.clone(), audit.source);
-    sources.sort_by_cached_key(key);
-    Ok(sources)
+    let key = |source: &SourceAudit| (source.host.clone(), source.path.clone(), source.source);
+    audit.sources.sort_by_cached_key(key);
+    // Behind the ledgers: what comes meanwhile is not missed.
+    let rows = table.days()?.into_iter().map(|day| day.rows);
+    audit.rows = rows.sum();
+    audit.partitions.sort_by_cached_key(|of| (of.group.clone(), of.topic.clone(), of.partition));
+    Ok(audit)
 }
 
 /// A file of the table that is not there, or not whole.

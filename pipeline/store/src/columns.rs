@@ -31,6 +31,24 @@ pub(crate) struct Arrival {
     pub(crate) now_us: i64,
 }
 
+/// Which time an event has in the table, and under which day it is stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dated {
+    pub(crate) time_us: i64,
+    pub(crate) day: i32,
+    /// The time that it claims cannot be true.
+    pub(crate) suspect: bool,
+}
+
+impl Dated {
+    pub(crate) fn new(claimed_us: Option<i64>, arrived_us: i64) -> Self {
+        let age = claimed_us.map(|time| arrived_us.saturating_sub(time));
+        let suspect = age.is_none_or(|age| !(-AHEAD_MAX_US..=AGE_MAX_US).contains(&age));
+        let time_us = claimed_us.unwrap_or(arrived_us);
+        Self { time_us, day: day_of(if suspect { arrived_us } else { time_us }), suspect }
+    }
+}
+
 /// The builders of all columns.
 #[derive(Debug)]
 pub(crate) struct Columns {
@@ -51,13 +69,7 @@ impl Columns {
 
     /// Whether the time of the event cannot be true.
     pub(crate) fn append(&mut self, record: &Record<'_>, arrival: Arrival) -> bool {
-        let (time_us, suspect) = match record.time_us() {
-            Some(time) => {
-                let age = arrival.now_us.saturating_sub(time);
-                (time, !(-AHEAD_MAX_US..=AGE_MAX_US).contains(&age))
-            }
-            None => (arrival.now_us, true),
-        };
+        let Dated { time_us, day, suspect } = Dated::new(record.time_us(), arrival.now_us);
         let row = self.rows();
         for (column, member) in &record.members {
             if *column != schema::TAGS {
@@ -79,7 +91,7 @@ impl Columns {
         if !record.rest.is_empty() {
             self.builders[schema::EXTRA].append_joined(row, &["{", &record.rest, "}"]);
         }
-        self.days.push(day_of(if suspect { arrival.now_us } else { time_us }));
+        self.days.push(day);
         suspect
     }
 

@@ -107,6 +107,12 @@ pub enum CommitError {
          another worker has written it"
     )]
     Fenced { partition: i32, table: Option<i64>, batch: Option<i64> },
+    /// The files of the batch have waited for so long that a vacuum takes them for left over. The batch must
+    /// be given up, as with `Fenced`.
+    #[error(
+        "the files of partition {partition} have waited for their commit for {minutes} minutes"
+    )]
+    Aged { partition: i32, minutes: u64 },
     /// Other processes committed first, every time.
     #[error("{attempts} times another process committed first; trying again later can help")]
     Contended { attempts: u32 },
@@ -119,7 +125,7 @@ impl CommitError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Fenced { .. } => false,
+            Self::Fenced { .. } | Self::Aged { .. } => false,
             Self::Contended { .. } => true,
             Self::Store(error) => error.is_retryable(),
         }

@@ -27,11 +27,12 @@ mod table;
 mod time;
 mod writer;
 
-pub use audit::{LostFile, SourceAudit, audit, lost_files};
+pub use audit::{Audit, LostFile, PartitionAudit, SourceAudit, audit, lost_files};
 pub use error::{CommitError, StoreError};
-pub use ledger::Gap;
+pub use ledger::{Expired, Gap, Losses};
 pub use maintenance::{
-    CompactOptions, CompactSummary, GRACE_MIN, VacuumSummary, compact, expire, vacuum,
+    CompactOptions, CompactSummary, GRACE_MIN, RetentionSummary, VacuumSummary, compact, expire,
+    retain, vacuum,
 };
 pub use schema::{COLUMNS, Column, Kind as ColumnKind};
 pub use search::{

@@ -5,6 +5,7 @@
 //! their topic; if several topics are in one table, sources of the same partition number of another
 //! topic are known too, which does no harm as sources are unique.
 
+use crate::columns::Dated;
 use crate::error::StoreError;
 use crate::ledger::Source;
 use crate::schema::{self, ColumnIndex};
@@ -76,7 +77,9 @@ fn take(batch: &RecordBatch, sources: &mut Sources) {
         source.received += 1;
         source.high_water = source.high_water.max(Some(offset));
         source.end = source.end.max(offset.saturating_add(1));
-        source.newest_event_us = source.newest_event_us.max(time(schema::TIMESTAMP, row));
+        let claimed = time(schema::TIMESTAMP, row);
+        source.newest_event_us = source.newest_event_us.max(claimed);
+        source.newest_day = source.newest_day.max(Some(Dated::new(claimed, arrived).day));
         source.first_seen_us = source.first_seen_us.min(arrived);
         source.last_seen_us = source.last_seen_us.max(arrived);
     }

@@ -16,6 +16,7 @@ use crate::delta::{
 use crate::directory::{Directory, unique};
 use crate::error::{CommitError, StoreError};
 use crate::ledger::{LEDGER, PartitionName};
+use crate::maintenance::GRACE_MIN;
 use crate::schema::{COLUMNS, PARTITION_COLUMN, delta_fields};
 use crate::time::now_us;
 use crate::writer::Batch;
@@ -29,6 +30,9 @@ use std::time::Duration;
 /// round lets one of them through.
 const COMMIT_ATTEMPTS: u32 = 64;
 const COMMIT_PAUSE_MAX_MS: u64 = 100;
+
+/// How long a file may wait for its commit, with room for the commit itself: a vacuum would remove it.
+const FILE_WAIT_MAX: Duration = GRACE_MIN.saturating_sub(Duration::from_secs(5 * 60));
 
 /// How a table is written.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +74,15 @@ pub struct Day {
     /// `None` if another writer has left them uncounted.
     pub rows: Option<u64>,
     pub bytes: u64,
+}
+
+/// What the table holds at a version.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    pub(crate) version: u64,
+    pub(crate) files: HashSet<String>,
+    /// The next Kafka offset of each partition.
+    pub(crate) positions: HashMap<PartitionName, i64>,
 }
 
 /// A file of the table with what is known of it without opening it.
@@ -157,6 +170,7 @@ impl Table {
         if batches.is_empty() {
             return Ok(());
         }
+        check_age(&batches, now_us() / 1000)?;
         let folders: BTreeSet<String> = batches.iter().flat_map(Batch::folders).collect();
         folders.iter().try_for_each(|folder| self.directory.sync(folder))?;
         let actions = commit_actions(&batches);
@@ -199,15 +213,25 @@ impl Table {
         Ok((position, state.app_version(&name.ledger_app())))
     }
 
-    /// The next Kafka offset that the table wants, by group, topic and partition, as of now.
-    pub(crate) fn positions(&self) -> Result<HashMap<(String, String, i32), i64>, StoreError> {
-        let names = self.ledgers()?;
-        let state = self.state();
-        let position = |name: PartitionName| {
+    /// What the table holds as of now.
+    pub(crate) fn contents(&self) -> Result<Contents, StoreError> {
+        let mut state = self.state();
+        self.log.refresh(&mut state)?;
+        let position = |app: &String| {
+            let name = PartitionName::of_ledger_app(app)?;
             let next = state.app_version(&name.position_app())?;
-            Some(((name.group, name.topic, name.partition), next))
+            Some((name, next))
         };
-        Ok(names.into_iter().filter_map(position).collect())
+        Ok(Contents {
+            version: state.version,
+            files: state.files.keys().map(|path| decode_path(path)).collect(),
+            positions: state.txns.keys().filter_map(position).collect(),
+        })
+    }
+
+    /// Whether a file that came after that version may have been taken out again, as the table was seen last.
+    pub(crate) fn has_replaced_since(&self, version: u64) -> bool {
+        self.state().youngest_removed > version
     }
 
     /// The partitions that have a ledger, as of now.
@@ -377,6 +401,20 @@ fn with_missing_columns(metadata: &Metadata) -> Option<Metadata> {
         .then(|| Metadata { schema_string: schema_string(fields), ..metadata.clone() })
 }
 
+/// No commit may name a file that a vacuum may have removed, or is about to: a process may have stood still.
+fn check_age(batches: &[Batch], now_ms: i64) -> Result<(), CommitError> {
+    for batch in batches {
+        let written = batch.files().iter().map(|file| file.modification_time).min();
+        let age_ms = now_ms.saturating_sub(written.unwrap_or(now_ms));
+        let age = Duration::from_millis(u64::try_from(age_ms).unwrap_or(0));
+        if age >= FILE_WAIT_MAX {
+            let (partition, minutes) = (batch.partition(), age.as_secs() / 60);
+            return Err(CommitError::Aged { partition, minutes });
+        }
+    }
+    Ok(())
+}
+
 /// The batches must build on what the table has, one after the other.
 fn check_positions(snapshot: &Snapshot, batches: &[Batch]) -> Result<(), CommitError> {
     let mut positions: HashMap<String, Option<i64>> = HashMap::new();
@@ -478,6 +516,25 @@ impl FileEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::writer::PartitionWriter;
+
+    #[test]
+    fn a_batch_whose_files_a_vacuum_may_have_removed_is_not_committed() {
+        let directory = tempfile::tempdir().unwrap();
+        let location = directory.path().to_str().unwrap();
+        let table = Arc::new(Table::open_or_create(location, TableOptions::default()).unwrap());
+        let mut writer = PartitionWriter::open(table, "g", "t", 7).unwrap();
+        writer.push(0, format!(r#"{{"logweir.source":"{:032}","log.offset":0}}"#, 0).as_bytes());
+        let batches = [writer.seal().unwrap()];
+        let after = |minutes: i64| check_age(&batches, now_us() / 1000 + minutes * 60_000);
+        for minutes in [-90, 0, 54] {
+            after(minutes).unwrap();
+        }
+        let error = after(55).unwrap_err().to_string();
+        assert!(error.starts_with("the files of partition 7 have waited"), "{error}");
+        // What has written nothing waits for nothing.
+        check_age(&[writer.seal().unwrap()], i64::MAX).unwrap();
+    }
 
     #[test]
     fn paths_of_the_log_are_decoded() {

@@ -43,6 +43,8 @@ pub struct Counts {
     pub suspect: u64,
     pub duplicates: u64,
     pub undecodable: u64,
+    /// Records that Kafka removed before they were read; none of the others.
+    pub expired: u64,
 }
 
 /// Takes the records of one partition, in order.
@@ -99,6 +101,23 @@ impl PartitionWriter {
         })
     }
 
+    /// The same partition of the same topic as other groups have stored it, with their names.
+    ///
+    /// # Errors
+    /// As [`PartitionWriter::open`].
+    pub fn of_other_groups(&self) -> Result<Vec<(String, Self)>, StoreError> {
+        let PartitionName { group, topic, partition } = &self.name;
+        let same = |name: &PartitionName| name.topic == *topic && name.partition == *partition;
+        let names = self.table.ledgers()?.into_iter();
+        names
+            .filter(|name| same(name) && name.group != *group)
+            .map(|name| {
+                let other = Self::open(self.table.clone(), &name.group, topic, *partition)?;
+                Ok((name.group, other))
+            })
+            .collect()
+    }
+
     /// The offset where the consumer has to begin; `None`: the table has nothing of the partition.
     #[must_use]
     pub fn position(&self) -> Option<i64> {
@@ -137,6 +156,15 @@ impl PartitionWriter {
         Pushed::Stored
     }
 
+    /// Notes that Kafka has removed the records from `from` up to `until`, which nobody has read: the next
+    /// batch moves the offset over them, and the ledger keeps that they are missing.
+    pub fn expire(&mut self, from: i64, until: i64) {
+        self.ledger.expire(from, until, now_us());
+        self.counts.expired += u64::try_from(until.saturating_sub(from)).unwrap_or(0);
+        self.next_offset = self.next_offset.max(Some(until)).max(self.position);
+        self.oldest.get_or_insert_with(Instant::now);
+    }
+
     /// Whether a record in front of the position is, by all that can be told, the one that was there when
     /// the table took it. An event that the ledger does not know is another: the offsets began anew. Of
     /// what is no event nothing can be told.
@@ -145,7 +173,7 @@ impl PartitionWriter {
         Record::decode(payload, Vec::new()).map_or(true, |record| self.ledger.knows(&record))
     }
 
-    /// Whether anything was pushed since the last seal, repeats and undecodable records included:
+    /// Whether anything was pushed since the last seal, repeats, undecodable and expired records included:
     /// then a seal would move the offset.
     #[must_use]
     pub fn has_pending(&self) -> bool {

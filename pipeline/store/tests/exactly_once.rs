@@ -205,13 +205,42 @@ fn a_lost_or_damaged_ledger_is_made_anew_from_the_rows() {
         }
         table.commit(vec![after.seal().unwrap()]).unwrap();
         assert_eq!(stored(&table), 35);
-        let sources = logweir_store::audit(&table, None, None).unwrap();
+        let sources = logweir_store::audit(&table, None, None).unwrap().sources;
         let known: Vec<_> = sources.iter().map(|s| (s.partition, s.rows, s.high_water)).collect();
         assert_eq!((known.len(), known.contains(&(0, 15, 140))), (2, true), "{known:?}");
         assert_eq!(sources.iter().filter(|source| source.is_complete()).count(), 1);
         // From now on it is whole again.
         assert_eq!(writer(&table, 0).position(), Some(25));
     }
+}
+
+#[test]
+fn records_that_expired_unread_are_committed_with_the_offset_and_stay_in_the_ledger() {
+    let directory = tempfile::tempdir().unwrap();
+    let table = open(directory.path());
+    let mut writer_now = writer(&table, 0);
+    push(&mut writer_now, 0, 0..10);
+    table.commit(vec![writer_now.seal().unwrap()]).unwrap();
+    let known = || logweir_store::audit(&open(directory.path()), None, None).unwrap();
+    assert!(known().is_complete());
+    // Nothing comes behind them, and no source misses them.
+    writer_now.expire(10, 17);
+    assert!(writer_now.has_pending());
+    let batch = writer_now.seal().unwrap();
+    assert_eq!((batch.counts().expired, batch.next_offset()), (7, 17));
+    table.commit(vec![batch]).unwrap();
+    let mut next = writer(&table, 0);
+    assert_eq!(next.position(), Some(17));
+    next.push(17, &record(0, 10));
+    next.expire(18, 20);
+    next.push(20, &record(0, 11));
+    table.commit(vec![next.seal().unwrap()]).unwrap();
+    let audit = known();
+    assert!(audit.sources.iter().all(|source| source.is_complete()));
+    assert!(!audit.is_complete());
+    let expired = audit.partitions[0].losses.expired.iter();
+    let expired: Vec<_> = expired.map(|of| (of.from, of.until, of.records)).collect();
+    assert_eq!(expired, [(10, 17, 7), (18, 20, 2)]);
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn every_event_is_one_row_however_often_the_writer_is_killed() {
     .unwrap();
     found.sort_unstable();
     assert_eq!(found, (0..events).collect::<Vec<_>>());
-    let source = audit(&table, None, None).unwrap().remove(0);
+    let source = audit(&table, None, None).unwrap().sources.remove(0);
     assert!(source.is_complete(), "{source:?}");
     assert_eq!((source.received, source.rows), (RECORDS as u64, events as u64));
 }

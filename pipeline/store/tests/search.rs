@@ -3,8 +3,9 @@
 
 use logweir_record::SourceId;
 use logweir_store::{
-    Event, Follower, Formatter, Order, PartitionWriter, Query, Row, SearchOptions, Stats, Table,
-    TableOptions, Value, around, audit, count, count_by, format_time, lost_files, search, stats,
+    CompactOptions, Event, Follower, Formatter, Order, PartitionWriter, Query, Row, SearchOptions,
+    Stats, Table, TableOptions, Value, around, audit, compact, count, count_by, format_time,
+    lost_files, search, stats,
 };
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -337,6 +338,11 @@ fn intervals_without_events_are_told_too() {
         .map(|(minute, count)| format!("2026-01-01T10:{minute:02}:00.000Z {count}"))
         .collect();
     assert_eq!(told, expected);
+    let sample = self::sample(&[at(0), r#","@timestamp":"2026-01-01T13:00:00Z""#.to_owned()], 1);
+    let asked = Stats::parse("count()", Some("1s")).unwrap();
+    let all = Query::parse("").unwrap();
+    let answer = stats(&sample.table, &all, &SearchOptions::default(), &asked, 100).unwrap();
+    assert_eq!((answer.rows.len(), answer.intervals_left_out), (2, true));
 }
 
 fn offsets(rows: &[Row]) -> Vec<i64> {
@@ -403,7 +409,7 @@ fn what_comes_is_followed_once_also_over_a_compaction() {
     push(14, 17);
     assert_eq!(look(), [10, 12, 14, 16]);
     push(17, 21);
-    logweir_store::compact(&table, &logweir_store::CompactOptions::default()).unwrap();
+    compact(&table, &CompactOptions::default()).unwrap();
     assert_eq!(look(), [18, 20], "in a file of their own or among the old ones");
     assert!(look().is_empty());
 }
@@ -431,6 +437,51 @@ fn another_group_that_begins_to_write_shows_its_own_events_only() {
 }
 
 #[test]
+fn a_compaction_of_another_groups_events_shows_none_of_them_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let location = directory.path().to_str().unwrap();
+    let table = Arc::new(Table::open_or_create(location, TableOptions::default()).unwrap());
+    let push = |group: &str, kafka_offsets: std::ops::Range<i64>| {
+        let mut writer = PartitionWriter::open(table.clone(), group, "t", 0).unwrap();
+        let source = SourceId::derive(&[group.as_bytes()]);
+        for n in kafka_offsets {
+            let payload = format!(
+                r#"{{"logweir.source":"{source}","log.offset":{n},"user.name":"{group}"}}"#
+            );
+            writer.push(n, payload.as_bytes());
+        }
+        table.commit(vec![writer.seal().unwrap()]).unwrap();
+    };
+    let join = || {
+        let options = CompactOptions { files_min: 2, ..CompactOptions::default() };
+        assert_eq!(compact(&table, &options).unwrap().files_after, 1);
+    };
+    (0..6).for_each(|nth| push("old", 10 * nth..10 * nth + 10));
+    let mut follower = Follower::new(&table, Query::parse("").unwrap(), Vec::new()).unwrap();
+    let mut look = || {
+        let mut rows = Vec::new();
+        let mut sink = |row| {
+            rows.push(row);
+            ControlFlow::Continue(())
+        };
+        follower.look(&table, &mut sink).unwrap();
+        assert!(rows.iter().all(|row| row.get("user.name") == Some(&Value::Text("new".into()))));
+        offsets(&rows)
+    };
+    push("new", 0..10);
+    assert_eq!(look(), (0..10).collect::<Vec<_>>());
+    // At rest, and at the same time as something new.
+    join();
+    assert!(look().is_empty());
+    push("new", 10..20);
+    assert_eq!(look(), (10..20).collect::<Vec<_>>());
+    join();
+    push("new", 20..30);
+    assert_eq!(look(), (20..30).collect::<Vec<_>>());
+    assert!(look().is_empty());
+}
+
+#[test]
 fn events_of_the_same_time_are_in_the_order_of_their_arrival_also_after_a_compaction() {
     let same = r#","@timestamp":"2026-01-01T00:00:00Z""#.to_owned();
     let sample = sample(&vec![same; 6], 2);
@@ -442,7 +493,7 @@ fn events_of_the_same_time_are_in_the_order_of_their_arrival_also_after_a_compac
         assert_eq!(shown(Order::NewestFirst, 100), [500, 400, 300, 200, 100, 0]);
         assert_eq!(shown(Order::NewestFirst, 1), [500]);
         assert_eq!(shown(Order::OldestFirst, 3), [0, 100, 200]);
-        logweir_store::compact(&sample.table, &logweir_store::CompactOptions::default()).unwrap();
+        compact(&sample.table, &CompactOptions::default()).unwrap();
     }
 }
 
@@ -496,12 +547,12 @@ fn the_audit_names_what_is_missing_and_what_came_twice() {
         );
         writer.push(at as i64, payload.as_bytes());
     }
-    assert!(audit(&table, None, None).unwrap().is_empty(), "nothing is committed yet");
+    assert!(audit(&table, None, None).unwrap().sources.is_empty(), "nothing is committed yet");
     table.commit(vec![writer.seal().unwrap()]).unwrap();
     let reader = Table::open(location, TableOptions::default()).unwrap();
     let audits = audit(&reader, Some("g"), Some("t")).unwrap();
-    assert_eq!(audits.len(), 1);
-    let audit_of = &audits[0];
+    assert_eq!((audits.sources.len(), audits.rows), (1, Some(4)));
+    let audit_of = &audits.sources[0];
     assert_eq!(
         (audit_of.host.as_str(), audit_of.path.as_str(), audit_of.partition),
         ("web1", "/var/log/a", 3)
@@ -511,7 +562,43 @@ fn the_audit_names_what_is_missing_and_what_came_twice() {
     let gaps: Vec<_> =
         audit_of.gaps.iter().map(|gap| (gap.after, gap.from, gap.until, gap.last)).collect();
     assert_eq!(gaps, [(Some(10), 20, 40, 30)]);
-    assert!(audit(&reader, Some("other"), None).unwrap().is_empty());
+    assert!(audit(&reader, Some("other"), None).unwrap().sources.is_empty());
+}
+
+#[test]
+fn the_ledger_keeps_the_newest_day_under_which_a_source_was_stored() {
+    let directory = tempfile::tempdir().unwrap();
+    let location = directory.path().to_str().unwrap();
+    let table = Arc::new(Table::open_or_create(location, TableOptions::default()).unwrap());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now_us = now.as_micros() as i64;
+    let hour_us = 3_600_000_000;
+    // Ages in hours: what is read late keeps its day, what cannot be true has that of its arrival.
+    let ages = [(48, 48), (24 * 365, 0), (-24 * 365, 0)];
+    let mut writer = PartitionWriter::open(table.clone(), "g", "t", 0).unwrap();
+    for (at, (age, _)) in ages.iter().enumerate() {
+        let source = SourceId::derive(&[&at.to_le_bytes()]);
+        let time = format_time(now_us - age * hour_us);
+        let payload =
+            format!(r#"{{"@timestamp":"{time}","logweir.source":"{source}","log.offset":0}}"#);
+        writer.push(at as i64, payload.as_bytes());
+    }
+    table.commit(vec![writer.seal().unwrap()]).unwrap();
+    let kept = |table: &Table| {
+        ages.iter()
+            .enumerate()
+            .map(|(at, _)| {
+                let id = SourceId::derive(&[&at.to_le_bytes()]);
+                let sources = audit(table, None, None).unwrap().sources;
+                sources.into_iter().find(|source| source.source == id).unwrap().newest_day
+            })
+            .collect::<Vec<_>>()
+    };
+    let day = |age: i64| Some(format_time(now_us - age * hour_us)[..10].to_owned());
+    let days: Vec<_> = ages.iter().map(|(_, stored)| day(*stored)).collect();
+    assert_eq!(kept(&table), days);
+    std::fs::remove_dir_all(directory.path().join("_logweir")).unwrap();
+    assert_eq!(kept(&table), days, "made anew from the rows");
 }
 
 #[test]

@@ -95,8 +95,12 @@ fn read(
     nothing_yet: bool,
 ) -> PartitionData {
     let data = PartitionData::default().with_partition_index(wanted.partition);
+    // Empty, as Kafka answers it: librdkafka takes an answer without records for a broken one, and asks again.
     let refused = |error: ResponseError| {
-        data.clone().with_error_code(error.code()).with_high_watermark(-1).with_records(None)
+        data.clone()
+            .with_error_code(error.code())
+            .with_high_watermark(-1)
+            .with_records(Some(Bytes::new()))
     };
     let Some(partition) = partition else {
         return refused(ResponseError::UnknownTopicOrPartition);

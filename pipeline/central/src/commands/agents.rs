@@ -2,9 +2,9 @@
 //! reports in the compacted topic.
 
 use super::cluster::ClusterArguments;
-use super::topic::read_to_end;
+use super::topic::{put, read_to_end};
 use super::{report, visible};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use logweir_agent::{out, outln};
 use logweir_document::parse_duration;
@@ -33,11 +33,16 @@ pub struct AgentsCommand {
     /// table, or json (one object per agent and line)
     #[arg(long, default_value = "table", value_parser = ["table", "json"])]
     format: String,
+    /// Take an agent that is gone for good off the list, by its name or id
+    #[arg(long, value_name = "AGENT", conflicts_with = "format")]
+    forget: Option<String>,
 }
 
 /// The latest report of an agent.
 #[derive(Debug, Clone, PartialEq)]
 struct Agent {
+    /// Its record's, which is its id.
+    key: Vec<u8>,
     /// When the report came to Kafka, in microseconds.
     seen_us: i64,
     summary: Summary,
@@ -103,6 +108,18 @@ impl AgentsCommand {
         let now_us = jiff::Timestamp::now().as_microsecond();
         let silent_us = i64::try_from(self.silent_after.as_micros()).unwrap_or(i64::MAX);
         let is_silent = |agent: &Agent| now_us.saturating_sub(agent.seen_us) > silent_us;
+        if let Some(named) = &self.forget {
+            let gone = named_agent(&agents, named)?;
+            if !is_silent(gone) {
+                bail!(
+                    "the agent `{}` still reports, and would be back with its next report; stop it first",
+                    visible(named)
+                );
+            }
+            put(&self.cluster, TOPIC_AGENTS, &gone.key, None)?;
+            outln!("forgot `{}`, {}", visible(named), visible(&gone.summary.agent_id));
+            return Ok(ExitCode::SUCCESS);
+        }
         if self.format == "json" {
             for agent in &agents {
                 outln!("{}", json(agent, is_silent(agent)));
@@ -120,7 +137,7 @@ fn latest(consumer: &Asking) -> Result<Vec<Agent>> {
     let mut agents: BTreeMap<Vec<u8>, Agent> = BTreeMap::new();
     read_to_end(consumer, TOPIC_AGENTS, |message| {
         let key = message.key().unwrap_or_default().to_vec();
-        match message.payload().and_then(|payload| parse(payload, message.timestamp())) {
+        match message.payload().and_then(|payload| parse(&key, payload, message.timestamp())) {
             Some(agent) => agents.insert(key, agent),
             None => agents.remove(&key),
         };
@@ -134,15 +151,40 @@ fn latest(consumer: &Asking) -> Result<Vec<Agent>> {
     Ok(agents)
 }
 
-fn parse(payload: &[u8], timestamp: Timestamp) -> Option<Agent> {
+fn parse(key: &[u8], payload: &[u8], timestamp: Timestamp) -> Option<Agent> {
     // An empty list would be taken for a report of which nothing is known.
     let report: Value = serde_json::from_slice(payload).ok().filter(Value::is_object)?;
     let summary = Summary::deserialize(&report).ok()?;
     Some(Agent {
+        key: key.to_vec(),
         seen_us: timestamp.to_millis().unwrap_or(0).saturating_mul(1000),
         summary,
         report,
     })
+}
+
+/// The one agent that has this name or id.
+fn named_agent<'a>(agents: &'a [Agent], named: &str) -> Result<&'a Agent> {
+    let is_named = |agent: &&Agent| {
+        let Summary { agent_name, agent_id, .. } = &agent.summary;
+        agent_name == named || agent_id == named
+    };
+    let found: Vec<&Agent> = agents.iter().filter(is_named).collect();
+    match found.as_slice() {
+        [agent] => Ok(agent),
+        [] => {
+            bail!("no agent has the name or id `{}`; `logweir agents` lists them", visible(named))
+        }
+        several => {
+            let ids = several.iter().map(|agent| visible(&agent.summary.agent_id));
+            bail!(
+                "{} agents have the name `{}`; tell the id of one: {}",
+                several.len(),
+                visible(named),
+                ids.collect::<Vec<_>>().join(", ")
+            )
+        }
+    }
 }
 
 impl Published {
@@ -228,7 +270,7 @@ mod tests {
     use super::*;
 
     fn agent(seen_s: i64, report: &str) -> Agent {
-        parse(report.as_bytes(), Timestamp::CreateTime(seen_s * 1000)).unwrap()
+        parse(b"id", report.as_bytes(), Timestamp::CreateTime(seen_s * 1000)).unwrap()
     }
 
     #[test]
@@ -248,9 +290,20 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_is_named_by_its_name_or_by_its_id_where_two_have_one_name() {
+        let report = |id: &str| format!(r#"{{"agent_name":"web1","agent_id":"{id}"}}"#);
+        let agents = [agent(0, &report("a1")), agent(0, &report("b2"))];
+        assert_eq!(named_agent(&agents, "b2").unwrap(), &agents[1]);
+        assert_eq!(named_agent(&agents[..1], "web1").unwrap(), &agents[0]);
+        let several = named_agent(&agents, "web1").unwrap_err().to_string();
+        assert!(several.ends_with("tell the id of one: a1, b2"), "{several}");
+        assert!(named_agent(&agents, "web2").is_err());
+    }
+
+    #[test]
     fn what_is_no_report_is_passed_over() {
         for bytes in [&b""[..], b"[]", b"{", b"{\"read\":-1}"] {
-            assert_eq!(parse(bytes, Timestamp::NotAvailable), None);
+            assert_eq!(parse(b"id", bytes, Timestamp::NotAvailable), None);
         }
     }
 }

@@ -6,7 +6,9 @@ use anyhow::{Result, bail};
 use clap::Args;
 use logweir_agent::{err, out, outln};
 use logweir_document::parse_duration;
-use logweir_store::{LostFile, SourceAudit, audit, format_time, lost_files};
+use logweir_store::{
+    Audit, Losses, LostFile, PartitionAudit, SourceAudit, audit, format_time, lost_files,
+};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,28 +42,29 @@ impl AuditCommand {
 
     fn run(self) -> Result<ExitCode> {
         let table = open_table(self.store.as_deref())?;
-        let mut sources = self.asked_for(audit(&table, None, None)?)?;
+        let mut known = self.asked_for(audit(&table, None, None)?)?;
         let now_us = jiff::Timestamp::now().as_microsecond();
         if let Some(least) = self.silent {
-            sources = newest_of_each_name(sources);
-            sources.retain(|source| {
+            known.partitions.clear();
+            known.sources = newest_of_each_name(known.sources);
+            known.sources.retain(|source| {
                 silence(source, now_us).is_some_and(|silence| silence.is_long(least))
             });
         }
         let lost = if self.silent.is_some() { Vec::new() } else { lost_files(&table)? };
         if self.format == "json" {
-            for source in &sources {
-                outln!("{}", json(source));
-            }
-            err!("{}", lost_text(&lost));
+            known.sources.iter().for_each(|source| outln!("{}", json(source)));
+            let lossy = known.partitions.iter().filter(|of| of.losses != Losses::default());
+            lossy.for_each(|partition| outln!("{}", json_of_partition(partition)));
+            err!("{}{}", removed_text(&known), lost_text(&lost));
         } else if self.silent.is_some() {
-            out!("{}", silent_text(&sources, now_us));
+            out!("{}", silent_text(&known.sources, now_us));
         } else {
-            out!("{}{DROPPED_BEFORE}", text(&sources, &lost));
+            out!("{}{DROPPED_BEFORE}", text(&known, &lost));
         }
         let well = match self.silent {
-            Some(_) => sources.is_empty(),
-            None => complete(&sources) && lost.is_empty(),
+            Some(_) => known.sources.is_empty(),
+            None => known.is_complete() && lost.is_empty(),
         };
         Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -70,7 +73,8 @@ impl AuditCommand {
 impl AuditCommand {
     /// The sources that are asked for. Of none at all it would be said that nothing is missing, so what
     /// narrows them to none is an error.
-    fn asked_for(&self, mut sources: Vec<SourceAudit>) -> Result<Vec<SourceAudit>> {
+    fn asked_for(&self, mut known: Audit) -> Result<Audit> {
+        let sources = &mut known.sources;
         if let Some(host) = &self.host {
             let hosts = || sources.iter().map(|source| source.host.as_str());
             if hosts().all(|known| known != host) {
@@ -90,8 +94,15 @@ impl AuditCommand {
                 );
             }
             sources.retain(|source| source.last_seen >= since);
+            for partition in &mut known.partitions {
+                let losses = &mut partition.losses;
+                losses.expired.retain(|expired| expired.at_us >= since);
+                if losses.forgotten_seen_us < since {
+                    (losses.forgotten_incomplete, losses.forgotten_gaps) = (0, 0);
+                }
+            }
         }
-        Ok(sources)
+        Ok(known)
     }
 }
 
@@ -170,12 +181,6 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a time, such as 10m".into())
 }
 
-/// Whether the ledger can prove that nothing is missing of what agents numbered. A table in which
-/// nothing is may be one that was lost.
-pub fn complete(sources: &[SourceAudit]) -> bool {
-    !sources.is_empty() && sources.iter().all(SourceAudit::is_complete)
-}
-
 /// Files that are named; the others are counted.
 const LOST_SHOWN_MAX: usize = 100;
 
@@ -195,9 +200,39 @@ fn lost_text(lost: &[LostFile]) -> String {
     out
 }
 
-/// The audit for people: a row a source, the gaps below theirs, the files that are lost, and the verdict.
-pub fn text(sources: &[SourceAudit], lost: &[LostFile]) -> String {
-    let mut sorted: Vec<&SourceAudit> = sources.iter().collect();
+/// What no source can tell.
+fn losses_text(partitions: &[PartitionAudit]) -> String {
+    let mut out = String::new();
+    for PartitionAudit { topic, partition, losses, .. } in partitions {
+        for expired in &losses.expired {
+            out.push_str(&format!(
+                "    {} records of partition {partition} of {} expired unread: offsets {} to {}, \
+                 noticed at {}; completeness is not proved\n",
+                expired.records,
+                visible(topic),
+                expired.from,
+                expired.until - 1,
+                format_time(expired.at_us)
+            ));
+        }
+        if losses.forgotten > 0 {
+            out.push_str(&format!(
+                "    {} sources of partition {partition} of {} were forgotten, as nothing had come of them for \
+                 long or there were too many; {} of them were not complete, with {} gaps\n",
+                losses.forgotten,
+                visible(topic),
+                losses.forgotten_incomplete,
+                losses.forgotten_gaps
+            ));
+        }
+    }
+    out
+}
+
+/// The audit for people: a row a source, the gaps below theirs, what no source tells, the files that are
+/// lost, and the verdict.
+pub fn text(known: &Audit, lost: &[LostFile]) -> String {
+    let mut sorted: Vec<&SourceAudit> = known.sources.iter().collect();
     sorted.sort_by(|a, b| (&a.host, &a.path, a.source).cmp(&(&b.host, &b.path, b.source)));
     let width = |of: fn(&SourceAudit) -> &str, least: usize| {
         sorted.iter().map(|s| of(s).chars().count()).max().unwrap_or(0).clamp(least, 48)
@@ -241,24 +276,79 @@ pub fn text(sources: &[SourceAudit], lost: &[LostFile]) -> String {
             source.unchained
         ));
     }
+    out.push_str(&losses_text(&known.partitions));
     out.push_str(&lost_text(lost));
     let rows: u64 = sorted.iter().map(|source| source.rows).sum();
     let duplicates: u64 = sorted.iter().map(|source| source.duplicates).sum();
-    let gaps: usize = sorted.iter().map(|source| source.gaps.len()).sum();
-    let verdict = match (gaps, lost.len()) {
-        (0, 0) if sources.is_empty() => "nothing has come, and nothing is proved".into(),
-        (0, 0) if complete(sources) => "nothing is missing of what agents numbered".into(),
-        (0, 0) => "completeness is not proved".into(),
-        (_, 0) => format!("{gaps} gaps"),
-        (_, files) => format!(
-            "{gaps} gaps, and {files} files of the table are lost; restore them from a backup"
-        ),
-    };
+    out.push_str(&removed_text(known));
+    let verdict = verdict(known, lost);
     out.push_str(&format!(
         "{} sources, {rows} events, {duplicates} duplicates dropped: {verdict}\n",
         sorted.len()
     ));
     out
+}
+
+/// That the table has fewer rows than came, which the ledger alone would not show.
+fn removed_text(known: &Audit) -> String {
+    let came: u64 = known.sources.iter().map(|source| source.rows).sum();
+    match known.rows {
+        Some(rows) if rows < came => format!(
+            "    the table has {rows} of the {came} events that came: retention or `logweir table expire` \
+             has taken the others, or somebody has (`logweir verify`)\n"
+        ),
+        _ => String::new(),
+    }
+}
+
+fn verdict(known: &Audit, lost: &[LostFile]) -> String {
+    let gaps: usize = known.sources.iter().map(|source| source.gaps.len()).sum();
+    let expired = known.partitions.iter().flat_map(|partition| &partition.losses.expired);
+    let expired: u64 = expired.map(|expired| expired.records).sum();
+    let losses = known.partitions.iter().map(|partition| &partition.losses);
+    let forgotten: u64 = losses.map(|losses| losses.forgotten_incomplete).sum();
+    let mut faults = Vec::new();
+    if gaps > 0 {
+        faults.push(format!("{gaps} gaps"));
+    }
+    if expired > 0 {
+        faults.push(format!("{expired} records expired unread"));
+    }
+    if forgotten > 0 {
+        faults.push(format!("{forgotten} sources forgotten that were not complete"));
+    }
+    if !lost.is_empty() {
+        let files = lost.len();
+        faults.push(format!("{files} files of the table are lost; restore them from a backup"));
+    }
+    if known.rows == Some(0) && !known.sources.is_empty() {
+        faults.push("nothing is left in the table".to_owned());
+    }
+    match faults.as_slice() {
+        [] if known.sources.is_empty() => "nothing has come, and nothing is proved".into(),
+        [] if known.is_complete() => "nothing is missing of what agents numbered".into(),
+        [] => "completeness is not proved".into(),
+        faults => faults.join(", and "),
+    }
+}
+
+/// What no source of the partition can tell.
+fn json_of_partition(of: &PartitionAudit) -> serde_json::Value {
+    serde_json::json!({
+        "group": of.group,
+        "topic": of.topic,
+        "partition": of.partition,
+        "complete": of.losses.are_none(),
+        "forgotten": of.losses.forgotten,
+        "forgotten_incomplete": of.losses.forgotten_incomplete,
+        "forgotten_gaps": of.losses.forgotten_gaps,
+        "expired": of.losses.expired.iter().map(|expired| serde_json::json!({
+            "from": expired.from,
+            "until": expired.until,
+            "records": expired.records,
+            "noticed": format_time(expired.at_us),
+        })).collect::<Vec<_>>(),
+    })
 }
 
 fn json(source: &SourceAudit) -> serde_json::Value {
@@ -293,6 +383,7 @@ mod tests {
     use super::*;
     use clap::Parser as _;
     use logweir_record::SourceId;
+    use logweir_store::Expired;
 
     fn source(path: &str, received: u64, first_s: i64, last_s: i64) -> SourceAudit {
         SourceAudit {
@@ -312,6 +403,7 @@ mod tests {
             gaps_merged: 0,
             high_water: 0,
             newest_event: None,
+            newest_day: None,
             first_seen: first_s * 1_000_000,
             last_seen: last_s * 1_000_000,
         }
@@ -346,7 +438,8 @@ mod tests {
         let sources = || vec![source("/a", 1, 0, 5), source("/b", 1, 0, 9)];
         let asked = |options: &[&str], sources| {
             let words = ["x"].iter().chain(options);
-            Command::try_parse_from(words).unwrap().audit.asked_for(sources)
+            let asked = Command::try_parse_from(words).unwrap().audit.asked_for(known(sources));
+            asked.map(|known| known.sources)
         };
         assert_eq!(asked(&[], sources()).unwrap().len(), 2);
         assert_eq!(
@@ -360,20 +453,105 @@ mod tests {
         assert_eq!(asked(&[], Vec::new()).unwrap(), []);
     }
 
+    fn known(sources: Vec<SourceAudit>) -> Audit {
+        Audit { sources, ..Audit::default() }
+    }
+
+    fn with_rows(sources: Vec<SourceAudit>, rows: u64) -> Audit {
+        Audit { rows: Some(rows), ..known(sources) }
+    }
+
+    fn with_forgotten(sources: Vec<SourceAudit>, forgotten_incomplete: u64) -> Audit {
+        let mut known = with_expired(sources);
+        known.partitions[0].losses = Losses {
+            forgotten: 7,
+            forgotten_incomplete,
+            forgotten_gaps: 3 * forgotten_incomplete,
+            forgotten_seen_us: 5_000_000,
+            ..Losses::default()
+        };
+        known
+    }
+
+    /// Of records that expired at second 5.
+    fn with_expired(sources: Vec<SourceAudit>) -> Audit {
+        let expired = vec![Expired { from: 40, until: 51, records: 11, at_us: 5_000_000 }];
+        let losses = Losses { expired, ..Losses::default() };
+        let (group, topic) = ("g".into(), "t".into());
+        let partitions = vec![PartitionAudit { group, topic, partition: 3, losses }];
+        Audit { partitions, ..known(sources) }
+    }
+
     #[test]
     fn the_verdict_claims_no_more_than_the_chains_prove() {
-        let told = text(&[source("/a", 1, 0, 5)], &[]);
-        assert!(told.ends_with(": nothing is missing of what agents numbered\n"), "{told}");
-        let mut gap = source("/a", 1, 0, 5);
-        gap.unchained = 1;
-        assert!(text(&[gap], &[]).ends_with(": completeness is not proved\n"));
+        let whole = || vec![source("/a", 1, 0, 5)];
+        let mut unchained = source("/a", 1, 0, 5);
+        unchained.unchained = 1;
         let path = "date=2026-11-28/x".to_owned();
-        let lost = LostFile { path, bytes: 9, rows: Some(3), found: None };
-        let told = text(&[source("/a", 1, 0, 5)], &[lost]);
-        assert!(
-            told.contains("    lost: date=2026-11-28/x is not there, with 3 events\n"),
-            "{told}"
-        );
-        assert!(told.contains(": 0 gaps, and 1 files of the table are lost;"), "{told}");
+        let lost = [LostFile { path, bytes: 9, rows: Some(3), found: None }];
+        for (known, lost, line, verdict) in [
+            (known(whole()), &[][..], "", ": nothing is missing of what agents numbered\n"),
+            (known(Vec::new()), &[], "", ": nothing has come, and nothing is proved\n"),
+            (known(vec![unchained]), &[], "", ": completeness is not proved\n"),
+            (
+                known(whole()),
+                &lost,
+                "    lost: date=2026-11-28/x is not there, with 3 events\n",
+                ": 1 files of the table are lost; restore them from a backup\n",
+            ),
+            (
+                with_expired(whole()),
+                &[],
+                "    11 records of partition 3 of t expired unread: offsets 40 to 50, noticed at \
+                 1970-01-01T00:00:05.000Z; completeness is not proved\n",
+                ": 11 records expired unread\n",
+            ),
+            (
+                with_rows(vec![source("/a", 9, 0, 5)], 4),
+                &[],
+                "    the table has 4 of the 9 events that came: retention or `logweir table expire` has ",
+                ": nothing is missing of what agents numbered\n",
+            ),
+            (
+                with_rows(whole(), 0),
+                &[],
+                "has 0 of the 1 events",
+                ": nothing is left in the table\n",
+            ),
+            (
+                with_forgotten(whole(), 0),
+                &[],
+                "; 0 of them were not complete, with 0 gaps\n",
+                ": nothing is missing of what agents numbered\n",
+            ),
+            (
+                with_forgotten(whole(), 2),
+                &[],
+                "    7 sources of partition 3 of t were forgotten, as nothing had come of them for long or \
+                 there were too many; 2 of them were not complete, with 6 gaps\n",
+                ": 2 sources forgotten that were not complete\n",
+            ),
+        ] {
+            let told = text(&known, lost);
+            assert!(told.contains(line) && told.ends_with(verdict), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_no_source_can_tell_is_of_every_host_and_of_its_time() {
+        for (options, complete) in [
+            (&[][..], false),
+            (&["--host", "web1"], false),
+            (&["--since", "1970-01-01T00:00:05Z"], false),
+            (&["--since", "1970-01-01T00:00:06Z"], true),
+        ] {
+            let words = ["x"].iter().chain(options);
+            let command = Command::try_parse_from(words).unwrap().audit;
+            let sources = || vec![source("/a", 1, 0, 9)];
+            for known in [with_expired(sources()), with_forgotten(sources(), 1)] {
+                let known = command.asked_for(known).unwrap();
+                assert_eq!(known.is_complete(), complete, "{options:?} {known:?}");
+            }
+        }
     }
 }

@@ -66,13 +66,13 @@ impl DemoCommand {
         }
         outln!("draining");
         let mut screen = Screen::new();
-        let Drained { sources, dropped } = demo.drain(&mut screen)?;
-        out!("\n{}", audit::text(&sources, &[]));
+        let Drained { known, dropped } = demo.drain(&mut screen)?;
+        out!("\n{}", audit::text(&known, &[]));
         for (reason, count) in &dropped {
             outln!("the agent dropped {count} lines on purpose: {reason}");
         }
         outln!("\nThe table stays: logweir search --store {}/table", options.directory.display());
-        Ok(if audit::complete(&sources) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if known.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 

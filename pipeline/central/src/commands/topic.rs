@@ -1,18 +1,25 @@
-//! Reading a whole topic, from its beginning to where it ends now, without a group.
+//! Compacted topics that commands ask: reading one from its beginning to where it ends now, without a
+//! group, and putting a record there.
 
-use anyhow::{Context as _, Result, bail};
+use super::cluster::ClusterArguments;
+use anyhow::{Context as _, Result, anyhow, bail};
 use logweir_kafka::Asking;
+use logweir_kafka::producer::{DeliveryListener, Failure, Producer, Trouble};
+use logweir_kafka::properties::Role;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// The cluster may be silent for as long before it is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How long the cluster may take to acknowledge a record.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Hands every record of the topic to `take`, those of a partition in their order.
 ///
@@ -65,4 +72,45 @@ pub(super) fn read_to_end(
         }
     }
     Ok(())
+}
+
+/// Puts a record into the topic, or takes its key off if there is no payload; returns when the cluster has
+/// acknowledged it.
+///
+/// # Errors
+/// The record is not known to be there.
+pub(super) fn put(
+    cluster: &ClusterArguments,
+    topic: &str,
+    key: &[u8],
+    payload: Option<&[u8]>,
+) -> Result<()> {
+    let properties = cluster.properties()?.for_role(Role::Producer);
+    let heard = Arc::new(Heard::default());
+    let producer = Producer::create(&properties, heard.clone())?;
+    producer.send_keyed(topic, key, payload)?;
+    if producer.flush(SEND_TIMEOUT) && !producer.is_broken() {
+        return Ok(());
+    }
+    producer.abandon();
+    let reason = heard.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let reason = reason.unwrap_or_else(|| "the cluster does not acknowledge it".to_owned());
+    Err(anyhow!("what was sent is not known to be in `{topic}`: {reason}"))
+}
+
+/// Why the message did not arrive, or what was said of the connection.
+#[derive(Debug, Default)]
+struct Heard(Mutex<Option<String>>);
+
+impl DeliveryListener for Heard {
+    fn delivered(&self, _: usize) {}
+    fn failed(&self, failure: &Failure<'_>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.reason.clone());
+    }
+    fn trouble(&self, trouble: &Trouble<'_>) {
+        if let Trouble::Error(reason) = trouble {
+            let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            heard.get_or_insert_with(|| (*reason).to_owned());
+        }
+    }
 }

@@ -16,7 +16,7 @@ use logweir_broker::{Broker, BrokerConfig};
 use logweir_document::{parse, render_all};
 use logweir_kafka::topics::{TopicSpec, Topics};
 use logweir_record::{TOPIC_AGENTS, TOPIC_DEAD_LETTER, TOPIC_EVENTS};
-use logweir_store::{SourceAudit, audit};
+use logweir_store::{Audit, audit};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ pub struct DemoOptions {
 /// What there is to tell at the end.
 #[derive(Debug)]
 pub struct Drained {
-    pub sources: Vec<SourceAudit>,
+    pub known: Audit,
     /// What the agent dropped on purpose, by reason.
     pub dropped: BTreeMap<&'static str, u64>,
 }
@@ -123,7 +123,7 @@ impl Demo {
         }
         let agent = self.agent.snapshot();
         let ingested = self.ingest.statistics().total();
-        let sources = audit(self.ingest.table(), None, None)?;
+        let sources = audit(self.ingest.table(), None, None)?.sources;
         Ok(Figures {
             read: agent.counts.read,
             parsed: agent.counts.parsed,
@@ -176,7 +176,7 @@ impl Demo {
         let table = self.ingest.table().clone();
         self.ingest.stop()?;
         self.broker.shutdown();
-        Ok(Drained { sources: audit(&table, None, None)?, dropped: last.counts.dropped })
+        Ok(Drained { known: audit(&table, None, None)?, dropped: last.counts.dropped })
     }
 }
 

@@ -16,6 +16,8 @@ pub const GROUP_DEFAULT: &str = "logweir-ingest";
 /// How long an event may wait in a worker before it is written: analysts see events about this
 /// late, and each flush of each worker is one commit of the table.
 pub const FLUSH_INTERVAL_DEFAULT: Duration = Duration::from_millis(500);
+/// A large `flush.bytes` makes files that wait for the flush; a vacuum would remove them after an hour.
+pub(super) const FLUSH_INTERVAL_MAX: Duration = Duration::from_secs(30 * 60);
 /// A worker writes before the interval ends once it holds this much of a partition.
 pub const FLUSH_BYTES_DEFAULT: u64 = 64 << 20;
 
@@ -98,7 +100,9 @@ impl IngestConfig {
             && let Some(mut store) = root.table("store", faults)
         {
             path = store.required_path("path", faults);
-            flush_interval = store.duration("flush.interval", faults).unwrap_or(flush_interval);
+            flush_interval = store
+                .duration_within("flush.interval", Duration::ZERO..=FLUSH_INTERVAL_MAX, faults)
+                .unwrap_or(flush_interval);
             flush_bytes = store.byte_size("flush.bytes", faults).unwrap_or(flush_bytes);
             retention = store.duration("retention", faults);
             store.finish(faults);
@@ -194,6 +198,20 @@ mod tests {
         assert_eq!(read("workers: 3\n").unwrap().memory_max, 768 << 20);
         let refused = read("memory_max: 31MiB\n").unwrap_err();
         assert!(refused.contains("memory_max"), "{refused}");
+    }
+
+    #[test]
+    fn no_flush_waits_for_longer_than_its_files_may() {
+        let read = |interval: &str| {
+            let store = format!("store: {{path: /x, flush.interval: {interval}}}");
+            let text = format!("kafka: {{bootstrap.servers: a}}\n{store}\n");
+            let read = IngestConfig::read(&parse("ingest.yaml", &text).unwrap());
+            read.err().map(|faults| render_all(&faults, false))
+        };
+        assert_eq!(read("30m"), None);
+        let told = read("31m").unwrap();
+        assert!(told.contains("`store.flush.interval` is `31m`"), "{told}");
+        assert!(told.contains("write a duration of at most 30m"), "{told}");
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! Every process of the group does it; where two meet, the table's conflict check lets one of them
 //! through and the other tries again at its next turn. A failure is told and changes nothing.
 
-use logweir_store::{CompactOptions, GRACE_MIN, Table, VacuumSummary, compact, expire, vacuum};
+use logweir_store::{
+    CompactOptions, GRACE_MIN, RetentionSummary, Table, VacuumSummary, compact, retain, vacuum,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -46,13 +48,10 @@ pub(super) fn start(
 
 fn tidy(table: &Table, retention: Option<Duration>) {
     if let Some(retention) = retention {
-        let keep_us = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
-        let now_us = jiff::Timestamp::now().as_microsecond();
-        let before = logweir_store::format_time(now_us.saturating_sub(keep_us));
-        match expire(table, &before[..10]) {
-            Ok(0) => {}
-            Ok(files) => {
-                tracing::info!(files, before = &before[..10], "days beyond the retention removed")
+        match retain(table, retention) {
+            Ok(RetentionSummary { files: 0, .. }) => {}
+            Ok(RetentionSummary { files, before }) => {
+                tracing::info!(files, before, "days beyond the retention removed");
             }
             Err(error) => tracing::warn!(%error, "the retention was not applied"),
         }

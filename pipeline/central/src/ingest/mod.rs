@@ -15,6 +15,7 @@ mod dead_letter;
 mod lag;
 mod maintenance;
 mod metrics;
+mod other_group;
 mod pin;
 mod reference;
 mod statistics;

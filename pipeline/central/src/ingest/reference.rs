@@ -1,7 +1,7 @@
 //! The settings of the ingest, described: what docs/config-ingest.md, the sample and the schema are
 //! made of. A test compares it with what the reader asks for; see [`logweir_document::reference`].
 
-use super::config::MEMORY_MIN;
+use super::config::{FLUSH_INTERVAL_MAX, MEMORY_MIN};
 use crate::sinks::{BATCH_BYTES_MAX, WORKERS_MAX};
 use logweir_agent::LOG_REFERENCE;
 use logweir_document::DURATION_MAX;
@@ -125,7 +125,7 @@ static STORE: Section = Section::of(
         ),
         Key::new(
             "flush.interval",
-            ANY_DURATION,
+            Kind::Duration(Duration::ZERO, FLUSH_INTERVAL_MAX),
             Value::Default("500ms"),
             "how long an event may wait in a worker: analysts see it about this late, and each flush \
 is one commit of the table",

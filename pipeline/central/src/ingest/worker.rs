@@ -7,6 +7,7 @@
 use super::config::IngestConfig;
 use super::dead_letter::{DeadLetter, Place};
 use super::lag::now_ms;
+use super::other_group;
 use super::statistics::{Statistics, Taken};
 use anyhow::{Context as _, Result, anyhow, bail};
 use logweir_kafka::token;
@@ -87,6 +88,30 @@ type Done = (i32, Counts, i64);
 struct Partition {
     writer: PartitionWriter,
     taken: Taken,
+    /// The offset of the next record, if none is missing; `None` before the first of a new group.
+    expected: Option<i64>,
+    /// What was not there since the last flush: from which offset, and up to which.
+    leaps: Vec<(i64, i64)>,
+}
+
+impl Partition {
+    /// Takes the records as far as this offset for gone, if they have not come.
+    fn reach(&mut self, offset: i64) {
+        if let Some(expected) = self.expected.filter(|expected| *expected < offset) {
+            self.leaps.push((expected, offset));
+        }
+        self.expected = self.expected.max(Some(offset));
+    }
+
+    /// Tells apart why records were not there: those in front of `first`, the first record of the topic,
+    /// have expired; the others were compacted, or are the marks of transactions.
+    fn expire(&mut self, first: i64) -> Vec<(i64, i64)> {
+        let leaps = std::mem::take(&mut self.leaps).into_iter();
+        let expired = leaps.map(|(from, until)| (from, until.min(first)));
+        let expired: Vec<_> = expired.filter(|(from, until)| from < until).collect();
+        expired.iter().for_each(|(from, until)| self.writer.expire(*from, *until));
+        expired
+    }
 }
 
 impl Context {
@@ -363,33 +388,35 @@ impl State {
                 format!("cannot read the table's position of partition {partition}")
             })?;
         let position = writer.position();
-        let partition_now = Partition { writer, taken: Taken::default() };
-        let before = self.partitions.insert(partition, partition_now);
-        let (start, end) =
-            consumer.fetch_watermarks(topic, partition, WATERMARK_TIMEOUT).unwrap_or((0, i64::MAX));
+        let watermarks = consumer.fetch_watermarks(topic, partition, WATERMARK_TIMEOUT).ok();
+        let expected = position.or(watermarks.map(|(start, _)| start));
+        let (start, end) = watermarks.unwrap_or((0, i64::MAX));
+        if position.is_none() {
+            other_group::refuse(&self.config, &writer, partition, (start, end))?;
+        }
         if let Some(position) = position.filter(|position| *position > end) {
             let but = format!("the topic ends at {end}");
             return Err(created_anew(topic, (partition, position), &but));
         }
+        let taken = Taken::default();
+        let mut partition_now = Partition { writer, taken, expected, leaps: Vec::new() };
+        if watermarks.is_some() {
+            partition_now.reach(start);
+        }
+        if !partition_now.leaps.is_empty() {
+            // To be told and written even if no record comes.
+            self.oldest.get_or_insert_with(Instant::now);
+        }
+        let before = self.partitions.insert(partition, partition_now);
         let index = self.index;
-        let expired = self.statistics.update(partition, |statistics| {
+        self.statistics.update(partition, |statistics| {
             if let Some(mut before) = before {
                 before.taken.give_back(statistics);
             }
             statistics.worker = index;
             statistics.assigned = true;
-            statistics.take_up(position, start)
+            statistics.take_up(position, start);
         });
-        if expired > 0 {
-            tracing::warn!(
-                topic,
-                partition,
-                from = position,
-                until = start,
-                help = "raise `retention.ms` of the topic; `logweir audit` names the events",
-                "Kafka has removed {expired} records that the table does not have"
-            );
-        }
         Ok(match position {
             Some(position) if position > start => Offset::Offset(position - 1),
             Some(_) => Offset::Offset(start),
@@ -404,10 +431,11 @@ impl State {
         time_ms: Option<i64>,
         payload: &[u8],
     ) -> Result<()> {
-        let Some(Partition { writer, taken }) = self.partitions.get_mut(&partition) else {
+        let Some(of) = self.partitions.get_mut(&partition) else {
             // Handed over by the client after the partition was revoked: its new owner reads it.
             return Ok(());
         };
+        let writer = &of.writer;
         if let Some(position) = writer.position().filter(|position| offset < *position) {
             if writer.knows(payload) {
                 return Ok(());
@@ -415,6 +443,9 @@ impl State {
             let but = format!("another record has the offset {offset} now");
             return Err(created_anew(&self.config.topic, (partition, position), &but));
         }
+        of.reach(offset);
+        of.expected = Some(offset.saturating_add(1));
+        let Partition { writer, taken, .. } = of;
         taken.receive(time_ms);
         if let Pushed::Undecodable { word, reason } = writer.push(offset, payload) {
             let place = Place { topic: self.config.topic.as_str().into(), partition, offset };
@@ -433,7 +464,7 @@ impl State {
     /// Tells what was received and is held.
     fn tell(&mut self) {
         self.told = Instant::now();
-        for (id, Partition { writer, taken }) in &mut self.partitions {
+        for (id, Partition { writer, taken, .. }) in &mut self.partitions {
             self.statistics.update(*id, |statistics| taken.tell(writer.bytes() as u64, statistics));
         }
     }
@@ -445,6 +476,7 @@ impl State {
         self.oldest = None;
         self.held = 0;
         self.dead_letter.flush()?;
+        self.expire(consumer);
         let mut batches = Vec::new();
         for Partition { writer, .. } in self.partitions.values_mut() {
             if writer.has_pending() {
@@ -469,6 +501,15 @@ impl State {
                 self.statistics.refused();
                 return self.reopen_all(consumer);
             }
+            Err(error @ CommitError::Aged { .. }) => {
+                tracing::warn!(
+                    worker = self.index,
+                    %error,
+                    "what was held is dropped here and read again: has this process stood still?"
+                );
+                self.statistics.refused();
+                return self.reopen_all(consumer);
+            }
             Err(error) => return Err(error).context("cannot commit to the table"),
         }
         let rows = done.iter().map(|(_, counts, _)| counts.rows).sum();
@@ -480,6 +521,29 @@ impl State {
         }
         self.tell_kafka(consumer);
         Ok(())
+    }
+
+    /// Notes what Kafka removed before it was read. If Kafka does not say what it has, all that was not
+    /// there counts as removed: nothing is missing in silence.
+    fn expire(&mut self, consumer: &BaseConsumer<Context>) {
+        let topic = &self.config.topic;
+        for (partition, of) in &mut self.partitions {
+            if of.leaps.is_empty() {
+                continue;
+            }
+            let watermarks = consumer.fetch_watermarks(topic, *partition, WATERMARK_TIMEOUT);
+            for (from, until) in of.expire(watermarks.map_or(i64::MAX, |(first, _)| first)) {
+                tracing::warn!(
+                    topic,
+                    partition,
+                    from,
+                    until,
+                    help = "raise `retention.ms` of the topic; `logweir audit` keeps telling it",
+                    "Kafka has removed {} records that the table does not have",
+                    until - from
+                );
+            }
+        }
     }
 
     /// After a refused commit nothing that is held can be trusted: every partition starts again from

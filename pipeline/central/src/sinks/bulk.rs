@@ -1,26 +1,41 @@
 //! OpenSearch and Elasticsearch: events into a data stream, through `_bulk`.
 //!
 //! Idempotent: an event is created under an id made of its identity, and 409, that it is there already,
-//! is success. The server judges each event of a request on its own: what was too much (429) or failed
-//! there (5xx) is sent again, alone; what it will never take goes to the dead letters.
+//! is success. The server judges each event of a request on its own: what it refuses for what it is goes to
+//! the dead letters, and what it refuses otherwise, as too much (429) or for want of rights, is sent again,
+//! alone. A request that is too large for it is sent in halves.
 
-use super::http::{Answer, Client};
+use super::http::{Answer, Client, blames_content};
 use super::identity::Identity;
 use super::{Guarantee, NotNow, Refused, Sink, SinkRecord};
 use logweir_store::{COLUMNS, ColumnKind};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::fmt;
 use std::time::Duration;
 
-/// How often what the server had no time for is sent again within one batch.
+/// How often what the server did not take now is sent again within one batch.
 const ROUNDS: u32 = 6;
-/// The pause before the second round; it doubles.
+/// The pause before the second round; it doubles from round to round.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A data stream on a server.
 pub(super) struct Bulk {
     client: Client,
     stream: String,
+}
+
+/// An event on its way: where it is in the batch, and its id.
+type Line = (usize, String);
+
+/// What the server has not taken.
+#[derive(Default)]
+struct Judged {
+    refused: Vec<Refused>,
+    /// To be sent again …
+    again: Vec<Line>,
+    /// … and what was said of the last of them.
+    why: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,6 +54,14 @@ struct Outcome {
     error: Option<Fault>,
 }
 
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status {}", self.status)?;
+        let Some(Fault { kind, reason }) = &self.error else { return Ok(()) };
+        write!(f, ", {kind}: {}", reason.as_deref().unwrap_or_default())
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct Fault {
     #[serde(rename = "type")]
@@ -51,13 +74,13 @@ impl Bulk {
         Self { client, stream }
     }
 
-    /// Sends some records; returns which of them have to be sent again.
-    fn round(
+    /// Sends some records; what became of each, but for those that were taken, is in `judged`.
+    fn send(
         &mut self,
         batch: &[SinkRecord],
-        lines: &[(usize, String)],
-        refused: &mut Vec<Refused>,
-    ) -> Result<Vec<usize>, NotNow> {
+        lines: &[Line],
+        judged: &mut Judged,
+    ) -> Result<(), NotNow> {
         let mut body = Vec::new();
         for (index, id) in lines {
             body.extend_from_slice(format!("{{\"create\":{{\"_id\":\"{id}\"}}}}\n").as_bytes());
@@ -66,29 +89,39 @@ impl Bulk {
         }
         let path = format!("/{}/_bulk", self.stream);
         let answer = self.client.send("POST", &path, "application/x-ndjson", &body)?;
-        if !answer.is_success() {
-            return Err(NotNow(format!("`_bulk` was refused, {}", answer.shown())));
+        match (answer.status, lines) {
+            (413, [(index, _)]) => {
+                let reason = format!("too large for `{}`, {}", self.stream, answer.shown());
+                judged.refused.push(Refused { index: *index, reason });
+                return Ok(());
+            }
+            (413, _) => {
+                let (front, back) = lines.split_at(lines.len() / 2);
+                self.send(batch, front, judged)?;
+                return self.send(batch, back, judged);
+            }
+            _ if answer.is_success() => {}
+            _ => return Err(NotNow(format!("`_bulk` was refused, {}", answer.shown()))),
         }
         let BulkAnswer { items } = serde_json::from_slice(&answer.body)
             .map_err(|error| NotNow(format!("the answer to `_bulk` cannot be read: {error}")))?;
         if items.len() != lines.len() {
             return Err(NotNow(format!("{} answers to {} events", items.len(), lines.len())));
         }
-        let mut again = Vec::new();
-        for (at, ItemAnswer { create }) in items.into_iter().enumerate() {
+        for (ItemAnswer { create }, line) in items.into_iter().zip(lines) {
             match create.status {
                 200..300 | 409 => {}
-                429 | 500.. => again.push(at),
-                status => {
-                    let fault = create.error.map_or_else(String::new, |fault| {
-                        format!(", {}: {}", fault.kind, fault.reason.unwrap_or_default())
-                    });
-                    let reason = format!("refused by `{}`: status {status}{fault}", self.stream);
-                    refused.push(Refused { index: lines[at].0, reason });
+                status if blames_content(status) => {
+                    let reason = format!("refused by `{}`: {create}", self.stream);
+                    judged.refused.push(Refused { index: line.0, reason });
+                }
+                _ => {
+                    judged.again.push(line.clone());
+                    judged.why = create.to_string();
                 }
             }
         }
-        Ok(again)
+        Ok(())
     }
 }
 
@@ -113,33 +146,34 @@ impl Sink for Bulk {
     }
 
     fn write(&mut self, batch: &[SinkRecord]) -> Result<Vec<Refused>, NotNow> {
-        let mut refused = Vec::new();
-        let mut lines = Vec::new();
+        let mut judged = Judged::default();
         for (index, record) in batch.iter().enumerate() {
             // A line break would end the event in the middle of the request.
             match Identity::of(&record.payload) {
                 Ok(_) if record.payload.contains(&b'\n') => {
-                    refused.push(Refused { index, reason: "the event has line breaks".into() });
+                    let reason = "the event has line breaks".into();
+                    judged.refused.push(Refused { index, reason });
                 }
-                Ok(identity) => lines.push((index, identity.id())),
-                Err(reason) => refused.push(Refused { index, reason }),
+                Ok(identity) => judged.again.push((index, identity.id())),
+                Err(reason) => judged.refused.push(Refused { index, reason }),
             }
         }
-        let mut pause = PAUSE;
-        for _ in 0..ROUNDS {
-            if lines.is_empty() {
-                return Ok(refused);
+        for round in 0..ROUNDS {
+            if judged.again.is_empty() {
+                return Ok(judged.refused);
             }
-            let again = self.round(batch, &lines, &mut refused)?;
-            lines = again.into_iter().map(|at| lines[at].clone()).collect();
-            if !lines.is_empty() {
-                std::thread::sleep(pause);
-                pause *= 2;
+            if round > 0 {
+                std::thread::sleep(PAUSE * (1 << (round - 1)));
             }
+            let lines = std::mem::take(&mut judged.again);
+            self.send(batch, &lines, &mut judged)?;
         }
-        match lines.len() {
-            0 => Ok(refused),
-            left => Err(NotNow(format!("`{}` has no room for {left} events", self.stream))),
+        match judged.again.len() {
+            0 => Ok(judged.refused),
+            left => {
+                let Judged { why, .. } = judged;
+                Err(NotNow(format!("`{}` does not take {left} events now: {why}", self.stream)))
+            }
         }
     }
 }

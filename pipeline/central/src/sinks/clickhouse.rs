@@ -2,27 +2,40 @@
 //!
 //! One insert holds the records of one partition and is one block, which ClickHouse takes as a whole or
 //! not at all; its deduplication token names the offsets, so that an insert whose answer was lost is not
-//! taken twice. A worker that gets a partition begins behind the highest offset in the table. What an
-//! agent sent twice, or a worker that was believed dead, is replaced by itself when parts are merged, and
-//! at once by `SELECT … FINAL`.
+//! taken twice. A worker that gets a partition begins behind the highest offset in the table, of its group and
+//! topic. What an agent sent twice, or a worker that was believed dead, is replaced by itself when parts are
+//! merged, and at once by `SELECT … FINAL`: the table is sorted by the identity of events, of which nothing
+//! else need be the same in a repeat. Events that the server refuses for what they are are looked for by halves.
 
 use super::http::{Answer, Client};
 use super::identity::Identity;
-use super::{Guarantee, NotNow, Refused, Sink, SinkRecord};
-use logweir_store::{COLUMNS, ColumnKind};
+use super::{Guarantee, Held, NotNow, Origin, Refused, Sink, SinkRecord};
+use logweir_store::{COLUMNS, ColumnKind, format_time, parse_rfc3339};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// By what the table is sorted, which is by what a row replaces another: the identity of events.
+const KEY: &str = "logweir_source, log_offset";
 
 /// A table on a server.
 pub(super) struct ClickHouse {
     client: Client,
-    group: String,
+    origin: Origin,
     database: String,
     table: String,
 }
 
+/// An event of a batch, as JSON for a row.
+struct Row {
+    /// In the batch.
+    index: usize,
+    kafka_offset: i64,
+    text: String,
+}
+
 impl ClickHouse {
-    pub(super) fn new(client: Client, group: String, database: String, table: String) -> Self {
-        Self { client, group, database, table }
+    pub(super) fn new(client: Client, origin: Origin, database: String, table: String) -> Self {
+        Self { client, origin, database, table }
     }
 
     fn query(&mut self, settings: &str, query: &str, body: &[u8]) -> Result<Answer, NotNow> {
@@ -34,11 +47,26 @@ impl ClickHouse {
         format!("`{}`.`{}`", self.database, self.table)
     }
 
-    fn insert(&mut self, records: &[(&SinkRecord, String)]) -> Result<(), NotNow> {
-        let (Some((first, _)), Some((last, _))) = (records.first(), records.last()) else {
-            return Ok(());
-        };
-        let token = format!("{}/{}/{}-{}", self.group, first.partition, first.offset, last.offset);
+    /// What the server answers to a statement that it takes.
+    fn ask(&mut self, what: &str, statement: &str) -> Result<String, NotNow> {
+        let answer = self.query("", statement, b"")?;
+        if answer.is_success() {
+            return Ok(String::from_utf8_lossy(&answer.body).into_owned());
+        }
+        Err(NotNow(format!("{what}, {}", answer.shown())))
+    }
+
+    /// Inserts rows of one partition; one that the server will never take is refused.
+    fn insert(
+        &mut self,
+        partition: i32,
+        rows: &[Row],
+        refused: &mut Vec<Refused>,
+    ) -> Result<(), NotNow> {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
+        let Origin { group, topic } = &self.origin;
+        let token =
+            format!("{group}/{topic}/{partition}/{}-{}", first.kafka_offset, last.kafka_offset);
         let settings = format!(
             "&async_insert=0&insert_deduplicate=1&max_insert_block_size=1048576\
              &min_insert_block_size_rows=1048576&min_insert_block_size_bytes=1073741824\
@@ -46,13 +74,23 @@ impl ClickHouse {
              &insert_deduplication_token={}",
             encoded(&token)
         );
-        let body: String = records.iter().map(|(_, row)| format!("{row}\n")).collect();
+        let body: String = rows.iter().map(|row| format!("{}\n", row.text)).collect();
         let query = format!("INSERT INTO {} FORMAT JSONEachRow", self.name());
         let answer = self.query(&settings, &query, body.as_bytes())?;
         if answer.is_success() {
             return Ok(());
         }
-        Err(NotNow(format!("the insert was refused, {}", answer.shown())))
+        if !answer.blames_content() {
+            return Err(NotNow(format!("the insert was refused, {}", answer.shown())));
+        }
+        if let [row] = rows {
+            let reason = format!("refused by {}, {}", self.name(), answer.shown());
+            refused.push(Refused { index: row.index, reason });
+            return Ok(());
+        }
+        let (front, back) = rows.split_at(rows.len() / 2);
+        self.insert(partition, front, refused)?;
+        self.insert(partition, back, refused)
     }
 }
 
@@ -62,45 +100,87 @@ impl Sink for ClickHouse {
     }
 
     fn prepare(&mut self) -> Result<(), NotNow> {
-        let statement = create_table(&self.name());
-        let answer = self.query("", &statement, b"")?;
-        if answer.is_success() {
-            return Ok(());
+        let name = self.name();
+        self.ask("the table was refused", &create_table(&name))?;
+        // A table that an older version made has fewer columns.
+        let described = self.ask(
+            "the table's columns cannot be read",
+            &format!("DESCRIBE TABLE {name} FORMAT TabSeparated"),
+        )?;
+        let there: Vec<&str> =
+            described.lines().filter_map(|line| line.split('\t').next()).collect();
+        let missing: Vec<String> = columns()
+            .filter(|(column, _)| !there.contains(&column.as_str()))
+            .map(|(column, kind)| format!("ADD COLUMN IF NOT EXISTS `{column}` {kind}"))
+            .collect();
+        if !missing.is_empty() {
+            let statement = format!("ALTER TABLE {name} {}", missing.join(", "));
+            let refused = format!("the table lacks columns, and `{statement}` was refused");
+            self.ask(&refused, &statement)?;
         }
-        Err(NotNow(format!("the table was refused, {}", answer.shown())))
+        let key = self.ask(
+            "the table's key cannot be read",
+            &format!(
+                "SELECT sorting_key FROM system.tables WHERE database = '{}' AND name = '{}' FORMAT \
+                 TabSeparated",
+                self.database, self.table
+            ),
+        )?;
+        if key.trim() != KEY {
+            tracing::warn!(
+                table = name,
+                key = key.trim(),
+                help = "give the sink another `table`, which is made anew",
+                "the table is not sorted by ({KEY}): a repeat that differs, as in its time, is a second row"
+            );
+        }
+        Ok(())
     }
 
-    fn position(&mut self, partition: i32) -> Result<Option<i64>, NotNow> {
-        let query = format!(
-            "SELECT max(logweir_kafka_offset) FROM {} WHERE logweir_group = '{}' AND \
-             logweir_partition = {partition} FORMAT TabSeparated",
+    fn position(&mut self, partition: i32) -> Result<Option<Held>, NotNow> {
+        let quoted = |text: &str| text.replace('\\', "\\\\").replace('\'', "\\'");
+        let of_partition = format!(
+            "FROM {} WHERE logweir_group = '{}' AND logweir_topic = '{}' AND logweir_partition = {partition}",
             self.name(),
-            self.group.replace('\\', "\\\\").replace('\'', "\\'")
+            quoted(&self.origin.group),
+            quoted(&self.origin.topic),
         );
-        let answer = self.query("", &query, b"")?;
-        if !answer.is_success() {
-            return Err(NotNow(format!("the position cannot be read, {}", answer.shown())));
+        let query = format!(
+            "SELECT logweir_kafka_offset, logweir_source, log_offset {of_partition} AND \
+             logweir_kafka_offset = (SELECT max(logweir_kafka_offset) {of_partition}) LIMIT 1 FORMAT \
+             TabSeparated"
+        );
+        let answer = self.ask("the position cannot be read", &query)?;
+        if answer.is_empty() {
+            return Ok(None);
         }
-        // NULL, `\N`, where there is none.
-        let text = String::from_utf8_lossy(&answer.body);
-        Ok(text.trim().parse::<i64>().ok().map(|last| last + 1))
+        let held = || {
+            let [kafka_offset, source, offset] =
+                answer.trim().split('\t').collect::<Vec<_>>().try_into().ok()?;
+            let identity = Identity { source: source.into(), offset: offset.parse().ok()? };
+            let next = kafka_offset.parse::<i64>().ok()? + 1;
+            Some(Held { next, last: Some(identity.id()), own: true })
+        };
+        held()
+            .map(Some)
+            .ok_or_else(|| NotNow(format!("the position is told as `{}`", answer.trim())))
     }
 
     fn write(&mut self, batch: &[SinkRecord]) -> Result<Vec<Refused>, NotNow> {
         let mut refused = Vec::new();
-        let mut partitions: Vec<i32> = batch.iter().map(|record| record.partition).collect();
-        partitions.sort_unstable();
-        partitions.dedup();
-        for partition in partitions {
-            let mut rows = Vec::new();
-            let records = batch.iter().enumerate().filter(|(_, r)| r.partition == partition);
-            for (index, record) in records {
-                match row(record, &self.group) {
-                    Ok(row) => rows.push((record, row)),
-                    Err(reason) => refused.push(Refused { index, reason }),
-                }
+        let mut partitions: BTreeMap<i32, Vec<Row>> = BTreeMap::new();
+        for (index, record) in batch.iter().enumerate() {
+            match row(record, &self.origin) {
+                Ok(text) => partitions.entry(record.partition).or_default().push(Row {
+                    index,
+                    kafka_offset: record.offset,
+                    text,
+                }),
+                Err(reason) => refused.push(Refused { index, reason }),
             }
-            self.insert(&rows)?;
+        }
+        for (partition, rows) in partitions {
+            self.insert(partition, &rows, &mut refused)?;
         }
         Ok(refused)
     }
@@ -114,34 +194,41 @@ fn column_name(name: &str) -> String {
     }
 }
 
+/// Names and types.
+fn columns() -> impl Iterator<Item = (String, &'static str)> {
+    let fields = COLUMNS.iter().map(|column| {
+        let kind = match (column.name, column.kind) {
+            ("@timestamp", _) => "DateTime64(6, 'UTC')",
+            ("event.ingested", _) => "DateTime64(6, 'UTC') DEFAULT now64(6)",
+            ("logweir.source", _) => "String",
+            ("log.offset", _) => "Int64",
+            ("event.dataset" | "host.name", _) => "LowCardinality(String)",
+            (_, ColumnKind::Text | ColumnKind::Ip) => "String",
+            (_, ColumnKind::Long) => "Nullable(Int64)",
+            (_, ColumnKind::Time) => "Nullable(DateTime64(6, 'UTC'))",
+            (_, ColumnKind::List) => "Array(String)",
+        };
+        (column_name(column.name), kind)
+    });
+    let origin = ["logweir_group", "logweir_topic"];
+    fields.chain(origin.map(|name| (name.to_owned(), "LowCardinality(String)")))
+}
+
+/// Within a source, times go up with the offsets, and host and dataset hardly change, so the indexes leave out
+/// nearly as much as a key of these would.
 fn create_table(name: &str) -> String {
-    let columns: Vec<String> = COLUMNS
-        .iter()
-        .map(|column| {
-            let kind = match (column.name, column.kind) {
-                ("@timestamp", _) => "DateTime64(6, 'UTC')",
-                ("event.ingested", _) => "DateTime64(6, 'UTC') DEFAULT now64(6)",
-                ("logweir.source", _) => "String",
-                ("log.offset", _) => "Int64",
-                ("event.dataset" | "host.name", _) => "LowCardinality(String)",
-                (_, ColumnKind::Text | ColumnKind::Ip) => "String",
-                (_, ColumnKind::Long) => "Nullable(Int64)",
-                (_, ColumnKind::Time) => "Nullable(DateTime64(6, 'UTC'))",
-                (_, ColumnKind::List) => "Array(String)",
-            };
-            format!("`{}` {kind}", column_name(column.name))
-        })
-        .collect();
+    let columns: Vec<String> = columns().map(|(name, kind)| format!("`{name}` {kind}")).collect();
     format!(
-        "CREATE TABLE IF NOT EXISTS {name} ({}, `logweir_group` LowCardinality(String)) ENGINE = \
-         ReplacingMergeTree ORDER BY (event_dataset, host_name, timestamp, logweir_source, \
-         log_offset) SETTINGS non_replicated_deduplication_window = 1000",
+        "CREATE TABLE IF NOT EXISTS {name} ({}, INDEX by_time timestamp TYPE minmax, INDEX by_dataset \
+         event_dataset TYPE set(100), INDEX by_host host_name TYPE set(100)) ENGINE = \
+         ReplacingMergeTree ORDER BY ({KEY}) SETTINGS \
+         non_replicated_deduplication_window = 1000",
         columns.join(", ")
     )
 }
 
 /// The event as a row: what has no column, or does not fit it, is in `extra`.
-fn row(record: &SinkRecord, group: &str) -> Result<String, String> {
+fn row(record: &SinkRecord, origin: &Origin) -> Result<String, String> {
     Identity::of(&record.payload)?;
     let event: Map<String, Value> =
         serde_json::from_slice(&record.payload).map_err(|error| error.to_string())?;
@@ -161,7 +248,8 @@ fn row(record: &SinkRecord, group: &str) -> Result<String, String> {
     }
     row.insert("logweir_partition".into(), record.partition.into());
     row.insert("logweir_kafka_offset".into(), record.offset.into());
-    row.insert("logweir_group".into(), group.into());
+    row.insert("logweir_group".into(), origin.group.as_str().into());
+    row.insert("logweir_topic".into(), origin.topic.as_str().into());
     Ok(Value::Object(row).to_string())
 }
 
@@ -169,7 +257,8 @@ fn fitting(kind: ColumnKind, value: &Value) -> Option<Value> {
     match (kind, value) {
         (ColumnKind::Text | ColumnKind::Ip, Value::String(_)) => Some(value.clone()),
         (ColumnKind::Time, Value::String(text)) => {
-            logweir_store::parse_rfc3339(text).map(|_| value.clone())
+            // As written it may be more than ClickHouse reads, such as `2026-11-28t10:00:00z`.
+            parse_rfc3339(text).map(|time| format_time(time).into())
         }
         (ColumnKind::Long, Value::Number(number)) => number.as_i64().map(Value::from),
         (ColumnKind::List, Value::String(_)) => Some(Value::Array(vec![value.clone()])),
@@ -199,9 +288,10 @@ mod tests {
     #[test]
     fn what_has_no_column_or_does_not_fit_it_is_in_extra() {
         let payload = br#"{"logweir.source":"00000000000000000000000000000000","log.offset":7,
-            "@timestamp":"2026-11-28T01:00:00.000Z","tags":"one","source.port":"none","own":1}"#;
+            "@timestamp":"2026-11-28t01:00:00z","tags":"one","source.port":"none","own":1}"#;
         let record = SinkRecord { partition: 2, offset: 5, payload: payload.to_vec() };
-        let row: Value = serde_json::from_str(&row(&record, "g").unwrap()).unwrap();
+        let row: Value = serde_json::from_str(&row(&record, &Origin::default()).unwrap()).unwrap();
+        assert_eq!(row["timestamp"], "2026-11-28T01:00:00.000Z");
         assert_eq!(row["tags"], serde_json::json!(["one"]));
         let extra: Value = serde_json::from_str(row["extra"].as_str().unwrap()).unwrap();
         assert_eq!(extra, serde_json::json!({"source.port": "none", "own": 1}));

@@ -5,7 +5,7 @@ use super::clickhouse::ClickHouse;
 use super::http::Client;
 use super::ndjson::Ndjson;
 use super::stdout::Stdout;
-use super::{Guarantee, Sink};
+use super::{Guarantee, Origin, Sink};
 use logweir_document::{Faults, Node, Table, secret_of_file, secret_path, url_has_user};
 use std::fmt;
 use std::path::PathBuf;
@@ -124,23 +124,23 @@ impl SinkConfig {
         })
     }
 
-    /// The sink, for one worker; `group` is its consumer group.
+    /// The sink, for one worker.
     ///
     /// # Errors
     /// The certificate cannot be used.
-    pub(super) fn open(&self, group: &str) -> Result<Box<dyn Sink>, String> {
+    pub(super) fn open(&self, origin: &Origin) -> Result<Box<dyn Sink>, String> {
         Ok(match &self.kind {
             SinkKind::Bulk { server, stream } => {
                 Box::new(Bulk::new(server.client()?, stream.clone()))
             }
             SinkKind::ClickHouse { server, database, table } => Box::new(ClickHouse::new(
                 server.client()?,
-                group.to_owned(),
+                origin.clone(),
                 database.clone(),
                 table.clone(),
             )),
             SinkKind::Ndjson { directory, rotate_bytes } => {
-                Box::new(Ndjson::new(directory.clone(), *rotate_bytes))
+                Box::new(Ndjson::new(directory.clone(), *rotate_bytes, origin.clone()))
             }
             SinkKind::Stdout => Box::new(Stdout),
         })
@@ -151,7 +151,7 @@ impl SinkConfig {
     /// # Errors
     /// The certificate cannot be used.
     pub fn guarantee(&self) -> Result<Guarantee, String> {
-        Ok(self.open("")?.guarantee())
+        Ok(self.open(&Origin::default())?.guarantee())
     }
 }
 

@@ -37,6 +37,12 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
+    /// Whether the server refuses what was sent for what it is: it is no use to send it again. Others of its
+    /// refusals are of who sent it, of when, or of where to.
+    pub(super) fn blames_content(&self) -> bool {
+        blames_content(self.status)
+    }
+
     /// For a message: the status and the beginning of the body, without control characters.
     pub(super) fn shown(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
@@ -44,6 +50,11 @@ impl Answer {
         let text: String = text.chars().take(SHOWN_CHARS).map(plain).collect();
         format!("status {}: {}", self.status, text.trim())
     }
+}
+
+/// 400, or that it is too large or cannot be processed.
+pub(super) fn blames_content(status: u16) -> bool {
+    matches!(status, 400 | 413 | 422)
 }
 
 impl Client {

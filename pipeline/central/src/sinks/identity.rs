@@ -22,6 +22,9 @@ impl<'a> Identity<'a> {
         if identity.source.len() != 32 || !hexadecimal {
             return Err("`logweir.source` is not 32 hexadecimal digits".into());
         }
+        if i64::try_from(identity.offset).is_err() {
+            return Err("`log.offset` is larger than any file".into());
+        }
         Ok(identity)
     }
 

@@ -25,6 +25,7 @@ pub(crate) use config::{BATCH_BYTES_MAX, WORKERS_MAX};
 pub use config::{SinkConfig, SinkKind};
 pub(crate) use worker::{SinkStatistics, SinkWorker};
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What a reader of the sink may rely on.
@@ -46,6 +47,27 @@ impl fmt::Display for Guarantee {
             Self::AtLeastOnce => "at least once",
         })
     }
+}
+
+/// Whose offsets a sink's position is in. One of another topic says nothing, and one of another group, which a
+/// topic that was made anew is given, only if the topic is the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    /// The consumer group of the sink.
+    pub(crate) group: String,
+    pub(crate) topic: String,
+}
+
+/// How far a sink holds a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// The offset behind the last event that it has.
+    pub(crate) next: i64,
+    /// That event's [`Identity::id`], if it is known: a topic that was made anew has another there.
+    pub(crate) last: Option<String>,
+    /// Whether it was this group that took it. Of another's position that does not fit the topic nothing is
+    /// said: the group is new because the topic is.
+    pub(crate) own: bool,
 }
 
 /// A record of the topic on its way into a sink.
@@ -85,10 +107,15 @@ pub(crate) trait Sink: Send {
         Ok(())
     }
 
-    /// The offset behind what the sink holds of the partition, if it knows better than Kafka.
-    fn position(&mut self, partition: i32) -> Result<Option<i64>, NotNow> {
+    /// What the sink holds of the partition, if it knows better than Kafka.
+    fn position(&mut self, partition: i32) -> Result<Option<Held>, NotNow> {
         let _ = partition;
         Ok(None)
+    }
+
+    /// Leaves what it holds of the partition as it is, and takes the offsets that come for those of a new topic.
+    fn begin_anew(&mut self, partition: i32) {
+        let _ = partition;
     }
 
     /// Writes a batch, the records of each partition in order; returns what it refuses for good.

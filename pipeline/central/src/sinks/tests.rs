@@ -3,7 +3,7 @@
 use super::bulk::Bulk;
 use super::clickhouse::ClickHouse;
 use super::http::Client;
-use super::{Sink, SinkRecord};
+use super::{Held, Origin, Sink, SinkRecord};
 use openssl::ssl::{SslAcceptor, SslMethod};
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -54,6 +54,10 @@ fn client(address: SocketAddr) -> Client {
     Client::new(&[format!("http://{address}")], None, None).unwrap()
 }
 
+fn clickhouse(client: Client) -> ClickHouse {
+    ClickHouse::new(client, Origin { group: "g".into(), topic: "e".into() }, "d".into(), "t".into())
+}
+
 fn events(count: i64) -> Vec<SinkRecord> {
     let event = |offset| {
         SinkRecord {
@@ -72,7 +76,7 @@ fn events(count: i64) -> Vec<SinkRecord> {
 #[test]
 fn each_event_of_a_request_is_judged_alone() {
     let first = r#"{"items":[{"create":{"status":201}},{"create":{"status":429}},
-        {"create":{"status":409}},{"create":{"status":503}},
+        {"create":{"status":409}},{"create":{"status":403}},
         {"create":{"status":400,"error":{"type":"mapper_parsing_exception","reason":"no object"}}}]}"#;
     let second = r#"{"items":[{"create":{"status":201}},{"create":{"status":201}}]}"#;
     let (address, told) = server(&[(200, first), (200, second)]);
@@ -87,6 +91,51 @@ fn each_event_of_a_request_is_judged_alone() {
     let again = told.recv().unwrap();
     assert!(again.contains("event 1") && again.contains("event 3"), "{again}");
     assert_eq!(again.lines().count(), 4, "what was taken or refused is not sent again: {again}");
+}
+
+/// How many events each of the requests had.
+fn counts(told: &Receiver<String>) -> Vec<usize> {
+    told.iter().map(|body| body.matches("event ").count()).collect()
+}
+
+#[test]
+fn an_event_that_clickhouse_refuses_is_found_by_halves_and_the_rest_is_written() {
+    let (yes, no) = ((200, ""), (400, "Cannot parse"));
+    let (address, told) = server(&[no, yes, no, yes, no, no, yes]);
+    let refused = clickhouse(client(address)).write(&events(5)).unwrap();
+    assert_eq!(counts(&told), [5, 2, 3, 1, 2, 1, 1]);
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0].index, 3);
+    assert_eq!(refused[0].reason, "refused by `d`.`t`, status 400: Cannot parse");
+    for status in [401, 403, 404, 408, 429, 500, 503] {
+        let (address, _told) = server(&[(status, "")]);
+        assert!(clickhouse(client(address)).write(&events(2)).is_err(), "{status}");
+    }
+}
+
+#[test]
+fn a_request_that_is_too_large_for_the_server_is_sent_in_halves() {
+    let one = (200, r#"{"items":[{"create":{"status":201}}]}"#);
+    let (address, told) = server(&[(413, ""), one, (413, ""), one, (413, "proxy")]);
+    let refused = Bulk::new(client(address), "s".into()).write(&events(3)).unwrap();
+    assert_eq!(counts(&told), [3, 1, 2, 1, 1]);
+    assert_eq!((refused.len(), refused[0].index), (1, 2));
+    assert_eq!(refused[0].reason, "too large for `s`, status 413: proxy");
+}
+
+#[test]
+fn clickhouse_tells_how_far_it_is_and_which_columns_its_table_lacks() {
+    let source = format!("{:032x}", 7);
+    let (address, _told) = server(&[(200, ""), (200, &format!("41\t{source}\t26\n"))]);
+    let mut sink = clickhouse(client(address));
+    assert_eq!(sink.position(0).unwrap(), None);
+    let last = Some(format!("{source}-1a"));
+    assert_eq!(sink.position(0).unwrap(), Some(Held { next: 42, last, own: true }));
+    let (address, _told) = server(&[(200, ""), (200, "timestamp\tString\n"), (403, "who?")]);
+    let error = clickhouse(client(address)).prepare().unwrap_err().to_string();
+    assert!(error.contains("`ALTER TABLE `d`.`t` ADD COLUMN IF NOT EXISTS"), "{error}");
+    assert!(error.contains("`logweir_topic` LowCardinality(String)` was refused"), "{error}");
+    assert!(!error.contains("`timestamp`"), "{error}");
 }
 
 #[test]
@@ -111,7 +160,7 @@ fn the_next_server_is_asked_after_a_failure() {
     let (well, told) = server(&[(200, "")]);
     let urls = [format!("http://{broken}"), format!("http://{well}")];
     let client = Client::new(&urls, None, None).unwrap();
-    let mut sink = ClickHouse::new(client, "g".into(), "d".into(), "t".into());
+    let mut sink = clickhouse(client);
     assert!(sink.write(&events(3)).unwrap_err().to_string().contains("status 500"));
     assert_eq!(sink.write(&events(3)).unwrap(), []);
     assert_eq!(told.recv().unwrap().lines().count(), 3);

@@ -3,9 +3,10 @@
 //! While a batch is not taken, the partitions are paused and the consumer is polled on, so that the group
 //! keeps its member; what is lost in a rebalance leaves the batch, its new owner reads it again.
 
-use super::{NotNow, Sink, SinkConfig, SinkRecord};
+use super::identity::Identity;
+use super::{Held, NotNow, Origin, Sink, SinkConfig, SinkRecord};
 use crate::ingest::{DeadLetter, IngestConfig, Place};
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use logweir_kafka::token;
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
@@ -25,6 +26,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 /// How long Kafka is left alone after it did not take offsets.
 const TELL_KAFKA_PAUSE: Duration = Duration::from_secs(1);
+const WATERMARK_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a batch needs besides its bytes is bounded too.
 const RECORDS_MAX: usize = 20_000;
 
@@ -48,6 +50,8 @@ pub(crate) struct SinkWorker {
     bytes: u64,
     since: Option<Instant>,
     untold: Untold,
+    /// What the sink had of a partition when it was taken over; goes once its last event was read again.
+    held: BTreeMap<i32, Held>,
 }
 
 /// Offsets that Kafka did not take, and when it is asked again.
@@ -132,8 +136,9 @@ impl SinkWorker {
         // One batch is in hand and the next one is enough to wait for it.
         let kbytes = (2 * config.batch_bytes / 1024).max(1024).to_string();
         properties.set("queued.max.messages.kbytes", &kbytes);
+        let origin = Origin { group: group.clone(), topic: ingest.topic.clone() };
         let sink =
-            config.open(&group).map_err(|error| anyhow!("sink `{}`: {error}", config.name))?;
+            config.open(&origin).map_err(|error| anyhow!("sink `{}`: {error}", config.name))?;
         let guarantee = sink.guarantee();
         let state = State { sink, prepared: false, revoked: Vec::new(), assigned: Vec::new() };
         let context = Context { topic: ingest.topic.clone(), state: Mutex::new(state) };
@@ -152,6 +157,7 @@ impl SinkWorker {
             bytes: 0,
             since: None,
             untold: Untold::default(),
+            held: BTreeMap::new(),
         })
     }
 
@@ -182,6 +188,9 @@ impl SinkWorker {
                 let payload = message.payload().unwrap_or_default().to_vec();
                 let (partition, offset) = (message.partition(), message.offset());
                 drop(message);
+                if self.has(partition, offset, &payload)? {
+                    return Ok(());
+                }
                 self.bytes += payload.len() as u64;
                 self.since.get_or_insert_with(Instant::now);
                 self.batch.push(SinkRecord { partition, offset, payload });
@@ -192,6 +201,47 @@ impl SinkWorker {
             Some(Err(error)) => tracing::debug!(%error, sink = self.config.name, "poll"),
             None => {}
         }
+        Ok(())
+    }
+
+    /// Whether the record is the last that the sink took of the partition, which is read again to see that it
+    /// is still the same.
+    fn has(&mut self, partition: i32, offset: i64, payload: &[u8]) -> Result<bool> {
+        let last = |held: &Held| held.last.is_some() && offset == held.next - 1;
+        if !self.held.get(&partition).is_some_and(last) {
+            return Ok(false);
+        }
+        let Some(held) = self.held.remove(&partition) else { return Ok(false) };
+        let found = Identity::of(payload).ok().map(|identity| identity.id());
+        if found == held.last {
+            return Ok(true);
+        }
+        let but = format!("another record has the offset {offset} now");
+        self.begin_anew(partition, &held, &but)?;
+        self.go_to(partition, Offset::Stored)?;
+        Ok(true)
+    }
+
+    /// The topic is not the one that the sink has read: a group that is new begins with it.
+    fn begin_anew(&self, partition: i32, held: &Held, but: &str) -> Result<()> {
+        let (sink, topic, next) = (&self.config.name, &self.topic, held.next);
+        if held.own {
+            bail!(
+                "the sink `{sink}` holds partition {partition} of `{topic}` up to offset {next}, but {but}: it \
+                 was deleted and created anew; choose another `group.id` for the new topic, or another `name` \
+                 for the sink if only the sink is older"
+            );
+        }
+        self.consumer.context().state().sink.begin_anew(partition);
+        Ok(())
+    }
+
+    fn go_to(&self, partition: i32, offset: Offset) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.topic, partition);
+        self.consumer.incremental_unassign(&list)?;
+        list.set_partition_offset(&self.topic, partition, offset)?;
+        self.consumer.incremental_assign(&list)?;
         Ok(())
     }
 
@@ -222,7 +272,7 @@ impl SinkWorker {
     fn go_to_positions(&mut self, partitions: &[i32]) -> Result<()> {
         for &partition in partitions {
             let found = self.patiently(|state| state.sink.position(partition))?;
-            let Some(next) = found else {
+            let Some(held) = found else {
                 // Interrupted: asked again, unless the partition is another's now.
                 let ours = self.consumer.assignment()?;
                 let left = partitions
@@ -231,14 +281,22 @@ impl SinkWorker {
                 self.consumer.context().state().assigned.extend(left);
                 return Ok(());
             };
-            let Some(next) = next else { continue };
+            let Some(held) = held else { continue };
+            let (start, end) = self
+                .consumer
+                .fetch_watermarks(&self.topic, partition, WATERMARK_TIMEOUT)
+                .unwrap_or((0, i64::MAX));
+            if held.next > end {
+                let but = format!("the topic ends at {end}");
+                self.begin_anew(partition, &held, &but)?;
+                continue;
+            }
+            let again = held.last.is_some() && held.next > start;
+            let from = held.next - i64::from(again);
+            self.held.insert(partition, held);
             self.batch.retain(|record| record.partition != partition);
             self.count_again();
-            let mut list = TopicPartitionList::new();
-            list.add_partition(&self.topic, partition);
-            self.consumer.incremental_unassign(&list)?;
-            list.set_partition_offset(&self.topic, partition, Offset::Offset(next))?;
-            self.consumer.incremental_assign(&list)?;
+            self.go_to(partition, Offset::Offset(from))?;
         }
         Ok(())
     }

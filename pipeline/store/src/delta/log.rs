@@ -73,7 +73,7 @@ impl Log {
         }
         let Some(actions) = self.read_commit(0)? else { return Ok(None) };
         let mut snapshot = Snapshot::default();
-        snapshot.apply(actions)?;
+        snapshot.apply(0, actions)?;
         self.catch_up(&mut snapshot)?;
         Ok(Some(snapshot))
     }
@@ -103,7 +103,7 @@ impl Log {
         if !self.put_commit(version, &actions)? {
             return Ok(false);
         }
-        snapshot.apply(actions)?;
+        snapshot.apply(version, actions)?;
         snapshot.version = version;
         if version.is_multiple_of(self.options.checkpoint_every.max(1)) {
             // The commit stands; a checkpoint only makes reading it faster.
@@ -131,7 +131,7 @@ impl Log {
 
     fn catch_up(&self, snapshot: &mut Snapshot) -> Result<(), StoreError> {
         while let Some(actions) = self.read_commit(snapshot.version + 1)? {
-            snapshot.apply(actions)?;
+            snapshot.apply(snapshot.version + 1, actions)?;
             snapshot.version += 1;
         }
         Ok(())
@@ -170,7 +170,7 @@ impl Log {
         let Some((version, parts)) = last else { return Ok(None) };
         let mut snapshot = Snapshot { version, ..Snapshot::default() };
         for path in checkpoint_paths(version, parts) {
-            snapshot.apply(checkpoint::read(&self.directory, &path)?)?;
+            snapshot.apply(version, checkpoint::read(&self.directory, &path)?)?;
         }
         Ok(Some(snapshot))
     }

@@ -14,6 +14,8 @@ const TOMBSTONE_MS: i64 = 7 * 24 * 3600 * 1000;
 #[derive(Debug)]
 pub(crate) struct TableFile {
     pub(crate) add: Add,
+    /// The version that brought it, or a later one.
+    since: u64,
     /// Read once, when first asked for.
     statistics: OnceLock<FileStatistics>,
 }
@@ -31,6 +33,8 @@ pub(crate) struct Snapshot {
     /// By path.
     pub(crate) files: BTreeMap<String, Arc<TableFile>>,
     pub(crate) removed: BTreeMap<String, Remove>,
+    /// The latest version that brought one of these, or a later one.
+    pub(crate) youngest_removed: u64,
     /// By application id.
     pub(crate) txns: HashMap<String, Txn>,
     pub(crate) metadata: Option<Metadata>,
@@ -38,9 +42,10 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Takes the actions of one commit or checkpoint.
+    /// Takes the actions of one commit or checkpoint, of which `version` is.
     pub(crate) fn apply(
         &mut self,
+        version: u64,
         actions: impl IntoIterator<Item = Action>,
     ) -> Result<(), StoreError> {
         for action in actions {
@@ -60,11 +65,13 @@ impl Snapshot {
                 }
                 self.removed.remove(&add.path);
                 let path = add.path.clone();
-                let file = TableFile { add, statistics: OnceLock::new() };
+                let file = TableFile { add, since: version, statistics: OnceLock::new() };
                 self.files.insert(path, Arc::new(file));
             }
             if let Some(remove) = action.remove {
-                self.files.remove(&remove.path);
+                let file = self.files.remove(&remove.path);
+                let since = file.map_or(version, |file| file.since);
+                self.youngest_removed = self.youngest_removed.max(since);
                 self.removed.insert(remove.path.clone(), remove);
             }
         }

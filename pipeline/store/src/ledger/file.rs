@@ -1,40 +1,39 @@
 //! The bytes of a ledger file: JSON lines, so that people can read them.
 //!
 //! ```text
-//! {"format":1,"next_offset":…,"parts":[…],"forgotten":…,"used_us":…}
+//! {"format":1,"next_offset":…,"parts":[…],"used_us":…,"expired":[…],"forgotten":…}
 //! {"id":"32 hex digits","high_water":…,…}        one line per source
 //! {"crc32c":…}                                   of all bytes before this line
 //! ```
 //!
 //! Invariant SPL-3: `decode` accepts any bytes without panic, and refuses what `encode` did not write.
 
+use super::losses::Losses;
 use super::source::Source;
 use logweir_record::SourceId;
 use serde::{Deserialize, Serialize};
 
 const FORMAT: u32 = 1;
 
-/// What a ledger file says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a ledger file says of itself. Files of the first versions have fewer members.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Header {
     /// The Kafka offset behind the last record that it knows of; for people.
     pub(super) next_offset: i64,
     /// The ids of the files that this one builds on, oldest first; none if it is full.
     pub(super) parts: Vec<i64>,
-    pub(super) forgotten: u64,
     /// For how long the ledger was in use, in microseconds.
+    #[serde(default)]
     pub(super) used_us: i64,
+    #[serde(flatten)]
+    pub(super) losses: Losses,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct HeaderLine {
     format: u32,
-    next_offset: i64,
-    parts: Vec<i64>,
-    forgotten: u64,
-    /// Not in files of the first versions.
-    #[serde(default)]
-    used_us: i64,
+    #[serde(flatten)]
+    header: Header,
 }
 
 #[derive(Debug, Serialize)]
@@ -61,8 +60,7 @@ pub(super) fn encode<'a>(
     sources: impl Iterator<Item = (&'a SourceId, &'a Source)>,
 ) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let Header { next_offset, parts, forgotten, used_us } = header.clone();
-    push_line(&mut bytes, &HeaderLine { format: FORMAT, next_offset, parts, forgotten, used_us });
+    push_line(&mut bytes, &HeaderLine { format: FORMAT, header: header.clone() });
     for (id, source) in sources {
         push_line(&mut bytes, &SourceLineOut { id: id.to_string(), source });
     }
@@ -87,9 +85,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Header, Vec<(SourceId, Source)>), 
     }
     let mut lines = body[..trailer_at].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let header = lines.next().ok_or("it is empty")?;
-    let header: HeaderLine = serde_json::from_slice(header).map_err(|e| e.to_string())?;
-    if header.format != FORMAT {
-        return Err(format!("it has format {}, this version knows {FORMAT}", header.format));
+    let HeaderLine { format, header } =
+        serde_json::from_slice(header).map_err(|e| e.to_string())?;
+    if format != FORMAT {
+        return Err(format!("it has format {format}, this version knows {FORMAT}"));
     }
     let sources = lines
         .map(|line| {
@@ -98,12 +97,12 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Header, Vec<(SourceId, Source)>), 
             Ok((id, line.source))
         })
         .collect::<Result<_, String>>()?;
-    let HeaderLine { next_offset, parts, forgotten, used_us, .. } = header;
-    Ok((Header { next_offset, parts, forgotten, used_us }, sources))
+    Ok((header, sources))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::losses::Expired;
     use super::super::source::Gap;
     use super::*;
 
@@ -114,7 +113,9 @@ mod tests {
             host: "h\n\"".into(),
             ..Source::default()
         };
-        let header = Header { next_offset: 7, parts: vec![1, 2], forgotten: 3, used_us: 4 };
+        let expired = vec![Expired { from: 1, until: 3, records: 2, at_us: 5 }];
+        let losses = Losses { expired, forgotten: 3, ..Losses::default() };
+        let header = Header { next_offset: 7, parts: vec![1, 2], used_us: 4, losses };
         let bytes = encode(&header, [(&SourceId::derive(&[b"a"]), &source)].into_iter());
         let decoded = decode(&bytes).unwrap();
         assert_eq!(decoded, (header, vec![(SourceId::derive(&[b"a"]), source)]));
@@ -133,5 +134,16 @@ mod tests {
         for other in [&b""[..], b"\n", b"{}\n", b"\0\0\0\0\n", b"{\"crc32c\":0}\n"] {
             assert!(decode(other).is_err(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_file_of_the_first_versions_is_read() {
+        let mut bytes = br#"{"format":1,"next_offset":7,"parts":[],"forgotten":3}"#.to_vec();
+        bytes.push(b'\n');
+        let crc32c = crc32c::crc32c(&bytes);
+        push_line(&mut bytes, &TrailerLine { crc32c });
+        let losses = Losses { forgotten: 3, ..Losses::default() };
+        let header = Header { next_offset: 7, parts: Vec::new(), used_us: 0, losses };
+        assert_eq!(decode(&bytes).unwrap(), (header, Vec::new()));
     }
 }

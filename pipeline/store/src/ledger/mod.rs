@@ -8,16 +8,20 @@
 //! A file holds the sources that changed, and names the files that it builds on; once those together
 //! outweigh a full one, a full one is written. So a flush costs what it touched, not what is known.
 //!
-//! Bounded: sources unseen for [`FORGET_AFTER_US`] and, above [`SOURCES_MAX`], the longest unseen ones
-//! are forgotten at the next full file, and counted. A repeat of theirs would be stored again. What counts
-//! is time for which the ledger was in use: a clock that is set makes no source older.
+//! Bounded: sources unseen for [`FORGET_AFTER_US`], unless they have gaps, and, above [`SOURCES_MAX`], the
+//! longest unseen ones are forgotten at the next full file, and counted with what they missed. A repeat of
+//! theirs would be stored again. What counts is time for which the ledger was in use: a clock that is set
+//! makes no source older.
 
 mod file;
+mod losses;
 mod source;
 
+pub use losses::{Expired, Losses};
 pub use source::Gap;
 pub(crate) use source::{Place, Source, Verdict};
 
+use crate::columns::Dated;
 use crate::directory::Directory;
 use crate::error::StoreError;
 use crate::record::{Member, Record};
@@ -101,7 +105,9 @@ pub(crate) struct Ledger {
     parts: Vec<Part>,
     /// The files of the generation before; readers may still be at them.
     retired: Vec<Part>,
-    forgotten: u64,
+    losses: Losses,
+    /// The losses have changed since the last file.
+    has_lost: bool,
     /// For how long it was in use, by whichever worker, as of `since`.
     used_us: i64,
     since: Instant,
@@ -139,7 +145,7 @@ impl Ledger {
             }
             ledger.sources.extend(own);
             ledger.parts.push(Part { id, bytes });
-            ledger.forgotten = header.forgotten;
+            ledger.losses = header.losses;
             ledger.used_us = header.used_us;
         }
         Ok(ledger)
@@ -155,7 +161,8 @@ impl Ledger {
             touched,
             parts: Vec::new(),
             retired: Vec::new(),
-            forgotten: 0,
+            losses: Losses::default(),
+            has_lost: false,
             used_us: 0,
             since: Instant::now(),
         }
@@ -185,20 +192,31 @@ impl Ledger {
             source.first_seen_us = now_us;
         }
         source.last_seen_us = now_us;
-        source.seen_at_use_us = self.used_us;
         source.newest_event_us = source.newest_event_us.max(record.time_us());
         keep(&mut source.host, record.text(schema::AGENT_NAME));
         keep(&mut source.agent, record.text(schema::AGENT_ID));
         let path = record.text(schema::FILE_PATH).or_else(|| record.text(schema::INPUT_TYPE));
         keep(&mut source.path, path);
         let end = record.offset.saturating_add(original_bytes(record)).saturating_add(1);
-        source.observe(Place { offset: record.offset, end, prev: record.prev })
+        let verdict = source.observe(Place { offset: record.offset, end, prev: record.prev });
+        if verdict == Verdict::Store {
+            let day = Dated::new(record.time_us(), now_us).day;
+            source.newest_day = source.newest_day.max(Some(day));
+        }
+        verdict
     }
 
     /// Whether the event, or a later one of its source, was counted. A ledger without sources cannot say.
     pub(crate) fn knows(&self, record: &Record<'_>) -> bool {
         let source = self.sources.get(&record.source);
         self.sources.is_empty() || source.is_some_and(|of| of.high_water >= Some(record.offset))
+    }
+
+    /// Notes records that Kafka removed before they were read.
+    pub(crate) fn expire(&mut self, from: i64, until: i64, now_us: i64) {
+        let records = u64::try_from(until.saturating_sub(from)).unwrap_or(0);
+        self.losses.expire(Expired { from, until, records, at_us: now_us });
+        self.has_lost = true;
     }
 
     /// Writes what changed, or all, and returns what the commit has to name; `None` if nothing
@@ -208,11 +226,16 @@ impl Ledger {
         directory: &Directory,
         next_offset: i64,
     ) -> Result<Option<Saved>, StoreError> {
-        if self.touched.is_empty() {
+        if self.touched.is_empty() && !self.has_lost {
             return Ok(None);
         }
         let used = std::mem::replace(&mut self.since, Instant::now()).elapsed();
         self.used_us += used.as_micros() as i64;
+        for id in &self.touched {
+            if let Some(source) = self.sources.get_mut(id) {
+                source.seen_at_use_us = self.used_us;
+            }
+        }
         directory.make(&self.name.folder())?;
         let id = (crate::directory::unique() >> 1) as i64;
         let full = self.full_is_due();
@@ -222,8 +245,8 @@ impl Ledger {
         let header = Header {
             next_offset,
             parts: if full { Vec::new() } else { self.parts.iter().map(|part| part.id).collect() },
-            forgotten: self.forgotten,
             used_us: self.used_us,
+            losses: self.losses.clone(),
         };
         let bytes = if full {
             file::encode(&header, self.sources.iter())
@@ -233,6 +256,7 @@ impl Ledger {
         };
         directory.put(&self.path(id), &bytes)?;
         self.touched.clear();
+        self.has_lost = false;
         let mut obsolete = Vec::new();
         if full {
             let before = std::mem::take(&mut self.parts);
@@ -250,22 +274,29 @@ impl Ledger {
     }
 
     fn forget(&mut self) {
-        let known = self.sources.len();
+        let losses = &mut self.losses;
+        let mut keep = |source: &Source, stays: bool| {
+            if !stays {
+                losses.forget(source);
+            }
+            stays
+        };
         let before = self.used_us - FORGET_AFTER_US;
-        self.sources.retain(|_, source| source.seen_at_use_us >= before);
+        self.sources.retain(|_, source| {
+            keep(source, source.seen_at_use_us >= before || !source.gaps.is_empty())
+        });
         if self.sources.len() > SOURCES_MAX {
             let seen = |source: &Source| (source.seen_at_use_us, source.last_seen_us);
             let mut all: Vec<(i64, i64)> = self.sources.values().map(seen).collect();
             let surplus = all.len() - SOURCES_MAX;
             let (_, bound, _) = all.select_nth_unstable(surplus);
             let bound = *bound;
-            self.sources.retain(|_, source| seen(source) >= bound);
+            self.sources.retain(|_, source| keep(source, seen(source) >= bound));
         }
-        self.forgotten += (known - self.sources.len()) as u64;
     }
 
-    pub(crate) fn into_sources(self) -> HashMap<SourceId, Source> {
-        self.sources
+    pub(crate) fn into_known(self) -> (Losses, HashMap<SourceId, Source>) {
+        (self.losses, self.sources)
     }
 
     /// The files that the ledger is made of, for the vacuum.
@@ -346,19 +377,45 @@ mod tests {
         assert!(ledger.save(&directory, 0).unwrap().is_none(), "nothing has changed");
     }
 
+    /// The same after so long, with a full file.
+    fn aged(directory: &Directory, mut ledger: Ledger, used_us: i64) -> Ledger {
+        ledger.used_us += used_us;
+        ledger.parts.clear();
+        let saved = ledger.save(directory, 1).unwrap().unwrap();
+        Ledger::load(directory, name("g"), Some(saved.id)).unwrap()
+    }
+
     #[test]
-    fn sources_not_seen_for_long_are_forgotten_and_counted() {
+    fn sources_not_seen_for_long_are_forgotten_and_counted_and_their_gaps_are_not() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = Directory::at(temporary.path().to_str().unwrap()).unwrap();
+        let mut ledger = Ledger::load(&directory, name("g"), None).unwrap();
+        let whole = [(1, 0, None)];
+        let unchained = [(2, 0, None), (2, 10, None)];
+        let with_gap = [(3, 0, None), (3, 30, Some(20))];
+        for (source, offset, prev) in whole.iter().chain(&unchained).chain(&with_gap) {
+            observe(&mut ledger, *source, *offset, *prev);
+        }
+        let mut ledger = aged(&directory, ledger, 0);
+        assert_eq!((ledger.sources.len(), &ledger.losses), (3, &Losses::default()));
+        observe(&mut ledger, 4, 0, None);
+        let ledger = aged(&directory, ledger, FORGET_AFTER_US + 1);
+        let (forgotten, forgotten_incomplete, forgotten_seen_us) = (2, 1, 1000);
+        let losses =
+            Losses { forgotten, forgotten_incomplete, forgotten_seen_us, ..Losses::default() };
+        assert_eq!((ledger.sources.len(), &ledger.losses), (2, &losses));
+        assert!(!losses.are_none());
+        assert!(ledger.sources.values().any(|source| !source.gaps.is_empty()));
+    }
+
+    #[test]
+    fn a_source_whose_event_comes_after_a_long_silence_of_all_is_not_forgotten() {
         let temporary = tempfile::tempdir().unwrap();
         let directory = Directory::at(temporary.path().to_str().unwrap()).unwrap();
         let mut ledger = Ledger::load(&directory, name("g"), None).unwrap();
         observe(&mut ledger, 1, 0, None);
-        let saved = ledger.save(&directory, 1).unwrap().unwrap();
-        let mut ledger = Ledger::load(&directory, name("g"), Some(saved.id)).unwrap();
-        ledger.used_us += FORGET_AFTER_US;
-        observe(&mut ledger, 2, 0, None);
-        ledger.parts.clear();
-        ledger.save(&directory, 2).unwrap();
-        assert_eq!((ledger.sources.len(), ledger.forgotten), (1, 1));
+        let ledger = aged(&directory, ledger, 2 * FORGET_AFTER_US);
+        assert_eq!((ledger.sources.len(), ledger.losses.forgotten), (1, 0));
     }
 
     #[test]
@@ -371,7 +428,7 @@ mod tests {
             ledger.parts.clear();
             ledger.save(&directory, 1).unwrap();
         }
-        assert_eq!((ledger.sources.len(), ledger.forgotten), (3, 0));
+        assert_eq!((ledger.sources.len(), ledger.losses.forgotten), (3, 0));
     }
 
     #[test]

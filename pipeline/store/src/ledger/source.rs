@@ -88,6 +88,8 @@ pub(crate) struct Source {
     /// stored even if the table has it.
     pub(crate) gaps_merged: u64,
     pub(crate) newest_event_us: Option<i64>,
+    /// The newest day under which one of its rows was stored. Ledgers of the first versions have none.
+    pub(crate) newest_day: Option<i32>,
     pub(crate) first_seen_us: i64,
     pub(crate) last_seen_us: i64,
     /// For how long the ledger had been in use when it was seen last.
@@ -99,6 +101,11 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    /// Whether nothing is missing up to the last event, as far as can be known.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.gaps.is_empty() && self.unchained == 0
+    }
+
     /// Counts the event and judges it.
     pub(crate) fn observe(&mut self, place: Place) -> Verdict {
         // An event cannot follow one behind it; such a `prev` says nothing.

@@ -24,6 +24,9 @@ const SORTED_ROWS: usize = 128 << 10;
 /// Rows of long lines are sorted in smaller groups.
 const SORTED_BYTES: usize = 256 << 20;
 
+/// What the names of its files begin with.
+const NAME: &str = "compact";
+
 /// What a compaction aims at.
 #[derive(Debug, Clone, Copy)]
 pub struct CompactOptions {
@@ -49,6 +52,11 @@ pub struct CompactSummary {
     pub bytes_before: u64,
     pub bytes_after: u64,
     pub rows: u64,
+}
+
+/// Whether a compaction has made the file, of rows that were in the table before.
+pub(crate) fn is_compacted(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.starts_with(NAME))
 }
 
 /// Makes large files of the small ones of each day. Other processes may write meanwhile; if one of
@@ -115,7 +123,7 @@ fn merge(
         writer: FileWriter::create(
             table.directory(),
             day,
-            "compact",
+            NAME,
             (0..COLUMNS.len()).collect(),
             SORTED_ROWS,
             Effort::Much,

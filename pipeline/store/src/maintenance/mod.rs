@@ -6,6 +6,7 @@
 
 mod compact;
 
+pub(crate) use compact::is_compacted;
 pub use compact::{CompactOptions, CompactSummary, compact};
 
 use crate::data_file::folder_of;
@@ -13,9 +14,9 @@ use crate::directory::TEMPORARY;
 use crate::error::{CommitError, StoreError};
 use crate::schema::PARTITION_COLUMN;
 use crate::table::{FileEntry, Table, replace_actions};
-use crate::time::now_us;
+use crate::time::{DAY_US, format_time, now_us, parse_rfc3339};
 use crate::writer::load_ledger;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, SystemTime};
 
 /// Files younger than this are never removed: a writer may be about to commit them, a search may be
@@ -41,6 +42,40 @@ pub fn expire(table: &Table, before: &str) -> Result<u64, CommitError> {
     }
     replace(table, "DELETE", &expired, &[])?;
     Ok(expired.len() as u64)
+}
+
+/// What a retention did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RetentionSummary {
+    /// Files of days that were taken out of the table.
+    pub files: u64,
+    /// The first day that stays.
+    pub before: String,
+}
+
+/// Takes the days out of the table that are longer ago than `keep`; see [`retention_now`] for what is ago.
+///
+/// # Errors
+/// The log cannot be read or written.
+pub fn retain(table: &Table, keep: Duration) -> Result<RetentionSummary, CommitError> {
+    let files = table.files()?;
+    let days = files.iter().filter_map(FileEntry::date).collect();
+    let Some(now_us) = retention_now(&days, now_us()) else {
+        return Ok(RetentionSummary::default());
+    };
+    let keep_us = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
+    let before = format_time(now_us.saturating_sub(keep_us))[..10].to_owned();
+    Ok(RetentionSummary { files: expire(table, &before)?, before })
+}
+
+/// From when a retention counts: now, or the end of the last day but one of which the table has something,
+/// if that is earlier. A clock that is ahead says that everything is old, and files what comes meanwhile
+/// under a day of the future; it would have to go on into its next day to take anything. Where something
+/// comes every day, it is the same day as by the clock.
+fn retention_now(days: &BTreeSet<&str>, now_us: i64) -> Option<i64> {
+    let last_but_one = days.iter().nth_back(1)?;
+    let begin = parse_rfc3339(&format!("{last_but_one}T00:00:00Z"))?;
+    Some(now_us.min(begin.saturating_add(DAY_US)))
 }
 
 /// Commits the replacement, unless another process has taken one of the files out first.
@@ -273,7 +308,7 @@ mod tests {
         let mut writer = PartitionWriter::open(table.clone(), "g", "t", 0).unwrap();
         let source = SourceId::derive(&[b"s"]);
         for n in 0..16 {
-            let time = crate::time::format_time(now_us() - n % 2 * crate::time::DAY_US);
+            let time = format_time(now_us() - n % 2 * DAY_US);
             let payload = format!(
                 r#"{{"logweir.source":"{source}","log.offset":{n},"@timestamp":"{time}","event.original":"a"}}"#
             );
@@ -298,5 +333,50 @@ mod tests {
         assert_eq!(expire(&table, "9999-01-01").unwrap(), 5);
         assert_eq!(counted(&table, ""), 0);
         assert_eq!(table.position("g", "t", 0).unwrap(), Some(5));
+    }
+
+    #[test]
+    fn a_retention_counts_from_no_day_that_a_clock_alone_has_made() {
+        let at = |time: &str| parse_rfc3339(time).unwrap();
+        let (today, ahead) = ("2026-12-01T15:00:00Z", "2027-03-11T15:00:00Z");
+        let midnight = "2026-12-01T00:00:00Z";
+        for (name, days, now, expected) in [
+            ("every day", &["2026-11-29", "2026-11-30", "2026-12-01"][..], today, Some(midnight)),
+            ("an hour ahead", &["2026-12-01", "2026-12-02"], today, Some(today)),
+            ("a clock ahead", &["2026-11-30", "2026-12-01"], ahead, Some(midnight)),
+            (
+                "and it wrote",
+                &["2026-11-30", "2026-12-01", "2027-03-11"],
+                ahead,
+                Some("2026-12-02T00:00:00Z"),
+            ),
+            ("it is right again", &["2026-11-30", "2026-12-01", "2027-03-11"], today, Some(today)),
+            ("one day", &["2026-12-01"], ahead, None),
+            ("none", &[], today, None),
+            ("another writer's", &["x", "y"], today, None),
+        ] {
+            let days = days.iter().copied().collect();
+            assert_eq!(retention_now(&days, at(now)), expected.map(at), "{name}");
+        }
+    }
+
+    #[test]
+    fn days_beyond_the_retention_leave_the_table() {
+        let directory = tempfile::tempdir().unwrap();
+        let table = table(directory.path());
+        let mut writer = PartitionWriter::open(table.clone(), "g", "t", 0).unwrap();
+        let source = SourceId::derive(&[b"s"]);
+        for (n, age) in [5, 1, 0].into_iter().enumerate() {
+            let time = format_time(now_us() - age * DAY_US);
+            let payload = format!(
+                r#"{{"logweir.source":"{source}","log.offset":{n},"@timestamp":"{time}"}}"#
+            );
+            writer.push(n as i64, payload.as_bytes());
+        }
+        table.commit(vec![writer.seal().unwrap()]).unwrap();
+        let days = |days: u32| Duration::from_secs(86_400) * days;
+        assert_eq!(retain(&table, days(90)).unwrap().files, 0);
+        assert_eq!(retain(&table, days(2)).unwrap().files, 1);
+        assert_eq!(counted(&table, ""), 2);
     }
 }

@@ -5,10 +5,10 @@ use super::predicate::{Predicate, Test};
 use super::row::Row;
 use super::{Order, Query, Scan, SearchOptions, conjuncts, first_rows};
 use crate::error::StoreError;
+use crate::maintenance::is_compacted;
 use crate::schema;
-use crate::table::Table;
+use crate::table::{Contents, Table};
 use logweir_record::SourceId;
-use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::str::FromStr;
 
@@ -75,28 +75,15 @@ pub fn around(
 
 /// Hands out the rows that match as they come into the table, each once, whatever compaction does to
 /// the files: by the Kafka offsets that the table's commits have moved over.
+///
+/// Rows of another group or topic may have these offsets, too. They are in files that were there before, or
+/// in one that a compaction has made since, which is looked into only if it may hold rows that are new.
 #[derive(Debug)]
 pub struct Follower {
     query: Query,
     columns: Vec<String>,
-    seen: Seen,
-}
-
-/// What the table had at the last look.
-#[derive(Debug)]
-struct Seen {
-    /// Another group or topic begins at offsets that rows in these may have, too.
-    files: HashSet<String>,
-    /// The next Kafka offset wanted of each partition.
-    positions: HashMap<(String, String, i32), i64>,
-}
-
-impl Seen {
-    fn of(table: &Table) -> Result<Self, StoreError> {
-        // The files first: what is committed in between is looked at once more, by its offsets.
-        let files = table.files()?.into_iter().map(|file| file.path).collect();
-        Ok(Self { files, positions: table.positions()? })
-    }
+    /// What the table had at the last look.
+    seen: Contents,
 }
 
 /// The most rows that one look hands out; a flood is not for eyes.
@@ -108,7 +95,7 @@ impl Follower {
     /// # Errors
     /// The log cannot be read.
     pub fn new(table: &Table, query: Query, columns: Vec<String>) -> Result<Self, StoreError> {
-        Ok(Self { query, columns, seen: Seen::of(table)? })
+        Ok(Self { query, columns, seen: table.contents()? })
     }
 
     /// Hands out what has come since the last look, oldest first. Returns how many rows matched
@@ -121,16 +108,18 @@ impl Follower {
         table: &Table,
         sink: &mut dyn FnMut(Row) -> ControlFlow<()>,
     ) -> Result<u64, StoreError> {
-        let now = Seen::of(table)?;
+        table.refresh()?;
+        if table.version() == self.seen.version {
+            return Ok(0);
+        }
+        let now = table.contents()?;
         let new: Vec<Predicate> = now
             .positions
             .iter()
-            .map(|(partition, next)| {
-                (partition, self.seen.positions.get(partition).copied().unwrap_or(0), *next)
-            })
+            .map(|(name, next)| (name, self.seen.positions.get(name).copied().unwrap_or(0), *next))
             .filter(|(_, from, next)| from < next)
-            .map(|((_, _, partition), from, next)| {
-                let partition = i64::from(*partition);
+            .map(|(name, from, next)| {
+                let partition = i64::from(name.partition);
                 Predicate::And(vec![
                     Predicate::Column(schema::PARTITION, Test::Number(partition, partition)),
                     Predicate::Column(schema::KAFKA_OFFSET, Test::Number(from, next - 1)),
@@ -138,6 +127,7 @@ impl Follower {
             })
             .collect();
         if new.is_empty() {
+            self.seen = now;
             return Ok(0);
         }
         let options = SearchOptions {
@@ -148,8 +138,12 @@ impl Follower {
         };
         let mut tests = conjuncts(&self.query, &options);
         tests.push(Predicate::Or(new));
-        let scan = Scan::by(schema::INGESTED, table, tests, &options)?.without(&self.seen.files);
-        let summary = first_rows(&scan, &options, sink)?;
+        let scan = Scan::by(schema::INGESTED, table, tests, &options)?;
+        // Behind the scan's files: one of these may be made of what came in between.
+        let new_joined = table.has_replaced_since(self.seen.version);
+        let wanted =
+            |path: &str| !self.seen.files.contains(path) && (new_joined || !is_compacted(path));
+        let summary = first_rows(&scan.of(wanted), &options, sink)?;
         self.seen = now;
         Ok(summary.matched - summary.shown.min(summary.matched))
     }

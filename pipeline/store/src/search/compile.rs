@@ -196,15 +196,17 @@ fn range(
     // A bound may be several numbers, the first and the last of them: it is in with all or with none.
     let whole = |parse: &dyn Fn(&Text) -> Result<(i64, i64), QueryError>| {
         let low = match low {
-            Some((text, true)) => parse(text)?.0,
-            Some((text, false)) => parse(text)?.1.saturating_add(1),
-            None => i64::MIN,
+            Some((text, true)) => Some(parse(text)?.0),
+            Some((text, false)) => parse(text)?.1.checked_add(1),
+            None => Some(i64::MIN),
         };
         let high = match high {
-            Some((text, true)) => parse(text)?.1,
-            Some((text, false)) => parse(text)?.0.saturating_sub(1),
-            None => i64::MAX,
+            Some((text, true)) => Some(parse(text)?.1),
+            Some((text, false)) => parse(text)?.0.checked_sub(1),
+            None => Some(i64::MAX),
         };
+        // Nothing is beyond the last number.
+        let (low, high) = low.zip(high).unwrap_or((i64::MAX, i64::MIN));
         Ok(Test::Number(low, high))
     };
     let owned = |bound: Bound<'_>| bound.map(|(text, inclusive)| (text.text.clone(), *inclusive));
@@ -250,6 +252,8 @@ mod tests {
             ("@timestamp:<=2026-11-29T00:00", i64::MIN, next),
             ("process.pid:[1 to 2]", 1, 2),
             ("process.pid:>1", 2, i64::MAX),
+            ("process.pid:>9223372036854775807", i64::MAX, i64::MIN),
+            ("process.pid:<-9223372036854775808", i64::MAX, i64::MIN),
         ] {
             let compiled = Query::parse(query).unwrap().predicate;
             let Predicate::Column(_, Test::Number(from, to)) = compiled else { panic!("{query}") };

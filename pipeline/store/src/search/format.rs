@@ -150,12 +150,18 @@ impl Formatter {
     }
 
     fn cells(&self, row: &Row) -> Vec<String> {
+        let stand_in = self.message_of(row);
         let cell = |name: &String| {
-            let value =
-                row.get(name).or_else(|| (name == MESSAGE).then(|| row.get(ORIGINAL)).flatten());
+            let value = row.get(name).or_else(|| stand_in.filter(|_| name == MESSAGE));
             value.map(plain).unwrap_or_default()
         };
         self.columns.iter().map(cell).collect()
+    }
+
+    /// What stands in for a message that is asked for by its name and is not there.
+    fn message_of<'r>(&self, row: &'r Row) -> Option<&'r Value> {
+        let asked = self.columns.iter().any(|column| column == MESSAGE);
+        row.get(ORIGINAL).filter(|_| asked && row.get(MESSAGE).is_none())
     }
 
     fn csv_line(&self, out: &mut impl Write, cells: &[String]) -> io::Result<()> {
@@ -184,7 +190,9 @@ impl Formatter {
     fn json_line(&self, out: &mut impl Write, row: &Row) -> io::Result<()> {
         let mut line = vec![b'{'];
         let shown = |name: &String| self.columns.is_empty() || self.columns.contains(name);
-        for (name, value) in row.fields.iter().filter(|(name, _)| shown(name)) {
+        let own = row.fields.iter().filter(|(name, _)| shown(name));
+        let own = own.map(|(name, value)| (name.as_str(), value));
+        for (name, value) in own.chain(self.message_of(row).map(|value| (MESSAGE, value))) {
             if line.len() > 1 {
                 line.push(b',');
             }
@@ -307,6 +315,7 @@ mod tests {
             })
         );
         assert_eq!(written(Format::Json, &["process.pid"], false), "{\"process.pid\":7}\n{}\n");
+        assert!(written(Format::Json, &["message"], false).ends_with("\n{\"message\":\"raw\"}\n"));
         assert_eq!(
             written(Format::Csv, &["process.pid", "message"], false),
             "process.pid,message\r\n7,\"x,\"\"y\"\"\n\u{1b}[31m\u{202e}\"\r\n,raw\r\n"

@@ -14,7 +14,7 @@ use crate::schema::{self, COLUMNS, ColumnIndex, Kind};
 use crate::table::Table;
 use arrow_array::RecordBatch;
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -111,9 +111,9 @@ impl<'t> Scan<'t> {
         })
     }
 
-    /// Without the files that `left_out` holds.
-    pub(super) fn without(mut self, left_out: &HashSet<String>) -> Self {
-        self.files.retain(|(path, _)| !left_out.contains(path));
+    /// Of the files only those that are `wanted`.
+    pub(super) fn of(mut self, wanted: impl Fn(&str) -> bool) -> Self {
+        self.files.retain(|(path, _)| wanted(path));
         self
     }
 

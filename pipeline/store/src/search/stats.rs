@@ -28,7 +28,7 @@ use std::sync::Mutex;
 const GROUPS_MAX: usize = 1_000_000;
 /// More different values than this are not told apart any more: about 64 MB.
 const DISTINCT_MAX: usize = 4_000_000;
-/// Intervals without events between others are shown as such, up to this many.
+/// Where the intervals are more than this, those without events are not shown.
 const INTERVALS_MAX: i64 = 10_000;
 const OTHERS: &str = "(others)";
 const TIME: &str = COLUMNS[schema::TIMESTAMP].name;
@@ -74,6 +74,8 @@ pub struct StatsTable {
     pub groups_left_out: usize,
     /// Whether there were too many groups or different values to tell all apart.
     pub merged: bool,
+    /// Whether there are intervals without events that are not among the rows, as there were too many.
+    pub intervals_left_out: bool,
 }
 
 impl Stats {
@@ -417,10 +419,11 @@ impl<'s> Groups<'s> {
             })
             .collect();
         rows.sort_by_key(|(time, place, ..)| (*time, *place));
+        let mut intervals_left_out = false;
         if stats.by.is_empty()
             && let Some(every) = stats.every_us
         {
-            rows = without_holes(rows, every, stats);
+            (rows, intervals_left_out) = without_holes(rows, every, stats);
         }
         // Nothing matched: the totals are still an answer.
         if rows.is_empty() && stats.by.is_empty() && stats.every_us.is_none() {
@@ -429,18 +432,22 @@ impl<'s> Groups<'s> {
         }
         let rows =
             rows.into_iter().map(|(time, _, by, values)| row(stats, time, by, &values)).collect();
-        StatsTable { rows, groups_left_out, merged: self.merged }
+        StatsTable { rows, groups_left_out, merged: self.merged, intervals_left_out }
     }
 }
 
 type Grouped = (Option<i64>, usize, Vec<String>, Vec<Accumulator>);
 
-/// Intervals without events, between those that have some.
-fn without_holes(rows: Vec<Grouped>, every: i64, stats: &Stats) -> Vec<Grouped> {
+/// Adds intervals without events, between those that have some, and says whether there were too many.
+fn without_holes(rows: Vec<Grouped>, every: i64, stats: &Stats) -> (Vec<Grouped>, bool) {
     let times = |row: Option<&Grouped>| row.and_then(|row| row.0);
-    let (Some(first), Some(last)) = (times(rows.first()), times(rows.last())) else { return rows };
-    if last.saturating_sub(first) / every >= INTERVALS_MAX {
-        return rows;
+    let (Some(first), Some(last)) = (times(rows.first()), times(rows.last())) else {
+        return (rows, false);
+    };
+    let behind_first = last.saturating_sub(first) / every;
+    if behind_first >= INTERVALS_MAX {
+        let has_holes = behind_first >= rows.len() as i64;
+        return (rows, has_holes);
     }
     let mut filled = Vec::with_capacity(rows.len());
     let mut next = first;
@@ -453,7 +460,7 @@ fn without_holes(rows: Vec<Grouped>, every: i64, stats: &Stats) -> Vec<Grouped> 
         filled.push(row);
         next += every;
     }
-    filled
+    (filled, false)
 }
 
 fn row(stats: &Stats, time: Option<i64>, by: Vec<String>, values: &[Accumulator]) -> Row {

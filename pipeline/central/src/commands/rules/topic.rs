@@ -1,22 +1,15 @@
 //! The topic of the rules: what is in it, and putting a set there.
 
 use crate::commands::cluster::ClusterArguments;
-use crate::commands::topic::read_to_end;
-use anyhow::{Context as _, Result, anyhow, bail};
+use crate::commands::topic::{put, read_to_end};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use logweir_kafka::producer::{DeliveryListener, Failure, Producer, Trouble};
-use logweir_kafka::properties::Role;
 use logweir_record::TOPIC_RULES;
 use logweir_signed::{Header, PublicKeys, PublishedRules, Refusal, SigningKey};
 use rdkafka::message::Message as _;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-/// How long the cluster may take to acknowledge a set.
-const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Who signs, and for whom.
 #[derive(Debug, Args)]
@@ -68,7 +61,7 @@ impl SignArguments {
         };
         let set = PublishedRules { header, files };
         let bytes = set.encode(&key).context("the set cannot be published")?;
-        send(&self.cluster, &self.group, &bytes)?;
+        put(&self.cluster, TOPIC_RULES, self.group.as_bytes(), Some(&bytes))?;
         Ok(set)
     }
 }
@@ -112,37 +105,6 @@ fn read(cluster: &ClusterArguments, mut take: impl FnMut(&[u8], Option<&[u8]>)) 
     read_to_end(&consumer, TOPIC_RULES, |message| {
         take(message.key().unwrap_or_default(), message.payload());
     })
-}
-
-fn send(cluster: &ClusterArguments, group: &str, bytes: &[u8]) -> Result<()> {
-    let properties = cluster.properties()?.for_role(Role::Producer);
-    let heard = Arc::new(Heard::default());
-    let producer = Producer::create(&properties, heard.clone())?;
-    producer.send_keyed(TOPIC_RULES, group.as_bytes(), bytes)?;
-    if producer.flush(SEND_TIMEOUT) && !producer.is_broken() {
-        return Ok(());
-    }
-    producer.abandon();
-    let reason = heard.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let reason = reason.unwrap_or_else(|| "the cluster does not acknowledge it".to_owned());
-    Err(anyhow!("the set is not known to be in `{TOPIC_RULES}`: {reason}"))
-}
-
-/// Why the message did not arrive, or what was said of the connection.
-#[derive(Debug, Default)]
-struct Heard(Mutex<Option<String>>);
-
-impl DeliveryListener for Heard {
-    fn delivered(&self, _: usize) {}
-    fn failed(&self, failure: &Failure<'_>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.reason.clone());
-    }
-    fn trouble(&self, trouble: &Trouble<'_>) {
-        if let Trouble::Error(reason) = trouble {
-            let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            heard.get_or_insert_with(|| (*reason).to_owned());
-        }
-    }
 }
 
 fn read_key(path: &Path) -> Result<SigningKey> {

@@ -54,6 +54,11 @@ pub(super) fn print(
     if found.groups_left_out > 0 {
         errln!("logweir: {} smaller groups are not shown (--limit)", found.groups_left_out);
     }
+    if found.intervals_left_out {
+        errln!(
+            "logweir: intervals without events are not shown, there are too many (--since, --every)"
+        );
+    }
     if found.merged {
         errln!("logweir: there were too many groups or different values to tell all apart");
     }

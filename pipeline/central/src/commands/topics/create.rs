@@ -102,12 +102,12 @@ fn print_outcome(spec: &TopicSpec, outcome: &Outcome) {
             spec.config.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(", ")
         ),
         Outcome::Exists { differences } if differences.is_empty() => {
-            outln!("{}: exists, as asked for", spec.name);
+            outln!("{}: exists, as it would be made", spec.name);
         }
         Outcome::Exists { differences } => {
             outln!("{}: exists", spec.name);
             for (name, wanted, found) in differences {
-                outln!("  {name} is {found}, asked for {wanted}");
+                outln!("  {name} is {found}, would be made with {wanted}");
             }
         }
     }

@@ -44,6 +44,8 @@ pub(super) enum Wrong {
     Altered,
     /// No seal, behind an event of the same source, or agent, that has one.
     Unsealed,
+    /// A row without a source or an offset, which the ingest writes none of.
+    PutIn,
     /// A head that is signed by none of the keys that are trusted.
     Forged,
     /// Everything behind this offset up to and with the event at `.0`.
@@ -58,8 +60,9 @@ pub(super) enum Wrong {
 pub(super) struct Finding {
     pub(super) host: String,
     pub(super) path: String,
-    pub(super) source: SourceId,
-    pub(super) offset: u64,
+    /// As it stands there: what was put in may have anything.
+    pub(super) source: String,
+    pub(super) offset: Option<u64>,
     pub(super) wrong: Wrong,
 }
 
@@ -230,11 +233,11 @@ impl Chains {
     /// That something is wrong with an event.
     pub(super) fn blame(&mut self, found: &Found<'_>, wrong: Wrong) {
         let (host, path) = (found.host.to_owned(), found.path.to_owned());
-        let (source, offset) = (found.source, found.offset);
+        let (source, offset) = (found.source.to_string(), Some(found.offset));
         self.find(Finding { host, path, source, offset, wrong });
     }
 
-    fn find(&mut self, finding: Finding) {
+    pub(super) fn find(&mut self, finding: Finding) {
         match self.findings.len() < FINDINGS_MAX {
             true => self.findings.push(finding),
             false => self.findings_not_kept += 1,
@@ -282,7 +285,7 @@ impl Chains {
         for (id, source) in &self.sources {
             let finding = |offset, wrong| {
                 let (host, path) = (source.host.clone(), source.path.clone());
-                Finding { host, path, source: *id, offset, wrong }
+                Finding { host, path, source: id.to_string(), offset: Some(offset), wrong }
             };
             let behind_own = source.first_sealed.is_some_and(|first| source.last_unsealed > first);
             let seals = self.seals.get(&source.agent).zip(source.unsealed_came);
@@ -308,8 +311,8 @@ impl Chains {
         }
         more.into_iter().for_each(|finding| self.find(finding));
         self.findings.sort_by(|a, b| {
-            (&a.host, &a.path, a.source, a.offset, a.wrong)
-                .cmp(&(&b.host, &b.path, b.source, b.offset, b.wrong))
+            (&a.host, &a.path, &a.source, a.offset, a.wrong)
+                .cmp(&(&b.host, &b.path, &b.source, b.offset, b.wrong))
         });
         std::mem::take(&mut self.findings)
     }
@@ -399,7 +402,8 @@ mod tests {
             change(&mut found);
             chains.take(&found);
         }
-        chains.findings().into_iter().map(|finding| (finding.offset, finding.wrong)).collect()
+        let findings = chains.findings().into_iter();
+        findings.filter_map(|finding| Some((finding.offset?, finding.wrong))).collect()
     }
 
     #[test]
@@ -483,8 +487,10 @@ mod tests {
                 let unsealed = Found { source: other, agent, seal: "", arrival, ..sealed };
                 let order = if sealed_first { [sealed, unsealed] } else { [unsealed, sealed] };
                 order.iter().for_each(|found| chains.take(found));
-                let wrong: Vec<_> = chains.findings().iter().map(|f| (f.source, f.wrong)).collect();
-                let finding = expected.then_some((other, Wrong::Unsealed));
+                let findings = chains.findings().into_iter();
+                let wrong: Vec<_> =
+                    findings.map(|finding| (finding.source, finding.wrong)).collect();
+                let finding = expected.then_some((other.to_string(), Wrong::Unsealed));
                 assert_eq!(wrong, Vec::from_iter(finding), "{agent} {arrival:?}");
             }
         }

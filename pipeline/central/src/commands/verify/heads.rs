@@ -49,19 +49,19 @@ impl SignedHeads {
         Ok(Self { keys, before, ends: HashMap::new(), agents: BTreeMap::new() })
     }
 
-    /// Looks at an event; one that only pretends to be a head is a finding.
+    /// Looks at an event. What an agent has signed holds wherever it stands: nothing seals the fields that
+    /// say which input an event is of, or which agent's. One that only pretends to be a head is a finding.
     pub(super) fn take(&mut self, found: &Found<'_>, chains: &mut Chains) {
-        if self.keys.is_empty() || found.path != HEADS_INPUT {
+        if self.keys.is_empty() {
             return;
         }
-        let heads = Heads::of_line(found.line.original, &self.keys).ok();
-        let heads = heads.filter(|heads| heads.agent == found.agent);
-        let Some((heads, at)) = heads
-            .and_then(|heads| Some((heads.at.parse().ok()?, heads)))
-            .map(|(at, heads): (Timestamp, Heads)| (heads, at))
-        else {
-            return chains.blame(found, Wrong::Forged);
-        };
+        let signed = Heads::of_line(found.line.original, &self.keys).ok();
+        let signed = signed.and_then(|heads| Some((heads.at.parse().ok()?, heads)));
+        let is_own = signed.as_ref().is_some_and(|(_, heads)| heads.agent == found.agent);
+        if found.path == HEADS_INPUT && !is_own {
+            chains.blame(found, Wrong::Forged);
+        }
+        let Some((at, heads)): Option<(Timestamp, Heads)> = signed else { return };
         let due = i64::try_from(heads.every_seconds).unwrap_or(i64::MAX).saturating_mul(2);
         let overdue = at.as_second().saturating_add(due) < self.before.as_second();
         let said = self.agents.entry(heads.agent).or_insert_with(|| SaidByAgent {
@@ -91,6 +91,47 @@ impl SignedHeads {
     pub(super) fn expect(&self, chains: &mut Chains) {
         for (source, End { host, offset }) in &self.ends {
             chains.expect_signed(*source, host, *offset);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::chain::{Arrival, Keys, Place};
+    use super::*;
+    use logweir_record::SealedLine;
+    use logweir_signed::SigningKey;
+    use std::time::Duration;
+
+    #[test]
+    fn a_signed_head_holds_under_whatever_fields_and_an_unsigned_one_only_pretends_to_be_one() {
+        let key = SigningKey::generate().unwrap();
+        let source = SourceId::derive(&[b"s"]);
+        let ends = BTreeMap::from([(source.to_string(), 70)]);
+        let at = "2026-11-28T17:31:04Z";
+        let heads = Heads { agent: "a".into(), at: at.into(), every_seconds: 60, ends };
+        let signed = heads.sign(&key).unwrap();
+        let forged = heads.sign(&SigningKey::generate().unwrap()).unwrap();
+        for (line, path, agent, counted, blamed) in [
+            (&signed, HEADS_INPUT, "a", 1, None),
+            (&signed, "file", "a", 1, None),
+            (&signed, "/var/log/x", "b", 1, None),
+            (&signed, HEADS_INPUT, "b", 1, Some(Wrong::Forged)),
+            (&forged, HEADS_INPUT, "a", 0, Some(Wrong::Forged)),
+            (&forged, "file", "a", 0, None),
+        ] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), key.public().unwrap().to_pem().unwrap()).unwrap();
+            let mut known =
+                SignedHeads::trusting(&[file.path().to_owned()], Timestamp::now()).unwrap();
+            let mut chains = Chains::new(Keys::None, Place::Table, Duration::ZERO);
+            let line = SealedLine { original: line, base64: "" };
+            let arrival = Arrival::default();
+            let (host, offset, prev, seal) = ("h", 0, None, "");
+            let found = Found { source, agent, host, path, offset, prev, line, seal, arrival };
+            known.take(&found, &mut chains);
+            let wrong = chains.findings().first().map(|finding| finding.wrong);
+            assert_eq!((known.ends.len(), wrong), (counted, blamed), "{path} {agent}");
         }
     }
 }

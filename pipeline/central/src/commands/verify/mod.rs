@@ -18,7 +18,7 @@ use logweir_record::{
     FIELD_BASE64, FIELD_OFFSET, FIELD_ORIGINAL, FIELD_PREV, FIELD_SEAL, FIELD_SOURCE, SealKey,
     SealedLine, SourceId, TOPIC_EVENTS,
 };
-use logweir_store::{Query, Row, SearchOptions, Value, audit, for_each};
+use logweir_store::{Query, Row, SearchOptions, SourceAudit, Value, audit, for_each, format_time};
 use rdkafka::message::Message as _;
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -135,13 +135,13 @@ impl VerifyCommand {
     fn table(&self, keys: Keys, heads: &mut SignedHeads) -> Result<Chains> {
         let table = open_table(self.store.as_deref())?;
         // The ledger first: what comes meanwhile is not in it, and missed by nobody.
-        let mut sources = audit(&table, None, None)?;
+        let mut sources = audit(&table, None, None)?.sources;
         let hosts: BTreeSet<_> = sources.iter().map(|source| source.host.clone()).collect();
         sources.retain(|source| self.host.as_ref().is_none_or(|host| *host == source.host));
         let oldest_day = table.days()?.into_iter().map(|day| day.date).min();
         let mut chains = Chains::new(keys, Place::Table, self.grace);
         let query = match &self.host {
-            Some(host) => format!("agent.name:\"{}\"", host.replace(['"', '\\'], "?")),
+            Some(host) => host_query(host),
             None => String::new(),
         };
         let query = Query::parse(&query).map_err(|error| anyhow::anyhow!(error.message))?;
@@ -162,17 +162,15 @@ impl VerifyCommand {
         ];
         let columns = columns.map(str::to_owned).to_vec();
         let options = SearchOptions { columns, ..SearchOptions::default() };
-        for_each(&table, &query, &options, &mut |row| {
-            if let Some(found) = of_row(&row) {
+        for_each(&table, &query, &options, &mut |row| match of_row(&row) {
+            Some(found) => {
                 heads.take(&found, &mut chains);
                 chains.take(&found);
             }
+            None => chains.find(put_in(&row)),
         })?;
         for source in sources {
-            let newest = source.newest_event.unwrap_or(source.last_seen);
-            let day =
-                Timestamp::from_microsecond(newest).map(|time| time.strftime("%F").to_string());
-            let old = day.is_ok_and(|day| oldest_day.as_ref().is_some_and(|oldest| day < *oldest));
+            let old = oldest_day.as_ref().is_some_and(|oldest| newest_day(&source) < *oldest);
             chains.expect(source.source, &source.host, &source.path, source.high_water, old);
         }
         self.check_host(&chains, &hosts, "the table")?;
@@ -236,35 +234,71 @@ const INGESTED: &str = "event.ingested";
 const PARTITION: &str = "logweir.partition";
 const KAFKA_OFFSET: &str = "logweir.kafka_offset";
 
-fn of_row(row: &Row) -> Option<Found<'_>> {
-    let text = |name: &str| match row.get(name) {
+/// The newest day of the table that had something of the source. Of a ledger that does not say it, the
+/// time of the newest event has to do.
+fn newest_day(source: &SourceAudit) -> String {
+    let of_event = || format_time(source.newest_event.unwrap_or(source.last_seen))[..10].to_owned();
+    source.newest_day.clone().unwrap_or_else(of_event)
+}
+
+/// Finds the events of a host, whatever stands in its name.
+fn host_query(host: &str) -> String {
+    format!("agent.name:\"{}\"", host.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn text_of<'r>(row: &'r Row, name: &str) -> &'r str {
+    match row.get(name) {
         Some(Value::Text(text)) => text.as_str(),
         _ => "",
-    };
-    let number = |name: &str| match row.get(name) {
+    }
+}
+
+fn number_of(row: &Row, name: &str) -> Option<u64> {
+    match row.get(name) {
         Some(Value::Integer(number)) => u64::try_from(*number).ok(),
         _ => None,
-    };
+    }
+}
+
+fn path_of(row: &Row) -> &str {
+    let path = text_of(row, "log.file.path");
+    if path.is_empty() { text_of(row, "input.type") } else { path }
+}
+
+/// `None`: it has no identity.
+fn of_row(row: &Row) -> Option<Found<'_>> {
     let arrived = |name: &str| match row.get(name) {
         Some(Value::Integer(number) | Value::Timestamp(number)) => *number,
         _ => 0,
     };
-    let path = text("log.file.path");
+    let line =
+        SealedLine { original: text_of(row, FIELD_ORIGINAL), base64: text_of(row, FIELD_BASE64) };
     Some(Found {
-        source: text(FIELD_SOURCE).parse().ok()?,
-        agent: text("agent.id"),
-        host: text("agent.name"),
-        path: if path.is_empty() { text("input.type") } else { path },
-        offset: number(FIELD_OFFSET)?,
-        prev: number(FIELD_PREV),
-        line: SealedLine { original: text(FIELD_ORIGINAL), base64: text(FIELD_BASE64) },
-        seal: text(FIELD_SEAL),
+        source: text_of(row, FIELD_SOURCE).parse().ok()?,
+        agent: text_of(row, "agent.id"),
+        host: text_of(row, "agent.name"),
+        path: path_of(row),
+        offset: number_of(row, FIELD_OFFSET)?,
+        prev: number_of(row, FIELD_PREV),
+        line,
+        seal: text_of(row, FIELD_SEAL),
         arrival: Arrival {
             time_us: arrived(INGESTED),
             position: arrived(KAFKA_OFFSET),
             partition: arrived(PARTITION),
         },
     })
+}
+
+/// The ingest writes no row without an identity.
+fn put_in(row: &Row) -> Finding {
+    Finding {
+        host: text_of(row, "agent.name").to_owned(),
+        path: path_of(row).to_owned(),
+        source: text_of(row, FIELD_SOURCE).to_owned(),
+        offset: number_of(row, FIELD_OFFSET),
+        wrong: Wrong::PutIn,
+    }
 }
 
 /// What is needed of a record of the topic.
@@ -319,6 +353,7 @@ fn said(finding: &Finding) -> String {
         Wrong::Unsealed => {
             "put in, or its seal removed: none, behind events of its agent that have one".to_owned()
         }
+        Wrong::PutIn => "put in: a row without the source or the offset of an event".to_owned(),
         Wrong::Forged => "forged: a head that no trusted key has signed".to_owned(),
         Wrong::Missing(last) => format!("missing behind it, up to the event at offset {last}"),
         Wrong::Repeated => "there twice".to_owned(),
@@ -332,8 +367,8 @@ fn text(findings: &[Finding], chains: &Chains, heads: &SignedHeads, strict: &[St
         let (host, path) = (visible(&finding.host), visible(&finding.path));
         out.push_str(&format!(
             "{host}  {path}  {}:{}  {}\n",
-            finding.source,
-            finding.offset,
+            visible(&finding.source),
+            finding.offset.map_or_else(|| "–".to_owned(), |offset| offset.to_string()),
             said(finding)
         ));
     }
@@ -409,6 +444,7 @@ fn json(finding: &Finding) -> serde_json::Value {
     let (wrong, until) = match finding.wrong {
         Wrong::Altered => ("altered", None),
         Wrong::Unsealed => ("unsealed", None),
+        Wrong::PutIn => ("put_in", None),
         Wrong::Forged => ("forged", None),
         Wrong::Missing(last) => ("missing", Some(last)),
         Wrong::Repeated => ("repeated", None),
@@ -417,7 +453,7 @@ fn json(finding: &Finding) -> serde_json::Value {
     serde_json::json!({
         "host": finding.host,
         "path": finding.path,
-        "source": finding.source.to_string(),
+        "source": finding.source,
         "offset": finding.offset,
         "wrong": wrong,
         "until": until,
@@ -471,6 +507,46 @@ mod tests {
             let text = format!(r#"{{"logweir.source":"{}",{members}}}"#, "a".repeat(32));
             let record: Record<'_> = serde_json::from_str(&text).unwrap();
             assert_eq!(record.found(Arrival::default()).is_some(), is_event, "{members}");
+        }
+    }
+
+    #[test]
+    fn a_row_without_an_identity_is_a_finding() {
+        let row = |source: &str, offset: i64| {
+            let text = |text: &str| Value::Text(text.to_owned());
+            let fields = [
+                ("logweir.source", text(source)),
+                ("log.offset", Value::Integer(offset)),
+                ("agent.name", text("web1")),
+            ];
+            Row { fields: fields.map(|(name, value)| (name.to_owned(), value)).to_vec() }
+        };
+        let id = "a".repeat(32);
+        for (row, shown) in [
+            (row(&id, 7), None),
+            (row("unknown", 7), Some("web1    unknown:7  put in: ")),
+            (row("", 7), Some("web1    :7  put in: ")),
+            (row(&id, -1), Some("web1    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:–  put in: ")),
+        ] {
+            assert_eq!(of_row(&row).is_none(), shown.is_some(), "{row:?}");
+            let Some(shown) = shown else { continue };
+            let heads = SignedHeads::trusting(&[], Timestamp::UNIX_EPOCH).unwrap();
+            let chains = Chains::new(key(), Place::Table, Duration::ZERO);
+            let told = text(&[put_in(&row)], &chains, &heads, &[]);
+            assert!(told.starts_with(shown) && told.ends_with("; 1 findings\n"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_found_whatever_stands_in_its_name() {
+        for (host, expected) in [
+            ("web1", r#"agent.name:"web1""#),
+            (r#"we"b"#, r#"agent.name:"we\"b""#),
+            (r"we\b", r#"agent.name:"we\\b""#),
+            (r#"\"*"#, r#"agent.name:"\\\"*""#),
+        ] {
+            assert_eq!(host_query(host), expected);
+            Query::parse(expected).unwrap();
         }
     }
 
