@@ -385,6 +385,8 @@ pub struct Snapshot {
     pub kafka_restarts: u64,
     /// Failures to write the checkpoint since the start.
     pub checkpoint_errors: u64,
+    /// Whether the last attempt failed: files that are new wait.
+    pub checkpoint_fails: bool,
     #[serde(flatten)]
     pub counts: Counts,
     /// What is configured, each with all that was read for it, also what is not read any more.

@@ -275,6 +275,7 @@ impl Agent {
         if let Some(published) = &self.parts.published {
             published.stopped();
         }
+        context.sweep();
         context.save_checkpoint();
         inputs.tails().iter().for_each(|tail| tail.spool().sync(true));
         // The client may have sent all that it had while a worker gave up the rest of its chunk.
@@ -331,6 +332,7 @@ impl Parts {
             kafka_partitions_stuck: self.context.courier.partitions_stuck() as u64,
             kafka_restarts: self.context.courier.restarts(),
             checkpoint_errors: self.context.checkpoint.errors(),
+            checkpoint_fails: self.context.checkpoint.fails(),
             counts,
             configured: configured.into_iter().map(ConfiguredSnapshot::from).collect(),
             listeners: self.inputs.listeners(),
@@ -397,18 +399,20 @@ fn keep(
             }
             inputs.tails().iter().for_each(|tail| tail.spool().sync(false));
             inputs.settle(context);
-            let rest = if chosen { took } else { interval.max((took * 20).min(KEEPER_REST_MAX)) };
+            let at_once = chosen && !context.checkpoint.fails();
+            let rest = if at_once { took } else { interval.max((took * 20).min(KEEPER_REST_MAX)) };
             if last.elapsed() < rest {
                 continue;
             }
             let started = Instant::now();
             let acked: Vec<_> =
                 inputs.tails().into_iter().map(|tail| (tail.acked_offset(), tail)).collect();
+            context.sweep();
             context.save_checkpoint();
+            context.courier.note_recording(!context.checkpoint.fails());
             for (acked, tail) in acked {
                 tail.spool().release(acked);
             }
-            context.sweep();
             (took, chosen) = (started.elapsed(), false);
             last = Instant::now();
         }

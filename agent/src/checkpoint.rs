@@ -60,6 +60,9 @@ pub(crate) enum Content {
     /// What one journald has numbered, over boots and rotations.
     Journal {
         seqnum_id: String,
+        /// See [`crate::config::JournaldConfig::reads`].
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reads: String,
     },
 }
 
@@ -80,13 +83,13 @@ pub(crate) struct FileContent {
     /// The file has other content by now; what is left of this may be in a copy of it.
     #[serde(default)]
     pub replaced: bool,
-    /// How many bytes were known to be there and were not acknowledged or, of content that was replaced,
-    /// not read: they are missed if it does not come back.
+    /// How many bytes were known to be there and were not acknowledged: they are missed if it does not come
+    /// back.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unread: u64,
-    /// Offsets behind the position where a record of several lines ends because nothing more came
-    /// in time. They are written before the record is sent, so that it ends there also when it is
-    /// read again with more behind it.
+    /// Offsets behind the position where a record of several lines, or a last line without its line end,
+    /// ends because nothing more came in time. They are written before the record is sent, so that it
+    /// ends there also when it is read again with more behind it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cuts: Vec<u64>,
 }
@@ -120,10 +123,26 @@ impl Entry {
         }
     }
 
+    /// It is acknowledged up to a place further on.
+    fn advance(&mut self, acked: Position) {
+        if let Content::File(file) = &mut self.content {
+            file.unread = file.unread.saturating_sub(acked.offset - self.offset);
+        }
+        (self.offset, self.prev) = (acked.offset, acked.prev);
+        (self.guard_length, self.guard_hash) = (acked.guard.length, acked.guard.hash);
+    }
+
     /// The same content as a source of its own, of which nothing was sent.
     fn moved(&self, salt: &str) -> Self {
         let source = SourceId::derive(&[b"moved", salt.as_bytes(), self.source.as_bytes()]);
         Self { source: source.to_string(), prev: None, partition: None, ..self.clone() }
+    }
+
+    /// Whether this is a file that could not be opened when it was first found, and is to be read behind
+    /// the size that it had: what stands before that is not known.
+    #[must_use]
+    pub(crate) fn is_passed_over(&self) -> bool {
+        self.offset > 0 && self.guard_length == 0 && self.file().is_some()
     }
 
     #[must_use]
@@ -245,6 +264,8 @@ struct State {
     body_bytes: usize,
     calendar: Calendar,
     errors: u64,
+    /// The last attempt to write it failed.
+    fails: bool,
 }
 
 impl Checkpoint {
@@ -281,6 +302,7 @@ impl Checkpoint {
             body_bytes: 0,
             calendar: Calendar::new(newest, wall_day()),
             errors: 0,
+            fails: false,
         };
         let (directory, changes) = (directory.to_owned(), Changes::default());
         let checkpoint = Self { directory, changes, state: Mutex::new(state) };
@@ -361,6 +383,13 @@ impl Checkpoint {
         claimed
     }
 
+    /// Whether there is such a source, or was one that may come back.
+    #[must_use]
+    pub(crate) fn knows(&self, id: SourceId) -> bool {
+        let state = lock(&self.state);
+        state.tracked.contains_key(&id) || state.not_there().any(|e| e.source_id() == Some(id))
+    }
+
     /// Whether a file that is not there had this inode.
     #[must_use]
     pub(crate) fn knows_inode(&self, inode: u64) -> bool {
@@ -385,6 +414,16 @@ impl Checkpoint {
         }
     }
 
+    /// A source that is remembered, and of which something was on its way, is acknowledged up to here.
+    pub(crate) fn advance(&self, source: SourceId, acked: Position) {
+        let state = &mut *lock(&self.state);
+        let Some(entry) = state.dormant.get_mut(&source.to_string()) else { return };
+        if entry.offset < acked.offset {
+            entry.advance(acked);
+            state.changed = true;
+        }
+    }
+
     /// Remembers a source that is not there.
     pub(crate) fn remember(&self, entry: Entry) {
         let state = &mut *lock(&self.state);
@@ -394,12 +433,18 @@ impl Checkpoint {
         state.changed = true;
     }
 
-    /// Follows a source from now on.
-    pub(crate) fn track(&self, id: SourceId, source: Arc<dyn Tracked>) {
+    /// Follows a source from now on. Returns `false`, and says so, if it follows one of this id already:
+    /// the position of only one of them would be kept.
+    pub(crate) fn track(&self, id: SourceId, source: Arc<dyn Tracked>) -> bool {
         let state = &mut *lock(&self.state);
+        if state.tracked.contains_key(&id) {
+            tracing::error!(source = %id, "two sources are the same; the second one is not delivered");
+            return false;
+        }
         state.settle(&id.to_string());
         state.tracked.insert(id, Followed { source, written: None });
         state.changed = true;
+        true
     }
 
     /// Stops following a source; it is remembered if it may come back.
@@ -436,9 +481,23 @@ impl Checkpoint {
         tracked.chain(dormant).collect()
     }
 
+    /// Forgets what has not been there for long. Not to be called before all sources that are there
+    /// could be looked for.
+    pub(crate) fn forget_old(&self) {
+        let state = &mut *lock(&self.state);
+        let today = state.calendar.today();
+        state.changed |= state.dormant.forget_before(today.saturating_sub(DORMANT_DAYS_MAX));
+    }
+
+    /// Whether the last attempt to write it failed.
+    #[must_use]
+    pub(crate) fn fails(&self) -> bool {
+        lock(&self.state).fails
+    }
+
     /// Writes the checkpoint if something changed. After it, sources may be sent to the partitions
-    /// that were chosen before; also if it could not be written, because a disk that is full must
-    /// not hold up what is new.
+    /// that were chosen before. If it could not be written, that goes for what would have its id again
+    /// without it, since a disk that is full must not hold up a spool that fills it; a file waits.
     ///
     /// # Errors
     /// The directory cannot be written; the older checkpoint is still whole.
@@ -453,7 +512,12 @@ impl Checkpoint {
         if written.is_ok() {
             (state.changed, state.saved) = (false, now);
         }
-        chosen.iter().for_each(|(source, partition)| source.lane().record(*partition));
+        for (source, partition) in chosen {
+            if written.is_ok() || source.entry().file().is_none() {
+                source.lane().record(partition);
+            }
+        }
+        state.fails = written.is_err();
         written
     }
 
@@ -497,7 +561,6 @@ impl State {
     /// A [`Body`], as it stands in the file.
     fn body(&mut self) -> io::Result<Vec<u8>> {
         let today = self.calendar.today();
-        self.dormant.forget_before(today.saturating_sub(DORMANT_DAYS_MAX));
         let head = Body {
             salt: self.salt.clone(),
             known_inputs: self.known_inputs.clone(),
@@ -688,6 +751,37 @@ mod tests {
         Entry::new(SourceId::derive(&[name.as_bytes()]), (position, Some(2)), content)
     }
 
+    /// Of which nothing is known yet.
+    fn file() -> FileContent {
+        FileContent {
+            path: "a.log".into(),
+            device: 1,
+            inode: 2,
+            born_ns: 3,
+            epoch: 0,
+            head_length: 0,
+            head_hash: 0,
+            replaced: false,
+            unread: 0,
+            cuts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_on_its_way_when_its_source_went_is_not_missed_once_it_is_acknowledged() {
+        let directory = tempfile::tempdir().unwrap();
+        let checkpoint = Checkpoint::open(directory.path()).unwrap();
+        let file = FileContent { replaced: true, unread: 100, ..file() };
+        let known = Entry { content: Content::File(file), ..entry("a", 10) };
+        let source = known.source_id().unwrap();
+        checkpoint.remember(known);
+        for (acked, offset, unread) in [(60, 60, 50), (20, 60, 50), (110, 110, 0), (120, 120, 0)] {
+            checkpoint.advance(source, Position { offset: acked, ..Position::default() });
+            let known = checkpoint.dormant(|_| true).remove(0);
+            assert_eq!((known.offset, known.bytes_unread()), (offset, unread), "{acked}");
+        }
+    }
+
     fn saved(directory: &Path, offset: u64) {
         let checkpoint = Checkpoint::open(directory).unwrap();
         let claimed = checkpoint.claim(Among::All, |entry| Some(entry.offset));
@@ -780,7 +874,7 @@ mod tests {
             Content::File(file.clone()),
             Content::File(FileContent { replaced: false, cuts: Vec::new(), ..file }),
             Content::Spool { name: "syslog 127.0.0.1:514".into() },
-            Content::Journal { seqnum_id },
+            Content::Journal { seqnum_id, reads: String::new() },
         ];
         let mut number = 0;
         let entries = contents.map(|content| {
@@ -826,11 +920,18 @@ mod tests {
     }
 
     #[test]
-    fn a_choice_is_recorded_by_the_next_checkpoint_or_by_its_failure() {
-        for fails in [false, true] {
+    fn a_choice_is_recorded_by_the_next_checkpoint_or_but_for_files_by_its_failure() {
+        let spool = Content::Spool { name: "a".into() };
+        let file = Content::File(file());
+        for (content, fails, recorded) in [
+            (&spool, false, true),
+            (&spool, true, true),
+            (&file, false, true),
+            (&file, true, false),
+        ] {
             let directory = tempfile::tempdir().unwrap();
             let checkpoint = Checkpoint::open(directory.path()).unwrap();
-            let entry = entry("a", 10);
+            let entry = Entry { content: content.clone(), ..entry("a", 10) };
             let id = entry.source_id().unwrap();
             let lane = Lane::new(id, entry.position(), None, checkpoint.changes());
             let source = Arc::new(Fixed(Mutex::new(entry), lane));
@@ -839,7 +940,10 @@ mod tests {
             if fails {
                 fs::remove_dir_all(directory.path()).unwrap();
             }
-            assert_eq!(checkpoint.save().is_err(), fails);
+            assert_eq!((checkpoint.save().is_err(), checkpoint.fails()), (fails, fails));
+            assert_eq!(source.lane().partition(8).is_some(), recorded, "{content:?}");
+            fs::create_dir_all(directory.path()).unwrap();
+            assert!(checkpoint.save().is_ok() && !checkpoint.fails());
             assert!(source.lane().partition(8).is_some());
         }
     }
@@ -858,7 +962,8 @@ mod tests {
             let end = Position { offset, ..Position::default() };
             lane.hand_over(end, Tally { read: 1, sent: 1, ..Tally::default() }, 0)
         };
-        checkpoint.track(id, source.clone());
+        assert!(checkpoint.track(id, source.clone()));
+        assert!(!checkpoint.track(id, source.clone()), "a second source of that id");
         let mut before = sequence();
         let mut saved = |change: &str, is_written: bool| {
             checkpoint.save().unwrap();

@@ -53,6 +53,11 @@ impl Dormant {
         Some(entry)
     }
 
+    /// What was known of it may change, but not what it is found by.
+    pub(crate) fn get_mut(&mut self, source: &str) -> Option<&mut Entry> {
+        self.entries.get_mut(source)
+    }
+
     pub(crate) fn values(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values()
     }
@@ -80,18 +85,20 @@ impl Dormant {
         self.remove(&source?)
     }
 
-    /// Forgets what was there on no day since `day`, and the oldest of what is too much.
-    pub(crate) fn forget_before(&mut self, day: u64) {
-        let mut from = day;
-        if self.entries.len() > DORMANT_MAX {
-            let mut days: Vec<u64> = self.entries.values().map(|entry| entry.seen_day).collect();
-            let keep_from = days.len() - DORMANT_MAX;
-            let (_, oldest_kept, _) = days.select_nth_unstable(keep_from);
-            from = from.max(*oldest_kept + 1);
+    /// Forgets what was there on no day since `day`, and of what is too much then just that: the
+    /// oldest. Returns whether there was any.
+    pub(crate) fn forget_before(&mut self, day: u64) -> bool {
+        let old = |entry: &&Entry| entry.seen_day < day;
+        let mut forgotten = self.entries.values().filter(old).count();
+        forgotten = forgotten.max(self.entries.len().saturating_sub(DORMANT_MAX));
+        if forgotten == 0 {
+            return false;
         }
-        let old = self.entries.values().filter(|entry| entry.seen_day < from);
-        let old: Vec<String> = old.map(|entry| entry.source.clone()).collect();
-        old.iter().for_each(|source| drop(self.remove(source)));
+        let key = |entry: &Entry| (entry.seen_day, entry.source.clone());
+        let mut oldest: Vec<_> = self.entries.values().map(key).collect();
+        oldest.select_nth_unstable(forgotten - 1);
+        oldest[..forgotten].iter().for_each(|(_, source)| drop(self.remove(source)));
+        true
     }
 }
 
@@ -100,5 +107,38 @@ impl FromIterator<Entry> for Dormant {
         let mut dormant = Self::default();
         entries.into_iter().for_each(|entry| dormant.insert(entry));
         dormant
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Content;
+    use crate::delivery::Position;
+    use logweir_record::SourceId;
+
+    #[test]
+    fn what_is_old_is_forgotten_and_just_so_many_as_are_too_much() {
+        let entry = |number: usize, seen_day| {
+            let (id, content) = (SourceId::derive(&[&number.to_le_bytes()]), number.to_string());
+            let content = Content::Spool { name: content };
+            Entry { seen_day, ..Entry::new(id, (Position::default(), None), content) }
+        };
+        let days = |count: usize, old: usize| {
+            let day = move |number| if number < old { 1 } else { 2 };
+            let mut dormant: Dormant = (0..count).map(|n| entry(n, day(n))).collect();
+            move |day| {
+                let forgot = dormant.forget_before(day);
+                let kept_old = dormant.values().filter(|entry| entry.seen_day == 1).count();
+                (forgot, dormant.entries.len(), kept_old)
+            }
+        };
+        assert_eq!(days(5, 2)(1), (false, 5, 2));
+        assert_eq!(days(5, 2)(2), (true, 3, 0));
+        let (mut all_of_a_day, mut some_old) = (days(DORMANT_MAX + 3, 0), days(DORMANT_MAX + 3, 7));
+        assert_eq!(all_of_a_day(1), (true, DORMANT_MAX, 0));
+        assert_eq!(all_of_a_day(1), (false, DORMANT_MAX, 0));
+        assert_eq!(some_old(1), (true, DORMANT_MAX, 4));
+        assert_eq!(some_old(2), (true, DORMANT_MAX - 4, 0));
     }
 }

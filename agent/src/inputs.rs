@@ -86,8 +86,9 @@ impl Inputs {
         for syslog in &sources.syslog {
             state.syslog.push(Syslog::start(context, &spools, syslog)?);
         }
+        let all: Vec<String> = sources.journald.iter().map(JournaldConfig::reads).collect();
         for journald in sources.journald {
-            state.journald.push(Journald::start(context, journald)?);
+            state.journald.push(Journald::start(context, journald, &all)?);
         }
         if let Some(config) = sources.stdin {
             let stdin = Stdin::start(context, &spools, &config)?;
@@ -261,8 +262,9 @@ impl State {
             return Vec::new();
         }
         let mut refused = Vec::new();
+        let all: Vec<String> = self.waiting.iter().map(JournaldConfig::reads).collect();
         for config in std::mem::take(&mut self.waiting) {
-            match Journald::start(context, config) {
+            match Journald::start(context, config, &all) {
                 Ok(journald) => self.journald.push(journald),
                 Err(error) => refused.push(format!("the journal cannot be read: {error}")),
             }

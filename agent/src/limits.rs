@@ -22,6 +22,8 @@ pub(crate) const BURST_DEFAULT: Duration = Duration::from_secs(1);
 const PIECE_MIN: Duration = Duration::from_millis(50);
 /// Above this many per second, several events or bytes count as one: times are kept in nanoseconds.
 const CELLS_PER_SECOND_MAX: u64 = 1_000_000;
+/// A flow asks again at least so often: its limits may be others by then, or it is to end.
+const WAIT_MAX: Duration = Duration::from_millis(200);
 /// Senders that have an account of their own at a time.
 const SENDERS_MAX: usize = 10_000;
 
@@ -191,7 +193,7 @@ impl Pace {
     #[must_use]
     pub(crate) fn wait(&mut self) -> Option<Duration> {
         let waits = self.accounts.iter_mut().map(|(limits, owed)| limits.pay(owed));
-        waits.max().flatten()
+        waits.max().flatten().map(|wait| wait.min(WAIT_MAX))
     }
 
     /// Notes what was taken.
@@ -237,7 +239,8 @@ impl SenderPaces {
 
     /// As [`Pace::wait`].
     pub(crate) fn wait(&self, sender: IpAddr) -> Option<Duration> {
-        self.with(sender, |account| account.meters.pay(&mut account.owed)).flatten()
+        let wait = self.with(sender, |account| account.meters.pay(&mut account.owed)).flatten();
+        wait.map(|wait| wait.min(WAIT_MAX))
     }
 
     /// As [`Pace::spend`].
@@ -356,6 +359,16 @@ mod tests {
             slow.set(&LiveLimits::default());
             assert_eq!(second.wait(), None);
         }
+    }
+
+    #[test]
+    fn a_flow_asks_again_before_its_limits_have_long_been_others() {
+        let slow = LiveLimits::of(limits(Some(1), None));
+        let mut flow = Pace::new(slow.clone(), LiveLimits::default());
+        let (senders, sender) = (SenderPaces::new(slow), IpAddr::from([192, 0, 2, 1]));
+        flow.spend(600, 0);
+        senders.spend(sender, 600, 0);
+        assert_eq!([flow.wait(), senders.wait(sender)], [Some(WAIT_MAX); 2]);
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Reporter {
         shorten(&mut snapshot);
         let Ok(payload) = serde_json::to_vec(&snapshot) else { return };
         if let Err(error) =
-            producer.send_keyed(TOPIC_AGENTS, snapshot.agent_id.as_bytes(), &payload)
+            producer.send_keyed(TOPIC_AGENTS, snapshot.agent_id.as_bytes(), Some(&payload))
         {
             tracing::debug!(%error, "a report was not sent");
         }

@@ -3,7 +3,7 @@
 mod stage;
 
 use flate2::{Compression, write::GzEncoder};
-use logweir_agent::{Agent, Config};
+use logweir_agent::{Agent, Config, Snapshot, SourceSnapshot};
 use logweir_tests::{Disk, has_own_mounts};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
@@ -176,6 +176,147 @@ fn copytruncate_stale_writer() {
 }
 
 #[test]
+fn truncated_under_a_name_that_no_glob_finds_and_brought_back() {
+    let mut stage = Stage::new();
+    stage.glob = "a.log";
+    stage.lines("a.log", 0..100);
+    let agent = stage.start();
+    wait_delivered(&agent, 100);
+    fs::rename(stage.path("a.log"), stage.path("a.old")).unwrap();
+    File::create(stage.path("a.old")).unwrap();
+    stage.lines("a.old", 100..150);
+    wait_delivered(&agent, 150);
+    fs::rename(stage.path("a.old"), stage.path("a.log")).unwrap();
+    stage.lines("a.log", 150..200);
+    wait_delivered(&agent, 200);
+    let events = stage.events();
+    assert_lines(&events, 0..200);
+    assert_eq!((events.len(), table(&events).len()), (200, 2));
+}
+
+#[test]
+fn what_the_checkpoint_has_forgotten_is_read_again_and_takes_no_known_identity() {
+    let stage = Stage::new();
+    stage.lines("a.log", 0..100);
+    let agent = stage.start();
+    wait_delivered(&agent, 100);
+    stop(agent);
+    // As after a week in which the file was not there.
+    for slot in 0..2 {
+        let path = stage.path(&format!("state/checkpoint.{slot}"));
+        let text = fs::read_to_string(&path).unwrap();
+        let (header, body) = text.split_once('\n').unwrap();
+        let mut body: Value = serde_json::from_str(body).unwrap();
+        body["entries"] = Value::Array(Vec::new());
+        let (body, words) = (body.to_string(), header.split(' ').collect::<Vec<_>>());
+        let (sequence, crc) = (words[2], crc32c::crc32c(body.as_bytes()));
+        let header = format!("{} {} {sequence} {} {crc:08x}", words[0], words[1], body.len());
+        fs::write(&path, format!("{header}\n{body}")).unwrap();
+    }
+    File::create(stage.path("a.log")).unwrap();
+    stage.lines("a.log", 100..160);
+    let agent = stage.start();
+    wait_delivered(&agent, 60);
+    assert_lines(&stage.events(), 0..160);
+}
+
+#[test]
+fn files_that_are_new_wait_while_the_checkpoint_cannot_be_written() {
+    let stage = Stage::new();
+    stage.lines("known.log", 0..100);
+    stage.lines("truncated.log", 100..200);
+    let agent = stage.start();
+    wait_delivered(&agent, 200);
+    let blocks = [0, 1].map(|slot| stage.path(&format!("state/checkpoint.{slot}.tmp")));
+    // After a write of the checkpoint has had its turn.
+    let is_blocked = |block: &Path| fs::create_dir(block).is_ok() || block.is_dir();
+    wait_for(&agent, "no way to write", |_| blocks.iter().all(|block| is_blocked(block)));
+    File::create(stage.path("truncated.log")).unwrap();
+    stage.lines("truncated.log", 200..250);
+    stage.lines("new.log", 250..300);
+    stage.lines("known.log", 300..400);
+    let failed = wait_for(&agent, "failures", |snapshot| {
+        let is_found = |name| snapshot.sources.iter().any(|source| source.name.ends_with(name));
+        snapshot.checkpoint_fails && snapshot.counts.delivered >= 300 && is_found("new.log")
+    });
+    let failed = failed.checkpoint_errors;
+    let snapshot =
+        wait_for(&agent, "more of them", |snapshot| snapshot.checkpoint_errors > failed + 1);
+    assert_eq!((snapshot.counts.delivered, snapshot.counts.held), (300, 0));
+    // What was not sent is read after a start, once it can be written again.
+    stop(agent);
+    let agent = stage.start();
+    wait_for(&agent, "failures", |snapshot| snapshot.checkpoint_fails);
+    blocks.iter().for_each(|block| fs::remove_dir(block).unwrap());
+    // Of `known.log`, too, what no checkpoint tells of: how much that is, is not known.
+    wait_for(&agent, "all lines", |snapshot| {
+        !snapshot.checkpoint_fails && all_lines(&stage.events()).len() >= 400
+    });
+    assert_lines(&stage.events(), 0..400);
+}
+
+#[test]
+fn a_reload_loses_nothing_of_a_file_that_is_renamed_meanwhile() {
+    let mut stage = Stage::new();
+    stage.glob = "a.log";
+    stage.lines("a.log", 0..100);
+    let mut agent = Running::start(&stage);
+    agent.wait_delivered(&stage, 100);
+    stage.kafka.broker_down(1).unwrap();
+    stage.lines("a.log", 100..200);
+    agent.wait_until("some to be held", || stage.status()["read"] == 200);
+    stage.source_extra = ", labels: {of: reload}".into();
+    process(&stage);
+    kill_process(agent.pid(), Signal::HUP).unwrap();
+    agent.wait_until_said("sources are those");
+    stage.lines("a.log", 200..300);
+    fs::rename(stage.path("a.log"), stage.path("a.old")).unwrap();
+    stage.lines("a.log", 300..400);
+    stage.kafka.broker_up(1).unwrap();
+    agent.wait_delivered(&stage, 400);
+    let events = stage.events();
+    assert_lines(&events, 0..400);
+    assert_eq!((table(&events).len(), stage.status()["files_lost"].as_u64()), (2, Some(0)));
+}
+
+#[test]
+fn a_file_that_is_made_in_advance_is_read_as_it_is_filled() {
+    // The second one is larger than what is read at once.
+    for size in [64 << 10, 8 << 20] {
+        let stage = Stage::new();
+        let writer = File::create(stage.path("a.log")).unwrap();
+        writer.set_len(size).unwrap();
+        let mut end = 0;
+        let mut write = |range: std::ops::Range<u32>| {
+            let text: String = range.map(|n| format!("line {n}\n")).collect();
+            writer.write_all_at(text.as_bytes(), end).unwrap();
+            end += text.len() as u64;
+            end
+        };
+        write(0..10);
+        let agent = stage.start();
+        let read_to = |agent: &Agent, end: u64| {
+            wait_for(agent, "its lines, and no more", |snapshot| {
+                let is_there = |s: &SourceSnapshot| s.end_offset == end && s.acked_offset == end;
+                snapshot.sources.iter().any(is_there)
+            })
+        };
+        let end = write(10..20);
+        read_to(&agent, end);
+        let end = write(20..1000);
+        read_to(&agent, end);
+        stop(agent);
+        let end = write(1000..2000);
+        let agent = stage.start();
+        read_to(&agent, end);
+        // What nobody fills any more is not waited for.
+        fs::rename(stage.path("a.log"), stage.path("a.old")).unwrap();
+        wait_for(&agent, "it to be let go", |snapshot| snapshot.sources.is_empty());
+        assert_lines(&stage.events(), 0..2000);
+    }
+}
+
+#[test]
 fn copytruncate_while_stopped() {
     for added in [5, 500] {
         let mut stage = Stage::new();
@@ -341,6 +482,32 @@ fn eof_without_lf_on_rotate() {
     assert_lines(&events, 0..2);
     let flags: Vec<_> = events.iter().map(|event| event.get("logweir.unterminated")).collect();
     assert_eq!(flags, [None, Some(&Value::Bool(true))]);
+}
+
+#[test]
+fn a_line_that_ended_by_rotation_ends_there_also_when_it_is_read_again() {
+    let mut stage = Stage::new();
+    stage.glob = "a.log";
+    // Longer than what is read at once, and not.
+    for length in [10, 300 << 10] {
+        stage.kafka.broker_down(1).unwrap();
+        let begun = "x".repeat(length);
+        stage.append("a.log", &begun);
+        let agent = stage.start();
+        wait_for(&agent, "the file", |snapshot| snapshot.sources.iter().any(|s| s.end_offset > 0));
+        fs::rename(stage.path("a.log"), stage.path("a.log.1")).unwrap();
+        wait_for(&agent, "the line to be held", |snapshot| snapshot.counts.held == 1);
+        assert!(!agent.stop(Duration::ZERO), "what is held is not out");
+        drop(agent);
+        stage.append("a.log.1", &format!("rest of {length}\n"));
+        stage.kafka.broker_up(1).unwrap();
+        let agent = stage.start();
+        wait_delivered(&agent, 2);
+        let events = originals(&stage);
+        assert!(events.contains(&begun[..length.min(64 << 10)].to_owned()));
+        assert!(events.contains(&format!("rest of {length}")));
+        fs::remove_file(stage.path("a.log.1")).unwrap();
+    }
 }
 
 #[test]
@@ -566,7 +733,7 @@ fn file_2gb_and_truncate_2gb() {
 fn fairness_a_small_file_is_read_while_a_large_one_drains() {
     let stage = Stage::new();
     let large = File::create(stage.path("large.log")).unwrap();
-    large.set_len(1 << 40).unwrap();
+    large.write_all_at(b"line 1\n", 1 << 40).unwrap();
     let agent = stage.start();
     wait_for(&agent, "the large file", |snapshot| snapshot.counts.nul_bytes_skipped > 0);
     stage.lines("a.log", 0..1);
@@ -689,6 +856,25 @@ fn multiline_what_ended_by_time_ends_there_also_when_it_is_read_again() {
     let agent = stage.start();
     wait_delivered(&agent, 3);
     assert_eq!(originals(&stage), ["A\n 1", " 2", "B"]);
+}
+
+#[test]
+fn multiline_what_ended_by_time_waits_for_the_checkpoint() {
+    let stage = multiline("start: '^[A-Z]', timeout: 200ms");
+    stage.append("a.log", "A\n 1\n");
+    let agent = stage.start();
+    wait_delivered(&agent, 1);
+    // It cannot be written any more.
+    let blocked = [0, 1].map(|slot| stage.path(&format!("state/checkpoint.{slot}.tmp")));
+    blocked.iter().for_each(|path| fs::create_dir(path).unwrap());
+    stage.append("a.log", "B\n 1\n");
+    let failed = |snapshot: &Snapshot| snapshot.checkpoint_errors;
+    let before = failed(&agent.snapshot());
+    let snapshot = wait_for(&agent, "many failures", |now| failed(now) > before + 20);
+    assert_eq!(snapshot.counts.read, 1);
+    blocked.iter().for_each(|path| fs::remove_dir(path).unwrap());
+    wait_delivered(&agent, 2);
+    assert_eq!(originals(&stage), ["A\n 1", "B\n 1"]);
 }
 
 #[test]
@@ -913,6 +1099,21 @@ fn open_files_max() {
     let events = stage.events();
     assert_lines(&events, 0..u32::try_from(written).unwrap());
     assert_eq!((events.len() as u64, table(&events).len()), (written, 150));
+}
+
+#[test]
+fn of_files_that_could_not_be_opened_at_the_first_look_only_what_is_new_is_read() {
+    let mut stage = Stage::new();
+    stage.source_extra = ", read_from: end".into();
+    stage.agent_extra = ", open_files_max: 16".into();
+    let name = |n: u32| format!("{n:02}.log");
+    (0..40).for_each(|n| stage.lines(&name(n), n * 10 + 1000..n * 10 + 1010));
+    let agent = stage.start();
+    wait_for(&agent, "all of them", |snapshot| snapshot.sources.len() == 40);
+    (0..40).for_each(|n| stage.lines(&name(n), n..n + 1));
+    wait_delivered(&agent, 40);
+    stop(agent);
+    assert_lines(&stage.events(), 0..40);
 }
 
 #[test]

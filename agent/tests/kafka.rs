@@ -5,13 +5,16 @@ mod stage;
 
 use logweir_agent::{Agent, Config};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use stage::*;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -125,6 +128,46 @@ fn what_was_held_of_a_file_that_is_gone_at_the_next_start_is_told_and_counted() 
     let events = stage.events();
     assert_lines(&events, 0..700);
     assert_eq!(events.len(), 700);
+}
+
+#[test]
+fn what_was_held_when_the_agent_ended_is_told_though_nothing_was_acknowledged_before() {
+    for truncated in [false, true] {
+        let stage = Stage::new();
+        stage.lines("a.log", 0..100);
+        let agent = stage.start();
+        wait_delivered(&agent, 100);
+        assert!(agent.stop(PATIENCE));
+        drop(agent);
+        let agent = stage.start();
+        wait_for(&agent, "kafka", |snapshot| snapshot.kafka == "up");
+        // The first message to a partition goes alone.
+        let first = if truncated { 101 } else { 100 };
+        stage.lines("a.log", 100..first);
+        wait_delivered(&agent, u64::from(first) - 100);
+        stage.kafka.broker_down(1).unwrap();
+        stage.lines("a.log", first..600);
+        let size = fs::metadata(stage.path("a.log")).unwrap().len();
+        wait_for(&agent, "some to be held", |snapshot| {
+            snapshot.counts.held > 0 && snapshot.sources[0].end_offset == size
+        });
+        if truncated {
+            wait_for(&agent, "all to be held", |snapshot| snapshot.counts.held == 499);
+            File::create(stage.path("a.log")).unwrap();
+            wait_for(&agent, "the new content", |snapshot| snapshot.sources.len() == 2);
+        } else {
+            // It stays there, so that its inode is not used again.
+            fs::create_dir(stage.path("elsewhere")).unwrap();
+            fs::rename(stage.path("a.log"), stage.path("elsewhere/kept")).unwrap();
+        }
+        agent.stop(Duration::ZERO);
+        drop(agent);
+        stage.kafka.broker_up(1).unwrap();
+        let agent = stage.start();
+        let snapshot = wait_for(&agent, "it to be told", |snapshot| snapshot.files_lost == 1);
+        let held: usize = (first..600).map(|n| format!("line {n}\n").len()).sum();
+        assert_eq!(snapshot.bytes_lost, held as u64, "truncated: {truncated}");
+    }
 }
 
 #[test]
@@ -506,6 +549,69 @@ fn a_stream_that_cannot_be_followed_is_closed_and_counted_and_others_go_on() {
         snapshot.listeners[0].connections_refused == 1
     });
     assert_eq!(messages(&stage.events()), ["<13>good", "<13>whole"]);
+}
+
+#[test]
+fn what_a_stream_was_told_to_have_arrived_is_kept_at_a_stop() {
+    let stage = syslog(", limits: {events_per_second: 1}");
+    let agent = stage.start();
+    let (_, tcp) = addresses(&agent);
+    let mut wanted: Vec<String> = (0..5000).map(|n| format!("<13>message {n:04}")).collect();
+    let mut stream = TcpStream::connect(tcp).unwrap();
+    stream.write_all(wanted.join("\n").as_bytes()).unwrap();
+    // Nobody has let it in, maybe.
+    let mut other = TcpStream::connect(tcp).unwrap();
+    writeln!(other, "<13>one of another").unwrap();
+    wanted.push("<13>one of another".into());
+    agent.stop(Duration::ZERO);
+    drop(agent);
+    let agent = stage.start();
+    wait_for(&agent, "all of it", |_| messages(&stage.events()).len() >= wanted.len());
+    wanted.sort();
+    let events = stage.events();
+    assert_eq!(messages(&events), wanted);
+    let whole = |event: &&Value| event["logweir.unterminated"] != true;
+    assert_eq!(events.iter().filter(whole).count(), wanted.len() - 1);
+}
+
+#[test]
+fn what_was_read_of_standard_input_is_kept_at_a_stop() {
+    const PIPE_BYTES: u64 = 64 << 10;
+    let mut stage = Stage::new();
+    let source = "- {type: stdin, spool: {bytes_max: 4MiB}}\nlog: {level: debug}";
+    stage.sources = Some(source.into());
+    stage.kafka.broker_down(1).unwrap();
+    let mut command = process(&stage);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let line = |n: u64| format!("line {n:04} {}", "x".repeat(990));
+    let line_bytes = line(0).len() as u64 + 1;
+    let written = Arc::new(AtomicU64::new(0));
+    let count = written.clone();
+    let writer = std::thread::spawn(move || {
+        while input
+            .write_all(format!("{}\n", line(count.load(Ordering::SeqCst))).as_bytes())
+            .is_ok()
+        {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let waits =
+        |said: std::io::Result<String>| said.unwrap().contains("standard input has to wait");
+    assert!(said.by_ref().lines().any(waits));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    std::io::copy(&mut said, &mut std::io::sink()).unwrap();
+    child.wait().unwrap();
+    writer.join().unwrap();
+    let written = written.load(Ordering::SeqCst);
+    stage.kafka.broker_up(1).unwrap();
+    assert!(process(&stage).stdin(Stdio::null()).spawn().unwrap().wait().unwrap().success());
+    let read = messages(&stage.events());
+    assert!(read.len() as u64 >= written - PIPE_BYTES / line_bytes, "{} {written}", read.len());
+    let (last, whole) = read.split_last().unwrap();
+    assert!(whole.iter().enumerate().all(|(n, read)| *read == line(n as u64)));
+    assert!(line(whole.len() as u64).starts_with(last.as_str()), "{last:?}");
 }
 
 #[test]

@@ -121,7 +121,8 @@ fn running(config: &Config, findings: &mut Findings) {
             if count("checkpoint_errors") > 0 {
                 findings.error(
                     "the checkpoint could not be written",
-                    "see the log of the agent; after a restart events are sent again",
+                    "see the log of the agent; after a restart events are sent again, and files that \
+                     are new wait until it can be written",
                 );
             }
         }

@@ -139,9 +139,11 @@ pub(super) fn troubles(status: &Value) -> Vec<String> {
         ));
     }
     if count(status, "checkpoint_errors") > 0 {
+        let fails = status["checkpoint_fails"] == true;
         lines.push(format!(
-            "checkpoint: could not be written {} times, see the log of the agent",
-            count(status, "checkpoint_errors")
+            "checkpoint: could not be written {} times{}, see the log of the agent",
+            count(status, "checkpoint_errors"),
+            if fails { "; until it can, files that are new wait" } else { "" }
         ));
     }
     for listener in status["listeners"].as_array().into_iter().flatten() {

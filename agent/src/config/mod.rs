@@ -495,6 +495,8 @@ sources:
   - {type: file, paths: [/x], dataset: no.such.thing}
   - {type: file, paths: [/y], multiline: {preset: container, negate: true}}
   - {type: file, paths: [/z], multiline: {start: '(a'}}
+  - {type: journald, identifiers: [sudo], labels: {team: a}}
+  - {type: journald, identifiers: [sudo], labels: {team: b}}
 topic: x
 ";
         let shown = faults(text);
@@ -522,10 +524,20 @@ topic: x
             "agent.yaml:14:40: error: there are no rules for the dataset `no.such.thing`",
             "`sources[10].multiline.negate` is for patterns, and `container` is none",
             "`(a` is no pattern: unclosed group",
-            "agent.yaml:17:1: error: unknown key `topic`",
+            "agent.yaml:18:5: error: a second source reads the same of the journal",
+            "agent.yaml:19:1: error: unknown key `topic`",
         ] {
             assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
         }
+    }
+
+    #[test]
+    fn what_two_sources_read_of_one_journal_is_told_apart() {
+        let text = "kafka: {bootstrap.servers: 'a:1'}\nsources:\n  - {type: journald, directories: [/j]}\n  \
+                    - {type: journald, directories: [/j], units: [a], priority: err, boot: current}\n";
+        let (config, _) = Config::from_yaml("agent.yaml", text).unwrap();
+        let places: Vec<String> = config.sources.iter().map(SourceConfig::place).collect();
+        assert_eq!(places, ["journald /j", "journald /j, unit a, priority 3, boot current"]);
     }
 
     #[test]

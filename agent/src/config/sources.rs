@@ -49,8 +49,9 @@ impl SourceConfig {
             }
             Self::Stdin(_) => return "stdin".to_owned(),
             Self::Journald(journald) => {
-                let directories = journald.directories.iter();
-                ("journald", directories.map(|path| path.display().to_string()).collect())
+                let directories =
+                    journald.directories.iter().map(|path| path.display().to_string());
+                ("journald", directories.chain(journald.filters()).collect())
             }
         };
         format!("{kind} {}", places.join(", "))
@@ -211,10 +212,30 @@ pub(crate) struct JournaldConfig {
     pub current_boot: bool,
 }
 
+impl JournaldConfig {
+    /// What tells it from other sources in the same directories, for a person.
+    fn filters(&self) -> impl Iterator<Item = String> {
+        let units = self.units.iter().map(|unit| format!("unit {unit}"));
+        let identifiers = self.identifiers.iter().map(|name| format!("identifier {name}"));
+        let priority = self.priority.map(|priority| format!("priority {priority}"));
+        let boot = self.current_boot.then(|| "boot current".to_owned());
+        units.chain(identifiers).chain(priority).chain(boot)
+    }
+
+    /// Says what is read, by which the source is told from others that read the same journal.
+    pub(crate) fn reads(&self) -> String {
+        let Self { directories, units, identifiers, priority, current_boot, .. } = self;
+        let all = format!("{directories:?}{units:?}{identifiers:?}{priority:?}{current_boot}");
+        format!("{:016x}", crate::delivery::content_hash(all.as_bytes()))
+    }
+}
+
 /// Reads entry after entry, and knows what only one of them may have.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     listeners: HashSet<(&'static str, String)>,
+    /// See [`JournaldConfig::reads`].
+    journals: HashSet<String>,
     stdin: bool,
 }
 
@@ -235,7 +256,7 @@ impl Reader {
                 Some(SourceConfig::Syslog(Box::new(syslog)))
             }
             2 => self.stdin(&mut table, faults).map(SourceConfig::Stdin),
-            _ => Some(SourceConfig::Journald(Box::new(journald(&mut table, faults)))),
+            _ => Some(SourceConfig::Journald(Box::new(self.journald(&mut table, faults)))),
         };
         table.finish(faults);
         if let Some(source) = &mut source {
@@ -243,6 +264,19 @@ impl Reader {
             source.common_mut().place = source.place().into();
         }
         source
+    }
+
+    fn journald(&mut self, table: &mut Table<'_>, faults: &mut Faults) -> JournaldConfig {
+        let config = journald(table, faults);
+        if !self.journals.insert(config.reads()) {
+            faults.error(table.span(), "a second source reads the same of the journal").remedy =
+                Some(
+                    "keep one of them, or let them differ in `directories`, `units`, \
+                     `identifiers`, `priority` or `boot`"
+                        .into(),
+                );
+        }
+        config
     }
 
     fn stdin(&mut self, table: &mut Table<'_>, faults: &mut Faults) -> Option<StdinConfig> {

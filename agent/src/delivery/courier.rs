@@ -20,8 +20,9 @@ use std::time::Duration;
 /// How long a worker waits when the producer's queue is full before it tries again.
 const QUEUE_FULL_PAUSE: (Duration, Duration) =
     (Duration::from_micros(500), Duration::from_millis(20));
-/// How long a source waits for the checkpoint to hold its partition until it asks again.
-const RECORD_PAUSE: Duration = Duration::from_millis(20);
+/// How long a source waits for the checkpoint to hold its partition until it asks again: as a rule, and while
+/// the checkpoint cannot be written.
+const RECORD_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// Marks the tag of a dead letter.
 pub(super) const TAG_DEAD_LETTER: usize = 1 << 63;
 /// Marks the tag of the last message of a chunk.
@@ -121,7 +122,8 @@ impl Courier {
             Some(partition) => link.open.pause(partition).or_else(|| link.shares.pause(partition)),
             None => {
                 self.shared.chosen.ring();
-                Some(RECORD_PAUSE)
+                let fails = self.shared.recording_fails.load(Ordering::Relaxed);
+                Some(if fails { RECORD_PAUSE.1 } else { RECORD_PAUSE.0 })
             }
         }
     }
@@ -140,6 +142,11 @@ impl Courier {
     /// hold; returns whether one has.
     pub(crate) fn await_choice(&self, patience: Duration) -> bool {
         self.shared.chosen.wait(patience)
+    }
+
+    /// Whether the checkpoint takes choices at the moment.
+    pub(crate) fn note_recording(&self, works: bool) {
+        self.shared.recording_fails.store(!works, Ordering::Relaxed);
     }
 
     /// Where events can be watched.

@@ -2,7 +2,7 @@
 //!
 //! Owns ACK-1: the acknowledged position moves only over a contiguous prefix of chunks whose every
 //! message, dead letters included, is in its topic. Owns ACK-3: nothing is sent before the
-//! checkpoint holds the source's partition. Owns ACC-1 per source. Knows nothing of Kafka's client;
+//! checkpoint holds the source with its partition. Owns ACC-1 per source. Knows nothing of Kafka's client;
 //! the courier tells it outcomes, and tells it to start over when a producer failed.
 
 use crate::accounting::{Counts, DropReason, Tally};
@@ -299,6 +299,12 @@ impl Lane {
         state.recorded |= state.partition == Some(partition);
     }
 
+    /// Nothing more goes out until the checkpoint holds the source as it is now.
+    pub(crate) fn unrecord(&self) {
+        lock(&self.state).recorded = false;
+        self.note_change();
+    }
+
     /// The source cannot be read again from its acknowledged position. What a producer that failed
     /// already has of it counts as lost at once.
     pub(crate) fn mark_gone(&self) {
@@ -516,6 +522,8 @@ mod tests {
         lane.record(0);
         assert_eq!((lane.partition(1), lane.unrecorded()), (Some(0), None));
         assert_eq!(lane.partition(1000), Some(0), "a source stays where it is");
+        lane.unrecord();
+        assert_eq!((lane.partition(1), lane.unrecorded()), (None, Some(0)));
         let moved = Lane::new(lane.id(), Position::default(), Some(7), Changes::default());
         assert_eq!(moved.partition(8), Some(7));
         assert_eq!((moved.partition(1), moved.unrecorded()), (None, Some(0)), "there is no 7 now");

@@ -55,6 +55,8 @@ pub(super) struct Shared {
     pub(super) changed: Condvar,
     /// Rings when a source has a partition that the checkpoint does not hold yet.
     pub(super) chosen: Bell,
+    /// The checkpoint does not take it at the moment.
+    pub(super) recording_fails: AtomicBool,
     pub(super) stop: AtomicBool,
     pub(super) state: AtomicU8,
     pub(super) generation: AtomicU64,
@@ -80,6 +82,7 @@ impl Shared {
             link: Mutex::new(None),
             changed: Condvar::new(),
             chosen: Bell::default(),
+            recording_fails: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             state: AtomicU8::new(KafkaState::Connecting as u8),
             generation: AtomicU64::new(0),

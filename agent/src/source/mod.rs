@@ -18,12 +18,14 @@ use crate::parsing::Selection;
 use crate::pipeline::Route;
 use crate::source::spooled::SpoolTail;
 use crate::spool::{AppendError, Settings};
+use crate::state_dir::random_hex;
 use crate::sync::lock;
 use crate::workers::{Queue, Work};
 use logweir_record::{Agent, Envelope, SealKey, SourceId};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What all sources of an agent share.
@@ -32,8 +34,10 @@ pub(crate) struct Context {
     pub agent: Agent,
     /// For the seals of events, see docs/integrity.md.
     pub seal_key: Option<SealKey>,
-    /// Part of every source id; see [`Checkpoint`].
+    /// Part of the ids of spools and journals; see [`Checkpoint`].
     pub salt: String,
+    /// Random, of this run, and how many ids were made of it.
+    new_ids: (String, AtomicU64),
     pub checkpoint: Arc<Checkpoint>,
     pub courier: Arc<Courier>,
     pub queue: Queue,
@@ -71,7 +75,20 @@ impl Context {
         queue: Queue,
     ) -> Self {
         let salt = checkpoint.salt();
-        Self { agent, seal_key, salt, checkpoint, courier, queue, retired: Mutex::default() }
+        let new_ids = (random_hex(), AtomicU64::default());
+        let retired = Mutex::default();
+        Self { agent, seal_key, salt, new_ids, checkpoint, courier, queue, retired }
+    }
+
+    /// The id of a file's content that is read for the first time. What tells files apart may come again
+    /// with other content, and a count of contents is lost with the checkpoint's entry; but the table
+    /// remembers ids, and takes what comes under a known one for repeats. So it is random, and stands in
+    /// that entry alone.
+    #[must_use]
+    pub(crate) fn new_file_id(&self) -> SourceId {
+        let (random, count) = &self.new_ids;
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        SourceId::derive(&[b"file", random.as_bytes(), &number.to_le_bytes()])
     }
 
     /// The lane of a new source, which the checkpoint is to follow.
@@ -128,12 +145,19 @@ impl Context {
         lock(&self.retired).leaving.push(leaving);
     }
 
-    /// Lets go of retired sources that have nothing on its way any more.
+    /// Whether a source that is not read any more has something on its way.
+    pub(crate) fn is_leaving(&self, source: &str) -> bool {
+        lock(&self.retired).leaving.iter().any(|leaving| leaving.lane.id().to_string() == source)
+    }
+
+    /// Follows retired sources for the checkpoint, and lets go of those that have nothing on its way any
+    /// more.
     pub(crate) fn sweep(&self) {
         let retired = &mut *lock(&self.retired);
         let past = &mut retired.past;
         retired.leaving.retain(|leaving| {
             let settled = leaving.lane.is_settled();
+            self.checkpoint.advance(leaving.lane.id(), leaving.lane.acked());
             if settled {
                 self.courier.unregister(leaving.slot);
                 let past = past.entry(leaving.configured.clone()).or_default();
@@ -154,19 +178,26 @@ impl Context {
         (retired.past.clone(), leaving.collect())
     }
 
-    /// Writes the checkpoint; a failure is told and counted, and does no harm but repeats.
-    pub(crate) fn save_checkpoint(&self) {
-        let failed_before = self.checkpoint.errors() > 0;
-        if let Err(error) = self.checkpoint.save()
-            && !failed_before
-        {
-            tracing::error!(
-                state_dir = %self.checkpoint.directory().display(),
+    /// Writes the checkpoint; a failure is told and counted, and does no harm but repeats, and that what
+    /// is new waits. Returns whether it is written.
+    pub(crate) fn save_checkpoint(&self) -> bool {
+        let failed_before = self.checkpoint.fails();
+        let saved = self.checkpoint.save();
+        let state_dir = self.checkpoint.directory().display();
+        match &saved {
+            Err(error) if !failed_before => tracing::error!(
+                %state_dir,
                 %error,
                 "the checkpoint cannot be written; the agent goes on, and sends again after a \
-                 restart what was acknowledged since the last one"
-            );
+                 restart what was acknowledged since the last one; files that it has not begun yet \
+                 wait until it can be written"
+            ),
+            Ok(()) if failed_before => {
+                tracing::info!(%state_dir, "the checkpoint can be written again");
+            }
+            _ => {}
         }
+        saved.is_ok()
     }
 }
 
@@ -251,6 +282,12 @@ impl SpoolSet {
         self.tails[shard].spool().append(records, count)?;
         self.wake(shard);
         Ok(())
+    }
+
+    /// See [`crate::spool::Spool::append_last`].
+    pub(crate) fn append_last(&self, shard: usize, records: &[u8], count: u64) {
+        self.tails[shard].spool().append_last(records, count);
+        self.wake(shard);
     }
 
     fn wake(&self, shard: usize) {

@@ -69,7 +69,9 @@ impl SpoolTail {
             position: Mutex::new(position),
             readiness: Readiness::default(),
         });
-        context.checkpoint.track(id, tail.clone());
+        if !context.checkpoint.track(id, tail.clone()) {
+            return Err(io::Error::other(format!("the spool `{name}` is of another source, too")));
+        }
         Ok(tail)
     }
 

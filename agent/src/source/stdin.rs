@@ -19,10 +19,11 @@ use std::time::Duration;
 const READ_BYTES: usize = 64 << 10;
 /// How long to wait before lines are offered to a full spool again.
 const FULL_PAUSE: Duration = Duration::from_millis(20);
-/// How long to wait for a limit; it bounds how late a stop is noticed.
-const LIMIT_PAUSE: Duration = Duration::from_millis(200);
 /// How long to wait for input; it bounds how late a stop is noticed.
 const NAP: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+/// So much is read at a stop at most: what a pipe can hold.
+const LAST_BYTES: usize = 1 << 20;
 
 /// The running source.
 #[derive(Debug)]
@@ -55,6 +56,8 @@ impl Stdin {
             spools: spools.clone(),
             pace: config.common.limits.pace(),
             framer: Framer::new(config.common.line_bytes_max, false),
+            records: Vec::new(),
+            count: 0,
             stop: stop.clone(),
         };
         let done = ended.clone();
@@ -86,68 +89,106 @@ impl Stdin {
 struct Reader {
     spools: Arc<SpoolSet>,
     framer: Framer,
+    /// Lines on their way into the spool.
+    records: Vec<u8>,
+    count: u64,
     pace: Pace,
     stop: Arc<AtomicBool>,
 }
 
 impl Reader {
-    /// Reads until the input ends; returns whether it did.
+    /// Reads until the input ends; returns whether it did. At a stop, what the pipe holds is taken, too:
+    /// it is gone with us.
     fn run(mut self) -> bool {
-        let mut input = io::stdin().lock();
         let mut buffer = vec![0; READ_BYTES];
-        let mut records = Vec::new();
-        while !self.stop.load(Ordering::Acquire) {
-            let stdin = rustix::stdio::stdin();
-            let mut descriptors = [PollFd::new(&stdin, PollFlags::IN)];
-            if matches!(poll(&mut descriptors, Some(&NAP)), Ok(0)) {
-                continue;
-            }
-            let mut count = 0;
-            let mut take = |framed: Framed<'_>| {
-                let message = Message {
-                    received_at: Timestamp::now(),
-                    original_bytes: framed.original_bytes,
-                    unterminated: framed.unterminated,
-                    sender: b"",
-                    bytes: framed.bytes,
-                };
-                encode(&message, &mut records);
-                count += 1;
-            };
-            let length = input.read(&mut buffer).unwrap_or(0);
-            if length == 0 {
-                self.framer.finish(&mut take);
-            } else if self.framer.push(&buffer[..length], &mut take).is_err() {
-                // Cannot be: without counts nothing in a stream is wrong.
-                return true;
-            }
-            self.append(&records, count);
-            self.pace.spend(count, length as u64);
-            while let Some(wait) = self.pace.wait() {
-                if self.stop.load(Ordering::Acquire) {
-                    break;
+        let mut left = LAST_BYTES;
+        while left > 0 {
+            let stopped = self.stopped();
+            let length = match receive(&mut buffer, if stopped { &AT_ONCE } else { &NAP }) {
+                Some(0) => {
+                    self.finish();
+                    return true;
                 }
-                std::thread::sleep(wait.min(LIMIT_PAUSE));
+                Some(length) => length,
+                None if stopped => break,
+                None => continue,
+            };
+            self.push(|framer, take| {
+                // Cannot fail: without counts nothing in a stream is wrong.
+                let _ = framer.push(&buffer[..length], take);
+            });
+            self.pace.spend(self.count, length as u64);
+            if !self.append() {
+                break;
             }
-            records.clear();
-            if length == 0 {
-                return true;
+            if stopped {
+                left = left.saturating_sub(length);
+            } else {
+                self.rest();
             }
         }
+        self.finish();
         false
     }
 
-    /// A full spool makes whoever writes to us wait.
-    fn append(&self, records: &[u8], count: u64) {
-        if count == 0 {
-            return;
-        }
-        while let Err(error) = self.spools.append(0, records, count) {
-            if self.stop.load(Ordering::Acquire) {
-                return;
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Has lines taken out of the framer.
+    fn push(&mut self, run: impl FnOnce(&mut Framer, &mut dyn FnMut(Framed<'_>))) {
+        let (records, count) = (&mut self.records, &mut self.count);
+        run(&mut self.framer, &mut |framed| {
+            let message = Message {
+                received_at: Timestamp::now(),
+                original_bytes: framed.original_bytes,
+                unterminated: framed.unterminated,
+                sender: b"",
+                bytes: framed.bytes,
+            };
+            encode(&message, records);
+            *count += 1;
+        });
+    }
+
+    /// A full spool makes whoever writes to us wait; returns `false` if it is still full at a stop.
+    fn append(&mut self) -> bool {
+        while self.count > 0
+            && let Err(error) = self.spools.append(0, &self.records, self.count)
+        {
+            if self.stopped() {
+                return false;
             }
             tracing::debug!(%error, "standard input has to wait");
             std::thread::sleep(FULL_PAUSE);
         }
+        self.records.clear();
+        self.count = 0;
+        true
     }
+
+    /// Waits for a limit.
+    fn rest(&mut self) {
+        while let Some(wait) = self.pace.wait().filter(|_| !self.stopped()) {
+            std::thread::sleep(wait);
+        }
+    }
+
+    /// Takes what is left when nothing more is read.
+    fn finish(&mut self) {
+        self.push(|framer, take| framer.finish(take));
+        if !self.append() {
+            self.spools.append_last(0, &self.records, self.count);
+        }
+    }
+}
+
+/// Reads what comes within `patience`; nothing if the input has ended.
+fn receive(buffer: &mut [u8], patience: &Timespec) -> Option<usize> {
+    let stdin = rustix::stdio::stdin();
+    let mut descriptors = [PollFd::new(&stdin, PollFlags::IN)];
+    if matches!(poll(&mut descriptors, Some(patience)), Ok(0)) {
+        return None;
+    }
+    Some(io::stdin().lock().read(buffer).unwrap_or(0))
 }

@@ -89,6 +89,16 @@ pub(crate) enum AppendError {
     Io(#[from] io::Error),
 }
 
+impl AppendError {
+    /// As what messages count that cannot wait.
+    pub(crate) fn reason(&self) -> DropReason {
+        match self {
+            Self::Full | Self::DiskFull(_) => DropReason::SpoolFull,
+            Self::Io(_) => DropReason::SpoolError,
+        }
+    }
+}
+
 /// The disk of a spool has less free than is left to others.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -300,7 +310,7 @@ impl Spool {
     /// # Errors
     /// The spool or the disk is full, or the disk fails.
     pub(crate) fn append(&self, records: &[u8], count: u64) -> Result<(), AppendError> {
-        let taken = self.try_append(&mut lock(&self.state), records, count);
+        let taken = self.try_append(records, count, self.settings.bytes_max);
         if matches!(taken, Err(AppendError::Full | AppendError::DiskFull(_)))
             && self.settings.when_full == WhenFull::DropNewest
         {
@@ -310,12 +320,22 @@ impl Spool {
         taken
     }
 
-    fn try_append(&self, state: &mut State, records: &[u8], count: u64) -> Result<(), AppendError> {
+    /// Appends what whoever sent it will not send again, beyond `bytes_max` if need be; what the disk
+    /// does not take is counted.
+    pub(crate) fn append_last(&self, records: &[u8], count: u64) {
+        if let Err(error) = self.try_append(records, count, u64::MAX) {
+            tracing::warn!(spool = self.name, count, %error, "messages are dropped and counted");
+            self.count_drop(error.reason(), count);
+        }
+    }
+
+    fn try_append(&self, records: &[u8], count: u64, bytes_max: u64) -> Result<(), AppendError> {
+        let state = &mut *lock(&self.state);
         if state.failed {
             return Err(io::Error::other("what was accepted could not be synced").into());
         }
         let length = records.len() as u64;
-        if state.bytes() + length > self.settings.bytes_max {
+        if state.bytes() + length > bytes_max {
             return Err(AppendError::Full);
         }
         if !state.room.take(length, &self.directory)? {

@@ -13,7 +13,7 @@ use crate::config::{FileConfig, ReadFrom};
 use crate::delivery::Position;
 use crate::dormant::Among;
 use crate::sync::{read, write};
-use logweir_record::SourceId;
+use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,42 +41,72 @@ impl Scanner {
             return Ok(());
         }
         let body = Arc::new(Body::plain(file, slot));
-        let born_ns = born_ns(&metadata);
-        let claimed = claim(&self.context.checkpoint, key, born_ns);
-        let mut content = FileContent::new(path, key, born_ns);
-        if let Some(entry) = &claimed
-            && let Some(known) = entry.file()
-        {
+        let content = FileContent::new(path, key, born_ns(&metadata));
+        let (path, place) = (path.to_owned(), path.to_owned());
+        let (position, undecided) = (Position::default(), true);
+        let mut start =
+            Start { key, path, place, body: Some(body.clone()), content, position, undecided };
+        let known = match claim(&self.context.checkpoint, key, start.content.born_ns) {
             // What cannot be read now is not known to be other content: it stays remembered.
-            let is_known = holds(&body, known, &entry.position())
-                .inspect_err(|_| self.context.checkpoint.remember(entry.clone()))?;
-            if is_known {
-                content = FileContent { device: key.device, ..known.clone() };
-                let position = entry.position();
-                let undecided = position.offset == 0;
-                let path = path.to_owned();
-                let start = Start { key, path, body, content, position, undecided };
-                self.add(config, start, Some(entry));
-                return Ok(());
+            Some(entry) => self
+                .go_on(config, &mut start, &body, &entry)
+                .inspect_err(|_| self.context.checkpoint.remember(entry.clone()))?
+                .then_some(entry),
+            None => {
+                if first_look && config.read_from == ReadFrom::End {
+                    start.position = last_line_end(config, &body, metadata.len())?;
+                    start.undecided = start.position.offset == 0;
+                }
+                None
             }
+        };
+        self.add(config, start, known.as_ref());
+        Ok(())
+    }
+
+    /// Has a file go on where its entry says; returns whether it has that content still.
+    fn go_on(
+        &self,
+        config: &FileConfig,
+        start: &mut Start,
+        body: &Body,
+        entry: &Entry,
+    ) -> std::io::Result<bool> {
+        let (Some(known), position) = (entry.file(), entry.position()) else { return Ok(false) };
+        if entry.is_passed_over() {
+            let size = body.metadata()?.len();
+            if size >= position.offset {
+                start.position = last_line_end(config, body, position.offset)?;
+            }
+        } else if holds(body, known, &position)? {
+            start.content = FileContent { device: start.key.device, ..known.clone() };
+            start.position = position;
+        } else {
             tracing::info!(
-                path = %path.display(),
+                path = %start.path.display(),
                 "the file was truncated or rewritten meanwhile; it is read from its beginning"
             );
-            content.epoch = known.epoch + 1;
-            let old = FileContent { replaced: true, ..known.clone() };
-            let content = Content::File(old);
+            start.content.epoch = known.epoch + 1;
+            start.undecided = false;
+            let content = Content::File(FileContent { replaced: true, ..known.clone() });
             self.context.checkpoint.remember(Entry { content, ..entry.clone() });
+            return Ok(false);
         }
-        let mut position = Position::default();
-        if first_look && config.read_from == ReadFrom::End && claimed.is_none() {
-            position.offset = end_of_lines(&body, metadata.len(), config.common.line_bytes_max)?;
-            position.guard = body.guard_at(position.offset)?;
+        start.undecided = start.position.offset == 0;
+        Ok(true)
+    }
+
+    /// What cannot be begun at the first look at a source, and is not to be read but for what comes
+    /// later, is remembered with its size of now.
+    pub(super) fn pass_over(&self, path: &Path, metadata: &Metadata) {
+        let (key, born_ns) = (Key::of(metadata), born_ns(metadata));
+        if let Some(known) = claim(&self.context.checkpoint, key, born_ns) {
+            return self.context.checkpoint.remember(known);
         }
-        let undecided = claimed.is_none() && position.offset == 0;
-        let start = Start { key, path: path.to_owned(), body, content, position, undecided };
-        self.add(config, start, None);
-        Ok(())
+        let position = Position { offset: metadata.len(), ..Position::default() };
+        let content = Content::File(FileContent::new(path, key, born_ns));
+        let entry = Entry::new(self.context.new_file_id(), (position, None), content);
+        self.context.checkpoint.remember(entry);
     }
 
     /// Finds out whose content a new file has: its own, which is then read, or that of another,
@@ -132,7 +162,8 @@ impl Scanner {
         let start = Start {
             key: copy.key(),
             path: copy.path().to_owned(),
-            body,
+            place: copy.place(),
+            body: Some(body),
             content,
             position: entry.position(),
             undecided: false,
@@ -161,11 +192,10 @@ impl Scanner {
     /// continues.
     pub(super) fn add(&self, config: &Arc<FileConfig>, start: Start, known: Option<&Entry>) {
         let content = &start.content;
-        let id = known.and_then(Entry::source_id).unwrap_or_else(|| self.source_id(content));
+        let id = known.and_then(Entry::source_id).unwrap_or_else(|| self.context.new_file_id());
         let partition = known.and_then(|entry| entry.partition);
         let lane = Arc::new(self.context.lane(id, start.position, partition));
         let path = content.path.clone();
-        let fresh_epoch = content.epoch > 0 && known.is_none();
         let members = [("log.file.path", path.as_bytes())];
         let route = self.context.route(lane, "file", &members, &config.common);
         let key = start.key;
@@ -179,42 +209,21 @@ impl Scanner {
         );
         let tail = Arc::new(tail);
         self.context.checkpoint.track(id, tail.clone());
-        if fresh_epoch {
-            // The next epoch must not be taken for this one after a crash.
-            self.context.save_checkpoint();
-        }
         tracing::debug!(path, source = %id, "reading a file");
         write(&self.tails).insert(key, tail.clone());
         self.wake(&tail);
     }
 
-    fn source_id(&self, content: &FileContent) -> SourceId {
-        SourceId::derive(&[
-            b"file",
-            self.context.agent.id.as_bytes(),
-            self.context.salt.as_bytes(),
-            &content.device.to_le_bytes(),
-            &content.inode.to_le_bytes(),
-            &content.born_ns.to_le_bytes(),
-            &content.epoch.to_le_bytes(),
-        ])
-    }
-
     /// The content of a file was replaced in place: the old content's lane is left to end by
-    /// itself, and the new content is another source.
+    /// itself, and the new content is another source, in the same open file.
     pub(super) fn replace(&mut self, key: Key) {
         let Some(tail) = read(&self.tails).get(&key).cloned() else { return };
         self.heads.remove(key);
         let old = tail.content();
         tail.mark_replaced();
         self.retire(&tail, true);
-        let path =
-            self.paths.iter().find(|(_, known)| **known == key).map(|(path, _)| path.clone());
-        let path = path.unwrap_or_else(|| tail.path().to_owned());
-        // It was open, and is closed by now: there is room.
-        let Some(slot) = self.room() else { return };
-        let Ok((file, metadata)) = open_regular(&path, tail.config().follow_links) else { return };
-        if Key::of(&metadata) != key {
+        if tail.is_leaving() {
+            // It is begun as the configuration says by now.
             return;
         }
         let content = FileContent {
@@ -228,7 +237,8 @@ impl Scanner {
         let start = Start {
             key,
             path: tail.path().to_owned(),
-            body: Arc::new(Body::plain(file, slot)),
+            place: tail.place(),
+            body: tail.take_body(),
             content,
             position: Position::default(),
             undecided: false,
@@ -259,6 +269,12 @@ pub(super) fn claim(checkpoint: &Checkpoint, key: Key, born_ns: u64) -> Option<E
         let same = file.inode == key.inode && file.born_ns == born_ns && !file.replaced;
         same.then_some((file.device == key.device, file.epoch))
     })
+}
+
+/// Where to begin so that only lines that come after the first `size` bytes are read.
+fn last_line_end(config: &FileConfig, body: &Body, size: u64) -> std::io::Result<Position> {
+    let offset = end_of_lines(body, size, config)?;
+    Ok(Position { offset, prev: None, guard: body.guard_at(offset)? })
 }
 
 /// The entry of content that was replaced in place, if the new file has it: then the file is the

@@ -118,7 +118,8 @@ impl Scanner {
             from = position.offset,
             "reading what an archive holds and was not delivered before"
         );
-        let start = Start { key, path: path.to_owned(), body, content, position, undecided: false };
+        let (path, place, body) = (path.to_owned(), path.to_owned(), Some(body));
+        let start = Start { key, path, place, body, content, position, undecided: false };
         self.add(config, start, known.as_ref());
         Ok(())
     }

@@ -1,11 +1,15 @@
 //! What a source of type file reads: the bytes of a file, or those that an archive holds.
 
+use super::Encoding;
 use super::archive::Archive;
 use super::identity::{HEAD_BYTES, read_at};
 use super::open_files::Slot;
 use crate::delivery::{GUARD_BYTES, Guard, content_hash};
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
+
+/// By so much the end of a file is looked at.
+pub(super) const BLOCK_BYTES: usize = 4096;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -46,6 +50,29 @@ impl Body {
             Bytes::Plain(file) => read_at(file, buffer, offset),
             Bytes::Archive(archive) => archive.read_at(buffer, offset),
         }
+    }
+
+    /// The encoding that the content's beginning tells, else `configured`; `None` while it has not begun.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn encoding(&self, configured: Encoding) -> io::Result<Option<Encoding>> {
+        let mut head = [0; 2];
+        let count = self.read_at(&mut head, 0)?;
+        Ok(Encoding::told_by(&head[..count], configured))
+    }
+
+    /// Whether the file's bytes from `offset` on are 0, by the last ones: a file that was made in advance,
+    /// to be filled with lines. Behind a hole that a writer has left there are some.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn is_blank_from(&self, offset: u64) -> io::Result<bool> {
+        let size = self.metadata()?.len();
+        let length = size.saturating_sub(offset).min(BLOCK_BYTES as u64) as usize;
+        let mut last = [0; BLOCK_BYTES];
+        self.read_at(&mut last[..length], size - length as u64)?;
+        Ok(last == [0; BLOCK_BYTES])
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {

@@ -62,10 +62,12 @@ impl Discovery {
             open_files: open_files.clone(),
             crowded: 0,
             crowded_told: None,
+            were_all_begun: false,
             room_due: Instant::now(),
             waiting: Waiting::default(),
             contested: HashSet::new(),
             leaving: Vec::new(),
+            renamed_due: true,
             overflows: overflows.clone(),
             lost: lost.clone(),
             missed: HashMap::new(),
@@ -149,7 +151,7 @@ impl Discovery {
 fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
     let mut watches = Watches::new();
     let events = watches.events.clone();
-    let mut wait = scanner.rescan(&mut watches, true);
+    let mut wait = scanner.rescan(&mut watches);
     let mut scanned = Instant::now();
     let beat = tick(Duration::from_millis(100));
     while !stop.load(Ordering::Acquire) {
@@ -194,7 +196,7 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
             }
         }
         if structural || scanned.elapsed() >= wait.interval {
-            wait = scanner.rescan(&mut watches, false);
+            wait = scanner.rescan(&mut watches);
             scanned = Instant::now();
         }
     }

@@ -5,7 +5,7 @@
 //! every byte.
 
 use encoding_rs::{UTF_16BE, UTF_16LE};
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 use std::borrow::Cow;
 
 const BOM_UTF8: &[u8] = b"\xef\xbb\xbf";
@@ -54,7 +54,8 @@ impl Encoding {
         }
     }
 
-    fn is_unit(self, bytes: &[u8], unit: u8) -> bool {
+    /// Whether `bytes` begins with this code unit.
+    pub(super) fn is_unit(self, bytes: &[u8], unit: u8) -> bool {
         match self {
             Self::Utf8 | Self::Other(_) => bytes.first() == Some(&unit),
             Self::Utf16Le => bytes.starts_with(&[unit, 0]),
@@ -78,6 +79,19 @@ impl Encoding {
         None
     }
 
+    /// Where the last line ends, its end included, in `data`, which begins with a whole code unit.
+    pub(super) fn behind_last_line(self, data: &[u8]) -> Option<usize> {
+        let mut to = data.len();
+        while let Some(found) = memrchr(b'\n', &data[..to]) {
+            let at = found - found % self.width();
+            if self.is_unit(&data[at..], b'\n') {
+                return Some(at + self.width());
+            }
+            to = found;
+        }
+        None
+    }
+
     /// Whether `data` ends with a line end.
     pub(super) fn ends_line(self, data: &[u8]) -> bool {
         let last = data.len().checked_sub(self.width());
@@ -93,6 +107,17 @@ impl Encoding {
         let zeros = whole + rest;
         // Half of a code unit is none of a hole.
         zeros & !(self.width() - 1)
+    }
+
+    /// The length of `data`, which begins with a whole code unit, without the units at its end that are 0.
+    pub(super) fn text_length(self, data: &[u8]) -> usize {
+        let blocks = data.rchunks_exact(HOLE_BLOCK.len());
+        let blank = blocks.take_while(|block| *block == HOLE_BLOCK).count() * HOLE_BLOCK.len();
+        let rest = &data[..data.len() - blank];
+        let filled = rest.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        let text = filled.next_multiple_of(self.width());
+        // The first half of a unit says nothing.
+        if text + self.width() <= data.len() { text } else { data.len() }
     }
 
     /// `line` without the line end that it may have.
@@ -156,6 +181,16 @@ mod tests {
         }
         assert_eq!(Encoding::Utf8.strip_line_end(b"a\r\n"), b"a");
         assert_eq!(Encoding::Utf8.hole(b"\0\0\0a"), 3);
+        for (encoding, data, length) in [
+            (Encoding::Utf8, &b"a\0b\0\0"[..], 3),
+            (Encoding::Utf8, b"\0\0", 0),
+            (Encoding::Utf16Le, b"\n\0\0\0", 2),
+            (Encoding::Utf16Le, b"a", 1),
+            (Encoding::Utf16Be, b"\0\n\0", 3),
+            (Encoding::Utf16Be, b"\0\n\0\0\0", 2),
+        ] {
+            assert_eq!(encoding.text_length(data), length, "{encoding:?} {data:?}");
+        }
     }
 
     #[test]

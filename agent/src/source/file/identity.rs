@@ -1,7 +1,8 @@
 //! Knowing files again.
 
-use super::body::Body;
+use super::body::{BLOCK_BYTES, Body};
 use crate::checkpoint::FileContent;
+use crate::config::FileConfig;
 use crate::delivery::{GUARD_BYTES, Position};
 use std::fs::{File, Metadata};
 use std::io;
@@ -105,10 +106,83 @@ pub(super) fn begins(body: &Body, size: u64, original: &Body) -> io::Result<bool
 ///
 /// # Errors
 /// What the kernel says.
-pub(super) fn end_of_lines(body: &Body, size: u64, line_bytes_max: usize) -> io::Result<u64> {
-    let window = size.min(line_bytes_max as u64);
+pub(super) fn end_of_lines(body: &Body, size: u64, config: &FileConfig) -> io::Result<u64> {
+    // What has no whole byte order mark yet has no line either.
+    let Some(encoding) = body.encoding(config.encoding)? else { return Ok(0) };
+    // Of whole code units.
+    let width = encoding.width() as u64;
+    let size = filled_size(body, size)?.next_multiple_of(width).min(size / width * width);
+    let window = size.min(config.common.line_bytes_max as u64 & !1);
     let mut bytes = vec![0; window as usize];
     let count = body.read_at(&mut bytes, size - window)?;
-    let newline = memchr::memrchr(b'\n', &bytes[..count]);
-    Ok(newline.map_or(size, |at| size - window + at as u64 + 1))
+    let end = encoding.behind_last_line(&bytes[..count]);
+    Ok(end.map_or(size, |end| size - window + end as u64))
+}
+
+/// The size of a file without the blocks at its end that are still to be filled, if it was made in advance.
+fn filled_size(body: &Body, size: u64) -> io::Result<u64> {
+    if !body.is_blank_from(0)? {
+        return Ok(size);
+    }
+    let block_bytes = BLOCK_BYTES as u64;
+    let (mut filled, mut end) = (0, size);
+    while filled < end {
+        let middle = (filled + end) / 2 / block_bytes * block_bytes;
+        let mut block = [0; BLOCK_BYTES];
+        body.read_at(&mut block, middle)?;
+        match block.iter().rposition(|byte| *byte != 0) {
+            None => end = middle,
+            Some(_) if middle + block_bytes < end => filled = middle + block_bytes,
+            Some(last) => return Ok(middle + last as u64 + 1),
+        }
+    }
+    Ok(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Encoding;
+    use super::super::open_files::OpenFiles;
+    use super::*;
+    use std::io::Write as _;
+
+    fn plain(content: &[u8]) -> Body {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        Body::plain(file, OpenFiles::new(1).take().unwrap())
+    }
+
+    #[test]
+    fn lines_from_now_on_begin_behind_a_whole_line_end() {
+        let mut config = FileConfig::default();
+        config.common.line_bytes_max = 64;
+        for (content, end) in [
+            (&b""[..], 0),
+            (b"\xff", 0),
+            (b"a\nb\n", 4),
+            (b"a\nbc", 2),
+            (b"abc", 3),
+            (b"\xff\xfea\0\n\0", 6),
+            (b"\xff\xfea\0\n\0b\0c", 6),
+            // U+0A0A and U+0A00 hold the byte of a line end, at both places.
+            (b"\xff\xfe\n\0\x0a\x0a\0\x0a", 4),
+            (b"\xfe\xff\0a\0\n\x0a\0", 6),
+            (b"\xfe\xff\0a", 4),
+        ] {
+            let size = content.len() as u64;
+            assert_eq!(end_of_lines(&plain(content), size, &config).unwrap(), end, "{content:?}");
+        }
+        // Made in advance, to be filled with lines.
+        for lines in [0, 1, 1000, 1024, 15_872] {
+            let mut content = b"0123456\n".repeat(lines);
+            content.resize(1 << 17, 0);
+            let end = end_of_lines(&plain(&content), 1 << 17, &config).unwrap();
+            assert_eq!(end, 8 * lines as u64);
+        }
+        let mut content = [&b"\xff\xfe"[..], &b"a\0\n\0".repeat(1000)].concat();
+        content.resize(1 << 14, 0);
+        assert_eq!(end_of_lines(&plain(&content), 1 << 14, &config).unwrap(), 4002);
+        config.encoding = Encoding::Utf16Be;
+        assert_eq!(end_of_lines(&plain(b"\0a\0\n\0"), 5, &config).unwrap(), 4);
+    }
 }

@@ -2,11 +2,14 @@
 
 use super::Encoding;
 
-/// The lines of a buffer that begins at a line's beginning. What has no line end is left for later.
+/// The lines of a buffer that begins at a line's beginning, as far as the first hole: bytes with the value 0
+/// where a line would begin. What has no line end is left for later, unless there is a cut.
 #[derive(Debug)]
-pub(crate) struct Lines<'d> {
+pub(crate) struct Lines<'d, 'c> {
     data: &'d [u8],
     encoding: Encoding,
+    /// Where lines end in the buffer though they have no line end there.
+    cuts: &'c [usize],
     at: usize,
     /// Nothing follows the buffer: what has no line end is a line, too.
     last: bool,
@@ -20,9 +23,14 @@ pub(crate) struct RawLine<'d> {
     pub(crate) bytes: &'d [u8],
 }
 
-impl<'d> Lines<'d> {
-    pub(crate) fn new(data: &'d [u8], encoding: Encoding, last: bool) -> Self {
-        Self { data, encoding, at: 0, last }
+impl<'d, 'c> Lines<'d, 'c> {
+    pub(crate) fn new(data: &'d [u8], encoding: Encoding, last: bool, cuts: &'c [usize]) -> Self {
+        Self { data, encoding, cuts, at: 0, last }
+    }
+
+    /// Whether a hole is next.
+    pub(crate) fn is_before_hole(&self) -> bool {
+        self.encoding.is_unit(&self.data[self.at..], 0)
     }
 
     /// How much of the buffer has been used up.
@@ -31,28 +39,23 @@ impl<'d> Lines<'d> {
     }
 }
 
-impl<'d> Iterator for Lines<'d> {
+impl<'d> Iterator for Lines<'d, '_> {
     type Item = RawLine<'d>;
 
     fn next(&mut self) -> Option<RawLine<'d>> {
-        let rest = &self.data[self.at..];
-        // Bytes with the value 0: the hole that a writer leaves that goes on at its old offset after
-        // a truncation.
-        self.at += self.encoding.hole(rest);
+        if self.is_before_hole() {
+            return None;
+        }
         let start = self.at;
-        let rest = &self.data[start..];
+        let cut = self.cuts.iter().copied().filter(|cut| *cut > start).min();
+        let cut = cut.filter(|cut| *cut <= self.data.len());
+        let rest = &self.data[start..cut.unwrap_or(self.data.len())];
         let line = match self.encoding.line_end(rest) {
-            Some(end) => {
-                let end = end + self.encoding.width();
-                self.at = start + end;
-                &rest[..end]
-            }
-            None if self.last && !rest.is_empty() => {
-                self.at = self.data.len();
-                rest
-            }
+            Some(end) => &rest[..end + self.encoding.width()],
+            None if (self.last || cut.is_some()) && !rest.is_empty() => rest,
             None => return None,
         };
+        self.at = start + line.len();
         Some(RawLine { start, bytes: self.encoding.strip_line_end(line) })
     }
 }
@@ -74,7 +77,7 @@ mod tests {
     #[test]
     fn lines_are_cut_at_newlines_and_nothing_else() {
         let check = |data: &str, last: bool, expected: &[(usize, &str)], consumed: usize| {
-            let mut lines = Lines::new(data.as_bytes(), Encoding::Utf8, last);
+            let mut lines = Lines::new(data.as_bytes(), Encoding::Utf8, last, &[]);
             let found: Vec<(usize, String)> = lines
                 .by_ref()
                 .map(|line| (line.start, String::from_utf8_lossy(line.bytes).into_owned()))
@@ -90,9 +93,24 @@ mod tests {
         check("a\nbc", true, &[(0, "a"), (2, "bc")], 4);
         check("a\r\n\r\n\n", false, &[(0, "a"), (3, ""), (5, "")], 6);
         check("a\rb\n", false, &[(0, "a\rb")], 4);
-        check("\0\0\0a\n\0b\n", false, &[(3, "a"), (6, "b")], 8);
-        check("a\n\0\0", false, &[(0, "a")], 4);
-        check("\0\0", true, &[], 2);
+        check("a\n\0b\n", false, &[(0, "a")], 2);
+        check("a\n\0\0", true, &[(0, "a")], 2);
+        check("\0\0a\n", true, &[], 0);
+    }
+
+    #[test]
+    fn a_line_without_its_end_ends_at_a_cut() {
+        let check = |data: &str, cuts: &[usize], expected: &[&str]| {
+            let lines = Lines::new(data.as_bytes(), Encoding::Utf8, false, cuts);
+            let found: Vec<&[u8]> = lines.map(|line| line.bytes).collect();
+            let expected: Vec<&[u8]> = expected.iter().map(|line| line.as_bytes()).collect();
+            assert_eq!(found, expected, "{data:?} {cuts:?}");
+        };
+        check("ab", &[2], &["ab"]);
+        check("ab", &[0, 3], &[]);
+        check("abcd\ne", &[2], &["ab", "cd"]);
+        check("abcd\n", &[4, 2], &["ab", "cd", ""]);
+        check("ab\ncd\n", &[3], &["ab", "cd"]);
     }
 
     #[test]

@@ -10,19 +10,18 @@ use super::Encoding;
 use super::lines::{Lines, RawLine};
 use crate::config::Multiline;
 
-/// The records of a buffer that begins at a record's beginning.
+/// The records of a buffer that begins at a record's beginning, as far as the first hole.
 #[derive(Debug)]
 pub(super) struct Records<'d, 'c> {
     data: &'d [u8],
     encoding: Encoding,
-    lines: Lines<'d>,
+    lines: Lines<'d, 'c>,
     multiline: Option<&'c Multiline>,
-    /// Ends of records, in the buffer, that their content does not tell.
+    /// Ends of records, and of their last lines, in the buffer, that their content does not tell.
     cuts: &'c [usize],
     /// Read, but not yet part of a record.
     peeked: Option<Span<'d>>,
     consumed: usize,
-    nul_bytes: u64,
     last: bool,
     unfinished: Option<usize>,
 }
@@ -46,12 +45,11 @@ impl<'d, 'c> Records<'d, 'c> {
         Self {
             data,
             encoding,
-            lines: Lines::new(data, encoding, last),
+            lines: Lines::new(data, encoding, last, cuts),
             multiline,
             cuts,
             peeked: None,
             consumed: 0,
-            nul_bytes: 0,
             last,
             unfinished: None,
         }
@@ -60,11 +58,6 @@ impl<'d, 'c> Records<'d, 'c> {
     /// How much of the buffer has been used up.
     pub(super) fn consumed(&self) -> usize {
         self.consumed
-    }
-
-    /// How many of the bytes used up stood in front of lines and had the value 0.
-    pub(super) fn nul_bytes(&self) -> u64 {
-        self.nul_bytes
     }
 
     /// Where the whole lines end of a record that may go on behind the buffer.
@@ -80,23 +73,12 @@ impl<'d, 'c> Records<'d, 'c> {
     }
 
     fn give(&mut self, start: usize, end: usize) -> RawLine<'d> {
-        self.nul_bytes += (start - self.consumed) as u64;
         self.consumed = end;
         RawLine { start, bytes: self.encoding.strip_line_end(&self.data[start..end]) }
     }
 
-    /// There is no line any more, and no record has begun.
-    fn nothing(&mut self) {
-        let skipped = self.lines.consumed();
-        self.nul_bytes += (skipped - self.consumed) as u64;
-        self.consumed = skipped;
-    }
-
     fn record(&mut self, rule: &Multiline) -> Option<RawLine<'d>> {
-        let Some(first) = self.line() else {
-            self.nothing();
-            return None;
-        };
+        let first = self.line()?;
         let (start, mut end, mut count) = (first.line.start, first.end, 1);
         let mut newest = first.line;
         loop {
@@ -106,19 +88,16 @@ impl<'d, 'c> Records<'d, 'c> {
             }
             let Some(next) = self.line() else { break };
             let begins = rule.begins_with(&self.encoding.decode(next.line.bytes), &last);
-            let hole = next.line.start != end;
             let full = count >= rule.lines_max || next.end - start > rule.bytes_max;
-            if begins || hole || full {
+            if begins || full {
                 self.peeked = Some(next);
                 return Some(self.give(start, end));
             }
             (end, newest, count) = (next.end, next.line, count + 1);
         }
-        if self.last || self.data.len() - start > rule.bytes_max {
+        if self.last || self.lines.is_before_hole() || self.data.len() - start > rule.bytes_max {
             return Some(self.give(start, end));
         }
-        self.nul_bytes += (start - self.consumed) as u64;
-        self.consumed = start;
         self.unfinished = Some(end);
         None
     }
@@ -131,13 +110,8 @@ impl<'d> Iterator for Records<'d, '_> {
         if let Some(rule) = self.multiline {
             return self.record(rule);
         }
-        match self.line() {
-            Some(span) => Some(self.give(span.line.start, span.end)),
-            None => {
-                self.nothing();
-                None
-            }
-        }
+        let span = self.line()?;
+        Some(self.give(span.line.start, span.end))
     }
 }
 
@@ -224,8 +198,6 @@ mod tests {
         let rule = rule(Grouping::Start, "^[a-z]");
         let found = records("a\n 1\n 2\nb\n", false, &rule, &[5]);
         assert_eq!(found, (vec![(0, "a\n 1"), (5, " 2")], 8, Some(10)));
-        let mut holes = Records::new(b"a\n\0\0 1\nb\n\0", Encoding::Utf8, false, Some(&rule), &[]);
-        assert_eq!(holes.by_ref().count(), 2);
-        assert_eq!((holes.consumed(), holes.nul_bytes()), (7, 2));
+        assert_eq!(records("a\n\0\0 1\n", false, &rule, &[]), (vec![(0, "a")], 2, None));
     }
 }

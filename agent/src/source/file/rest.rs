@@ -190,10 +190,11 @@ impl Scanner {
     /// Tells of content that is not there, was not read up to the end that was known, and was not found in
     /// a copy, in an archive or under another name for a while.
     pub(super) fn tell_missed(&mut self) {
-        let missed = self.context.checkpoint.dormant(|entry| entry.bytes_unread() > 0);
+        let mut missed = self.context.checkpoint.dormant(|entry| entry.bytes_unread() > 0);
+        // What is on its way may still be delivered.
+        missed.retain(|entry| !self.context.is_leaving(&entry.source));
         self.missed.retain(|source, _| missed.iter().any(|entry| entry.source == *source));
-        // Some files were not looked at yet.
-        if self.crowded > 0 || self.have_archives_to_read() {
+        if !self.are_all_begun() {
             return;
         }
         for entry in missed {

@@ -11,7 +11,7 @@ use super::watches::Watches;
 use super::way::{is_unfollowed, open_regular};
 use super::{Glob, Look};
 use crate::checkpoint::Entry;
-use crate::config::FileConfig;
+use crate::config::{FileConfig, ReadFrom};
 use crate::confine;
 use crate::source::Context;
 use crate::sync::read;
@@ -37,6 +37,8 @@ const RESCAN_WATCHED: (Duration, u32) = (Duration::from_secs(60), 500);
 const RESCAN_CROWDED: (Duration, u32) = (Duration::from_millis(100), 9);
 /// Between two looks at the files that have left their path: at most 2 % of a core.
 const LOOK_AT_LEFT: (Duration, u32) = (Duration::from_secs(1), 50);
+/// How long a record waits that could not be ended.
+const END_AGAIN: Duration = Duration::from_secs(1);
 /// Changes of directories are gathered for so long, and for so many times what a rescan takes.
 const GATHER: (Duration, u32) = (Duration::from_millis(20), 4);
 
@@ -86,6 +88,8 @@ pub(super) struct Scanner {
     /// How many files wait to be begun until others can be closed.
     pub(super) crowded: usize,
     pub(super) crowded_told: Option<Instant>,
+    /// All files that there are were looked for since the start.
+    pub(super) were_all_begun: bool,
     /// When files are looked for next that can be closed.
     pub(super) room_due: Instant,
     pub(super) waiting: Waiting,
@@ -93,6 +97,8 @@ pub(super) struct Scanner {
     pub(super) contested: HashSet<(String, String)>,
     /// Files that are not read on as they were.
     pub(super) leaving: Vec<Arc<FileTail>>,
+    /// Files that are not followed may have been renamed meanwhile.
+    pub(super) renamed_due: bool,
     pub(super) notice_sender: Sender<Notice>,
     /// How often more changed than could be told.
     pub(super) overflows: Arc<AtomicU64>,
@@ -167,6 +173,7 @@ impl Scanner {
                 self.let_go(tail, true);
             }
         }
+        self.renamed_due |= !left.is_empty();
         !left.is_empty()
     }
 
@@ -186,21 +193,33 @@ impl Scanner {
     pub(super) fn finish_records(&mut self) {
         let now = Instant::now();
         let tails = read(&self.tails);
-        let mut finished = Vec::new();
+        let mut ends = Vec::new();
         self.unfinished.retain(|key, (end, due)| {
             let Some(tail) = tails.get(key) else { return false };
-            let ends = *due <= now && tail.cut_at(*end);
-            if ends {
-                finished.push(tail.clone());
+            if *due <= now {
+                ends.push((tail.clone(), *end));
             }
-            !ends
+            *due > now
         });
         drop(tails);
-        if !finished.is_empty() {
-            // Before it is sent, so that it ends there also when it is read again.
-            self.context.save_checkpoint();
-            finished.iter().for_each(|tail| self.wake(tail));
+        let again = now + END_AGAIN;
+        let open = self.end_at(ends).into_iter().map(|(tail, end)| (tail.key(), (end, again)));
+        self.unfinished.extend(open);
+    }
+
+    /// Has what reaches to these places end there: once the checkpoint says so, so that it ends there also
+    /// when it is read again. Returns those that do not end.
+    fn end_at(&self, ends: Vec<(Arc<FileTail>, u64)>) -> Vec<(Arc<FileTail>, u64)> {
+        let (ends, mut open): (Vec<_>, Vec<_>) =
+            ends.into_iter().partition(|(tail, end)| tail.propose_cut(*end));
+        let is_saved = ends.is_empty() || self.context.save_checkpoint();
+        ends.iter().for_each(|(tail, _)| tail.settle_cut(is_saved));
+        if is_saved {
+            ends.iter().for_each(|(tail, _)| self.wake(tail));
+        } else {
+            open.extend(ends);
         }
+        open
     }
 
     /// All paths that the globs find, by source, and the directories that they look into.
@@ -226,7 +245,7 @@ impl Scanner {
     }
 
     /// Looks through all directories.
-    pub(super) fn rescan(&mut self, watches: &mut Watches, first: bool) -> Rescanned {
+    pub(super) fn rescan(&mut self, watches: &mut Watches) -> Rescanned {
         let started = Instant::now();
         self.crowded = 0;
         self.open_files.try_more();
@@ -247,12 +266,16 @@ impl Scanner {
             }
         }
         self.paths = seen.iter().map(|(key, path)| (path.clone(), *key)).collect();
-        if first {
+        if std::mem::take(&mut self.renamed_due) {
             self.find_renamed(&seen);
         }
         self.look_after(&seen);
         self.look_into_archives();
         self.tell_missed();
+        self.were_all_begun |= self.are_all_begun();
+        if self.were_all_begun {
+            self.context.checkpoint.forget_old();
+        }
         self.passed_over.retain(|key, _| seen.contains_key(key));
         self.refused.retain(|path| path.symlink_metadata().is_ok());
         self.copies.retain(|key, _| read(&self.tails).contains_key(key));
@@ -273,6 +296,11 @@ impl Scanner {
             interval: (took * cost).clamp(min, max),
             gather: GATHER.0.max(took * GATHER.1).min(min),
         }
+    }
+
+    /// Whether no file waits to be looked into.
+    pub(super) fn are_all_begun(&self) -> bool {
+        self.crowded == 0 && !self.have_archives_to_read()
     }
 
     /// One path that a glob found: wakes the file if it is known and has changed, else begins it.
@@ -319,11 +347,15 @@ impl Scanner {
             return;
         }
         // With no room for one file there is none for the next.
-        if self.crowded > 0 {
-            self.crowded += 1;
-            return;
+        let begun = if self.crowded > 0 {
+            Err(ErrorKind::ResourceBusy.into())
+        } else {
+            self.begin(config, &path, first_look)
+        };
+        if begun.is_err() && first_look && config.read_from == ReadFrom::End {
+            self.pass_over(&path, &metadata);
         }
-        match self.begin(config, &path, first_look) {
+        match begun {
             Ok(()) => {
                 self.refused.remove(&path);
                 seen.insert(key, path);
@@ -374,8 +406,8 @@ impl Scanner {
         age.is_some_and(|age| age > limit) && !self.context.checkpoint.knows_inode(key.inode)
     }
 
-    /// At the start: files of the checkpoint that no glob finds may have been renamed in their
-    /// directory, or compressed; what is left of them is read.
+    /// At the start, and when files were let go of to be begun anew: those of the checkpoint that no glob
+    /// finds may have been renamed in their directory, or compressed; what is left of them is read.
     fn find_renamed(&mut self, seen: &HashMap<Key, PathBuf>) {
         let lost = self.context.checkpoint.dormant(|entry| entry.file().is_some());
         let mut by_directory: HashMap<PathBuf, HashMap<u64, Entry>> = HashMap::new();
@@ -398,13 +430,19 @@ impl Scanner {
                 let renamed = entries
                     .get(&key.inode)
                     .filter(|entry| entry.file().is_some_and(|f| f.born_ns == born_ns(&metadata)));
+                let has_more = renamed.is_some_and(|entry| metadata.len() > entry.offset);
                 let any = || entries.values().next().filter(|_| is_named_archive(&path));
                 let Some(config) = renamed.or_else(any).and_then(|entry| self.config_of(entry))
                 else {
                     continue;
                 };
-                if self.begin(&config, &path, false).is_ok() {
-                    self.left_behind(key);
+                match self.begin(&config, &path, false) {
+                    Ok(()) => self.left_behind(key),
+                    Err(error) if error.kind() == ErrorKind::ResourceBusy && has_more => {
+                        self.crowded += 1;
+                        self.renamed_due = true;
+                    }
+                    Err(_) => {}
                 }
             }
         }
@@ -477,6 +515,7 @@ impl Scanner {
         let with_tail = |(key, left): (&Key, &Left)| Some((tails.get(key)?.clone(), *left));
         let all: Vec<(Arc<FileTail>, Left)> = self.left.iter().filter_map(with_tail).collect();
         drop(tails);
+        let mut ends = Vec::new();
         for (tail, left) in all {
             if !tail.is_open() {
                 continue;
@@ -496,8 +535,8 @@ impl Scanner {
             if left.since.elapsed() < wait || tail.quiet() < wait {
                 continue;
             }
-            if tail.finish() {
-                self.wake(&tail);
+            if let Some(end) = tail.open_end() {
+                ends.push((tail, end));
             } else if !left.in_glob && tail.is_through() {
                 self.left.remove(&tail.key());
                 // Of one that is deleted there may be an archive.
@@ -505,6 +544,8 @@ impl Scanner {
                 tracing::debug!(path = %tail.path().display(), "a rotated file is read to its end");
             }
         }
+        // Those that do not end are looked at again.
+        self.end_at(ends);
         let (pause, cost) = LOOK_AT_LEFT;
         self.left_due = Instant::now() + pause.max(started.elapsed() * cost).min(RESCAN_WATCHED.0);
     }

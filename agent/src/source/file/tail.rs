@@ -77,12 +77,12 @@ pub(crate) struct FileTail {
     body: Mutex<Option<Arc<Body>>>,
     open_files: OpenFiles,
     content: Mutex<FileContent>,
+    /// A cut that holds once the checkpoint has it.
+    proposed: Mutex<Option<u64>>,
     /// Held by a worker for a whole turn, so also while Kafka is away.
     reading: Mutex<Reading>,
     /// When something was last read, or the file last grew.
     quiet_since: Mutex<Instant>,
-    /// Nothing more is expected: the last line counts without a line end.
-    finish: AtomicBool,
     /// The content may be a copy of another file's that is being made; nothing is read yet.
     undecided: AtomicBool,
     /// Nothing more is read: the configuration has changed, or the file is lost.
@@ -92,8 +92,10 @@ pub(crate) struct FileTail {
     /// An archive cannot be read to the end of what it holds.
     damaged: AtomicBool,
     readiness: Readiness,
-    /// The size of the file when it was last looked at.
+    /// The size of the file when it was last looked at, without what is blank at its end.
     end_offset: AtomicU64,
+    /// The size of the file when it was seen that it is blank behind that.
+    blank_to: AtomicU64,
     /// The most that the content was seen to have.
     known_end: AtomicU64,
     notices: Sender<Notice>,
@@ -125,7 +127,10 @@ struct Trouble {
 pub(super) struct Start {
     pub(super) key: Key,
     pub(super) path: PathBuf,
-    pub(super) body: Arc<Body>,
+    /// Where it is now.
+    pub(super) place: PathBuf,
+    /// `None`: it is opened when it is read.
+    pub(super) body: Option<Arc<Body>>,
     pub(super) content: FileContent,
     pub(super) position: Position,
     /// Nothing is read before [`FileTail::decide`].
@@ -142,8 +147,7 @@ impl FileTail {
         open_files: OpenFiles,
     ) -> Self {
         let pace = config.common.limits.pace();
-        let is_archive = start.body.as_archive().is_some();
-        let is_complete = is_archive || config.once;
+        let is_archive = start.body.as_ref().is_some_and(|body| body.as_archive().is_some());
         let body = start.body.clone();
         let known_end = start.position.offset + start.content.unread;
         let reading = Reading {
@@ -157,17 +161,18 @@ impl FileTail {
         };
         let tail = Self {
             key: start.key,
-            place: Mutex::new(start.path.clone()),
+            place: Mutex::new(start.place),
             path: start.path,
             config,
             route,
             is_archive,
-            body: Mutex::new(Some(start.body)),
+            body: Mutex::new(start.body),
             open_files,
             content: Mutex::new(start.content),
+            proposed: Mutex::default(),
             quiet_since: Mutex::new(Instant::now()),
-            finish: AtomicBool::new(is_complete),
             end_offset: AtomicU64::new(start.position.offset),
+            blank_to: AtomicU64::new(u64::MAX),
             known_end: AtomicU64::new(known_end),
             reading: Mutex::new(reading),
             undecided: AtomicBool::new(start.undecided),
@@ -178,7 +183,9 @@ impl FileTail {
             notices,
             heads,
         };
-        if tail.content().head_length as usize >= HEAD_KEPT_BYTES {
+        if tail.content().head_length as usize >= HEAD_KEPT_BYTES
+            && let Some(body) = body
+        {
             tail.tell_head(&body);
         }
         tail
@@ -249,7 +256,17 @@ impl FileTail {
 
     /// Closes the file; it must be found again where it is.
     pub(super) fn close(&self) {
-        *lock(&self.body) = None;
+        drop(self.take_body());
+    }
+
+    /// The open file, which is another tail's from now on.
+    pub(super) fn take_body(&self) -> Option<Arc<Body>> {
+        lock(&self.body).take()
+    }
+
+    /// Where it was seen last.
+    pub(super) fn place(&self) -> PathBuf {
+        lock(&self.place).clone()
     }
 
     /// The file was seen there.
@@ -353,11 +370,33 @@ impl FileTail {
 
     /// Notes the size; returns whether it differs from what has been read.
     pub(super) fn note_size(&self, size: u64) -> bool {
-        self.known_end.fetch_max(size, Ordering::Relaxed);
-        if self.end_offset.swap(size, Ordering::Relaxed) != size {
-            *lock(&self.quiet_since) = Instant::now();
+        if size != self.blank_to.load(Ordering::Relaxed) {
+            if self.known_end.fetch_max(size, Ordering::Relaxed) < size {
+                self.route.lane.note_change();
+            }
+            self.note_end(size);
         }
         size != self.read_offset()
+    }
+
+    /// Notes that a file of this size is blank behind `end`.
+    fn note_blank(&self, end: u64, size: u64) {
+        self.blank_to.store(size, Ordering::Relaxed);
+        if self.known_end.swap(end, Ordering::Relaxed) != end {
+            self.route.lane.note_change();
+        }
+        self.note_end(end);
+    }
+
+    fn note_end(&self, end: u64) {
+        if self.end_offset.swap(end, Ordering::Relaxed) != end {
+            *lock(&self.quiet_since) = Instant::now();
+        }
+    }
+
+    /// Whether nothing is added to what is there.
+    fn is_complete(&self) -> bool {
+        self.is_archive || self.config.once
     }
 
     fn read_offset(&self) -> u64 {
@@ -369,25 +408,35 @@ impl FileTail {
         lock(&self.quiet_since).elapsed()
     }
 
-    /// The last line counts from now on even without a line end. Returns whether there is one.
-    pub(super) fn finish(&self) -> bool {
-        let open_line = self.read_offset() < self.end_offset();
-        self.finish.store(open_line, Ordering::Release);
-        open_line
+    /// Where the last line ends so far, if it has no line end.
+    pub(super) fn open_end(&self) -> Option<u64> {
+        let end = self.end_offset();
+        (self.read_offset() < end).then_some(end)
     }
 
-    /// Has the record that reaches to `offset` end there. Returns whether that is to be remembered;
-    /// if not, too many such ends are not acknowledged yet.
-    pub(super) fn cut_at(&self, offset: u64) -> bool {
+    /// Proposes that what reaches to `offset` ends there. Returns whether there is room for that; if not,
+    /// too many such ends are not acknowledged yet.
+    pub(super) fn propose_cut(&self, offset: u64) -> bool {
         let acked = self.route.lane.acked().offset;
         let cuts = &mut lock(&self.content).cuts;
         cuts.retain(|cut| *cut > acked);
         let room = cuts.len() < CUTS_MAX;
-        if room && !cuts.contains(&offset) {
-            cuts.push(offset);
+        if room && !cuts.contains(&offset) && self.read_offset() < offset {
+            *lock(&self.proposed) = Some(offset);
             self.route.lane.note_change();
         }
         room
+    }
+
+    /// What was proposed is in the checkpoint, and holds from now on; or it is not to be.
+    pub(super) fn settle_cut(&self, is_saved: bool) {
+        let cuts = &mut lock(&self.content).cuts;
+        let proposed = lock(&self.proposed).take();
+        if is_saved {
+            cuts.extend(proposed);
+        } else {
+            self.route.lane.note_change();
+        }
     }
 
     /// Nothing more is read; what is read goes out.
@@ -395,9 +444,13 @@ impl FileTail {
         self.leaving.store(true, Ordering::Release);
     }
 
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+    }
+
     /// Whether nothing more is read, and all that was is acknowledged.
     pub(super) fn has_left(&self) -> bool {
-        self.leaving.load(Ordering::Acquire) && self.is_through()
+        self.is_leaving() && self.is_through()
     }
 
     /// Whether all that was read is acknowledged and no worker has the file.
@@ -414,10 +467,10 @@ impl Tracked for FileTail {
     fn entry(&self) -> Entry {
         let progress = self.route.lane.progress();
         let mut content = self.content();
+        content.cuts.extend(*lock(&self.proposed));
         content.cuts.retain(|cut| *cut > progress.0.offset);
-        // What was read of replaced content is on its way, and of an archive, the size says nothing.
-        let from = if content.replaced { self.read_offset() } else { progress.0.offset };
-        let behind = self.known_end.load(Ordering::Relaxed).saturating_sub(from);
+        let behind = self.known_end.load(Ordering::Relaxed).saturating_sub(progress.0.offset);
+        // Of an archive, the size says nothing.
         content.unread = if self.is_archive { 0 } else { behind };
         Entry::new(self.route.lane.id(), progress, Content::File(content))
     }
@@ -466,9 +519,7 @@ impl FileTail {
     /// The file's encoding; `None` while it has not begun.
     fn encoding(&self, reading: &mut Reading, body: &Body) -> io::Result<Option<Encoding>> {
         if reading.encoding.is_none() {
-            let mut head = [0; 2];
-            let count = body.read_at(&mut head, 0)?;
-            reading.encoding = Encoding::told_by(&head[..count], self.config.encoding);
+            reading.encoding = body.encoding(self.config.encoding)?;
         }
         Ok(reading.encoding)
     }
@@ -503,15 +554,18 @@ impl FileTail {
         let start = position.offset - guard_length as u64;
         let read = body.read_at(&mut buffer, start);
         let outcome = read.and_then(|count| {
-            let at_end = count < buffer.len();
-            let bytes = &buffer[..count];
+            let mut at_end = count < buffer.len();
+            let mut bytes = &buffer[..count];
             if count < guard_length {
                 self.look_whether_shorter(body, position.offset)?;
             }
             if count < guard_length || Guard::of(&bytes[..guard_length]) != position.guard {
                 return Ok(self.replaced(reading));
             }
-            if at_end {
+            if let Some(text) = self.text_before_blank(reading, body, &bytes[guard_length..])? {
+                (bytes, at_end) = (&bytes[..guard_length + text], true);
+                self.note_blank(position.offset + text as u64, body.metadata()?.len());
+            } else if at_end {
                 self.note_size(start + count as u64);
                 self.has_end.store(self.is_archive, Ordering::Release);
                 self.tell_damage(body);
@@ -520,6 +574,23 @@ impl FileTail {
         });
         *worker.buffer = buffer;
         outcome
+    }
+
+    /// How much of `data` is there if all behind that, to the end of the file, is 0: a file that was made
+    /// in advance is still to be filled there. What nothing is added to any more is taken as it is.
+    fn text_before_blank(
+        &self,
+        reading: &mut Reading,
+        body: &Body,
+        data: &[u8],
+    ) -> io::Result<Option<usize>> {
+        let behind = reading.position.offset + data.len() as u64;
+        if self.is_complete() || data.last() != Some(&0) || !body.is_blank_from(behind)? {
+            return Ok(None);
+        }
+        let Some(encoding) = self.encoding(reading, body)? else { return Ok(None) };
+        let text = encoding.text_length(data);
+        Ok((text < data.len()).then_some(text))
     }
 
     /// Encodes and ships the lines behind the guard in `bytes`.
@@ -535,10 +606,13 @@ impl FileTail {
         let position = reading.position;
         let data = &bytes[guard_length..];
         let Some(encoding) = self.encoding(reading, body)? else { return Ok(Turn::Idle) };
-        let finish = at_end && self.finish.load(Ordering::Acquire);
+        let is_last = at_end && self.is_complete();
         let line_bytes_max = self.config.common.line_bytes_max;
-        let fits = !at_end || data.len() <= line_bytes_max;
         worker.begin(&self.route, position.prev);
+        let hole = encoding.hole(data);
+        if hole > 0 {
+            return self.hole(reading, worker, body, (bytes, guard_length, hole));
+        }
         let received_at = Timestamp::now();
         let cuts: Vec<usize> = lock(&self.content)
             .cuts
@@ -547,7 +621,7 @@ impl FileTail {
             .collect();
         let unterminated = &[unterminated()];
         let multiline = self.config.multiline.as_ref();
-        let mut records = Records::new(data, encoding, finish && fits, multiline, &cuts);
+        let mut records = Records::new(data, encoding, is_last, multiline, &cuts);
         while !worker.batch.is_full()
             && let Some(line) = records.next()
         {
@@ -561,11 +635,10 @@ impl FileTail {
             let kept = cut(&bytes, line_bytes_max);
             let original_bytes = (kept.len() < bytes.len()).then_some(raw.len() as u64);
             let line = Line { offset, bytes: kept, original_bytes, sender: None, received_at };
-            let ends = records.consumed() < data.len() || encoding.ends_line(data);
+            let ends = encoding.ends_line(&data[..records.consumed()]);
             worker.push_with(&self.route, &line, if ends { &[] } else { unterminated });
         }
         let consumed = records.consumed();
-        let nul_bytes = records.nul_bytes();
         let unfinished = records.unfinished().map(|end| position.offset + end as u64);
         if at_end && let (Some(end), Some(multiline)) = (unfinished, multiline) {
             let due = *lock(&self.quiet_since) + multiline.timeout;
@@ -573,12 +646,13 @@ impl FileTail {
             let _ = self.notices.send(Notice::Unfinished(self.key, end, due));
         }
         if consumed == 0 {
-            if data.len() > line_bytes_max && (!at_end || finish) {
-                return self.long_line(reading, worker, body, (data, encoding), finish);
+            if data.len() > line_bytes_max && !at_end {
+                let cut = cuts.iter().min().map(|cut| position.offset + *cut as u64);
+                return self.long_line(reading, worker, body, (data, encoding), cut);
             }
             return Ok(Turn::Idle);
         }
-        worker.batch.cover(consumed as u64, nul_bytes);
+        worker.batch.cover(consumed as u64, 0);
         let end = Position {
             offset: position.offset + consumed as u64,
             prev: worker.batch.prev(),
@@ -588,15 +662,38 @@ impl FileTail {
         Ok(self.ship(reading, worker, body, end, more))
     }
 
+    /// Bytes with the value 0 before the next line, or before more of them: the hole that a writer leaves
+    /// that goes on at its old offset after a truncation. It is looked at once more: while a file that was
+    /// made in advance is filled, a line may come in between the look at its beginning and at its end.
+    fn hole(
+        &self,
+        reading: &mut Reading,
+        worker: &mut Worker<'_>,
+        body: &Body,
+        (bytes, guard_length, hole): (&[u8], usize, usize),
+    ) -> io::Result<Turn> {
+        let position = reading.position;
+        let mut again = vec![0; hole];
+        let count = body.read_at(&mut again, position.offset)?;
+        let bytes = &bytes[..guard_length + hole];
+        if again[..count] != bytes[guard_length..] {
+            return Ok(Turn::More);
+        }
+        worker.batch.cover(hole as u64, hole as u64);
+        let (offset, guard) = (position.offset + hole as u64, Guard::of(bytes));
+        let end = Position { offset, guard, ..position };
+        Ok(self.ship(reading, worker, body, end, true))
+    }
+
     /// A line that does not fit the buffer: what is kept of it is at its beginning in `data`; its
-    /// end is looked for without keeping what is in between.
+    /// end, its line end or a cut, is looked for without keeping what is in between.
     fn long_line(
         &self,
         reading: &mut Reading,
         worker: &mut Worker<'_>,
         body: &Body,
         (data, encoding): (&[u8], Encoding),
-        finish: bool,
+        cut_at: Option<u64>,
     ) -> io::Result<Turn> {
         let position = reading.position;
         let width = encoding.width();
@@ -607,16 +704,22 @@ impl FileTail {
         let mut end = None;
         for _ in 0..LONG_LINE_CHUNKS {
             let count = body.read_at(&mut chunk, at)?;
-            if let Some(newline) = encoding.line_end(&chunk[..count]) {
+            let cut = cut_at.filter(|cut| *cut <= at + count as u64);
+            let seen = cut.map_or(count, |cut| cut.saturating_sub(at) as usize);
+            if let Some(newline) = encoding.line_end(&chunk[..seen]) {
                 let newline = at + newline as u64;
                 end = Some((newline, newline + width as u64));
+                break;
+            }
+            if let Some(cut) = cut {
+                end = Some((cut, cut));
                 break;
             }
             at += (count - count % width) as u64;
             reading.scanned = at;
             if count < chunk.len() {
                 self.end_offset.store(at, Ordering::Relaxed);
-                end = finish.then_some((at, at));
+                end = self.is_complete().then_some((at, at));
                 if end.is_none() {
                     return Ok(Turn::Idle);
                 }
@@ -646,28 +749,36 @@ impl FileTail {
         end: Position,
         more: bool,
     ) -> Turn {
+        if self.is_without_head() {
+            // Content that nothing is known of would be taken for this one after a crash, and its lines
+            // for repeats of those that go out now.
+            self.grow_head(end.offset, body);
+            self.route.lane.unrecord();
+            return Turn::More;
+        }
         let tally = worker.batch.tally();
         if worker.ship(&self.route, end).is_err() {
             return Turn::Later(Duration::from_millis(50));
         }
         let now = Instant::now();
         reading.pace.spend(tally.read, tally.bytes);
-        if self.end_offset() <= end.offset && !self.is_archive() && !self.config.once {
-            // What comes after the end was reached begins another line.
-            self.finish.store(false, Ordering::Release);
-        }
         reading.position = end;
         reading.scanned = end.offset;
         *lock(&self.quiet_since) = now;
-        self.grow_head(reading, body);
+        self.grow_head(end.offset, body);
         if more { Turn::More } else { Turn::Idle }
+    }
+
+    /// Whether neither the head nor the guard in front of the position tells this content from others.
+    fn is_without_head(&self) -> bool {
+        lock(&self.content).head_length == 0 && self.read_offset() == 0
     }
 
     /// The head that tells this file from others covers more of it as it grows. It is not only what was
     /// shipped: a file may be copied and truncated while its first line is on its way.
-    fn grow_head(&self, reading: &Reading, body: &Body) {
+    fn grow_head(&self, shipped: u64, body: &Body) {
         let mut content = lock(&self.content);
-        let limit = reading.position.offset.min(HEAD_BYTES);
+        let limit = shipped.min(HEAD_BYTES);
         if u64::from(content.head_length) < limit
             && let Ok((length, hash)) = body.head_of_lines(limit)
         {

@@ -4,10 +4,11 @@
 //! and what does not fit is no entry: any bytes are read without panic, and in bounded memory. A
 //! file that is being written ends at the first entry that is not whole yet.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use xz4rust::{XzDecoder, XzNextBlockResult};
 
 const SIGNATURE: &[u8] = b"LPKSHHRH";
@@ -37,15 +38,33 @@ const FIELDS_MAX: usize = 1024;
 const ENTRY_BYTES_MAX: usize = 2 << 20;
 
 /// See the module's description.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct JournalFile {
-    file: File,
+    file: Arc<File>,
     pub(super) path: PathBuf,
+    pub(super) identity: Identity,
     pub(super) seqnum_id: [u8; 16],
     compact: bool,
     first_array: u64,
+    /// The number of the last entry when it was opened: after a power cut the header may be behind it.
+    last_at_open: u64,
     cursor: Option<Cursor>,
+    /// Entries that are damaged and were not counted yet.
+    pub(super) damaged: u64,
+    /// The list of the entries is damaged, which is counted as one.
+    broken: bool,
 }
+
+/// Device and inode.
+pub(super) type Identity = (u64, u64);
+
+pub(super) fn identity(metadata: &Metadata) -> Identity {
+    (metadata.dev(), metadata.ino())
+}
+
+/// The list of a file's entries cannot be followed any further.
+#[derive(Debug)]
+struct Broken;
 
 /// The next entry is item `index` of the array.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +100,8 @@ impl Entry {
 
 impl JournalFile {
     /// # Errors
-    /// The file cannot be read, or is no journal of a kind that is known.
+    /// The file cannot be read, is no journal of a kind that is known, or has no entry yet: only with
+    /// the first one is it settled to which sequence it belongs.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let mut header = [0; HEADER_BYTES];
@@ -94,55 +114,84 @@ impl JournalFile {
         seqnum_id.copy_from_slice(&header[72..88]);
         let compact = incompatible & COMPACT != 0;
         let first_array = long(&header, 176);
-        let path = path.to_owned();
-        Ok(Self { file, path, seqnum_id, compact, first_array, cursor: None })
+        if first_array == 0 {
+            return Err(io::Error::other("no entry is in it yet"));
+        }
+        let mut opened = Self {
+            identity: identity(&file.metadata()?),
+            file: Arc::new(file),
+            path: path.to_owned(),
+            seqnum_id,
+            compact,
+            first_array,
+            last_at_open: 0,
+            cursor: None,
+            damaged: 0,
+            broken: false,
+        };
+        opened.last_at_open = opened.last_listed().unwrap_or(0);
+        Ok(opened)
     }
 
-    pub(super) fn metadata(&self) -> io::Result<std::fs::Metadata> {
+    pub(super) fn metadata(&self) -> io::Result<Metadata> {
         self.file.metadata()
     }
 
-    /// Forgets where it was; the next look searches.
+    /// Forgets where it was; the next look searches, and meets again what is damaged.
     pub(super) fn rewind(&mut self) {
-        self.cursor = None;
+        (self.cursor, self.damaged, self.broken) = (None, 0, false);
     }
 
     /// The offset and the number of the first entry at or behind `from` that is not behind us.
     pub(super) fn peek(&mut self, from: u64) -> Option<(u64, u64)> {
-        if self.cursor.is_none() {
-            self.cursor = self.search(from);
-        }
-        let mut cursor = self.cursor?;
+        self.seek(from).unwrap_or_else(|Broken| {
+            if !std::mem::replace(&mut self.broken, true) {
+                self.damaged += 1;
+                let path = self.path.display();
+                tracing::warn!(%path, "the list of a journal's entries is damaged; its rest is not read");
+            }
+            None
+        })
+    }
+
+    fn seek(&mut self, from: u64) -> Result<Option<(u64, u64)>, Broken> {
+        let mut cursor = self.cursor.or_else(|| self.search(from)).ok_or(Broken)?;
+        let counted = self.damaged;
         loop {
-            let array = self.array(cursor.array)?;
+            self.cursor = Some(cursor);
+            let array = self.array(cursor.array).ok_or(Broken)?;
             if cursor.index >= array.items {
-                if array.next <= cursor.array {
-                    return None;
+                match array.next {
+                    0 => return Ok(None),
+                    next if next <= cursor.array => return Err(Broken),
+                    next => cursor = Cursor { array: next, index: 0 },
                 }
-                cursor = Cursor { array: array.next, index: 0 };
                 continue;
             }
-            let offset = self.item(cursor)?;
-            // A slot that is not filled yet.
-            let seqnum = self.seqnum(offset);
-            self.cursor = Some(cursor);
-            match seqnum {
-                Some(seqnum) if seqnum >= from => return Some((offset, seqnum)),
-                None if offset == 0 => return None,
-                // Behind us, or damaged.
-                _ => cursor.index += 1,
+            let offset = self.item(cursor).ok_or(Broken)?;
+            match self.seqnum(offset) {
+                Some(seqnum) if seqnum > from => return Ok(Some((offset, seqnum))),
+                // A slot that is not filled yet.
+                None if offset == 0 => return Ok(None),
+                None => {
+                    self.damaged += 1;
+                    let path = self.path.display();
+                    tracing::warn!(%path, offset, "an entry of the journal is damaged");
+                }
+                Some(seqnum) => {
+                    // What is damaged before it is behind us.
+                    self.damaged = counted;
+                    if seqnum == from {
+                        return Ok(Some((offset, seqnum)));
+                    }
+                }
             }
+            cursor.index += 1;
         }
     }
 
     /// Where the first entry at or behind `from` may be: whole arrays before it are skipped.
-    fn search(&mut self, from: u64) -> Option<Cursor> {
-        if self.first_array == 0 {
-            // Nothing was in it when it was opened.
-            let mut bytes = [0; 8];
-            self.file.read_exact_at(&mut bytes, 176).ok()?;
-            self.first_array = u64::from_le_bytes(bytes);
-        }
+    fn search(&self, from: u64) -> Option<Cursor> {
         let mut at = self.first_array;
         loop {
             let array = self.array(at)?;
@@ -170,7 +219,15 @@ impl JournalFile {
     /// The number of the last entry.
     pub(super) fn last_seqnum(&self) -> u64 {
         let mut bytes = [0; 8];
-        self.file.read_exact_at(&mut bytes, 160).map_or(0, |()| u64::from_le_bytes(bytes))
+        let read = self.file.read_exact_at(&mut bytes, 160);
+        read.map_or(0, |()| u64::from_le_bytes(bytes)).max(self.last_at_open)
+    }
+
+    /// The same, by what the list of the entries ends with.
+    fn last_listed(&self) -> Option<u64> {
+        let end = self.search(u64::MAX)?;
+        let last = Cursor { index: end.index.checked_sub(1)?, ..end };
+        self.seqnum(self.item(last)?)
     }
 
     fn item_bytes(&self) -> u64 {
@@ -301,7 +358,7 @@ fn long(bytes: &[u8], at: usize) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// `MESSAGE=` and 40 times `an old journal `, as journald packs it with xz: a dictionary of 1 MiB
@@ -322,8 +379,17 @@ mod tests {
         journal_of(texts.iter().map(|text| (0, format!("MESSAGE={text}").into_bytes())))
     }
 
-    /// The same of fields by the flags of their compression.
+    /// A journal of entries with these numbers.
+    pub(in super::super) fn journal_from(numbers: &[u64]) -> Vec<u8> {
+        journal_numbered(numbers.iter().map(|number| (*number, 0, b"MESSAGE=text".to_vec())))
+    }
+
+    /// A journal of entries numbered from 1, of fields by the flags of their compression.
     fn journal_of(fields: impl Iterator<Item = (u8, Vec<u8>)>) -> Vec<u8> {
+        journal_numbered((1..).zip(fields).map(|(number, (flags, field))| (number, flags, field)))
+    }
+
+    fn journal_numbered(fields: impl Iterator<Item = (u64, u8, Vec<u8>)>) -> Vec<u8> {
         let mut bytes = vec![0; 256];
         bytes[..8].copy_from_slice(SIGNATURE);
         let object = |bytes: &mut Vec<u8>, (kind, flags): (u8, u8), body: &[u8]| {
@@ -334,22 +400,25 @@ mod tests {
             bytes.resize(bytes.len().next_multiple_of(8), 0);
             offset
         };
-        let mut array = 0_u64.to_le_bytes().to_vec();
-        let mut count = 0_u64;
-        for (flags, field) in fields {
-            count += 1;
+        // Room for more, as journald leaves; the first object, so that it stays where it is.
+        let array = object(&mut bytes, (TYPE_ENTRY_ARRAY, 0), &[0; 8 * 9]);
+        let mut slot = (array + OBJECT_HEADER_BYTES + 8) as usize;
+        let mut last = 0_u64;
+        for (number, flags, field) in fields {
+            last = number;
             let mut body = vec![0; 48];
             body.extend_from_slice(&field);
             let datum = object(&mut bytes, (TYPE_DATA, flags), &body);
             let mut body = vec![0; 48];
-            body[..8].copy_from_slice(&count.to_le_bytes());
+            body[..8].copy_from_slice(&number.to_le_bytes());
             body.extend_from_slice(&datum.to_le_bytes());
             body.extend_from_slice(&[0; 8]);
-            array.extend_from_slice(&object(&mut bytes, (TYPE_ENTRY, 0), &body).to_le_bytes());
+            let entry = object(&mut bytes, (TYPE_ENTRY, 0), &body);
+            bytes[slot..slot + 8].copy_from_slice(&entry.to_le_bytes());
+            slot += 8;
         }
-        let at = object(&mut bytes, (TYPE_ENTRY_ARRAY, 0), &array);
-        bytes[176..184].copy_from_slice(&at.to_le_bytes());
-        bytes[160..168].copy_from_slice(&count.to_le_bytes());
+        bytes[176..184].copy_from_slice(&array.to_le_bytes());
+        bytes[160..168].copy_from_slice(&last.to_le_bytes());
         bytes
     }
 
@@ -380,6 +449,37 @@ mod tests {
             (4, &[]),
         ] {
             assert_eq!(read(&path, from), wanted, "{from}");
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_is_counted_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("system.journal");
+        let whole = journal(&["a", "b", "c"]);
+        let array = long(&whole, 176) as usize;
+        let entries = [0, 1, 2].map(|slot| long(&whole, array + 24 + 8 * slot) as usize);
+        for (damaged, from, wanted, count) in [
+            (None, 0, &[1, 2, 3][..], 0),
+            (Some(entries[0]), 0, &[2, 3], 1),
+            (Some(entries[1]), 0, &[1, 3], 1),
+            // Taken and counted by an earlier run.
+            (Some(entries[1]), 3, &[3], 0),
+            (Some(entries[2]), 0, &[1, 2], 1),
+            (Some(array), 0, &[], 1),
+        ] {
+            let mut bytes = whole.clone();
+            damaged.into_iter().for_each(|at| bytes[at] = 0xff);
+            std::fs::write(&path, &bytes).unwrap();
+            let mut file = JournalFile::open(&path).unwrap();
+            let mut numbers = Vec::new();
+            let mut next = from;
+            while let Some((_, number)) = file.peek(next) {
+                numbers.push(number);
+                next = number + 1;
+            }
+            file.peek(next);
+            assert_eq!((numbers.as_slice(), file.damaged), (wanted, count), "{damaged:?} {from}");
         }
     }
 

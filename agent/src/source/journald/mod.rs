@@ -6,9 +6,10 @@
 
 mod entry;
 mod file;
+mod files;
 
-use crate::accounting::SourceSnapshot;
-use crate::checkpoint::{Content, Entry as CheckpointEntry, Tracked};
+use crate::accounting::{DropReason, SourceSnapshot};
+use crate::checkpoint::{Checkpoint, Content, Entry as CheckpointEntry, Tracked};
 use crate::config::{JournaldConfig, ReadFrom};
 use crate::delivery::{Guard, Lane, Position};
 use crate::dormant::Among;
@@ -19,12 +20,12 @@ use crate::source::{Context, lane_snapshot};
 use crate::sync::lock;
 use crate::workers::{Queue, Readiness, Rewind, Turn, Work, Worker};
 use file::JournalFile;
+use files::{Files, Sequence};
 use jiff::Timestamp;
 use logweir_record::SourceId;
 use notify::{RecursiveMode, Watcher as _};
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -39,8 +40,6 @@ const SCAN_INTERVAL: Duration = Duration::from_secs(1);
 const SCAN_PAUSE: Duration = Duration::from_millis(100);
 /// Where the journal is kept, and where if it is not to outlive the system.
 const DIRECTORIES: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
-/// More files are not opened: journald keeps at most 100 of a kind by default.
-const FILES_MAX: usize = 4096;
 
 /// The running source.
 #[derive(Debug)]
@@ -53,15 +52,28 @@ pub(crate) struct Journald {
 }
 
 impl Journald {
-    /// Begins to look for journals; there need not be any yet.
-    pub(crate) fn start(context: &Arc<Context>, config: JournaldConfig) -> io::Result<Self> {
+    /// Begins to look for journals; there need not be any yet. `all` is what each of the sources that
+    /// begin reads, see [`JournaldConfig::reads`].
+    pub(crate) fn start(
+        context: &Arc<Context>,
+        config: JournaldConfig,
+        all: &[String],
+    ) -> io::Result<Self> {
         let said = config.common.said.clone();
         let tails: Arc<Mutex<BTreeMap<_, _>>> = Arc::default();
         let stop = Arc::new(AtomicBool::new(false));
-        let mut scan =
-            Scan { context: context.clone(), config: Arc::new(config), tails: tails.clone() };
+        let reads = config.reads();
+        let mut scan = Scan {
+            context: context.clone(),
+            is_first: context.checkpoint.first_look(&format!("journald {reads}")),
+            others: all.iter().filter(|other| **other != reads).cloned().collect(),
+            reads,
+            config: Arc::new(config),
+            files: Files::default(),
+            tails: tails.clone(),
+        };
         // Source ids must be in the checkpoint before anything is sent under them.
-        scan.look();
+        let mut again = scan.look();
         let stopped = stop.clone();
         let thread = std::thread::Builder::new().name("journald".into()).spawn(move || {
             let (told, news) = crossbeam_channel::bounded(1);
@@ -81,8 +93,10 @@ impl Journald {
                 }
             }
             while !stopped.load(Ordering::Acquire) {
-                let _ = news.recv_timeout(SCAN_INTERVAL);
-                scan.look();
+                if !again {
+                    let _ = news.recv_timeout(SCAN_INTERVAL);
+                }
+                again = scan.look();
                 // What comes meanwhile is found by the next look.
                 std::thread::sleep(SCAN_PAUSE);
             }
@@ -131,6 +145,12 @@ impl Journald {
 struct Scan {
     context: Arc<Context>,
     config: Arc<JournaldConfig>,
+    reads: String,
+    /// What the other sources of the configuration read.
+    others: Vec<String>,
+    files: Files,
+    /// No journal was looked at for this source, ever.
+    is_first: bool,
     tails: Arc<Mutex<BTreeMap<[u8; 16], Arc<JournalTail>>>>,
 }
 
@@ -143,39 +163,42 @@ impl Scan {
         }
     }
 
-    fn look(&mut self) {
-        let mut found: BTreeMap<[u8; 16], Vec<JournalFile>> = BTreeMap::new();
-        let paths = self.directories().iter().flat_map(|path| journals(path)).collect::<Vec<_>>();
-        for path in paths.into_iter().take(FILES_MAX) {
-            match JournalFile::open(&path) {
-                Ok(file) => found.entry(file.seqnum_id).or_default().push(file),
-                Err(error) => tracing::debug!(path = %path.display(), %error, "not read"),
-            }
-        }
-        for (seqnum_id, files) in found {
+    /// Returns whether there is something that only another look lets through.
+    fn look(&mut self) -> bool {
+        let directories = self.directories();
+        let list = || directories.iter().flat_map(|path| journals(path)).collect();
+        let Some(found) = self.files.look(list) else { return true };
+        let mut again = false;
+        for (seqnum_id, sequence) in found {
             let known = lock(&self.tails).get(&seqnum_id).cloned();
-            let tail = known.unwrap_or_else(|| self.admit(seqnum_id, &files));
-            tail.set_files(files);
+            let last = sequence.last();
+            let tail = known.unwrap_or_else(|| self.admit(seqnum_id, last));
+            again |= last > sequence.settled;
+            tail.end.fetch_max(last.saturating_add(1), Ordering::Relaxed);
+            *lock(&tail.arrived) = Some(sequence);
             let work: Arc<dyn Work> = tail;
             self.context.queue.wake(&work);
         }
+        self.is_first = false;
+        again
     }
 
-    fn admit(&self, seqnum_id: [u8; 16], files: &[JournalFile]) -> Arc<JournalTail> {
+    fn admit(&self, seqnum_id: [u8; 16], last: u64) -> Arc<JournalTail> {
         let context = &self.context;
         let name: String = seqnum_id.iter().map(|byte| format!("{byte:02x}")).collect();
-        let entry = context.checkpoint.claim(Among::All, |entry| {
-            matches!(&entry.content, Content::Journal { seqnum_id } if *seqnum_id == name)
-                .then_some(entry.offset)
-        });
+        let entry = claim(&context.checkpoint, &name, &self.reads, &self.others);
         let id = entry.as_ref().and_then(CheckpointEntry::source_id).unwrap_or_else(|| {
             let (agent, salt) = (context.agent.id.as_bytes(), context.salt.as_bytes());
-            SourceId::derive(&[b"journal", agent, salt, &seqnum_id])
+            // One that now reads something else may have the first.
+            let derive = |number: u64| {
+                let (reads, number) = (self.reads.as_bytes(), number.to_be_bytes());
+                SourceId::derive(&[b"journal", agent, salt, &seqnum_id, reads, &number])
+            };
+            let mut ids = (0..).map(derive);
+            ids.find(|id| !context.checkpoint.knows(*id)).unwrap_or_else(|| derive(0))
         });
         let mut position = entry.as_ref().map_or_else(Position::default, CheckpointEntry::position);
-        let first = context.checkpoint.first_look(&format!("journald {name}"));
-        if entry.is_none() && first && self.config.read_from == ReadFrom::End {
-            let last = files.iter().map(JournalFile::last_seqnum).max().unwrap_or(0);
+        if entry.is_none() && self.is_first && self.config.read_from == ReadFrom::End {
             position.offset = last.saturating_add(1);
         }
         let partition = entry.and_then(|entry| entry.partition);
@@ -183,11 +206,12 @@ impl Scan {
         let route = context.route(lane, "journald", &[], &self.config.common);
         let tail = Arc::new(JournalTail {
             name,
+            reads: self.reads.clone(),
             config: self.config.clone(),
             route,
             reading: Mutex::new(Reading {
                 position,
-                files: Vec::new(),
+                sequence: Sequence::default(),
                 pace: self.config.common.limits.pace(),
             }),
             arrived: Mutex::default(),
@@ -199,6 +223,23 @@ impl Scan {
         lock(&self.tails).insert(seqnum_id, tail.clone());
         tail
     }
+}
+
+/// Where the source that reads `reads` of a sequence goes on: where it was, also if it was told to
+/// read something else meanwhile, but never where one of the `others` was.
+fn claim(
+    checkpoint: &Checkpoint,
+    sequence: &str,
+    reads: &str,
+    others: &[String],
+) -> Option<CheckpointEntry> {
+    checkpoint.claim(Among::All, |entry| match &entry.content {
+        Content::Journal { seqnum_id, reads: known } if seqnum_id == sequence => {
+            let own = known == reads;
+            (own || !others.contains(known)).then_some((own, entry.offset))
+        }
+        _ => None,
+    })
 }
 
 /// Where the system's journal is: the lasting one if there is one, because at a start journald copies
@@ -216,17 +257,14 @@ pub(crate) fn recent(paths: &[PathBuf], most: u64) -> Vec<(String, Vec<u8>)> {
     let newest = files.iter().max_by_key(|file| file.metadata().and_then(|m| m.modified()).ok());
     let Some(seqnum_id) = newest.map(|file| file.seqnum_id) else { return Vec::new() };
     files.retain(|file| file.seqnum_id == seqnum_id);
-    let last = files.iter().map(JournalFile::last_seqnum).max().unwrap_or(0);
+    let mut sequence = Sequence { files, settled: u64::MAX };
+    let last = sequence.last();
     let mut next = last.saturating_sub(most.saturating_sub(1));
     let mut entries = Vec::new();
     while next <= last {
-        let found = files.iter_mut().filter_map(|file| {
-            let (offset, seqnum) = file.peek(next)?;
-            Some((seqnum, file.entry(offset)))
-        });
-        let Some((seqnum, entry)) = found.min_by_key(|found| found.0) else { break };
+        let Some((seqnum, offset, file)) = sequence.next(next) else { break };
         next = seqnum.saturating_add(1);
-        let Some(entry) = entry else { continue };
+        let Some(entry) = file.entry(offset) else { continue };
         let names = ["_SYSTEMD_UNIT", "SYSLOG_IDENTIFIER", "_COMM"];
         let name = names.into_iter().find_map(|name| entry.field(name)).unwrap_or(b"unknown");
         let mut line = Vec::new();
@@ -257,11 +295,12 @@ pub(crate) fn journals(directory: &Path) -> Vec<PathBuf> {
 #[derive(Debug)]
 pub(crate) struct JournalTail {
     name: String,
+    reads: String,
     config: Arc<JournaldConfig>,
     route: Route,
     reading: Mutex<Reading>,
     /// What the last look has found, until the next turn takes it.
-    arrived: Mutex<Option<Vec<JournalFile>>>,
+    arrived: Mutex<Option<Sequence>>,
     /// Behind the last entry, as far as is known.
     end: AtomicU64,
     /// Nothing more is read: the configuration has changed.
@@ -272,17 +311,11 @@ pub(crate) struct JournalTail {
 #[derive(Debug)]
 struct Reading {
     position: Position,
-    files: Vec<JournalFile>,
+    sequence: Sequence,
     pace: Pace,
 }
 
 impl JournalTail {
-    fn set_files(&self, files: Vec<JournalFile>) {
-        let last = files.iter().map(JournalFile::last_seqnum).max().unwrap_or(0);
-        self.end.fetch_max(last.saturating_add(1), Ordering::Relaxed);
-        *lock(&self.arrived) = Some(files);
-    }
-
     pub(crate) fn snapshot(&self) -> SourceSnapshot {
         let end = Some(self.end.load(Ordering::Relaxed));
         let named = ("journald", self.name.clone());
@@ -294,11 +327,7 @@ impl JournalTail {
         let mut next = reading.position.offset;
         let (mut text, mut members) = (Vec::new(), Vec::new());
         for _ in 0..TURN_ENTRIES {
-            let found = reading.files.iter_mut().filter_map(|file| {
-                let (offset, seqnum) = file.peek(next)?;
-                Some((seqnum, offset, file))
-            });
-            let Some((seqnum, offset, file)) = found.min_by_key(|found| found.0) else {
+            let Some((seqnum, offset, file)) = reading.sequence.next(next) else {
                 return (next, false);
             };
             if worker.batch.is_full() {
@@ -307,7 +336,7 @@ impl JournalTail {
             next = seqnum.saturating_add(1);
             let Some(entry) = file.entry(offset) else {
                 tracing::warn!(path = %file.path.display(), seqnum, "an entry of the journal is damaged");
-                worker.batch.skip(crate::accounting::DropReason::JournalDamaged);
+                file.damaged += 1;
                 continue;
             };
             if !entry::wanted(&entry, &self.config) {
@@ -338,7 +367,7 @@ impl Tracked for JournalTail {
     }
 
     fn entry(&self) -> CheckpointEntry {
-        let content = Content::Journal { seqnum_id: self.name.clone() };
+        let content = Content::Journal { seqnum_id: self.name.clone(), reads: self.reads.clone() };
         CheckpointEntry::new(self.route.lane.id(), self.route.lane.progress(), content)
     }
 }
@@ -346,14 +375,14 @@ impl Tracked for JournalTail {
 impl Work for JournalTail {
     fn turn(&self, worker: &mut Worker<'_>) -> Turn {
         let reading = &mut *lock(&self.reading);
-        if let Some(files) = lock(&self.arrived).take() {
-            adopt(&mut reading.files, files);
+        if let Some(found) = lock(&self.arrived).take() {
+            reading.sequence.adopt(found);
         }
         match worker.rewind(&self.route.lane) {
             Rewind::Onward => {}
             Rewind::To(acked) => {
                 reading.position = acked;
-                reading.files.iter_mut().for_each(JournalFile::rewind);
+                reading.sequence.rewind();
             }
             Rewind::NotYet(pause) => return Turn::Later(pause),
         }
@@ -368,9 +397,10 @@ impl Work for JournalTail {
         if offset == reading.position.offset {
             return Turn::Idle;
         }
+        worker.batch.lose(DropReason::JournalDamaged, reading.sequence.take_damaged());
         let end = Position { offset, prev: worker.batch.prev(), guard: Guard::default() };
         if worker.ship(&self.route, end).is_err() {
-            reading.files.iter_mut().for_each(JournalFile::rewind);
+            reading.sequence.rewind();
             return Turn::Later(Duration::from_millis(50));
         }
         reading.position = end;
@@ -384,15 +414,6 @@ impl Work for JournalTail {
     }
 }
 
-/// Keeps what is open of the files that were found, whatever they are called by now.
-fn adopt(open: &mut Vec<JournalFile>, found: Vec<JournalFile>) {
-    let mut kept = std::mem::take(open);
-    for file in found {
-        let known = kept.iter().position(|old| old.identity() == file.identity());
-        open.push(known.map_or(file, |at| kept.swap_remove(at)));
-    }
-}
-
 /// Wakes for a new producer, as for any source.
 pub(crate) fn wake(tails: Vec<Arc<JournalTail>>, queue: &Queue) {
     for tail in tails {
@@ -401,9 +422,39 @@ pub(crate) fn wake(tails: Vec<Arc<JournalTail>>, queue: &Queue) {
     }
 }
 
-impl JournalFile {
-    /// Device and inode.
-    fn identity(&self) -> Option<(u64, u64)> {
-        self.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_sources_of_one_journal_each_goes_on_where_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let checkpoint = Checkpoint::open(directory.path()).unwrap();
+        let id = |number: u8| SourceId::derive(&[&[number]]);
+        let remember = |number: u8, reads: &str| {
+            let position = Position { offset: number.into(), ..Position::default() };
+            let content = Content::Journal { seqnum_id: "s".into(), reads: reads.into() };
+            checkpoint.remember(CheckpointEntry::new(id(number), (position, None), content));
+        };
+        // What the sources read, and what they did when positions 1, 2 … were written.
+        for (sources, before, wanted) in [
+            (&["sudo", "app"][..], &["app", "sudo"][..], &[Some(2), Some(1)][..]),
+            // Of an earlier version, which did not say it.
+            (&["sudo"], &[""], &[Some(1)]),
+            (&["sudo", "su"], &["sudo", "app"], &[Some(1), Some(2)]),
+            (&["su", "app"], &["sudo", "app"], &[Some(1), Some(2)]),
+            (&["sudo", "app"], &["app"], &[None, Some(1)]),
+        ] {
+            (1..).zip(before).for_each(|(number, reads)| remember(number, reads));
+            assert!(checkpoint.knows(id(1)));
+            let sources: Vec<String> = sources.iter().map(|&reads| reads.to_owned()).collect();
+            let claimed = sources.iter().map(|reads| {
+                let others = sources.iter().filter(|other| *other != reads).cloned();
+                let entry = claim(&checkpoint, "s", reads, &others.collect::<Vec<_>>());
+                entry.map(|entry| entry.offset)
+            });
+            assert_eq!(claimed.collect::<Vec<_>>(), wanted, "{sources:?} {before:?}");
+        }
+        assert!(!checkpoint.knows(id(9)));
     }
 }

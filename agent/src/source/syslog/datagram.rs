@@ -10,7 +10,6 @@ use crate::accounting::DropReason;
 use crate::config::SyslogConfig;
 use crate::source::file::cut;
 use crate::source::syslog::framing::trimmed;
-use crate::spool::AppendError;
 use crate::sync::lock;
 use jiff::Timestamp;
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg};
@@ -189,11 +188,7 @@ impl Receiver {
             match self.intake.append(pending) {
                 Ok(()) => self.error_told &= count == 0,
                 Err(error) => {
-                    let reason = match error {
-                        AppendError::Full | AppendError::DiskFull(_) => DropReason::SpoolFull,
-                        AppendError::Io(_) => DropReason::SpoolError,
-                    };
-                    self.intake.count_drop(pending.shard, reason, count);
+                    self.intake.count_drop(pending.shard, error.reason(), count);
                     pending.clear();
                     if !std::mem::replace(&mut self.error_told, true) {
                         tracing::warn!(%error, "syslog in datagrams: messages are dropped and counted");

@@ -164,7 +164,7 @@ impl Syslog {
     }
 }
 
-/// The spool is found again by where the source listens.
+/// The spool is found again by where the source listens, and no other source has it.
 pub(crate) fn spool_name(listen: &Listen) -> String {
     let places = listen.places();
     let at = |wanted: &str| {
@@ -174,7 +174,9 @@ pub(crate) fn spool_name(listen: &Listen) -> String {
     let mut name = format!("syslog-udp-{}-tcp-{}", at("udp"), at("tcp"));
     for (protocol, place) in &places {
         if !["udp", "tcp"].contains(protocol) {
-            name.push_str(&format!("-{protocol}-{}", place.replace('/', "_")));
+            // With `_` for each slash, others must not stand for themselves.
+            let place = place.replace('%', "%25").replace('_', "%5F").replace('/', "_");
+            name.push_str(&format!("-{protocol}-{place}"));
         }
     }
     if name.len() > SPOOL_NAME_BYTES_MAX {
@@ -238,6 +240,12 @@ impl Intake {
         pending.clear();
         Ok(())
     }
+
+    /// The same at a stop, when nothing can wait for room any more.
+    fn append_last(&self, pending: &mut Pending) {
+        self.spools.append_last(pending.shard, &pending.records, pending.count);
+        pending.clear();
+    }
 }
 
 impl Pending {
@@ -257,5 +265,29 @@ impl Pending {
         self.records.clear();
         self.count = 0;
         self.bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::UnixConfig;
+
+    #[test]
+    fn each_place_has_a_spool_of_its_own() {
+        let unix =
+            |path: &str| Some(UnixConfig { path: path.into(), mode: 0, owner: None, group: None });
+        let name = |datagram: &str, stream: &str| {
+            let (unix_datagram, unix_stream) = (unix(datagram), unix(stream));
+            spool_name(&Listen { unix_datagram, unix_stream, ..Listen::default() })
+        };
+        assert_eq!(
+            name("/run/app/log.sock", "/dev/log"),
+            "syslog-udp-none-tcp-none-unix_datagram-_run_app_log.sock-unix_stream-_dev_log"
+        );
+        let paths = ["/a/b", "/a_b", "/a%5Fb", "/a/_b", "/a_/b", "/a-unix_stream-/b"];
+        let pairs = paths.iter().flat_map(|one| paths.iter().map(|other| name(one, other)));
+        let names: std::collections::BTreeSet<String> = pairs.collect();
+        assert_eq!(names.len(), paths.len() * paths.len(), "{names:?}");
     }
 }

@@ -18,10 +18,11 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_openssl::SslStream;
 
@@ -29,10 +30,14 @@ use tokio_openssl::SslStream;
 const READ_BYTES: usize = 64 << 10;
 /// How long a connection waits before it offers its messages to a full spool again.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
-/// How long a sender over its limit waits at most until it is looked at again.
-const LIMIT_PAUSE: Duration = Duration::from_millis(500);
 /// How long to wait after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// At a stop, a connection on which nothing comes for so long has nothing more.
+const LAST_WAIT: Duration = Duration::from_millis(50);
+/// So long is what has come taken at a stop, however fast more comes.
+const LAST_TIME: Duration = Duration::from_millis(500);
+/// More time is given at a stop to those that write to the spool.
+const END_PATIENCE: Duration = Duration::from_secs(1);
 /// How often the certificates are looked at.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -45,6 +50,8 @@ thread_local! {
 pub(super) struct Streams {
     addresses: Addresses,
     runtime: Mutex<Option<Runtime>>,
+    /// Until when what has come is taken; none while the agent goes on.
+    stop: watch::Sender<Option<Instant>>,
     _place: Option<UnixPlace>,
 }
 
@@ -69,7 +76,8 @@ impl Streams {
             .enable_all()
             .build()?;
         let _inside = runtime.enter();
-        let door = Arc::new(Door::new(intake.clone(), config));
+        let (stop, stopping) = watch::channel(None);
+        let door = Arc::new(Door::new(intake.clone(), config, stopping));
         let mut addresses = Addresses::default();
         if let Some(listener) = tcp {
             addresses.tcp = Some(listener.local_addr()?);
@@ -88,16 +96,24 @@ impl Streams {
             runtime.spawn(accept_unix(UnixListener::from_std(listener)?, door));
         }
         drop(_inside);
-        Ok(Some(Self { addresses, runtime: Mutex::new(Some(runtime)), _place: place }))
+        Ok(Some(Self { addresses, runtime: Mutex::new(Some(runtime)), stop, _place: place }))
     }
 
     pub(super) fn addresses(&self) -> Addresses {
         self.addresses.clone()
     }
 
+    /// What senders were told that it has arrived is taken, too, also by connections that nobody has
+    /// let in yet.
     pub(super) fn stop(&self) {
         if let Some(runtime) = lock(&self.runtime).take() {
-            runtime.shutdown_timeout(Duration::from_secs(1));
+            self.stop.send_replace(Some(Instant::now() + LAST_TIME));
+            // Until nobody holds the door any more.
+            let ended = async { timeout(LAST_TIME + END_PATIENCE, self.stop.closed()).await };
+            if runtime.block_on(ended).is_err() {
+                tracing::warn!("a stream did not end in time; what it had read last may be lost");
+            }
+            runtime.shutdown_timeout(END_PATIENCE);
         }
     }
 }
@@ -110,8 +126,8 @@ async fn refresh(tls: Arc<Tls>) {
 }
 
 async fn accept_tcp(listener: TcpListener, door: Arc<Door>, tls: Option<(Arc<Tls>, Duration)>) {
-    loop {
-        match listener.accept().await {
+    while let Some(accepted) = door.next(|| listener.accept()).await {
+        match accepted {
             Ok((stream, sender)) => {
                 let Some(pass) = door.admit(Some(sender.ip().to_canonical())) else { continue };
                 match &tls {
@@ -127,8 +143,8 @@ async fn accept_tcp(listener: TcpListener, door: Arc<Door>, tls: Option<(Arc<Tls
 }
 
 async fn accept_unix(listener: UnixListener, door: Arc<Door>) {
-    loop {
-        match listener.accept().await {
+    while let Some(accepted) = door.next(|| listener.accept()).await {
+        match accepted {
             Ok((stream, _)) => {
                 let Some(pass) = door.admit(None) else { continue };
                 drop(tokio::spawn(Connection::new(pass, None).run(stream)));
@@ -162,9 +178,10 @@ async fn shake_hands(
             Ok(Ok(())) => tls.peer(stream.ssl()).map(|peer| (stream, peer)),
         }
     };
-    match shaken.await {
-        Ok((stream, peer)) => Connection::new(pass, peer).run(stream).await,
-        Err(reason) => {
+    match pass.door.clone().unless_stopped(shaken).await {
+        None => {}
+        Some(Ok((stream, peer))) => Connection::new(pass, peer).run(stream).await,
+        Some(Err(reason)) => {
             let failures = &pass.door.intake.statistics.handshake_failures;
             // The first is told; who sends garbage may send much of it.
             if failures.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -190,6 +207,8 @@ struct Door {
     idle_timeout: Duration,
     /// By sender; this host's own are under `None`.
     inside: Mutex<HashMap<Option<IpAddr>, usize>>,
+    /// See [`Streams::stop`].
+    stopping: watch::Receiver<Option<Instant>>,
 }
 
 /// One connection's place inside, given back when it is dropped.
@@ -200,13 +219,48 @@ struct Pass {
 }
 
 impl Door {
-    fn new(intake: Arc<Intake>, config: &SyslogConfig) -> Self {
+    fn new(
+        intake: Arc<Intake>,
+        config: &SyslogConfig,
+        stopping: watch::Receiver<Option<Instant>>,
+    ) -> Self {
         Self {
             intake,
             connections_max: config.connections_max,
             per_sender_max: config.connections_per_sender_max,
             idle_timeout: config.idle_timeout,
             inside: Mutex::default(),
+            stopping,
+        }
+    }
+
+    /// What comes of `wait`; `None` once the agent is to stop.
+    async fn unless_stopped<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+        if self.stopping.borrow().is_some() {
+            return None;
+        }
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            biased;
+            outcome = wait => Some(outcome),
+            _ = stopping.wait_for(Option::is_some) => None,
+        }
+    }
+
+    /// What comes of `wait` at a stop, if that had come already.
+    async fn at_stop<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+        let until = *self.stopping.borrow();
+        match until.is_some_and(|until| Instant::now() < until) {
+            true => timeout(LAST_WAIT, wait).await.ok(),
+            false => None,
+        }
+    }
+
+    /// The next that knocks; `None` when the agent stops and there is none.
+    async fn next<T, A: Future<Output = T>>(&self, accept: impl Fn() -> A) -> Option<T> {
+        match self.unless_stopped(accept()).await {
+            None => self.at_stop(accept()).await,
+            accepted => accepted,
         }
     }
 
@@ -274,15 +328,15 @@ impl Connection {
 
     async fn run(mut self, mut stream: impl AsyncRead + Unpin) {
         let intake = self.pass.door.intake.clone();
-        let idle_timeout = self.pass.door.idle_timeout;
         loop {
-            let hear = poll_fn(|context| self.hear(Pin::new(&mut stream), context));
-            let Ok(heard) = timeout(idle_timeout, hear).await else {
-                count(&intake.statistics.idle_closed);
+            let Some(heard) = self.next(&mut stream).await else {
                 self.finish();
-                return self.append(&intake).await;
+                self.append(&intake).await;
+                return;
             };
-            self.append(&intake).await;
+            if !self.append(&intake).await {
+                return;
+            }
             match heard {
                 Heard::Messages => tokio::task::yield_now().await,
                 Heard::End => return,
@@ -302,6 +356,20 @@ impl Connection {
                     return;
                 }
             }
+        }
+    }
+
+    /// What is heard next; `None` when nothing more is waited for.
+    async fn next(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> Option<Heard> {
+        let door = self.pass.door.clone();
+        let mut hear = poll_fn(|context| self.hear(Pin::new(&mut *stream), context));
+        match door.unless_stopped(timeout(door.idle_timeout, &mut hear)).await {
+            Some(Ok(heard)) => Some(heard),
+            Some(Err(_)) => {
+                count(&door.intake.statistics.idle_closed);
+                None
+            }
+            None => door.at_stop(hear).await,
         }
     }
 
@@ -331,11 +399,17 @@ impl Connection {
     }
 
     /// Appends what is pending; a full spool and a limit make the sender wait, by not reading on.
-    async fn append(&mut self, intake: &Intake) {
+    /// Returns whether to read on: not if the spool is full at a stop.
+    async fn append(&mut self, intake: &Intake) -> bool {
         let mut told = false;
         let sender = self.pass.sender;
         intake.spend(sender, self.pending.count, self.pending.bytes);
         while let Err(error) = intake.append(&mut self.pending) {
+            if intake.stopped() {
+                self.finish();
+                intake.append_last(&mut self.pending);
+                return false;
+            }
             if !std::mem::replace(&mut told, true) {
                 let sender = String::from_utf8_lossy(&self.sender);
                 tracing::debug!(%sender, %error, "a sender has to wait");
@@ -344,9 +418,9 @@ impl Connection {
         }
         // An idle connection holds no buffer.
         self.pending.records = Vec::new();
-        loop {
-            let Some(wait) = intake.wait(sender) else { return };
-            tokio::time::sleep(wait.min(LIMIT_PAUSE)).await;
+        while let Some(wait) = intake.wait(sender).filter(|_| !intake.stopped()) {
+            tokio::time::sleep(wait).await;
         }
+        true
     }
 }
