@@ -39,6 +39,16 @@ def in_clickhouse():
     return tuple(map(int, ask(f"http://127.0.0.1:{house}/?query={quote(query)}", b"").split()))
 
 
+def repeats_in_clickhouse():
+    """Rows of an event that came twice, with another time."""
+    event = f"logweir_source = '{'f' * 32}'"
+    for second in 1, 2:
+        row = f"INSERT INTO default.logweir_events (timestamp, logweir_source) SELECT {second}, '{'f' * 32}'"
+        ask(f"http://127.0.0.1:{house}/?query={quote(row)}", b"")
+    query = f"SELECT count() FROM default.logweir_events FINAL WHERE {event}"
+    return int(ask(f"http://127.0.0.1:{house}/?query={quote(query)}", b""))
+
+
 def wait_for(name, counts):
     deadline, found = time.monotonic() + PATIENCE_SECONDS, (0, 0)
     while found[0] < expected:
@@ -57,6 +67,7 @@ def wait_for(name, counts):
 
 wait_for("OpenSearch", in_opensearch)
 wait_for("ClickHouse", in_clickhouse)
+assert repeats_in_clickhouse() == 1, "a repeat with another time replaces its event"
 if address:
     mapping = json.loads(ask(f"{stream}/_mapping"))
     fields = next(iter(mapping.values()))["mappings"]["properties"]

@@ -28,6 +28,19 @@ fn an_agent_is_listed_from_its_report_and_silent_when_none_comes() {
     assert_eq!(silent.code, Some(1));
     assert!(silent.stdout.contains("\"silent\":true"), "{}", silent.stdout);
 
+    let report: serde_json::Value = serde_json::from_str(silent.stdout.trim()).unwrap();
+    let name = report["report"]["agent_name"].as_str().unwrap();
+    let forget = |name: &str, silent_after: &str| {
+        let words = ["agents", "--bootstrap-server", &bootstrap, "--silent-after", silent_after];
+        run_to_end("logweir", &[&words[..], &["--forget", name]].concat())
+    };
+    let reports = forget(name, "10m");
+    assert!(reports.code == Some(1) && reports.stderr.contains("still reports"), "{reports:?}");
+    assert_eq!(forget("nobody", "0s").code, Some(1));
+    assert_eq!(forget(name, "0s").code, Some(0));
+    let listed = run_to_end("logweir", &words);
+    assert!(listed.code == Some(0) && listed.stdout.contains("0 agents"), "{listed:?}");
+
     let table = delivery.ingest.table();
     wait_until("all events", || table.rows() == 50);
     let store = table.path.display().to_string();

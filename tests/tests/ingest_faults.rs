@@ -5,8 +5,10 @@ use serde_json::Value;
 
 /// The `n`-th event of a source for each partition.
 fn event(partition: i32, n: usize) -> (i32, Vec<u8>) {
+    let prev =
+        n.checked_sub(1).map(|prev| format!(r#","logweir.prev":{prev}"#)).unwrap_or_default();
     let line = format!(
-        r#"{{"logweir.source":"{partition:032x}","log.offset":{n},"event.original":"line {n}"}}"#
+        r#"{{"logweir.source":"{partition:032x}","log.offset":{n},"event.original":"line {n}"{prev}}}"#
     );
     (partition, line.into_bytes())
 }
@@ -112,6 +114,62 @@ fn a_topic_that_was_made_anew_and_has_grown_beyond_the_table_is_known_at_the_sta
     ingest.start();
     assert_ends(&ingest, 220);
     assert!(ingest.said().contains("another record has the offset 109 now"), "{}", ingest.said());
+    ingest.with_kafka("group.id: grown", "group.id: another");
+    ingest.start();
+    wait_until("the events of the new topic", || ingest.table().rows() == 220 + 2 * 290);
+    assert!(ingest.terminate().success());
+}
+
+#[test]
+fn another_group_does_not_store_the_events_of_a_topic_once_more() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "same", 1);
+    let mut ingest = at_the_end(&topic, directory.path());
+    assert!(ingest.terminate().success());
+    ingest.with_kafka("group.id: same", "group.id: another");
+    ingest.start();
+    wait_until("the ingest to end", || ingest.said().contains("set `group.id: same` again"));
+    assert_eq!(ingest.table().rows(), 100);
+    ingest.with_kafka("group.id: another", "group.id: same");
+    ingest.start();
+    write(&topic, 100..110);
+    wait_until("more events", || ingest.table().rows() == 110);
+    assert!(ingest.terminate().success());
+}
+
+#[test]
+fn records_that_expire_unread_are_told_by_the_audit_whether_the_ingest_was_away_or_behind() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let topic = Topic::create(&broker.bootstrap(), "unread", 1);
+    let mut ingest = Ingest::stopped(directory.path(), &broker.bootstrap(), "unread").member("a");
+    write(&topic, 0..100);
+    ingest.start();
+    let table = ingest.table();
+    wait_until("the first events in the table", || table.rows() == 100);
+    let tells = |offsets: &str| {
+        let line = format!("records of partition 0 of unread expired unread: offsets {offsets},");
+        wait_until(&line, || table.audit().stdout.contains(&line));
+        assert_eq!(table.audit().code, Some(1));
+    };
+    assert_eq!(table.audit().code, Some(0), "{}", table.audit().stdout);
+    // A source that expires whole, and nothing behind it.
+    assert!(ingest.terminate().success());
+    write(&topic, 100..120);
+    topic.delete_before(0, 120);
+    ingest.start();
+    tells("100 to 119");
+    ingest.pause();
+    write(&topic, 120..130);
+    topic.delete_before(0, 130);
+    write(&topic, 130..140);
+    ingest.resume();
+    tells("120 to 129");
+    wait_until("what is left", || table.rows() == 110);
+    assert_eq!(ingest.status().unwrap()["expired"], 30);
+    assert!(ingest.said().contains("Kafka has removed 10 records"), "{}", ingest.said());
+    assert!(ingest.terminate().success());
 }
 
 #[test]

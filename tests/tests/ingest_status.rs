@@ -110,7 +110,7 @@ fn kafka_is_told_where_the_table_ends_though_it_was_away_when_that_changed_and_n
     let status = directory.path().join("ingest.sock");
     delivery.ingest.configure(&format!("status: {{socket: '{}'}}\n", status.display()));
     // All are held until it ends.
-    delivery.ingest.with_kafka("flush.interval: 200ms", "flush.interval: 1h");
+    delivery.ingest.with_kafka("flush.interval: 200ms", "flush.interval: 30m");
     delivery.start();
     let mut lines = Lines::new("a", &directory.path().join("a.log"));
     lines.write(100);

@@ -2,7 +2,7 @@
 
 use logweir_record::TOPIC_DEAD_LETTER;
 use logweir_tests::{
-    Broker, Delivery, Event, Lines, SearchServer, Topic, append, assert_exactly_once,
+    Broker, Delivery, Event, Ingest, Lines, SearchServer, Topic, append, assert_exactly_once,
     assert_in_order_per_source, directory, free_address, wait_for_count, wait_until,
 };
 use std::net::TcpListener;
@@ -112,4 +112,49 @@ fn a_busy_server_gets_each_event_once_what_it_refuses_is_a_dead_letter_and_a_mut
     assert!(letter.contains("mapper_parsing_exception"), "{letter}");
     assert!(letter.contains("this one makes a conflict of mappings"), "{letter}");
     assert!(delivery.ingest.terminate().success(), "whatever the mute one is waited for");
+}
+
+#[test]
+fn a_sink_of_a_topic_that_was_made_anew_says_so_and_under_another_name_begins_anew() {
+    let directory = directory();
+    let broker = Broker::started(directory.path());
+    let event = |n: usize| {
+        let event = format!(
+            r#"{{"logweir.source":"{:032x}","log.offset":{n},"event.original":"line {n}"}}"#,
+            7
+        );
+        (0, event.into_bytes())
+    };
+    // The new topic ends before the position of the sink, or behind it.
+    for (name, ends) in [("shorter", 50), ("longer", 150)] {
+        let directory = directory.path().join(name);
+        std::fs::create_dir(&directory).unwrap();
+        let files = directory.join("files");
+        let topic = Topic::create(&broker.bootstrap(), name, 1);
+        topic.write(&(0..100).map(event).collect::<Vec<_>>());
+        let mut ingest = Ingest::stopped(&directory, &broker.bootstrap(), name);
+        let sink = format!("type: ndjson, path: '{}', batch.interval: 100ms", files.display());
+        ingest.configure(&format!("sinks:\n- {{{sink}}}\n"));
+        ingest.start();
+        wait_until("the events in the files", || in_files(&files).len() == 100);
+        assert!(ingest.terminate().success());
+        topic.made_anew(1).write(&(100..100 + ends).map(event).collect::<Vec<_>>());
+        // A table that knows nothing of the old topic does not end the ingest.
+        ingest.into_table(&directory.join("another").display().to_string());
+        ingest.start();
+        wait_until("the sink to end", || {
+            ingest.said().contains("the sink `ndjson` holds partition 0 of")
+        });
+        assert_eq!(in_files(&files).len(), 100);
+        ingest.with_kafka("type: ndjson", "name: new, type: ndjson");
+        ingest.start();
+        wait_for_count("all events in the files", 100 + ends, || in_files(&files).len());
+        assert!(ingest.terminate().success());
+        // The topic is the same now, so that nothing begins anew.
+        ingest.with_kafka("name: new", "name: newer");
+        topic.write(&[event(100 + ends)]);
+        ingest.start();
+        wait_for_count("one more", 101 + ends, || in_files(&files).len());
+        assert!(ingest.terminate().success());
+    }
 }

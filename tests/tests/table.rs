@@ -198,7 +198,7 @@ fn an_ingest_takes_days_beyond_the_retention_out_of_the_table_by_itself() {
     let topic = Topic::create(&broker.bootstrap(), "retained", 1);
     let mut ingest = Ingest::started(directory.path(), &broker.bootstrap(), "retained");
     let now = jiff::Timestamp::now();
-    let old = now - jiff::SignedDuration::from_hours(24 * 5);
+    let [old, yesterday] = [24 * 5, 24].map(|hours| now - jiff::SignedDuration::from_hours(hours));
     let event = |(at, time): (usize, &jiff::Timestamp)| {
         let source = "0123456789abcdef".repeat(2);
         let text = format!(
@@ -206,15 +206,15 @@ fn an_ingest_takes_days_beyond_the_retention_out_of_the_table_by_itself() {
         );
         (0, text.into_bytes())
     };
-    topic.write(&[old, now].iter().enumerate().map(event).collect::<Vec<_>>());
+    topic.write(&[old, yesterday, now].iter().enumerate().map(event).collect::<Vec<_>>());
     let store = ingest.table();
-    wait_until("both in the table", || store.rows() == 2);
+    wait_until("all in the table", || store.rows() == 3);
     let kept = |days: &[(String, u64, u64)]| days.iter().map(|(.., rows)| rows).sum::<u64>();
-    assert_eq!((days(&store.path).len(), kept(&days(&store.path))), (2, 2));
+    assert_eq!((days(&store.path).len(), kept(&days(&store.path))), (3, 3));
     assert!(ingest.terminate().success());
     ingest.with_kafka("flush.interval: 200ms", "flush.interval: 200ms\n  retention: 2d");
     ingest.start();
-    wait_until("the older day to go", || kept(&days(&store.path)) == 1);
+    wait_until("the older day to go", || kept(&days(&store.path)) == 2);
     assert!(days(&store.path)[0].0.as_str() > &old.to_string()[..10]);
     ingest.assert_running();
 }
