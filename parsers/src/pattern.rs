@@ -497,7 +497,7 @@ impl Expander<'_> {
             }
             self.places.push((self.regex.len(), place(at)));
             let rest = &chars[at..];
-            let quantifier = matches!(rest[0], '*' | '+' | '?' | '}');
+            let quantifier = matches!(rest[0], '*' | '+' | '?') || rest[0] == '}' && self.in_braces;
             match rest {
                 ['+', ..] if after_quantifier => {
                     self.possessive(place(at));
@@ -580,7 +580,7 @@ impl Expander<'_> {
             }
             ')' => self.atom = self.open.pop(),
             '{' if self.atom.is_some() => self.in_braces = true,
-            '}' => self.in_braces = false,
+            '}' if self.in_braces => self.in_braces = false,
             '*' | '+' | '?' => {}
             _ if self.in_braces => {}
             '|' | '^' | '$' => self.atom = None,
@@ -624,7 +624,7 @@ impl Expander<'_> {
         if let Some(inner) = class.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
             class = format!("[{}]", escape_nested(inner));
         }
-        self.regex.push_str(&class.replace("\\h", " \\t"));
+        self.regex.push_str(&class);
         end
     }
 
@@ -721,16 +721,16 @@ fn bracketed(name: &str) -> String {
     }
 }
 
-/// Escapes `[`, `&&`, `--` and `~~`, which other engines take literally inside a class.
+/// Escapes `[`, `&&` and `~~`, which other engines take literally inside a class, and writes out `\h`.
 fn escape_nested(inner: &str) -> String {
     let mut out = String::new();
     let mut chars = inner.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
-            '\\' => {
-                out.push(c);
-                out.extend(chars.next());
-            }
+            '\\' => match chars.next() {
+                Some('h') => out.push_str(" \\t"),
+                escaped => out.extend(std::iter::once(c).chain(escaped)),
+            },
             '[' if chars.peek() == Some(&':') => {
                 out.push(c);
                 for next in chars.by_ref() {
@@ -787,6 +787,13 @@ mod tests {
         for wrong in ["a(", "[z-a]", "(?P<g0>a)(?P<g0>b)", r"\p{Greek}", "(?=a)", r"\1"] {
             assert!(examine(wrong, false).is_err() && build(wrong, false).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_brace_and_an_escape_that_stand_for_themselves_stay() {
+        check(r"^a}+(?<x>b)$", "a}}b", &[("x", "b")]);
+        check(r"^k(?<x>[\\h])b$", "khb", &[("x", "h")]);
+        check(r"^k(?<x>[\h])b$", "k b", &[("x", " ")]);
     }
 
     #[test]

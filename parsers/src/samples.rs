@@ -131,9 +131,10 @@ fn outcome(parser: &mut Parser, number: usize, sample: &Sample) -> Outcome {
         |parser: &mut Parser| write_event(parser, sample.line.as_bytes(), &context, &mut out);
     let mut parsed = write(parser);
     let rules = parser.rules().clone();
-    let action = parsed.rule.and_then(|number| rules.rule(number).action.as_ref());
-    if let (Disposition::SampledOut, Some(Action::Sample(many))) = (parsed.disposition, action) {
-        parser.deliver_next_of(*many);
+    if let (Disposition::SampledOut, Some(number)) = (parsed.disposition, parsed.rule)
+        && let Some(Action::Sample(many)) = &rules.rule(number).action
+    {
+        parser.deliver_next_of(number, *many);
         parsed = write(parser);
     }
     let (mut event, twice) = members(&out);

@@ -728,6 +728,9 @@ rules:
   - id: outer.plain
     pattern: '^%T - (?<event.code>\S+) (?<_body>.*)$'
     then: {field: _body, as: line}
+  - id: outer.host
+    pattern: '^%T from (?<host.hostname>\S+) (?<_body>.*)$'
+    then: {field: _body, as: line}
 ",
         r"
 pack: inner
@@ -757,6 +760,12 @@ rules:
     let plain = "%T - 77 Nov 28 10:00:00 h inner[7]: Built for 10.0.0.9";
     check(&rules, plain, built);
     check(&rules, plain, json!({"@timestamp": "2026-11-28T10:00:00.000Z"}));
+    // Whoever writes the text says nothing of the host.
+    check(
+        &rules,
+        "%T from web1 Nov 28 10:00:00 h inner[7]: Built for 10.0.0.9",
+        json!({"logweir.rule": "inner.built", "host.hostname": "web1", "process.name": "inner"}),
+    );
     // What no pack has a rule for leaves nothing behind.
     check(
         &rules,
@@ -892,6 +901,7 @@ applies: {program: [t]}
 rules:
   - {id: t.drop, pattern: '^noise', action: {drop: noise}}
   - {id: t.sample, pattern: '^often', action: {sample: 3}}
+  - {id: t.other, pattern: '^other', action: {sample: 3}}
   - {id: t.mask, pattern: '^login (?<user.name>\S+) again (?<labels.w>\S+)', action: {mask: [user.name], with: redact}}
   - {id: t.hash, pattern: '^hash (?<user.name>\S+)', action: {mask: [user.name], with: hash}}
   - {id: t.lower, pattern: '^lower (?<user.name>\S+)', transform: {user.name: [lowercase]}, action: {mask: [user.name], with: redact}}
@@ -910,8 +920,11 @@ rules:
         matches!(disposition, Disposition::Drop(reason) if rules.drop_reason(reason) == "noise")
     );
     assert_eq!(out, "");
-    let delivered: Vec<bool> = (0..6).map(|_| run("often").0 == Disposition::Deliver).collect();
-    assert_eq!(delivered.iter().filter(|sent| **sent).count(), 2);
+    // Each rule counts its own lines.
+    let mut delivered = |message| run(message).0 == Disposition::Deliver;
+    let delivered: Vec<_> = (0..6).map(|_| (delivered("often"), delivered("other"))).collect();
+    let third = |at| at % 3 == 2;
+    assert_eq!(delivered, (0..6).map(|at| (third(at), third(at))).collect::<Vec<_>>());
     let (_, out) = run("login alice again alice");
     assert!(!out.contains("alice"), "{out}");
     assert!(out.contains(r#""user.name":"redacted""#), "{out}");

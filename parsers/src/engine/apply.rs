@@ -270,11 +270,13 @@ impl Run<'_, '_, '_> {
 
     /// What the action of the innermost rule says; `None`: deliver. All masks come [later](Run::mask).
     fn act(&mut self, rule: Option<usize>) -> Option<Disposition> {
-        match self.rules.rule(rule?).action.as_ref()? {
+        let number = rule?;
+        match self.rules.rule(number).action.as_ref()? {
             Action::Drop(reason) => Some(Disposition::Drop(*reason)),
             Action::Sample(of) => {
-                self.state.samples_seen += 1;
-                (!self.state.samples_seen.is_multiple_of(*of)).then_some(Disposition::SampledOut)
+                let seen = self.state.samples_seen.entry(number).or_default();
+                *seen += 1;
+                (!seen.is_multiple_of(*of)).then_some(Disposition::SampledOut)
             }
             Action::Mask { .. } => None,
         }

@@ -123,7 +123,8 @@ struct State {
     masked: Vec<(usize, usize)>,
     /// Which transforms of the rule have run, by bit.
     transformed: u64,
-    samples_seen: u64,
+    /// Lines of rules that deliver a sample, by the rules' numbers.
+    samples_seen: FxHashMap<usize, u64>,
     created: Created,
     trace: Option<Trace>,
     counts: Counts,
@@ -224,9 +225,9 @@ impl Parser {
         Parsed { rule, pack, disposition: Disposition::Deliver }
     }
 
-    /// The next line of a rule that delivers one of so many is this one.
-    pub(crate) fn deliver_next_of(&mut self, many: u64) {
-        self.state.samples_seen = many - 1;
+    /// The next line of the rule, which delivers one of so many, is this one.
+    pub(crate) fn deliver_next_of(&mut self, rule: usize, many: u64) {
+        self.state.samples_seen.insert(rule, many - 1);
     }
 
     /// As [`Parser::parse`], and which rules were tried and what they did.

@@ -308,7 +308,11 @@ impl<'l> Run<'_, '_, 'l> {
         }
     }
 
+    /// What a rule has captured stays: the header may be that of a text in the line.
     fn set_header(&mut self, field: FieldId, value: Value) {
+        if self.state.event.is_set_by_rule(field) {
+            return;
+        }
         self.state.event.set(field, value, Origin::Header);
     }
 

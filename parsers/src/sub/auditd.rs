@@ -55,11 +55,18 @@ pub fn parse(input: &[u8], space: &mut Space, sink: &mut dyn FieldSink) -> bool 
     let body = body.strip_prefix(b":").unwrap_or(body);
     // Arguments are text in EXECVE only; in SYSCALL they are numbers in hexadecimal.
     let arguments = kind.is_some_and(|(kind, _)| kind == b"EXECVE");
-    pairs(body, arguments, &mut space.text, sink);
+    pairs(body, arguments, false, &mut space.text, sink);
     true
 }
 
-fn pairs(text: &[u8], arguments: bool, space: &mut Vec<u8>, sink: &mut dyn FieldSink) {
+/// `nested`: the text stands in a record's `msg='…'`, and holds no other such.
+fn pairs(
+    text: &[u8],
+    arguments: bool,
+    nested: bool,
+    space: &mut Vec<u8>,
+    sink: &mut dyn FieldSink,
+) {
     // The enriched format says behind the separator what addresses are.
     let enriched = memchr::memchr(b'\x1d', text).is_some();
     let mut rest = text;
@@ -75,10 +82,11 @@ fn pairs(text: &[u8], arguments: bool, space: &mut Vec<u8>, sink: &mut dyn Field
         }
         let key = &rest[..equals];
         let after = &rest[equals + 1..];
-        if key == b"msg"
+        if !nested
+            && key == b"msg"
             && let Some((inner, length)) = message(after)
         {
-            pairs(inner, arguments, space, sink);
+            pairs(inner, arguments, true, space, sink);
             rest = &after[length..];
             continue;
         }
@@ -191,8 +199,8 @@ fn bytes_of(hex: &[u8], space: &mut Vec<u8>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::check;
-    use super::parse;
+    use super::super::testing::{Collected, check};
+    use super::{Space, parse};
 
     #[test]
     fn records_are_taken_apart() {
@@ -229,6 +237,13 @@ mod tests {
                 "UID=root",
             ],
         );
+        // One record may be in another, however many a line says there are.
+        let nested =
+            |n| format!("type=X msg=audit(1.2:3): {}op=x{}", "msg='".repeat(n), "'".repeat(n));
+        let found = ["type=X", "timestamp=1.2", "sequence=3", "msg=op=x"];
+        check(&nested(2), parse, true, &found);
+        let (mut space, mut sink) = (Space::default(), Collected::default());
+        assert!(parse(nested(1 << 17).as_bytes(), &mut space, &mut sink));
         check(
             "audit(1.2:3): avc:  denied  { read } for  pid=7 proctitle=6C73002D6C",
             parse,

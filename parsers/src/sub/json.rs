@@ -269,11 +269,13 @@ impl<'t> Reader<'t, '_> {
             b'u' => {
                 let mut code = self.hex4()?;
                 if (0xd800..0xdc00).contains(&code) && self.text[self.at..].starts_with(b"\\u") {
+                    let behind = self.at;
                     self.at += 2;
-                    let low = self.hex4()?;
-                    code = 0x10000
-                        + ((code - 0xd800) << 10)
-                        + low.checked_sub(0xdc00).filter(|n| *n < 0x400)?;
+                    match self.hex4()?.checked_sub(0xdc00).filter(|low| *low < 0x400) {
+                        Some(low) => code = 0x10000 + ((code - 0xd800) << 10) + low,
+                        // A half alone, as cut texts have it: what follows is a character of its own.
+                        None => self.at = behind,
+                    }
                 }
                 let c = char::from_u32(code).unwrap_or('\u{fffd}');
                 self.unescaped.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
@@ -357,6 +359,12 @@ mod tests {
             &["a\"b.c=[{\"d\":{\"e\":[1]}},[2,\"x\"],A\n,null]", "f=[]", "a long key=a long value"],
         );
         check(r#"{"k":"\u00e9\ud83d\ude00"}"#, parse, true, &["k=é😀"]);
+        check(
+            r#"{"k":"\ud83d\u2026","l":"\ud83d\ud83d\ude00"}"#,
+            parse,
+            true,
+            &["k=\u{fffd}…", "l=\u{fffd}😀"],
+        );
         check(
             r#"{"a":18446744073709551615,"b":1e999,"c":-1}"#,
             parse,

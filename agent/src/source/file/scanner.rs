@@ -410,13 +410,15 @@ impl Scanner {
     /// finds may have been renamed in their directory, or compressed; what is left of them is read.
     fn find_renamed(&mut self, seen: &HashMap<Key, PathBuf>) {
         let lost = self.context.checkpoint.dormant(|entry| entry.file().is_some());
-        let mut by_directory: HashMap<PathBuf, HashMap<u64, Entry>> = HashMap::new();
+        let mut by_directory: HashMap<PathBuf, HashMap<(u64, u64), Entry>> = HashMap::new();
         for entry in lost {
             let Some(file) = entry.file() else { continue };
             let Some(directory) = Path::new(&file.path).parent().map(Path::to_owned) else {
                 continue;
             };
-            by_directory.entry(directory).or_default().insert(file.inode, entry);
+            // A new file often has the inode of the one that was deleted for it.
+            let identity = (file.inode, file.born_ns);
+            by_directory.entry(directory).or_default().insert(identity, entry);
         }
         for (directory, entries) in by_directory {
             let Ok(found) = std::fs::read_dir(&directory) else { continue };
@@ -427,9 +429,7 @@ impl Scanner {
                     continue;
                 }
                 let path = found.path();
-                let renamed = entries
-                    .get(&key.inode)
-                    .filter(|entry| entry.file().is_some_and(|f| f.born_ns == born_ns(&metadata)));
+                let renamed = entries.get(&(key.inode, born_ns(&metadata)));
                 let has_more = renamed.is_some_and(|entry| metadata.len() > entry.offset);
                 let any = || entries.values().next().filter(|_| is_named_archive(&path));
                 let Some(config) = renamed.or_else(any).and_then(|entry| self.config_of(entry))

@@ -617,7 +617,9 @@ impl FileTail {
         let cuts: Vec<usize> = lock(&self.content)
             .cuts
             .iter()
-            .filter_map(|cut| usize::try_from(cut.checked_sub(position.offset)?).ok())
+            // The one that the position stands at has been.
+            .filter(|cut| **cut > position.offset)
+            .filter_map(|cut| usize::try_from(*cut - position.offset).ok())
             .collect();
         let unterminated = &[unterminated()];
         let multiline = self.config.multiline.as_ref();
