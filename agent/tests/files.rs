@@ -859,6 +859,20 @@ fn multiline_what_ended_by_time_ends_there_also_when_it_is_read_again() {
 }
 
 #[test]
+fn multiline_a_long_line_behind_what_ended_by_time_is_read_to_its_end() {
+    let stage = multiline("start: '^[A-Z]', timeout: 200ms");
+    stage.append("a.log", "A\n 1\n");
+    let agent = stage.start();
+    wait_delivered(&agent, 1);
+    // It does not fit what is read of a file at once.
+    stage.append("a.log", &format!("B{}\nC\n", "x".repeat(1 << 20)));
+    wait_delivered(&agent, 3);
+    let originals = originals(&stage);
+    assert_eq!(originals.len(), 3);
+    assert!(originals[0] == "A\n 1" && originals[1].starts_with("Bxx") && originals[2] == "C");
+}
+
+#[test]
 fn multiline_what_ended_by_time_waits_for_the_checkpoint() {
     let stage = multiline("start: '^[A-Z]', timeout: 200ms");
     stage.append("a.log", "A\n 1\n");
