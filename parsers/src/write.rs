@@ -11,6 +11,9 @@ use crate::swar;
 use crate::time::{Stamp, is_date};
 use std::fmt::Write as _;
 
+/// Up to here a float tells all whole numbers apart.
+const INTEGER_MAX: f64 = 9_007_199_254_740_992.0;
+
 /// What the values of an event stand in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source<'s> {
@@ -230,6 +233,18 @@ impl Writer<'_> {
 
     /// `false` if the value cannot be written as `kind`.
     fn single(&mut self, kind: Kind, value: Value) -> bool {
+        let is_truth = matches!(value, Value::Boolean(_));
+        let is_number = matches!(value, Value::Number(_) | Value::Integer(_) | Value::Float(_));
+        let is_other = match kind {
+            Kind::Ip | Kind::Date => is_truth || is_number,
+            Kind::Integer | Kind::Float => is_truth,
+            Kind::Boolean => is_number,
+            _ => false,
+        };
+        // JSON may hold a value of any kind under any name.
+        if is_other {
+            return false;
+        }
         match value {
             Value::Text(text) => return self.typed(kind, text),
             Value::Number(text) if matches!(kind, Kind::Integer | Kind::Float) => {
@@ -245,7 +260,12 @@ impl Writer<'_> {
             Value::Integer(number) => self.quoted(|writer| writer.out.integer(number)),
             Value::Float(number) if !number.is_finite() => return false,
             Value::Float(number) if kind == Kind::Float => self.float(number),
-            Value::Float(number) if kind == Kind::Integer => self.out.integer(number as i64),
+            Value::Float(number) if kind == Kind::Integer => {
+                if number.fract() != 0.0 || number.abs() > INTEGER_MAX {
+                    return false;
+                }
+                self.out.integer(number as i64);
+            }
             Value::Float(number) => self.quoted(|writer| writer.float(number)),
             Value::Boolean(truth) if kind == Kind::Boolean => self.out.text(word(truth)),
             Value::Boolean(truth) => self.quoted(|writer| writer.out.text(word(truth))),

@@ -894,6 +894,34 @@ fn the_first_rule_that_matches_wins_whatever_finds_it() {
 }
 
 #[test]
+fn a_value_of_another_kind_than_its_field_is_left_out() {
+    let rules = load(&[r"
+pack: p
+applies: {starts: ['{']}
+rules:
+  - id: p.json
+    parse: {as: json, fields: {t: '@timestamp', s: event.start, ip: host.ip, v: process.code_signature.valid, n: http.response.status_code}}
+"]);
+    let received = json!("2026-11-28T12:00:00.000Z");
+    for time in ["true", "[\"a\"]", "5", "{\"a\":1}"] {
+        let line = format!(r#"{{"t":{time},"s":5,"ip":["192.0.2.1",true,7],"v":1,"n":1.5}}"#);
+        check(
+            &rules,
+            &line,
+            json!({"@timestamp": received, "event.start": null, "host.ip": ["192.0.2.1"],
+                "process.code_signature.valid": null, "http.response.status_code": null}),
+        );
+    }
+    let right = r#"{"t":"2026-11-28T10:00:00Z","v":true,"n":200.0}"#;
+    check(
+        &rules,
+        right,
+        json!({"@timestamp": "2026-11-28T10:00:00.000Z", "process.code_signature.valid": true,
+            "http.response.status_code": 200}),
+    );
+}
+
+#[test]
 fn actions_drop_sample_and_mask() {
     let rules = load(&[r"
 pack: t

@@ -244,7 +244,7 @@ impl Run<'_, '_, '_> {
     /// A timestamp that is none must not be written as one.
     fn forget_text_as_time(&mut self) {
         let field = self.rules.header.timestamp;
-        if matches!(self.state.event.get(field), Value::Text(_)) {
+        if !matches!(self.state.event.get(field), Value::Absent | Value::Time(_)) {
             let of_header = self.header.timestamp.map(|time| Value::Time(time.unix_nanos));
             self.state.event.set(field, of_header.unwrap_or(Value::Absent), Origin::Rule);
         }
@@ -288,8 +288,10 @@ impl Run<'_, '_, '_> {
             Some(rule) => self.finish_constants(rule),
             None => self.finish_of_pack(pack),
         }
-        if matches!(self.state.event.get(self.rules.header.timestamp), Value::Text(_)) {
-            self.read_captured_time();
+        match self.state.event.get(self.rules.header.timestamp) {
+            Value::Absent | Value::Time(_) => {}
+            // Of JSON it may be anything.
+            _ => self.read_captured_time(),
         }
         let view = View { line: self.line, constants: &self.rules.constants };
         self.state.event.derive(view, &self.rules.fields);
