@@ -337,6 +337,56 @@ fn copytruncate_while_stopped() {
     }
 }
 
+/// The number that the next file gets. A file that is closed gives its own back a moment after it is no
+/// longer among the open ones.
+fn next_inode(stage: &Stage) -> u64 {
+    let probe = stage.path("disk/probe");
+    let number = File::create(&probe).unwrap().metadata().unwrap().ino();
+    fs::remove_file(probe).unwrap();
+    number
+}
+
+/// The inode of what was renamed was that of the file before it, which is remembered, too.
+#[test]
+fn rename_while_stopped_of_a_reused_inode() {
+    if !has_own_mounts("rename_while_stopped_of_a_reused_inode") {
+        return;
+    }
+    let mut stage = Stage::new();
+    let place = stage.path("disk");
+    let Some(disk) = Disk::mounted("ext4", stage.directory.path(), &place) else { return };
+    stage.glob = "disk/a.log";
+    let rotate = || fs::rename(stage.path("disk/a.log"), stage.path("disk/a.log.1")).unwrap();
+    let inode = || fs::metadata(stage.path("disk/a.log")).unwrap().ino();
+    for n in (0..8).map(|round| round * 300) {
+        stage.lines("disk/a.log", n..n + 100);
+        let first = inode();
+        let agent = stage.start();
+        wait_delivered(&agent, 100);
+        rotate();
+        wait_for(&agent, "the old file to be closed", |_| open_files(&place) == 0);
+        fs::remove_file(stage.path("disk/a.log.1")).unwrap();
+        wait_for(&agent, "the file's number to be free", |_| next_inode(&stage) == first);
+        stage.lines("disk/a.log", n + 100..n + 200);
+        assert_eq!(inode(), first);
+        wait_delivered(&agent, 200);
+        stop(agent);
+        stage.lines("disk/a.log", n + 200..n + 250);
+        rotate();
+        stage.lines("disk/a.log", n + 250..n + 300);
+        let agent = stage.start();
+        wait_delivered(&agent, 100);
+        stop(agent);
+        for name in ["disk/a.log", "disk/a.log.1"] {
+            fs::remove_file(stage.path(name)).unwrap();
+        }
+    }
+    let events = stage.events();
+    assert_lines(&events, 0..2_400);
+    assert_eq!(events.len(), 2_400);
+    drop(disk);
+}
+
 #[test]
 fn inode_reuse() {
     if !has_own_mounts("inode_reuse") {
@@ -348,13 +398,6 @@ fn inode_reuse() {
     let Some(disk) = Disk::mounted("ext4", stage.directory.path(), &place) else { return };
     stage.glob = "disk/*.log";
     let inode = || fs::metadata(stage.path("disk/a.log")).unwrap().ino();
-    // A file that is closed gives its number back a moment after it is no longer among the open ones.
-    let next_inode = || {
-        let probe = stage.path("disk/probe");
-        let number = File::create(&probe).unwrap().metadata().unwrap().ino();
-        fs::remove_file(probe).unwrap();
-        number
-    };
     let write = |range: std::ops::Range<u32>| {
         stage.append("disk/a.log", "the same first line in each\n");
         stage.lines("disk/a.log", range);
@@ -366,7 +409,7 @@ fn inode_reuse() {
         wait_delivered(&agent, 101);
         // Another file while the agent runs, as soon as it has let go of the old one …
         fs::remove_file(stage.path("disk/a.log")).unwrap();
-        wait_for(&agent, "the file's number to be free", |_| next_inode() == first);
+        wait_for(&agent, "the file's number to be free", |_| next_inode(&stage) == first);
         assert_eq!(write(n - 100..n), first);
         wait_delivered(&agent, 202);
         stop(agent);

@@ -118,9 +118,9 @@ fn running(config: &Config, findings: &mut Findings) {
                      agent names the files",
                 );
             }
-            if count("checkpoint_errors") > 0 {
+            if status["checkpoint_fails"] == true {
                 findings.error(
-                    "the checkpoint could not be written",
+                    "the checkpoint cannot be written",
                     "see the log of the agent; after a restart events are sent again, and files that \
                      are new wait until it can be written",
                 );
