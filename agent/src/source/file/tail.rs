@@ -624,6 +624,9 @@ impl FileTail {
         let unterminated = &[unterminated()];
         let multiline = self.config.multiline.as_ref();
         let mut records = Records::new(data, encoding, is_last, multiline, &cuts);
+        if self.is_without_head() && records.next().is_some() {
+            return Ok(self.begin_head(records.consumed() as u64, body));
+        }
         while !worker.batch.is_full()
             && let Some(line) = records.next()
         {
@@ -681,6 +684,9 @@ impl FileTail {
         if again[..count] != bytes[guard_length..] {
             return Ok(Turn::More);
         }
+        if self.is_without_head() {
+            return Ok(self.begin_head(hole as u64, body));
+        }
         worker.batch.cover(hole as u64, hole as u64);
         let (offset, guard) = (position.offset + hole as u64, Guard::of(bytes));
         let end = Position { offset, guard, ..position };
@@ -729,6 +735,9 @@ impl FileTail {
             }
         }
         let Some((line_end, next)) = end else { return Ok(Turn::More) };
+        if self.is_without_head() {
+            return Ok(self.begin_head(next, body));
+        }
         let line = Line {
             offset: position.offset,
             bytes: cut(&data, self.config.common.line_bytes_max),
@@ -751,13 +760,6 @@ impl FileTail {
         end: Position,
         more: bool,
     ) -> Turn {
-        if self.is_without_head() {
-            // Content that nothing is known of would be taken for this one after a crash, and its lines
-            // for repeats of those that go out now.
-            self.grow_head(end.offset, body);
-            self.route.lane.unrecord();
-            return Turn::More;
-        }
         let tally = worker.batch.tally();
         if worker.ship(&self.route, end).is_err() {
             return Turn::Later(Duration::from_millis(50));
@@ -771,9 +773,18 @@ impl FileTail {
         if more { Turn::More } else { Turn::Idle }
     }
 
-    /// Whether neither the head nor the guard in front of the position tells this content from others.
+    /// Whether neither the head nor the guard in front of the position tells this content from others: it
+    /// would be taken for this one after a crash, and its lines for repeats of those that go out now.
     fn is_without_head(&self) -> bool {
         lock(&self.content).head_length == 0 && self.read_offset() == 0
+    }
+
+    /// Gives the content, of which what ends at `offset` is to go out, a head, and has the checkpoint hold
+    /// it before: it is read again then.
+    fn begin_head(&self, offset: u64, body: &Body) -> Turn {
+        self.grow_head(offset, body);
+        self.route.lane.unrecord();
+        Turn::More
     }
 
     /// The head that tells this file from others covers more of it as it grows. It is not only what was
