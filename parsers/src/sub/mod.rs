@@ -35,6 +35,8 @@ pub struct Space {
     text: Vec<u8>,
     /// The elements that are open.
     open: Vec<xml::Open>,
+    /// Their texts, as far as those stand in several pieces.
+    pieces: Vec<u8>,
     /// The pairs of a record, and those that give others of them a name.
     pairs: Vec<cef::Pair>,
     labels: Vec<cef::Pair>,

@@ -1,5 +1,6 @@
 //! XML events, flattened: elements are joined by dots, attributes follow their element, and
-//! `<Data Name="X">v</Data>` of Windows events is `EventData.X=v`. The outermost element is left out.
+//! `<Data Name="X">v</Data>` of Windows events is `EventData.X=v`. The outermost element is left out. Of a
+//! document type nothing is taken, so no entity but those of XML itself stands for anything.
 
 use super::{FieldSink, Space, SubValue};
 
@@ -13,15 +14,23 @@ const NAME_BYTES_MAX: usize = 128;
 pub fn parse(input: &[u8], space: &mut Space, sink: &mut dyn FieldSink) -> bool {
     let input = input.trim_ascii();
     let mut rest = input;
-    let Space { path: key, text: unescaped, open: elements, .. } = space;
+    let Space { path: key, text: unescaped, open: elements, pieces, .. } = space;
     key.clear();
     elements.clear();
-    let mut path = Path { open: elements, named: 0, key };
+    pieces.clear();
+    let mut path = Path { open: elements, named: 0, key, pieces };
     let mut opened = false;
     while let Some(start) = memchr::memchr(b'<', rest) {
-        let text = rest[..start].trim_ascii();
+        let text = &rest[..start];
         rest = &rest[start..];
+        if !rest.starts_with(b"</") && !path.open.is_empty() {
+            append_unescaped(text, path.pieces);
+        }
         if let Some(after) = skipped(rest) {
+            rest = after;
+            continue;
+        }
+        if !opened && let Some(after) = behind_document_type(rest) {
             rest = after;
             continue;
         }
@@ -30,8 +39,13 @@ pub fn parse(input: &[u8], space: &mut Space, sink: &mut dyn FieldSink) -> bool 
             if path.open.is_empty() {
                 return false;
             }
-            path.emit(SubValue::Text(&inner[..end]), sink);
             rest = &inner[end + 3..];
+            // Alone in its element it stays as it stands there.
+            if path.pieces().trim_ascii().is_empty() && rest.trim_ascii_start().starts_with(b"</") {
+                path.emit(SubValue::Text(&inner[..end]), sink);
+            } else {
+                path.pieces.extend_from_slice(&inner[..end]);
+            }
             continue;
         }
         let Some(end) = tag_end(rest) else { return false };
@@ -43,9 +57,7 @@ pub fn parse(input: &[u8], space: &mut Space, sink: &mut dyn FieldSink) -> bool 
             if !path.open.last().is_some_and(named) {
                 return false;
             }
-            if !text.is_empty() {
-                path.emit(unescape(text, unescaped), sink);
-            }
+            path.emit_text(text, unescaped, sink);
             path.close();
             continue;
         }
@@ -68,20 +80,24 @@ struct Path<'s> {
     /// How many of them, from the outermost, are neither too deep nor under too long a name.
     named: usize,
     key: &'s mut Vec<u8>,
+    /// The texts of the open elements, one behind the other, as far as more than one piece makes them.
+    pieces: &'s mut Vec<u8>,
 }
 
-/// An open element: where its name stands in the input, and the length of the key in front of it.
+/// An open element: where its name stands in the input, and the lengths of key and pieces in front of it.
 #[derive(Debug)]
 pub(super) struct Open {
     start: usize,
     end: usize,
     before: usize,
+    pieces: usize,
 }
 
 impl Path<'_> {
     fn open(&mut self, name: &[u8], start: usize) {
         let depth = self.open.len();
-        self.open.push(Open { start, end: start + name.len(), before: self.key.len() });
+        let (before, pieces) = (self.key.len(), self.pieces.len());
+        self.open.push(Open { start, end: start + name.len(), before, pieces });
         if self.named < depth || depth >= DEPTH_MAX || name.len() > NAME_BYTES_MAX {
             return;
         }
@@ -108,6 +124,7 @@ impl Path<'_> {
     fn close(&mut self) {
         if let Some(open) = self.open.pop() {
             self.key.truncate(open.before);
+            self.pieces.truncate(open.pieces);
             self.named = self.named.min(self.open.len());
         }
     }
@@ -117,6 +134,26 @@ impl Path<'_> {
             self.key.push(b'.');
         }
         self.key.extend_from_slice(name);
+    }
+
+    /// What the innermost element has of its text so far, but for its last piece.
+    fn pieces(&self) -> &[u8] {
+        self.open.last().map_or(&[], |open| &self.pieces[open.pieces..])
+    }
+
+    /// The text of an element, of which `last` is the last piece, and mostly the only one.
+    fn emit_text(&mut self, last: &[u8], unescaped: &mut Vec<u8>, sink: &mut dyn FieldSink) {
+        let alone = self.pieces().trim_ascii().is_empty();
+        if !alone {
+            append_unescaped(last, self.pieces);
+        }
+        let value = match alone {
+            true => unescape(last.trim_ascii(), unescaped),
+            false => SubValue::Text(self.pieces().trim_ascii()),
+        };
+        if value != SubValue::Text(b"") {
+            self.emit(value, sink);
+        }
     }
 
     fn emit(&self, value: SubValue<'_>, sink: &mut dyn FieldSink) {
@@ -146,6 +183,26 @@ fn skipped(text: &[u8]) -> Option<&[u8]> {
     };
     let at = memchr::memmem::find(&text[begin.len()..], end)?;
     Some(&text[begin.len() + at + end.len()..])
+}
+
+/// Behind a document type, with what it declares.
+fn behind_document_type(text: &[u8]) -> Option<&[u8]> {
+    let mut rest = text.strip_prefix(b"<!DOCTYPE")?;
+    let mut declares = false;
+    loop {
+        if rest.starts_with(b"<!--") || rest.starts_with(b"<?") {
+            rest = skipped(rest)?;
+            continue;
+        }
+        let (first, after) = rest.split_first()?;
+        rest = after;
+        match first {
+            b'>' if !declares => return Some(rest),
+            b'[' | b']' => declares = *first == b'[',
+            b'"' | b'\'' => rest = &rest[memchr::memchr(*first, rest)? + 1..],
+            _ => {}
+        }
+    }
 }
 
 /// The `>` that ends the tag at the start of `text`, outside quotes.
@@ -200,20 +257,24 @@ fn unescape<'t>(text: &'t [u8], space: &'t mut Vec<u8>) -> SubValue<'t> {
         return SubValue::Text(text);
     }
     space.clear();
+    append_unescaped(text, space);
+    SubValue::Text(space)
+}
+
+fn append_unescaped(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
         match entity(rest) {
             Some((character, length)) => {
-                space.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
                 rest = &rest[length..];
             }
             None => {
-                space.push(*first);
+                out.push(*first);
                 rest = after;
             }
         }
     }
-    SubValue::Text(space)
 }
 
 /// The character that `&…;` at the start of `text` stands for, and the length of that.
@@ -259,6 +320,40 @@ mod tests {
             &["m=a\nbA&x;", "d=<p> & </p>"],
         );
         for broken in ["", "text", "<a>", "<a></b>", "<a", "< a></ a>"] {
+            check(broken, parse, false, &[]);
+        }
+    }
+
+    #[test]
+    fn all_pieces_of_a_text_are_its_elements() {
+        for (text, gave) in [
+            ("<e><m>a<!-- c --> b</m></e>", &["m=a b"][..]),
+            ("<e><m>a &amp; <b k='&lt;'>x</b> &gt;</m></e>", &["m.b.k=<", "m.b=x", "m=a &  >"]),
+            ("<e><m>a<![CDATA[<b>]]>c<![CDATA[ d]]></m></e>", &["m=a<b>c d"]),
+            (
+                "<e><m><![CDATA[a]]><![CDATA[b]]></m><n> <![CDATA[ c ]]> </n></e>",
+                &["m=ab", "n= c "],
+            ),
+            ("<e>a<m>b</m><n/> <?p?> </e>", &["m=b", "text=a"]),
+            ("<e><m> <n/> <o>1</o> </m></e>", &["m.o=1"]),
+        ] {
+            check(text, parse, true, gave);
+        }
+    }
+
+    #[test]
+    fn a_document_type_is_passed_over_and_none_of_its_entities_is_replaced() {
+        for doctype in [
+            "<!DOCTYPE e>",
+            "<!DOCTYPE e SYSTEM 'a>b.dtd'>",
+            "<!DOCTYPE e [<!ENTITY x \"]>\"> <!-- don't ]> --> <?p ' ]>?>]>",
+        ] {
+            let text = format!("<?xml version='1.0'?>{doctype}<e><a>&x;</a></e>");
+            check(&text, parse, true, &["a=&x;"]);
+        }
+        for broken in
+            ["<!DOCTYPE e", "<!DOCTYPE e [<!--><e/>", "<!DOCTYPE '><e/>", "<e><!DOCTYPE e></e>"]
+        {
             check(broken, parse, false, &[]);
         }
     }
