@@ -328,6 +328,8 @@ fn zone_name<'t>(text: &'t [u8], parts: &mut Parts) -> Option<&'t [u8]> {
     let name = std::str::from_utf8(&text[..length]).ok().filter(|name| !name.is_empty())?;
     match ABBREVIATIONS.iter().find(|(_, names)| names.split(' ').any(|known| known == name)) {
         Some((minutes, _)) => parts.offset = Some(minutes * 60),
+        // A word of rules, which says nothing of where a line was written.
+        None if name == "local" => return None,
         None => parts.zone = Some(Zone::parse(name).ok()?),
     }
     Some(&text[length..])
@@ -844,6 +846,7 @@ mod tests {
             ("CETX", None),
             ("GMTX", None),
             ("Europe/Nowhere", None),
+            ("local", None),
         ] {
             check("%Y-%m-%d %H:%M %Z", &format!("2026-01-01 12:00 {zone}"), expected);
         }

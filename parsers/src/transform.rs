@@ -158,8 +158,8 @@ impl Transform {
                 return substitute(text, found, to, out);
             }
             Self::Gsub(gsub) => return gsub.apply(text, out),
-            Self::Multiply(factor) => return scale(text, *factor, out),
-            Self::Divide(divisor) => return scale(text, 1.0 / divisor, out),
+            Self::Multiply(factor) => return changed(text, |number| number * factor, out),
+            Self::Divide(divisor) => return changed(text, |number| number / divisor, out),
             Self::Integer(base) => return from_base(text, *base, out),
             Self::Duration => match duration_nanos(text) {
                 Some(nanos) => write_i64(out, nanos),
@@ -177,8 +177,8 @@ pub(crate) fn add(text: &[u8], other: &[u8], out: &mut Vec<u8>) -> bool {
     sum.is_some_and(|sum| write_number(sum, out))
 }
 
-fn scale(text: &[u8], factor: f64, out: &mut Vec<u8>) -> bool {
-    number(text).is_some_and(|number| write_number(number * factor, out))
+fn changed(text: &[u8], change: impl Fn(f64) -> f64, out: &mut Vec<u8>) -> bool {
+    number(text).is_some_and(|number| write_number(change(number), out))
 }
 
 fn number(text: &[u8]) -> Option<f64> {
@@ -189,8 +189,10 @@ fn write_number(number: f64, out: &mut Vec<u8>) -> bool {
     if !number.is_finite() {
         return false;
     }
-    let whole = (number - number.round()).abs() < 1e-6 && number.abs() < 9e15;
-    if whole {
+    // Of two decimals that are rounded to binary, the result may be off by so much: 0.029 * 1e9 is whole.
+    let rounding = number.abs() * 4.0 * f64::EPSILON;
+    let whole = (number - number.round()).abs() <= rounding;
+    if whole && number.abs() < 9e15 {
         write_i64(out, number.round() as i64);
     } else {
         write_f64(out, number);
@@ -267,9 +269,11 @@ fn duration_nanos(text: &[u8]) -> Option<i64> {
     if text.contains(':') {
         let mut seconds = 0.0;
         for part in text.split(':') {
-            seconds = seconds * 60.0 + part.parse::<f64>().ok()?;
+            // Without signs, exponents and the like: `-1:30` would be 30 seconds less one minute.
+            let plain = part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+            seconds = seconds * 60.0 + part.parse::<f64>().ok().filter(|_| plain)?;
         }
-        return Some((seconds * 1e9).round() as i64);
+        return whole_nanos(seconds * 1e9);
     }
     let mut total = 0.0;
     let mut rest = text;
@@ -291,7 +295,12 @@ fn duration_nanos(text: &[u8]) -> Option<i64> {
         total += number * factor;
         rest = after[unit..].trim_start();
     }
-    (total > 0.0 || text.starts_with('0')).then_some(total.round() as i64)
+    whole_nanos(total).filter(|_| total > 0.0 || text.starts_with('0'))
+}
+
+/// `None` if there are too many to be told.
+fn whole_nanos(nanos: f64) -> Option<i64> {
+    (nanos < i64::MAX as f64).then_some(nanos.round() as i64)
 }
 
 #[cfg(test)]
@@ -333,10 +342,20 @@ mod tests {
         check(gsub, "ab", None);
         check(Transform::Multiply(1000.0), "1.5", Some("1500"));
         check(Transform::Multiply(1e9), "0.029", Some("29000000"));
+        check(Transform::Multiply(1.0), "0.0000001", Some("0.0000001"));
+        check(Transform::Multiply(0.1), "30", Some("3"));
+        check(Transform::Multiply(10.0), "99999999999.95", Some("999999999999.5"));
         check(Transform::Divide(8.0), "16", Some("2"));
+        check(Transform::Divide(10.0), "3", Some("0.3"));
         check(Transform::Integer(16), "0x1f", Some("31"));
         check(Transform::Duration, "1h2m3s", Some("3723000000000"));
         check(Transform::Duration, "0:00:30", Some("30000000000"));
-        check(Transform::Duration, "soon", None);
+        check(Transform::Duration, "5:10.5", Some("310500000000"));
+        let long = "9".repeat(400);
+        for none in ["soon", "nan:1", "1:inf", "-1:30", "1:-30", "+1:30", "1e3:00", ":30", &long] {
+            check(Transform::Duration, none, None);
+            check(Transform::Duration, &format!("{none}s"), None);
+        }
+        check(Transform::Duration, &format!("{long}:00"), None);
     }
 }

@@ -45,20 +45,23 @@ fn column<'t: 's, 's>(
         && text.first() == Some(&quote)
         && let Some((inner, doubled)) = quoted(&text[1..], quote)
     {
-        let length = inner.len() + 1;
-        let value = if doubled { halved(inner, quote, space) } else { inner };
-        return (SubValue::Text(value), after(&text[1 + length..], options));
+        let rest = &text[inner.len() + 2..];
+        let end = memchr::memchr(options.separator, rest);
+        // What stands between the closing quote and the separator belongs to the column.
+        let more = rest[..end.unwrap_or(rest.len())].trim_ascii_end();
+        let value: &[u8] = if doubled || !more.is_empty() {
+            halved(inner, quote, space);
+            space.extend_from_slice(more);
+            space
+        } else {
+            inner
+        };
+        return (SubValue::Text(value), end.map(|end| behind(&rest[end + 1..], options)));
     }
     match memchr::memchr(options.separator, text) {
         Some(end) => (SubValue::Text(&text[..end]), Some(behind(&text[end + 1..], options))),
         None => (SubValue::Text(text), None),
     }
-}
-
-/// What follows the next separator in `text`.
-fn after<'t>(text: &'t [u8], options: &CsvOptions) -> Option<&'t [u8]> {
-    let start = memchr::memchr(options.separator, text)?;
-    Some(behind(&text[start + 1..], options))
 }
 
 /// What follows a separator that `text` stands behind.
@@ -84,8 +87,8 @@ fn quoted(text: &[u8], quote: u8) -> Option<(&[u8], bool)> {
     }
 }
 
-/// The text with one quote for two.
-fn halved<'s>(text: &[u8], quote: u8, space: &'s mut Vec<u8>) -> &'s [u8] {
+/// Puts the text with one quote for two into `space`.
+fn halved(text: &[u8], quote: u8, space: &mut Vec<u8>) {
     space.clear();
     let mut second = false;
     for byte in text {
@@ -94,7 +97,6 @@ fn halved<'s>(text: &[u8], quote: u8, space: &'s mut Vec<u8>) -> &'s [u8] {
             space.push(*byte);
         }
     }
-    space
 }
 
 #[cfg(test)]
@@ -117,6 +119,12 @@ mod tests {
             true,
             &["a=1", "b=two, \"2\"", "c="],
         );
+        for (text, gave) in [
+            (r#""x"yz,_,"a""b"c"d ,e"#, ["a=xyz", "b=a\"bc\"d", "c=e"]),
+            (r#""x" ,_,"", "a""#, ["a=x", "b=", "c= \"a\""]),
+        ] {
+            check(text, |i, p, s| parse(i, &comma, p, s), true, &gave);
+        }
         check("only", |i, p, s| parse(i, &comma, p, s), false, &[]);
         let space =
             CsvOptions { separator: b' ', quote: None, columns: columns("a,b"), collapse: true };

@@ -1,5 +1,5 @@
 //! IBM's Log Event Extended Format: `LEEF:1.0|vendor|product|version|event id|key=value<tab>…`, and 2.0
-//! with a delimiter of its own (`^`, or `x09` in hexadecimal) in a sixth field.
+//! with a delimiter of its own (`^`, `x09` or `0x09` in hexadecimal, or `\t`) in a sixth field.
 
 use super::{FieldSink, SubValue};
 
@@ -18,7 +18,7 @@ pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
     }
     let mut delimiter = b'\t';
     if second
-        && let Some(end) = rest.iter().take(6).position(|b| *b == b'|')
+        && let Some(end) = rest.iter().take(8).position(|b| *b == b'|')
         && let Some(given) = delimiter_of(&rest[..end])
     {
         delimiter = given;
@@ -37,7 +37,7 @@ pub fn parse(input: &[u8], sink: &mut dyn FieldSink) -> bool {
 
 fn delimiter_of(text: &[u8]) -> Option<u8> {
     match text {
-        [] => Some(b'\t'),
+        [] | b"\\t" => Some(b'\t'),
         [byte] => Some(*byte),
         [b'x' | b'X', digits @ ..] | [b'0', b'x' | b'X', digits @ ..] => {
             u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
@@ -70,12 +70,14 @@ mod tests {
             true,
             &with("leef.version=2.0", &["src=1.1.1.1", "x=y"]),
         );
-        check(
-            "LEEF:2.0|V|P|1|E|x09|src=a\tx=y",
-            |i, _, s| parse(i, s),
-            true,
-            &with("leef.version=2.0", &["src=a", "x=y"]),
-        );
+        for delimiter in ["", "x09", "0x09", "0x0009", "\\t"] {
+            check(
+                &format!("LEEF:2.0|V|P|1|E|{delimiter}|src=a\tx=y"),
+                |i, _, s| parse(i, s),
+                true,
+                &with("leef.version=2.0", &["src=a", "x=y"]),
+            );
+        }
         check("LEEF:1.0|V", |i, _, s| parse(i, s), false, &[]);
     }
 }
