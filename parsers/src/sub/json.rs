@@ -280,8 +280,10 @@ impl<'t> Reader<'t, '_> {
                 let c = char::from_u32(code).unwrap_or('\u{fffd}');
                 self.unescaped.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
             }
-            // `\"`, `\\`, `\/`; others are no JSON but are found, and kept.
-            other => self.unescaped.push(other),
+            b'"' | b'\\' | b'/' | b'\'' => self.unescaped.push(byte),
+            // No JSON, but found: both signs are kept, as they are in a path that nobody has escaped. With that, a
+            // word is in a text as it is or with `\u00` in it.
+            other => self.unescaped.extend_from_slice(&[b'\\', other]),
         }
         Some(())
     }
@@ -358,6 +360,8 @@ mod tests {
             true,
             &["a\"b.c=[{\"d\":{\"e\":[1]}},[2,\"x\"],A\n,null]", "f=[]", "a long key=a long value"],
         );
+        // What is no escape stays.
+        check(r#"{"C:\Users\x":"\'al\ert\'"}"#, parse, true, &[r"C:\Users\x='al\ert'"]);
         check(r#"{"k":"\u00e9\ud83d\ude00"}"#, parse, true, &["k=é😀"]);
         check(
             r#"{"k":"\ud83d\u2026","l":"\ud83d\ud83d\ude00"}"#,
