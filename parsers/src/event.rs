@@ -5,7 +5,7 @@
 //! becomes JSON is in [`crate::write`].
 
 use crate::fields::{Derivation, FieldId, FieldTable, Relation};
-use crate::ip::{is_ip, with_more};
+use crate::ip::{has_zeros, is_ip, with_more, without_zeros};
 use crate::rule::Part;
 use crate::secrets::Secrets;
 use logweir_record::write_u64;
@@ -246,13 +246,21 @@ impl Event {
     }
 
     /// Takes in a field that no rule names. Empty parts of its key are left out, and so is a key that has
-    /// no others: a field has a name between any two dots.
+    /// no others: a field has a name between any two dots. What is no UTF-8 in it is what will be written
+    /// for it, so that two keys which are written alike are one.
     pub(crate) fn keep(&mut self, key: &[u8], prefix: &[u8], value: Value) {
         let start = self.arena.len() as u32;
         self.arena.extend_from_slice(prefix);
         for part in key.split(|byte| *byte == b'.').filter(|part| !part.is_empty()) {
             self.arena.push(b'.');
-            self.arena.extend_from_slice(part);
+            if part.is_ascii() {
+                self.arena.extend_from_slice(part);
+                continue;
+            }
+            for chunk in part.utf8_chunks() {
+                let invalid = if chunk.invalid().is_empty() { "" } else { "\u{fffd}" };
+                self.arena.extend([chunk.valid(), invalid].into_iter().flat_map(str::bytes));
+            }
         }
         if self.arena.len() == start as usize + prefix.len() {
             return;
@@ -430,6 +438,21 @@ impl Event {
                 self.relate(line, Relation::Ip, ip);
                 continue;
             }
+            let text = match has_zeros(self.bytes(line, text)) {
+                true => match self.decimal(line, text) {
+                    Some(decimal) => {
+                        self.set(id, Value::Text(decimal), Origin::Rule);
+                        decimal
+                    }
+                    None if id == end.ip => {
+                        self.set(id, Value::Absent, Origin::Rule);
+                        self.fill(end.address, Value::Text(text));
+                        continue;
+                    }
+                    None => continue,
+                },
+                false => text,
+            };
             match (is_ip(self.bytes(line, text)), id == end.address) {
                 (true, true) if self.get(end.ip) == Value::Absent => {
                     self.set(end.ip, Value::Address(text), Origin::Rule);
@@ -451,6 +474,15 @@ impl Event {
                 }
             }
         }
+    }
+
+    /// An IPv4 address without the zeros in front of its numbers.
+    fn decimal(&mut self, line: &[u8], text: Text) -> Option<Text> {
+        let address = without_zeros(self.bytes(line, text))?;
+        let start = self.arena.len() as u32;
+        // Writing to a vector cannot fail.
+        let _ = write!(self.arena, "{address}");
+        Some(Text::Arena { start, end: self.arena.len() as u32 })
     }
 
     /// Relates each item of a field's value, if it is a list; of a field that holds one value, the first
@@ -493,6 +525,7 @@ impl Event {
             (_, Some(_)) => match self.parts_of_address(line, text) {
                 Some((ip, _)) => (Relation::Ip, ip),
                 None if is_ip(self.bytes(line, text)) => (Relation::Ip, text),
+                None if has_zeros(self.bytes(line, text)) => return,
                 None => (Relation::Host, text),
             },
             (Some(Relation::Ip), None) if !is_ip(self.bytes(line, text)) => return,

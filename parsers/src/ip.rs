@@ -1,6 +1,6 @@
 //! Addresses: whether a text is one.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The longest that an address can be written, IPv4 in IPv6 included.
 const BYTES_MAX: usize = 45;
@@ -40,9 +40,37 @@ pub(crate) fn with_more(text: &[u8]) -> Option<((usize, usize), Option<usize>)> 
 
 fn is_port(text: &[u8]) -> bool {
     (1..=5).contains(&text.len())
-        && text[0] != b'0'
+        && (text[0] != b'0' || text.len() == 1)
         && text.iter().all(u8::is_ascii_digit)
         && text.iter().fold(0, |port, digit| 10 * port + u32::from(digit - b'0')) <= 65_535
+}
+
+/// Whether a text is an IPv4 address but for zeros in front of its numbers. To some, `010` is octal, so it is
+/// no address here: it may be one or another.
+pub(crate) fn has_zeros(text: &[u8]) -> bool {
+    !is_ipv4(text)
+        && numbers(text).is_some_and(|numbers| numbers.iter().any(|n| n.len() > 1 && n[0] == b'0'))
+}
+
+/// The address in such a text that fills all of its numbers up to three digits, as devices do that write
+/// columns: `192.168.001.010`. Nobody writes octal numbers so.
+pub(crate) fn without_zeros(text: &[u8]) -> Option<Ipv4Addr> {
+    let numbers = numbers(text).filter(|numbers| numbers.iter().all(|number| number.len() == 3))?;
+    let number = |digits: &[u8]| digits.iter().fold(0, |n, digit| 10 * n + u32::from(digit - b'0'));
+    let [a, b, c, d] = numbers.map(|digits| u8::try_from(number(digits)).ok());
+    Some(Ipv4Addr::new(a?, b?, c?, d?))
+}
+
+/// Four numbers of up to three digits with dots between them.
+fn numbers(text: &[u8]) -> Option<[&[u8]; 4]> {
+    let mut parts = text.split(|byte| *byte == b'.');
+    let mut next = || {
+        let digits =
+            |part: &&[u8]| (1..=3).contains(&part.len()) && part.iter().all(u8::is_ascii_digit);
+        parts.next().filter(digits)
+    };
+    let numbers = [next()?, next()?, next()?, next()?];
+    parts.next().is_none().then_some(numbers)
 }
 
 /// The address in a text that may have more behind it; else the text.

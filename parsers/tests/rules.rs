@@ -495,9 +495,11 @@ rules:
 "]);
     let line = |text: &str| format!("Nov 28 10:15:02 h t[1]: {text}");
     for word in ["from ", "by "] {
-        for (text, ip, port) in
-            [("192.0.2.7:443", "192.0.2.7", 443), ("[2001:db8::7]:5", "2001:db8::7", 5)]
-        {
+        for (text, ip, port) in [
+            ("192.0.2.7:443", "192.0.2.7", 443),
+            ("192.0.2.7:0", "192.0.2.7", 0),
+            ("[2001:db8::7]:5", "2001:db8::7", 5),
+        ] {
             check(
                 &rules,
                 &line(&format!("{word}{text}")),
@@ -522,7 +524,7 @@ rules:
         for text in [
             "[2001:db8::7",
             "[2001:db8::7]x",
-            "[2001:db8::7]:0",
+            "[2001:db8::7]:007",
             "[fe80::7%]",
             "[192.0.2.7]",
             "[]:5",
@@ -546,6 +548,54 @@ rules:
         &line(r#"json {"a":"192.0.2.7:443"}"#),
         json!({"source.ip": "192.0.2.7", "source.port": 443, "source.domain": null}),
     );
+}
+
+#[test]
+fn zeros_in_front_of_the_numbers_of_an_address_are_no_part_of_another_one() {
+    let rules = load(&[r"
+pack: t
+applies: {program: [t]}
+rules:
+  - {id: t.address, pattern: '^from (?<source.address>\S+)$'}
+  - {id: t.ip, pattern: '^by (?<source.ip>\S+)$'}
+  - {id: t.list, pattern: '^of (?<_ips>\S+)$', transform: {source.address: [{split: ','}]}, set: {source.address: '{_ips}'}}
+  - {id: t.mask, pattern: '^mask (?<source.address>\S+)$', action: {mask: [source.address]}}
+  - {id: t.mask_ip, pattern: '^mask ip (?<source.address>\S+)$', action: {mask: [source.ip]}}
+"]);
+    let line = |text: &str| format!("Nov 28 10:15:02 h t[1]: {text}");
+    for word in ["from ", "by "] {
+        // Three digits each: columns filled up with zeros.
+        check(
+            &rules,
+            &line(&format!("{word}192.168.001.010")),
+            json!({"source.ip": "192.168.1.10", "source.domain": null,
+                "related.ip": ["192.168.1.10"], "related.hosts": ["h"]}),
+        );
+        // To some, what begins with a zero is octal: it may be this address or that.
+        for text in ["010.0.0.1", "192.168.01.10", "192.168.001.1", "256.001.001.001"] {
+            check(
+                &rules,
+                &line(&format!("{word}{text}")),
+                json!({"source.address": text, "source.ip": null, "source.domain": null,
+                    "related.ip": null, "related.hosts": ["h"]}),
+            );
+        }
+        for text in ["0.0.0.0", "10.0.0.1"] {
+            check(&rules, &line(&format!("{word}{text}")), json!({"source.ip": text}));
+        }
+        for text in ["010.0.0", "010.0.0.1.2", "010.0.0.a", "0010.0.0.1"] {
+            check(&rules, &line(&format!("{word}{text}")), json!({"source.domain": text}));
+        }
+    }
+    let lists = json!({"related.ip": ["192.0.2.7"], "related.hosts": ["h", "web1"], "source.address": "010.0.0.1"});
+    check(&rules, &line("of 010.0.0.1,192.0.2.7,web1"), lists);
+    for mask in ["mask", "mask ip"] {
+        let masked = event(&rules, line(&format!("{mask} 192.168.001.010")).as_bytes()).to_string();
+        assert!(
+            !masked.contains("192.168.1.10") && !masked.contains("192.168.001.010"),
+            "{masked}"
+        );
+    }
 }
 
 #[test]
@@ -624,6 +674,39 @@ fn the_last_of_equal_keys_stays_and_no_part_of_a_name_is_empty() {
         "CEF:0|v|p|1|2|n|3|cs2=x cs2Label=",
         json!({"c.cs2": "x", "c.label.": null, "c.label": null}),
     );
+}
+
+#[test]
+fn keys_that_are_written_alike_are_one() {
+    let rules = load(&["pack: p\nvendor: [v]\napplies: {starts: ['{']}\nrules:\n\
+         \x20 - {id: p.a, parse: {as: json, rest: v}}\n"]);
+    let event = event(&rules, b"{\"a\xff\":1,\"a\xfe\":2,\"a\xc3\":3,\"\xc3\xa9\":4}");
+    assert_eq!(event["v.a\u{fffd}"], "3", "{event:#}");
+    assert_eq!(event["v.é"], "4");
+}
+
+#[test]
+fn a_rule_has_at_most_64_times_and_transforms() {
+    let pack = |more: &str| {
+        format!("pack: t\nvendor: [v]\nrules:\n  - {{id: t.a, pattern: '^a', {more}}}\n")
+    };
+    let faults = |more: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("t.yaml");
+        std::fs::write(&path, pack(more)).unwrap();
+        let loaded = RuleSet::load(&[path], false);
+        loaded.err().map(|faults| logweir_document::render_all(&faults, false)).unwrap_or_default()
+    };
+    let times =
+        |n: usize| format!("time: [{}]", ["{field: _t, into: event.start}"].repeat(n).join(", "));
+    let transforms = |n: usize| {
+        let each: Vec<_> = (0..n).map(|n| format!("labels.f{n}: [trim]")).collect();
+        format!("transform: {{{}}}", each.join(", "))
+    };
+    assert!(!faults(&times(64)).contains("more than 64"));
+    assert!(!faults(&transforms(64)).contains("more than 64"));
+    assert!(faults(&times(65)).contains("more than 64 times in one rule"));
+    assert!(faults(&transforms(65)).contains("more than 64 fields with transforms in one rule"));
 }
 
 #[test]

@@ -22,8 +22,9 @@ use std::sync::{Arc, OnceLock};
 
 /// The longest reason for drops.
 const DROP_REASON_BYTES_MAX: usize = 48;
-/// The engine keeps one bit for each.
+/// The engine keeps one bit for each of them.
 const TRANSFORMS_MAX: usize = 64;
+const TIMES_MAX: usize = 64;
 
 /// What a rule takes from its pack.
 pub(super) struct PackContext<'n> {
@@ -941,7 +942,12 @@ impl Reader<'_, '_, '_, '_> {
     }
 
     fn times(&mut self, node: &Node) -> Vec<TimeRule> {
-        items(node).iter().filter_map(|item| self.time(item)).collect()
+        let times = items(node);
+        if times.len() > TIMES_MAX {
+            let message = format!("more than {TIMES_MAX} times in one rule");
+            self.faults.error(node.span, message).remedy = Some("split the rule".into());
+        }
+        times.iter().filter_map(|item| self.time(item)).collect()
     }
 
     fn time(&mut self, node: &Node) -> Option<TimeRule> {

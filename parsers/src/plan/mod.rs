@@ -18,7 +18,7 @@ use crate::ecs::Kind;
 use crate::event::Text;
 use crate::fields::{Relation, Shape};
 use crate::header::Header;
-use crate::ip::{is_ip, with_more};
+use crate::ip::{has_zeros, is_ip, with_more};
 use crate::rule::{Rule, RuleSet};
 use crate::span::Group;
 use crate::time::TimeContext;
@@ -133,10 +133,13 @@ impl Question {
     }
 }
 
-/// Whether a text is an address; `None` if more stands behind it.
+/// Whether a text is an address; `None` if more stands behind it, or zeros in front of its numbers.
 #[inline]
 fn is_ip_or_other(text: &[u8]) -> Option<bool> {
-    if is_ip(text) { Some(true) } else { with_more(text).is_none().then_some(false) }
+    if is_ip(text) {
+        return Some(true);
+    }
+    (with_more(text).is_none() && !has_zeros(text)).then_some(false)
 }
 
 /// Whether a text that is no number in its usual form is one; `None` as in [`Question::ask`].
