@@ -8,7 +8,8 @@ mod rare;
 pub(crate) mod structured;
 
 use crate::time::{
-    TimeContext, Zone, rfc3164_prefix, rfc3339_prefix, unix_seconds, without_year, without_zone,
+    TimeContext, Zone, behind_form, rfc3164_prefix, rfc3339_prefix, unix_seconds, without_year,
+    without_zone,
 };
 use chrono::Utc;
 use std::cell::Cell;
@@ -20,6 +21,8 @@ pub struct Header<'a> {
     /// Facility * 8 + severity, 0 to 191.
     pub priority: Option<u8>,
     pub timestamp: Option<HeaderTime>,
+    /// Whether there is a text for a time, but not such a time, as of the 30th of February.
+    pub time_invalid: bool,
     pub hostname: Option<&'a [u8]>,
     pub program: Option<&'a [u8]>,
     pub pid: Option<&'a [u8]>,
@@ -202,6 +205,9 @@ pub fn parse_with<'a>(line: &'a [u8], context: &TimeContext<'_>, memo: &mut Memo
         }
         return header;
     }
+    if let Some(header) = without_such_time(start, priority) {
+        return header;
+    }
     if priority.is_some()
         && let Some(header) = cisco(start, priority, context).or_else(|| epoch(start, priority))
     {
@@ -323,6 +329,18 @@ fn timestamp<'a>(text: &'a [u8], context: &TimeContext<'_>) -> Option<(HeaderTim
     let time = HeaderTime { unix_nanos, zone_known };
     // Something has to follow the time, or there is no telling what the line is.
     matches!(rest.first(), Some(b' ' | b':')).then_some((time, rest))
+}
+
+/// Host and program behind a time that there is not, such as of the 30th of February, or that is too far away
+/// to be told: it has none.
+fn without_such_time(text: &[u8], priority: Option<u8>) -> Option<Header<'_>> {
+    let of_syslog = text.first()?.is_ascii_uppercase() || matches!(text.get(10), Some(b'T' | b't'));
+    let after = behind_form(text).filter(|after| of_syslog && after.starts_with(b" "))?;
+    let mut header = Header { priority, time_invalid: true, message: after, ..Header::default() };
+    after_time(after, &mut header);
+    let told =
+        header.program.is_some() && (priority.is_some() || !is_of_application(text, &header));
+    told.then_some(header)
 }
 
 /// A date by the month's name, also with the year in front of it.
@@ -584,14 +602,27 @@ fn rfc5424<'a>(
     let timestamp = match stamp {
         None => None,
         Some(text) => {
-            let (unix_nanos, zone_known, after) = rfc3339_prefix(text, context)?;
-            after.is_empty().then_some(())?;
-            Some(HeaderTime { unix_nanos, zone_known })
+            let (time, after) = match rfc3339_prefix(text, context) {
+                Some((unix_nanos, zone_known, after)) => {
+                    (Some(HeaderTime { unix_nanos, zone_known }), after)
+                }
+                // One that there is not, such as of the 30th of February, is left out.
+                None => (None, behind_form(text)?),
+            };
+            after.is_empty().then_some(time)?
         }
     };
     let (hostname, rest) = field(rest)?;
-    let begun =
-        Header { priority, timestamp, hostname, version, message: rest, ..Header::default() };
+    let time_invalid = stamp.is_some() && timestamp.is_none();
+    let begun = Header {
+        priority,
+        timestamp,
+        time_invalid,
+        hostname,
+        version,
+        message: rest,
+        ..Header::default()
+    };
     match rfc5424_fields(rest, &begun) {
         None if timestamp.is_some() && hostname.is_some() => Some(begun),
         whole => whole,

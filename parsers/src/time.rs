@@ -491,6 +491,12 @@ pub(crate) fn rfc3339_prefix<'t>(
     Some((parts.resolve(context)?, known, rest))
 }
 
+/// What follows a text in the form of [`rfc3339_prefix`] or [`rfc3164_prefix`], whether there is such a time or
+/// not: the 30th of February has the form.
+pub(crate) fn behind_form(text: &[u8]) -> Option<&[u8]> {
+    rfc3339(text).or_else(|| rfc3164(text)).map(|(_, rest)| rest)
+}
+
 /// Whether a text is a date, or a date and time, as an index reads one: `2026-11-28`, and what
 /// [`rfc3339_prefix`] reads.
 pub(crate) fn is_date(text: &[u8]) -> bool {
@@ -566,6 +572,11 @@ pub(crate) fn rfc3164_prefix<'t>(
     text: &'t [u8],
     context: &TimeContext<'_>,
 ) -> Option<(i64, bool, &'t [u8])> {
+    let (parts, rest) = rfc3164(text)?;
+    Some((parts.resolve(context)?, parts.offset.is_some(), rest))
+}
+
+fn rfc3164(text: &[u8]) -> Option<(Parts, &[u8])> {
     let mut parts = Parts::default();
     let text = take_year(text, &mut parts).unwrap_or(text);
     let (month, rest) = month_name(text)?;
@@ -582,7 +593,7 @@ pub(crate) fn rfc3164_prefix<'t>(
     let rest = take_trailing_year(rest, &mut parts)
         .or_else(|| take_abbreviation(rest, &mut parts))
         .unwrap_or(rest);
-    Some((parts.resolve(context)?, parts.offset.is_some(), rest))
+    Some((parts, rest))
 }
 
 /// Month, day, hour, minute and second, of the year and in the zone that the context suggests.

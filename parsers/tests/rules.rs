@@ -686,6 +686,48 @@ fn keys_that_are_written_alike_are_one() {
 }
 
 #[test]
+fn a_header_whose_date_there_is_not_still_names_host_and_program() {
+    let rules = load(&[r"
+pack: t
+applies: {program: [t]}
+rules:
+  - {id: t.a, pattern: '^user (?<user.name>\S+)$'}
+  - {id: t.b, pattern: '^at (?<_time>\S+) user (?<user.name>\S+)$', time: {field: _time}}
+"]);
+    let read = json!({"logweir.rule": "t.a", "user.name": "eve", "host.hostname": "h", "process.pid": 1,
+        "@timestamp": "2026-11-28T12:00:00.000Z", "logweir.time_invalid": true});
+    for header in [
+        "2026-02-30T10:00:00Z h t[1]: ",
+        "<13>2026-02-30T10:00:00Z h t[1]: ",
+        "<13>1 2026-02-30T10:00:00Z h t 1 - - ",
+        "<13>1 2026-13-01T10:00:00Z h t 1 - - ",
+        "<13>1 2026-02-01T25:00:00Z h t 1 - - ",
+        "<13>0000-00-00T00:00:00Z h t[1]: ",
+        "<13>1 9999-12-31T23:59:59Z h t 1 - - ",
+        "Feb 30 10:00:00 h t[1]: ",
+        "<13>Feb 30 10:00:00 h t[1]: ",
+    ] {
+        check(&rules, &format!("{header}user eve"), read.clone());
+    }
+    for no_header in ["2026-02-30 10:00:00 h t: ", "2026-02-30T10:00:00Z INFO t: "] {
+        let line = format!("{no_header}user eve");
+        check(&rules, &line, json!({"logweir.rule": null, "event.original": line}));
+    }
+    let own = "Nov 28 10:15:02 h t[1]: at 2026-02-30T10:00:00Z user eve";
+    check(
+        &rules,
+        own,
+        json!({"user.name": "eve", "@timestamp": "2026-11-28T10:15:02.000Z", "logweir.time_invalid": null}),
+    );
+    let of_rule = "Feb 30 10:15:02 h t[1]: at 2026-02-28T10:00:00Z user eve";
+    check(
+        &rules,
+        of_rule,
+        json!({"@timestamp": "2026-02-28T10:00:00.000Z", "logweir.time_invalid": null}),
+    );
+}
+
+#[test]
 fn a_rule_has_at_most_64_times_and_transforms() {
     let pack = |more: &str| {
         format!("pack: t\nvendor: [v]\nrules:\n  - {{id: t.a, pattern: '^a', {more}}}\n")

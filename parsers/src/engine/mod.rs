@@ -101,6 +101,8 @@ struct State {
     unsure: Unsure,
     /// The header's time, if it may be another one, too.
     unsure_time: Option<i64>,
+    /// Whether the header has a time that there is not.
+    time_invalid: bool,
     span_scratch: Scratch,
     /// By the patterns' numbers, made when a regex is first needed: few patterns ever need one.
     locations: FxHashMap<usize, CaptureLocations>,
@@ -217,6 +219,7 @@ impl Parser {
         let source = Source { view, padded, plain: is_plain(padded, line.len()) };
         state.out.clear();
         state.unsure_time = state.unsure.time(&header, context.zone);
+        state.time_invalid = header.time_invalid;
         match state.planned {
             Some(planned) => state.write_planned(source, context, &header, planned),
             None => state.write(rules, source, context, header.message, rule),
@@ -331,6 +334,7 @@ impl State {
             self.write_timestamp(context.received_unix_nanos);
         }
         self.unsure_time = self.unsure_time.filter(|unsure| time == Value::Time(*unsure));
+        self.time_invalid &= time == Value::Absent;
         self.event.write(source, rules, &mut self.stamp, &mut self.out);
         let with_message = self.event.get(rules.header.message) == Value::Absent;
         self.write_end(
@@ -353,6 +357,7 @@ impl State {
         let Planned { cut, time } = planned;
         let of_header = header.timestamp.map(|time| time.unix_nanos);
         self.unsure_time = self.unsure_time.filter(|_| time.is_none());
+        self.time_invalid &= time.is_none();
         // Else it is one of the stencil's members.
         if time.is_none() || of_header.is_some() {
             self.write_timestamp(time.or(of_header).unwrap_or(context.received_unix_nanos));
@@ -402,6 +407,9 @@ impl State {
         }
         if self.unsure_time.is_some() {
             out.text(b",\"logweir.time_ambiguous\":true");
+        }
+        if self.time_invalid {
+            out.text(b",\"logweir.time_invalid\":true");
         }
         self.write_created(context.received_unix_nanos);
     }
