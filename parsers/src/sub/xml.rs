@@ -41,7 +41,8 @@ pub fn parse(input: &[u8], space: &mut Space, sink: &mut dyn FieldSink) -> bool 
             }
             rest = &inner[end + 3..];
             // Alone in its element it stays as it stands there.
-            if path.pieces().trim_ascii().is_empty() && rest.trim_ascii_start().starts_with(b"</") {
+            let last = rest.trim_ascii_start().starts_with(b"</");
+            if last && path.pieces().trim_ascii().is_empty() {
                 path.emit(SubValue::Text(&inner[..end]), sink);
             } else {
                 path.pieces.extend_from_slice(&inner[..end]);
