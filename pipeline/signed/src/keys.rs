@@ -119,6 +119,11 @@ impl PublicKeys {
         }
     }
 
+    /// Each key by itself.
+    pub fn one_by_one(self) -> impl Iterator<Item = Self> {
+        self.0.into_iter().map(|key| Self(vec![key]))
+    }
+
     /// The keys as a file has them.
     ///
     /// # Errors

@@ -46,6 +46,8 @@ pub(super) enum Wrong {
     Unsealed,
     /// A row without a source or an offset, which the ingest writes none of.
     PutIn,
+    /// An event of another agent than one before it of the same source, which is one agent's.
+    OtherAgent,
     /// A head that is signed by none of the keys that are trusted.
     Forged,
     /// Everything behind this offset up to and with the event at `.0`.
@@ -121,6 +123,8 @@ struct Source {
     host: String,
     path: String,
     agent: String,
+    /// The first event that is another agent's.
+    of_other_agent: Option<u64>,
     /// By their first offset.
     stretches: BTreeMap<u64, Stretch>,
     first_sealed: Option<u64>,
@@ -198,6 +202,10 @@ impl Chains {
         if source.path.is_empty() {
             (source.host, source.path) = (found.host.to_owned(), found.path.to_owned());
             source.agent = found.agent.to_owned();
+        }
+        if source.agent != found.agent {
+            let first = source.of_other_agent.get_or_insert(found.offset);
+            *first = (*first).min(found.offset);
         }
         let mut wrong = None;
         if found.seal.is_empty() {
@@ -293,6 +301,9 @@ impl Chains {
                 seals.is_some_and(|(seals, came)| seals.precede(came, self.apart_us));
             if behind_own || behind_agents {
                 more.push(finding(source.last_unsealed, Wrong::Unsealed));
+            }
+            if let Some(offset) = source.of_other_agent {
+                more.push(finding(offset, Wrong::OtherAgent));
             }
             let mut end: Option<u64> = None;
             for stretch in source.stretches.values() {
@@ -423,7 +434,7 @@ mod tests {
 
     #[test]
     fn what_was_changed_is_named_with_its_place() {
-        use Wrong::{Altered, Missing, Reordered, Repeated, Unsealed};
+        use Wrong::{Altered, Missing, OtherAgent, Reordered, Repeated, Unsealed};
         let whole = |_: &mut Found<'_>| {};
         assert_eq!(verified(Place::Table, &[0, 1, 4, 5], whole), [(10, Missing(30))]);
         assert_eq!(verified(Place::Table, &[0, 1, 1, 2], whole), [(10, Repeated)]);
@@ -442,6 +453,13 @@ mod tests {
             }
         };
         assert_eq!(verified(Place::Table, &[0, 2, 3], mended), [(20, Altered)]);
+        // What has another agent's id is sealed with the key of that agent, which is on its host.
+        let claimed = |found: &mut Found<'_>| {
+            if found.offset > 10 {
+                found.agent = "b";
+            }
+        };
+        assert_eq!(verified(Place::Table, &[0, 2, 1, 3], claimed), [(20, OtherAgent)]);
         let stripped = |found: &mut Found<'_>| {
             if found.offset == 20 {
                 found.seal = "";

@@ -92,7 +92,7 @@ impl VerifyCommand {
             return Ok(ExitCode::SUCCESS);
         }
         let topic = self.topic.as_deref().or(self.cluster.is_told().then_some(TOPIC_EVENTS));
-        let mut heads = SignedHeads::trusting(&self.public_key, Timestamp::now() - self.grace)?;
+        let mut heads = SignedHeads::trusting(&self.public_key, Timestamp::now(), self.grace)?;
         let mut chains = match topic {
             Some(topic) => self.topic(topic, keys, &mut heads)?,
             None => self.table(keys, &mut heads)?,
@@ -118,14 +118,22 @@ impl VerifyCommand {
             Keys::One(_) | Keys::Master(..) => chains.unsealed(),
         };
         let overdue = heads.agents.values().filter(|said| said.overdue).count() as u64;
+        // One host's keys are all that is needed for that, and without any head that is told.
+        let all = self.host.is_none() && !heads.agents.is_empty();
+        let silent = if all { heads.silent_files() as u64 } else { 0 };
         let counted = [
             (unsealed, "events without a seal"),
             (chains.beginnings().len() as u64, "sources that begin later than their first event"),
             (chains.gone.len() as u64, "sources of which nothing is there"),
             (overdue, "agents whose next signed heads are missing"),
+            (silent, "files with public keys that have signed nothing"),
+            (heads.shared_keys() as u64, "keys that have signed for more than one agent"),
         ];
         let counted = counted.into_iter().filter(|(count, _)| *count > 0);
         let mut findings: Vec<_> = counted.map(|(count, what)| format!("{count} {what}")).collect();
+        if chains.events == 0 {
+            findings.push("no event at all".to_owned());
+        }
         if !self.public_key.is_empty() && heads.agents.is_empty() {
             findings.push("no signed heads at all".to_owned());
         }
@@ -354,6 +362,9 @@ fn said(finding: &Finding) -> String {
             "put in, or its seal removed: none, behind events of its agent that have one".to_owned()
         }
         Wrong::PutIn => "put in: a row without the source or the offset of an event".to_owned(),
+        Wrong::OtherAgent => {
+            "put in, or its agent.id changed: its source has events of another agent".to_owned()
+        }
         Wrong::Forged => "forged: a head that no trusted key has signed".to_owned(),
         Wrong::Missing(last) => format!("missing behind it, up to the event at offset {last}"),
         Wrong::Repeated => "there twice".to_owned(),
@@ -445,6 +456,7 @@ fn json(finding: &Finding) -> serde_json::Value {
         Wrong::Altered => ("altered", None),
         Wrong::Unsealed => ("unsealed", None),
         Wrong::PutIn => ("put_in", None),
+        Wrong::OtherAgent => ("other_agent", None),
         Wrong::Forged => ("forged", None),
         Wrong::Missing(last) => ("missing", Some(last)),
         Wrong::Repeated => ("repeated", None),
@@ -530,7 +542,7 @@ mod tests {
         ] {
             assert_eq!(of_row(&row).is_none(), shown.is_some(), "{row:?}");
             let Some(shown) = shown else { continue };
-            let heads = SignedHeads::trusting(&[], Timestamp::UNIX_EPOCH).unwrap();
+            let heads = SignedHeads::trusting(&[], Timestamp::UNIX_EPOCH, Duration::ZERO).unwrap();
             let chains = Chains::new(key(), Place::Table, Duration::ZERO);
             let told = text(&[put_in(&row)], &chains, &heads, &[]);
             assert!(told.starts_with(shown) && told.ends_with("; 1 findings\n"), "{told}");
@@ -552,7 +564,7 @@ mod tests {
 
     #[test]
     fn what_strict_counts_is_named_in_the_last_line() {
-        let heads = SignedHeads::trusting(&[], Timestamp::UNIX_EPOCH).unwrap();
+        let heads = SignedHeads::trusting(&[], Timestamp::UNIX_EPOCH, Duration::ZERO).unwrap();
         let mut chains = unsealed();
         let strict = verify(&["--strict"]).strict_findings(&chains, &heads);
         let findings = chains.findings();
