@@ -10,6 +10,7 @@ use crate::rule::Part;
 use crate::secrets::Secrets;
 use logweir_record::write_u64;
 use std::io::Write as _;
+use std::ops::Range;
 
 /// The most that a rule may make for a value: of a short line, six replacements by ten times as much make
 /// gigabytes.
@@ -29,8 +30,7 @@ pub(crate) enum Text {
 impl Text {
     /// The place of a slice of the line; `None` if it is none.
     pub(crate) fn in_line(line: &[u8], text: &[u8]) -> Option<Self> {
-        let start = (text.as_ptr() as usize).wrapping_sub(line.as_ptr() as usize);
-        let end = start.checked_add(text.len()).filter(|end| *end <= line.len())?;
+        let Range { start, end } = range_in(line, text)?;
         Some(Self::Line { start: start as u32, end: end as u32 })
     }
 
@@ -42,6 +42,13 @@ impl Text {
             Self::Arena { start, .. } => Self::Arena { start: start + from, end: start + to },
         }
     }
+}
+
+/// Where a slice of a text stands in it; `None` if it is none.
+pub(crate) fn range_in(text: &[u8], slice: &[u8]) -> Option<Range<usize>> {
+    let start = (slice.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
+    let end = start.checked_add(slice.len()).filter(|end| *end <= text.len())?;
+    Some(start..end)
 }
 
 /// A field's value.

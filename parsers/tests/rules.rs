@@ -1353,6 +1353,25 @@ fn what_is_masked_is_nowhere_in_the_event() {
 }
 
 #[test]
+fn a_message_that_was_repeated_ends_before_its_bracket() {
+    let rules = load(&[r"
+pack: t
+applies: {program: [t]}
+rules:
+  - {id: t.hide, pattern: '^hide (?<user.name>\S+)', action: {mask: [user.name]}}
+  - {id: t.a, pattern: '^hi'}
+"]);
+    for (message, masked) in
+        [("hi \"x\"", "hi \"x\""), ("hi é", "hi é"), ("hide bob now", "hide *** now")]
+    {
+        let line = |message| format!("Nov 28 10:00:00 h t: message repeated 2 times: [ {message}]");
+        let found = event(&rules, line(message).as_bytes());
+        assert_eq!(found["event.original"], line(masked), "{found}");
+        assert_eq!(found["message"], masked, "{found}");
+    }
+}
+
+#[test]
 fn one_text_has_one_hash_wherever_it_stands() {
     let rules = load(&[r"
 pack: t

@@ -3,7 +3,7 @@
 use super::Disposition;
 use super::run::Run;
 use crate::direction::direction;
-use crate::event::{Event, Origin, VALUE_BYTES_MAX, Value, View};
+use crate::event::{Event, Origin, VALUE_BYTES_MAX, Value, View, range_in};
 use crate::fields::FieldId;
 use crate::ip;
 use crate::rule::{Action, End, Part, Rule, SetValue, Shift, TimeRule, ValueMap};
@@ -226,8 +226,8 @@ impl Run<'_, '_, '_> {
 
     /// The zone that the time in front of the message has, if that is one with a zone.
     fn header_zone(&self) -> Option<Zone> {
-        let length = self.whole.len().checked_sub(self.header.message.len())?;
-        header_zone(&self.whole[..length])
+        let message = range_in(self.whole, self.header.message)?;
+        header_zone(&self.whole[..message.start])
     }
 
     /// A time, so much later or earlier as a field of whole nanoseconds says.

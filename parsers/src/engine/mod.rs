@@ -14,7 +14,7 @@ mod run;
 mod trace;
 mod unsure;
 
-use crate::event::{Event, Value, View};
+use crate::event::{Event, Value, View, range_in};
 use crate::header;
 use crate::json::{is_plain, write_content};
 use crate::out::{Out, PAD};
@@ -33,6 +33,7 @@ use regex::bytes::CaptureLocations;
 use run::Run;
 pub(crate) use run::seen;
 use rustc_hash::FxHashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use trace::Trace;
 pub use trace::{Attempt, Step};
@@ -414,7 +415,7 @@ impl State {
         self.write_created(context.received_unix_nanos);
     }
 
-    /// The line itself, behind the beginning of its member, and the message in it, which is its end.
+    /// The line itself, behind the beginning of its member, and the message in it.
     fn write_original(&mut self, source: Source<'_>, message: &[u8], with_message: bool) {
         let line = source.view.line;
         if !source.plain || !self.masked.is_empty() {
@@ -435,6 +436,9 @@ impl State {
     #[inline(never)]
     fn write_original_escaped(&mut self, line: &[u8], message: &[u8], with_message: bool) {
         let out = &mut self.out;
+        let with_message = with_message && !message.is_empty() && message.len() < line.len();
+        // Not always up to the end: a bracket may close behind it.
+        let Range { start, end } = range_in(line, message).unwrap_or_default();
         if !self.masked.is_empty() {
             self.scratch.clear();
             self.scratch.extend_from_slice(line);
@@ -443,31 +447,32 @@ impl State {
             }
             write_content(out, &self.scratch);
             out.byte(b'"');
-            let before = line.len() - message.len();
-            if with_message && before > 0 && !message.is_empty() {
+            if with_message {
                 out.array(b",\"message\":\"");
-                write_content(out, &self.scratch[before..]);
+                write_content(out, &self.scratch[start..end]);
                 out.byte(b'"');
             }
             return;
         }
-        // The message is the end of the line, and so it is when it is written.
-        let (before, _) = line.split_at(line.len() - message.len());
-        let apart = before.last().is_some_and(u8::is_ascii);
-        let mut message_start = out.len();
+        let (before, behind) = (&line[..start], &line[end..]);
+        // The message is written as it is in the line, unless a character goes over its bounds.
+        let apart =
+            before.last().is_some_and(u8::is_ascii) && behind.first().is_none_or(u8::is_ascii);
+        let mut written = 0..0;
         if apart {
             write_content(out, before);
-            message_start = out.len();
+            written.start = out.len();
             write_content(out, message);
+            written.end = out.len();
+            write_content(out, behind);
         } else {
             write_content(out, line);
         }
-        let end = out.len();
         out.byte(b'"');
-        if with_message && !before.is_empty() && !message.is_empty() {
+        if with_message {
             out.array(b",\"message\":\"");
             if apart {
-                out.repeat(message_start, end);
+                out.repeat(written.start, written.end);
             } else {
                 write_content(out, message);
             }

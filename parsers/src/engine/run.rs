@@ -2,7 +2,7 @@
 
 use super::keys::Keys;
 use super::{CHAIN_DEPTH_MAX, Planned, State};
-use crate::event::{Mark, Origin, Text, Value, View};
+use crate::event::{Mark, Origin, Text, Value, View, range_in};
 use crate::fields::FieldId;
 use crate::header::structured::{self, Param};
 use crate::header::{self, Header};
@@ -323,9 +323,7 @@ impl<'l> Run<'_, '_, 'l> {
 
     /// Where in the line `text` begins, if it is a slice of it.
     fn offset(&self, text: &[u8]) -> Option<usize> {
-        match Text::in_line(self.line, text)? {
-            Text::Line { start, .. } | Text::Arena { start, .. } => Some(start as usize),
-        }
+        range_in(self.line, text).map(|range| range.start)
     }
 
     /// A text with what stands behind it; the text alone if it is no slice of the line.

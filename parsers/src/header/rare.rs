@@ -9,6 +9,7 @@ use super::{
     Header, HeaderTime, cisco, epoch, is_host, is_level, rfc5424, rfc5424_fields, tag, timestamp,
     word,
 };
+use crate::event::range_in;
 use crate::time::{TimeContext, Zone, rfc3164_prefix, rfc3339_prefix};
 
 /// What a time is followed by where `begun`, from the text `dated`, has no program.
@@ -66,10 +67,8 @@ pub(super) fn numbered<'a>(
     let Some(number) = begun.program.filter(digits).filter(|_| begun.pid.is_none()) else {
         return begun;
     };
-    let found = after
-        .len()
-        .checked_sub(begun.message.len() + number.len() + b": ".len())
-        .and_then(|at| cisco(&after[at..], begun.priority, context));
+    let found = range_in(after, number)
+        .and_then(|number| cisco(&after[number.start..], begun.priority, context));
     match found {
         Some(inner) => Header {
             timestamp: inner.timestamp.or(begun.timestamp),
