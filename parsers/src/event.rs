@@ -355,8 +355,10 @@ impl Event {
     }
 
     /// Hides the secrets in every text and in the names that no rule has given; addresses and numbers
-    /// that are one go.
-    pub(crate) fn hide(&mut self, line: &[u8], secrets: &Secrets) {
+    /// that are one go. Tells whether a value that stands in the arena had one: what that was made of may have
+    /// it in another form.
+    pub(crate) fn hide(&mut self, line: &[u8], secrets: &Secrets) -> bool {
+        let made = self.values_made().any(|text| secrets.are_in(self.bytes(line, text)));
         for at in 0..self.order.len() {
             let index = self.order[at].index();
             self.values[index].0 = self.without(line, self.values[index].0, secrets);
@@ -377,6 +379,18 @@ impl Event {
                 }
             }
         }
+        made
+    }
+
+    /// The texts of values that stand in the arena.
+    fn values_made(&self) -> impl Iterator<Item = Text> + '_ {
+        let values = self.order.iter().map(|field| self.get(*field));
+        let values = values.chain(self.extras.iter().map(|(_, value)| *value));
+        let texts = values.filter_map(|value| match value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        });
+        texts.chain(self.items.iter().copied()).filter(|text| matches!(text, Text::Arena { .. }))
     }
 
     /// A value without the secrets, if it is a text; else it goes if it is one.

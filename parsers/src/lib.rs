@@ -19,6 +19,7 @@ mod direction;
 mod dispatch;
 mod ecs;
 mod engine;
+mod escapes;
 mod event;
 mod explain;
 mod fields;

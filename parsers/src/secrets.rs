@@ -1,50 +1,92 @@
 //! Texts to hide, and where they stand in others, upper or lower case.
 
+use crate::escapes::decoded;
+use aho_corasick::Anchored;
+use aho_corasick::automaton::Automaton as _;
+use aho_corasick::nfa::noncontiguous::{Builder, NFA};
+use std::ops::Range;
+
+/// Of more than that no part is looked for: all texts are hidden.
+const BYTES_MAX: usize = 256 << 10;
+/// How many times a text in a text may be escaped before it is taken for a secret.
+const ESCAPED_MAX: usize = 8;
+
 /// Several texts and what takes the place of each.
 #[derive(Debug, Default)]
-pub(crate) struct Secrets(Vec<(Vec<u8>, String)>);
+pub(crate) struct Secrets {
+    known: Vec<Secret>,
+    /// Finds them all in one pass, however many there are; `None` if they are too many.
+    finder: Option<NFA>,
+}
+
+#[derive(Debug)]
+struct Secret {
+    /// How long it is, in signs.
+    signs: usize,
+    hidden: String,
+}
 
 impl Secrets {
-    /// Takes in a text; nothing is hidden where there is none.
-    pub(crate) fn add(&mut self, text: &[u8], hidden: &str) {
-        if !text.is_empty() {
-            // The longest first: one may begin with another.
-            let at = self.0.partition_point(|(known, _)| known.len() >= text.len());
-            self.0.insert(at, (text.to_vec(), hidden.to_owned()));
+    /// Nothing is hidden where there is no text.
+    pub(crate) fn new(texts: Vec<(Vec<u8>, String)>) -> Self {
+        let bytes: usize = texts.iter().map(|(text, _)| text.len()).sum();
+        let (mut known, mut patterns) = (Vec::new(), Vec::new());
+        for (text, hidden) in texts.into_iter().filter(|(text, _)| !text.is_empty()) {
+            let (mut signs, mut pattern) = (0, Vec::with_capacity(text.len()));
+            visit_signs(&text, |_, sign| {
+                signs += 1;
+                pattern.extend_from_slice(sign);
+            });
+            known.push(Secret { signs, hidden });
+            patterns.push(pattern);
+            if bytes > BYTES_MAX {
+                break;
+            }
         }
+        // More tables than for the first signs take longer to make than they spare.
+        let finder = (bytes <= BYTES_MAX && !known.is_empty())
+            .then(|| Builder::new().dense_depth(2).prefilter(false).build(patterns).ok());
+        Self { known, finder: finder.flatten() }
     }
 
     /// Whether a text is one of them.
     pub(crate) fn has(&self, text: &[u8]) -> bool {
-        self.0.iter().any(|(secret, _)| begins(text, secret) == Some(text.len()))
+        matches!(self.places(text)[..], [((0, end), _)] if end == text.len())
     }
 
     /// Where they stand in a text, and what hides them; what overlaps is one place.
     pub(crate) fn places(&self, text: &[u8]) -> Vec<((usize, usize), &str)> {
-        let mut places: Vec<((usize, usize), &str)> = Vec::new();
-        let mut is_first = [false; 256];
-        for (secret, _) in &self.0 {
-            first_bytes(secret, |first| is_first[usize::from(first)] = true);
-        }
-        for at in 0..text.len() {
-            if !is_first[usize::from(text[at])] {
-                continue;
+        let mut places = Vec::new();
+        let Some(Secret { hidden, .. }) = self.known.first().filter(|_| !text.is_empty()) else {
+            return places;
+        };
+        let begin = |finder: &NFA| finder.start_state(Anchored::No).ok();
+        let Some((finder, mut state)) = self.finder.as_ref().and_then(|f| Some((f, begin(f)?)))
+        else {
+            return vec![((0, text.len()), hidden)];
+        };
+        let mut starts = Vec::with_capacity(text.len());
+        visit_signs(text, |sign, folded| {
+            starts.push(sign.start);
+            for byte in folded {
+                state = finder.next_state(Anchored::No, state, *byte);
+                if finder.is_match(state) {
+                    // The first is the longest that ends here.
+                    let secret = &self.known[finder.match_pattern(state, 0).as_usize()];
+                    let start = starts[starts.len().saturating_sub(secret.signs)];
+                    join(&mut places, (start, sign.end), &secret.hidden);
+                }
             }
-            let found = self.0.iter().find_map(|(secret, hidden)| {
-                begins(&text[at..], secret).map(|len| (at + len, hidden))
-            });
-            let Some((end, hidden)) = found else { continue };
-            match places.last_mut() {
-                Some(((_, last), _)) if at < *last => *last = end.max(*last),
-                _ => places.push(((at, end), hidden)),
-            }
-        }
+        });
         places
     }
 
-    /// A text without them; `None` if there is none in it.
+    /// A text without them; `None` if there is none in it. Behind escapes they have no place of their own.
     pub(crate) fn hidden_in(&self, text: &[u8]) -> Option<Vec<u8>> {
         let places = self.places(text);
+        if self.are_escaped_in(text, &places) {
+            return self.known.first().map(|secret| secret.hidden.clone().into_bytes());
+        }
         let (mut new, mut from) = (Vec::new(), 0);
         for ((start, end), hidden) in &places {
             new.extend_from_slice(&text[from..*start]);
@@ -54,51 +96,80 @@ impl Secrets {
         new.extend_from_slice(&text[from..]);
         (!places.is_empty()).then_some(new)
     }
+
+    /// Whether a text holds one of them.
+    pub(crate) fn are_in(&self, text: &[u8]) -> bool {
+        !self.places(text).is_empty()
+    }
+
+    /// Whether one of them may stand in a text behind escapes, beside the places where they are known to be.
+    pub(crate) fn are_escaped_in(&self, text: &[u8], places: &[((usize, usize), &str)]) -> bool {
+        if self.known.is_empty() || memchr::memchr3(b'\\', b'%', b'&', text).is_none() {
+            return false;
+        }
+        let mut shown = text.to_vec();
+        places.iter().for_each(|((start, end), _)| shown[*start..*end].fill(b'*'));
+        let mut next = decoded(&shown);
+        for _ in 0..ESCAPED_MAX {
+            let Some(text) = next else { return false };
+            if self.are_in(&text) {
+                return true;
+            }
+            next = decoded(&text);
+        }
+        next.is_some()
+    }
 }
 
-/// How much of the beginning of `text` is the secret, upper or lower case.
-fn begins(text: &[u8], secret: &[u8]) -> Option<usize> {
-    if text.get(..secret.len()).is_some_and(|text| text.eq_ignore_ascii_case(secret)) {
-        return Some(secret.len());
+/// Takes in a place that ends behind all others. What it overlaps is one place with it, hidden by what
+/// hides the text that begins first, and of those the longest.
+fn join<'h>(
+    places: &mut Vec<((usize, usize), &'h str)>,
+    (mut start, end): (usize, usize),
+    mut hidden: &'h str,
+) {
+    while let Some(((first, _), before)) = places.pop_if(|((_, last), _)| start < *last) {
+        if first < start {
+            (start, hidden) = (first, before);
+        }
     }
-    if secret.is_ascii() {
-        return None;
-    }
-    let (mut rest, mut secret) = (text, secret);
-    while !secret.is_empty() {
-        let (wanted, len) = sign(secret)?;
-        let (_, found) = sign(rest).filter(|(found, _)| *found == wanted)?;
-        (secret, rest) = (&secret[len..], &rest[found..]);
-    }
-    Some(text.len() - rest.len())
+    places.push(((start, end), hidden));
 }
 
-/// The first sign of a text in its one case, and its length; none if that is no UTF-8.
-fn sign(text: &[u8]) -> Option<(char, usize)> {
-    let sign = text[..text.len().min(4)].utf8_chunks().next()?.valid().chars().next()?;
-    let lower = match single(sign.to_lowercase()) {
+/// Calls `visit` with the place of each sign of a text, and that in its one case; a byte that is no UTF-8 is
+/// one.
+fn visit_signs(text: &[u8], mut visit: impl FnMut(Range<usize>, &[u8])) {
+    let mut at = 0;
+    for chunk in text.utf8_chunks() {
+        for sign in chunk.valid().chars() {
+            let end = at + sign.len_utf8();
+            visit(at..end, folded(sign).encode_utf8(&mut [0; 4]).as_bytes());
+            at = end;
+        }
+        for byte in chunk.invalid() {
+            visit(at..at + 1, &[*byte]);
+            at += 1;
+        }
+    }
+}
+
+/// A sign in its one case.
+fn folded(sign: char) -> char {
+    if sign.is_ascii() {
+        return sign.to_ascii_lowercase();
+    }
+    match single(sign.to_lowercase()) {
         // Two forms in lower case, which are one in upper case.
         Some('ς') => 'σ',
         Some('ı') => 'i',
         Some(lower) => lower,
         None => sign,
-    };
-    Some((lower, sign.len_utf8()))
+    }
 }
 
 /// The sign if it is one alone.
 fn single(mut signs: impl Iterator<Item = char>) -> Option<char> {
     signs.next().filter(|_| signs.next().is_none())
-}
-
-/// The bytes that the secret may begin with.
-fn first_bytes(secret: &[u8], mut take: impl FnMut(u8)) {
-    take(secret[0].to_ascii_lowercase());
-    take(secret[0].to_ascii_uppercase());
-    if !secret[0].is_ascii() {
-        // Whatever it is in the other case.
-        (0x80..=u8::MAX).chain(*b"iI").for_each(take);
-    }
 }
 
 #[cfg(test)]
@@ -122,12 +193,49 @@ mod tests {
             (&["ⱥb", "ΟΔΟΣ"], "ȺB οδος", Some("redacted redacted")),
             (&["straße"], "STRAßE strasse", Some("redacted strasse")),
             (&["é"], "e Ã\u{3}", None),
+            // One that ends in another that begins before it.
+            (&["b", "c", "abcd"], "xbc abcd", Some("xredactedredacted redacted")),
             (&[], "a", None),
         ] {
-            let mut all = Secrets::default();
-            secrets.iter().for_each(|secret| all.add(secret.as_bytes(), "redacted"));
+            let texts = secrets.iter().map(|secret| secret.as_bytes().to_vec());
+            let all = Secrets::new(texts.map(|text| (text, "redacted".to_owned())).collect());
             let got = all.hidden_in(text.as_bytes());
             assert_eq!(got.as_deref(), hidden.map(str::as_bytes), "{secrets:?} in {text}");
         }
+    }
+
+    #[test]
+    fn of_too_many_everything_is_hidden() {
+        let long = "x".repeat(BYTES_MAX + 1);
+        let all = Secrets::new(vec![(long.into_bytes(), "redacted".to_owned())]);
+        assert_eq!(all.hidden_in(b"a b").as_deref(), Some(&b"redacted"[..]));
+        assert!(all.has(b"1") && all.hidden_in(b"").is_none());
+    }
+
+    #[test]
+    fn texts_are_found_behind_escapes() {
+        let all = Secrets::new(vec![("élan/x".into(), String::new())]);
+        for (text, found) in [
+            (r"\u00c9lan\/x", true),
+            (r"%C3%a9lan%2Fx", true),
+            ("&#xe9;lan/x", true),
+            (r"\\u00e9lan/x", true),
+            ("%25C3%25A9lan/x", true),
+            ("elan/x \\ % & é\\nlan/x", false),
+            ("élan/x", false),
+            ("%252525252525252525", true),
+        ] {
+            assert_eq!(all.are_escaped_in(text.as_bytes(), &[]), found, "{text}");
+        }
+    }
+
+    /// Each a beginning of a text that is all of them.
+    #[test]
+    fn a_long_text_of_many_is_looked_at_once() {
+        let line = "a".repeat(64 << 10);
+        let texts = (1..700).map(|len| (vec![b'a'; len], String::new())).collect();
+        let begun = std::time::Instant::now();
+        assert_eq!(Secrets::new(texts).places(line.as_bytes()), [((0, line.len()), "")]);
+        assert!(begun.elapsed().as_secs() < 5);
     }
 }

@@ -1352,6 +1352,70 @@ fn what_is_masked_is_nowhere_in_the_event() {
     }
 }
 
+/// Each: a message, what must not be in the event, and what must.
+#[test]
+fn what_is_masked_is_hidden_in_every_form_that_it_has() {
+    let rules = load(&[r"
+pack: t
+vendor: [t]
+applies: {program: [t]}
+rules:
+  - {id: t.j, parse: {as: json, fields: {u: user.name, n: labels.n, l: user.roles}, rest: t.j}, action: {mask: [user.name, labels.n, user.roles, t.j.pw]}}
+"]);
+    let many = |items: String| format!(r#"{{"l":[{items}"last"]}}"#);
+    let others: String = (0..1100).map(|at| format!("\"k{at}\":1,")).collect();
+    const STARS: &str = r#""event.original":"***"#;
+    let mut leaks = Vec::new();
+    for (message, hidden, shown) in [
+        // Behind escapes, in what becomes a field and in what does not.
+        (r#"{"u":"alice","path":"/home/\u0061lice"}"#.to_owned(), "lice", STARS),
+        (r#"{"u":"alice","x":{"u":[{"path":"\/home\/\u0061lice"}]}}"#.to_owned(), "lice", STARS),
+        (r#"{"u":"a/b","url":"/x?u=a%2Fb"}"#.to_owned(), "2Fb", STARS),
+        (r#"{"u":"alice","log":"{\"u\":\"\\u0061lice\"}"}"#.to_owned(), "lice", STARS),
+        // Where nothing is, all else stays.
+        (
+            r#"{"u":"alice","x":"C:\\x\n\u00e9 50%"}"#.to_owned(),
+            "alice",
+            r#"{\"u\":\"*****\",\"x\""#,
+        ),
+        // Numbers as they are spelled.
+        (r#"{"n":12.50,"x":1}"#.to_owned(), "50", STARS),
+        (r#"{"n":0012,"x":1}"#.to_owned(), "0012", STARS),
+        (r#"{"n":12,"x":12.0}"#.to_owned(), "12.0", STARS),
+        (r#"{"n":12.5,"x":7}"#.to_owned(), "12.5", r#"{\"n\":****,\"x\":7}"#),
+        // What does not become a value.
+        (many("\"a\",".repeat(300)), "last", STARS),
+        (many("null,\"a\",".repeat(300)), "last", STARS),
+        (format!(r#"{{{others}"pw":"hunter2"}}"#), "hunter2", r#""t.j.pw":"redacted""#),
+        (r#"{"pw":"hunter1","pw":"hunter2"}"#.to_owned(), "hunter1", r#""t.j.pw":"redacted""#),
+    ] {
+        let line = format!("Nov 28 10:00:00 h t: {message}");
+        let out = event(&rules, line.as_bytes()).to_string();
+        if out.contains(hidden) || !out.contains(shown) {
+            leaks.push((line, out));
+        }
+    }
+    assert!(leaks.is_empty(), "{leaks:#?}");
+}
+
+/// A line that is full of what is masked costs no more than its length.
+#[test]
+fn many_masked_texts_are_looked_for_at_once() {
+    let rules = load(&[r"
+pack: t
+applies: {program: [t]}
+rules:
+  - {id: t.a, pattern: '^(?<user.name>.*)$', transform: {user.name: [{split: ','}]}, action: {mask: [user.name]}}
+"]);
+    let texts: String = (0..10_000).map(|at| format!("x{at:05},")).collect();
+    let line = format!("Nov 28 10:00:00 h t: {texts}");
+    let begun = std::time::Instant::now();
+    let out = event(&rules, line.as_bytes()).to_string();
+    let took = begun.elapsed();
+    assert!(!out.contains("x00"), "{}", &out[..2000]);
+    assert!(took.as_secs() < 3, "{took:?}");
+}
+
 #[test]
 fn a_message_that_was_repeated_ends_before_its_bracket() {
     let rules = load(&[r"

@@ -8,6 +8,8 @@ use crate::sub::{FieldSink, SubValue};
 /// How many keys that no field is named for one sub-parser keeps. Those of `fields` are not counted: however
 /// many others a line has in front of them, rules see them.
 const REST_KEYS_MAX: usize = 1024;
+/// How many items of a list are kept.
+pub(super) const LIST_ITEMS_MAX: usize = 256;
 
 pub(super) struct Keys<'k, 'r, 'p, 'l> {
     run: &'k mut Run<'r, 'p, 'l>,
@@ -48,6 +50,9 @@ impl FieldSink for Keys<'_, '_, '_, '_> {
     }
 
     fn item(&mut self, item: SubValue<'_>) {
+        if (self.run.state.event.list_start() - self.items) as usize == LIST_ITEMS_MAX {
+            return;
+        }
         let text = match item {
             SubValue::Text(text) => self.text(text),
             SubValue::List | SubValue::Null => None,

@@ -4,6 +4,7 @@
 //! It comes last, so that nothing is derived from what hides a text, and what was derived before is
 //! hidden, too.
 
+use super::keys::LIST_ITEMS_MAX;
 use super::run::Run;
 use crate::ecs::Kind;
 use crate::event::{Event, Origin, Text, Value, View};
@@ -14,12 +15,13 @@ use crate::secrets::Secrets;
 /// What is to be hidden of an event.
 #[derive(Default)]
 struct Hiding {
-    secrets: Secrets,
+    /// The texts, and what takes their place.
+    texts: Vec<(Vec<u8>, String)>,
     /// The fields that are masked, and what takes the place of their values.
     fields: Vec<(FieldId, String)>,
-    /// What takes the place of the message, if the line has, or may have, a secret in another form, such as
-    /// with escapes: wherever that is.
-    all: Option<String>,
+    /// Whether the line has, or may have, one of the texts in another form, such as with escapes: wherever
+    /// that is.
+    all: bool,
 }
 
 impl Run<'_, '_, '_> {
@@ -36,13 +38,15 @@ impl Run<'_, '_, '_> {
             }
         }
         self.state.masking = masking;
-        let Hiding { secrets, mut fields, all } = hiding;
-        let places = secrets.places(self.line).into_iter().map(|(place, _)| place);
-        self.state.masked.extend(places);
-        self.state.event.hide(self.line, &secrets);
-        if let Some(hidden) = all {
+        let Hiding { texts, mut fields, mut all } = hiding;
+        let secrets = Secrets::new(texts);
+        let places = secrets.places(self.line);
+        self.state.masked.extend(places.iter().map(|(place, _)| *place));
+        all |= self.state.event.hide(self.line, &secrets);
+        all |= secrets.are_escaped_in(self.line, &places);
+        if let Some((_, hidden)) = fields.first().filter(|_| all) {
             self.state.masked.push((0, self.line.len()));
-            fields.push((self.rules.header.message, hidden));
+            fields.push((self.rules.header.message, hidden.clone()));
         }
         for (field, hidden) in fields {
             self.put(field, &hidden);
@@ -78,11 +82,9 @@ impl Run<'_, '_, '_> {
         let of_maps = from.flat_map(|from| event.former(from).chain([event.get(from)]));
         let mut made = self.is_of_another_rule(rule, field, value);
         for value in former().chain([value]).chain(of_maps) {
-            made |= self.add(event, value, &hidden, &mut hiding.secrets);
+            made |= self.add(event, value, &hidden, &mut hiding.texts);
         }
-        if made {
-            hiding.all = Some(hidden.clone());
-        }
+        hiding.all |= made;
         hiding.fields.push((field, hidden));
     }
 
@@ -107,28 +109,36 @@ impl Run<'_, '_, '_> {
 
     /// Adds the texts of a value. Tells whether the line may have one in another form, because a rule has
     /// made it of what stands there.
-    fn add(&self, event: &Event, value: Value, hidden: &str, secrets: &mut Secrets) -> bool {
+    fn add(
+        &self,
+        event: &Event,
+        value: Value,
+        hidden: &str,
+        texts: &mut Vec<(Vec<u8>, String)>,
+    ) -> bool {
         let view = View { line: self.line, constants: &self.rules.constants };
         if let Value::List { start, end } = value {
-            let mut made = false;
+            // The line may have more of them.
+            let mut made = (end - start) as usize >= LIST_ITEMS_MAX;
             for item in event.items(start, end) {
-                made |= self.add(event, Value::Text(*item), hidden, secrets);
+                made |= self.add(event, Value::Text(*item), hidden, texts);
             }
             return made;
         }
         let mut text = Vec::new();
         event.write_text(view, value, &mut text);
-        secrets.add(&text, hidden);
-        match value {
+        let other = match value {
             Value::Text(text) | Value::Address(text) | Value::Number(text) => {
                 matches!(text, Text::Arena { .. })
             }
-            Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Time(_) => {
-                memchr::memmem::find(self.line, &text).is_none()
-            }
+            Value::Integer(number) => is_spelled_otherwise(self.line, number as f64, &text),
+            Value::Float(number) => is_spelled_otherwise(self.line, number, &text),
+            Value::Boolean(_) | Value::Time(_) => memchr::memmem::find(self.line, &text).is_none(),
             // A rule's own word, which the line need not have.
             Value::Constant(_) | Value::Absent | Value::InBlock | Value::List { .. } => false,
-        }
+        };
+        texts.push((text, hidden.to_owned()));
+        other
     }
 
     /// Puts what hides a text into its field, if that can hold it. An address, which cannot, still has an
@@ -147,4 +157,20 @@ impl Run<'_, '_, '_> {
             event.set(end.address, text, Origin::Rule);
         }
     }
+}
+
+/// Whether the line has a number other than as it would be written: `12.50` or `0012`.
+fn is_spelled_otherwise(line: &[u8], number: f64, written: &[u8]) -> bool {
+    let of_number =
+        |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E');
+    let mut found = false;
+    for word in line.split(|byte| !of_number(byte)) {
+        let parsed = || std::str::from_utf8(word).ok()?.parse::<f64>().ok();
+        if word == written {
+            found = true;
+        } else if parsed() == Some(number) {
+            return true;
+        }
+    }
+    !found
 }

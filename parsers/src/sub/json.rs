@@ -6,7 +6,6 @@ use crate::swar;
 
 /// What stands deeper is passed over.
 const DEPTH_MAX: usize = 32;
-const ITEMS_MAX: usize = 256;
 /// Longer keys are no names; each field carries all of its path, so the path has to be short. What has a
 /// longer one is passed over: a line that lets its sender name a key must not be lost by it.
 const PATH_BYTES_MAX: usize = 512;
@@ -301,7 +300,7 @@ impl<'t> Reader<'t, '_> {
             self.at += 1;
             return Some(());
         }
-        for number in 0.. {
+        loop {
             self.space();
             let start = self.at;
             let found = match self.peek()? {
@@ -311,9 +310,7 @@ impl<'t> Reader<'t, '_> {
                 }
                 _ => self.plain_value()?,
             };
-            if number < ITEMS_MAX {
-                sink.item(found.of(self.unescaped));
-            }
+            sink.item(found.of(self.unescaped));
             self.space();
             match self.peek()? {
                 b',' => self.at += 1,
@@ -324,7 +321,6 @@ impl<'t> Reader<'t, '_> {
                 _ => return None,
             }
         }
-        None
     }
 }
 

@@ -279,7 +279,7 @@ fn append_unescaped(text: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The character that `&…;` at the start of `text` stands for, and the length of that.
-fn entity(text: &[u8]) -> Option<(char, usize)> {
+pub(crate) fn entity(text: &[u8]) -> Option<(char, usize)> {
     let inner = text.strip_prefix(b"&")?;
     let end = inner.iter().take(10).position(|b| *b == b';')?;
     let character = match &inner[..end] {
