@@ -9,6 +9,8 @@ use crate::ip::{has_zeros, is_ip, with_more, without_zeros};
 use crate::rule::Part;
 use crate::secrets::Secrets;
 use logweir_record::write_u64;
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
 use std::ops::Range;
 
@@ -17,6 +19,9 @@ use std::ops::Range;
 pub(crate) const VALUE_BYTES_MAX: usize = 1 << 20;
 /// The most that all rules may make for an event, but for what they were at when it was reached.
 const MADE_BYTES_MAX: usize = 16 << 20;
+
+/// Lists of more related texts are looked up by hashes.
+const LOOKED_THROUGH_MAX: usize = 32;
 
 /// Where a text stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +140,9 @@ pub(crate) struct Event {
     extras: Vec<(Text, Value)>,
     /// What belongs to each `related.*` list, by the relation's number.
     related: [Vec<Text>; Relation::ALL.len()],
+    /// Hashes of the texts of each such list that is too long to be looked through.
+    related_hashes: [HashSet<u64>; Relation::ALL.len()],
+    hasher: RandomState,
     /// What each change of a field that had a value replaced, for [`Event::reset`].
     changes: Vec<(FieldId, (Value, Option<Origin>))>,
 }
@@ -152,6 +160,7 @@ impl Event {
         self.items.clear();
         self.extras.clear();
         self.related.iter_mut().for_each(Vec::clear);
+        self.related_hashes.iter_mut().for_each(HashSet::clear);
         self.changes.clear();
     }
 
@@ -372,6 +381,7 @@ impl Event {
             self.items[at] = self.hidden(line, self.items[at], secrets);
         }
         for relation in Relation::ALL {
+            self.related_hashes[relation as usize].clear();
             for text in std::mem::take(&mut self.related[relation as usize]) {
                 let new = self.hidden(line, text, secrets);
                 if new == text || relation != Relation::Ip {
@@ -571,12 +581,32 @@ impl Event {
 
     fn relate(&mut self, line: &[u8], relation: Relation, text: Text) {
         let bytes = self.bytes(line, text);
-        // The same place, or the same text at another.
-        let same = |known: &Text| *known == text || self.bytes(line, *known) == bytes;
-        let known = self.related(relation).iter().any(same);
-        if !known && !bytes.is_empty() {
+        if bytes.is_empty() {
+            return;
+        }
+        let related = self.related(relation);
+        let known = if related.len() < LOOKED_THROUGH_MAX {
+            // The same place, or the same text at another.
+            related.iter().any(|known| *known == text || self.bytes(line, *known) == bytes)
+        } else {
+            self.is_hashed(line, relation, text)
+        };
+        if !known {
             self.related[relation as usize].push(text);
         }
+    }
+
+    /// Whether a text is one of a list that is too long to be looked through; from now on it is.
+    #[cold]
+    fn is_hashed(&mut self, line: &[u8], relation: Relation, text: Text) -> bool {
+        let mut hashes = std::mem::take(&mut self.related_hashes[relation as usize]);
+        let hash = |text: &Text| self.hasher.hash_one(self.bytes(line, *text));
+        if hashes.is_empty() {
+            hashes.extend(self.related(relation).iter().map(hash));
+        }
+        let known = !hashes.insert(hash(&text));
+        self.related_hashes[relation as usize] = hashes;
+        known
     }
 }
 

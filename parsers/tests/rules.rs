@@ -1416,6 +1416,27 @@ rules:
     assert!(took.as_secs() < 3, "{took:?}");
 }
 
+/// However many texts a list has, each of them is related once.
+#[test]
+fn long_lists_of_related_texts_have_each_once() {
+    let rules = load(&[r"
+pack: t
+applies: {program: [t]}
+rules:
+  - {id: t.a, pattern: '^(?<user.name>.*)$', transform: {user.name: [{split: ','}]}}
+"]);
+    for many in [20, 32, 33, 40, 20_000] {
+        let texts: String = (0..many).map(|at| format!("{at},")).collect();
+        let line = format!("Nov 28 10:00:00 h t: {texts}{texts}0,x");
+        let begun = std::time::Instant::now();
+        let found = event(&rules, line.as_bytes());
+        assert!(begun.elapsed().as_secs() < 3, "{:?}", begun.elapsed());
+        let related = found["related.user"].as_array().unwrap();
+        assert_eq!(related.len(), many + 1);
+        assert!(related.iter().enumerate().all(|(at, text)| at == many || *text == at.to_string()));
+    }
+}
+
 #[test]
 fn a_message_that_was_repeated_ends_before_its_bracket() {
     let rules = load(&[r"
