@@ -30,19 +30,22 @@ impl Secrets {
     /// Nothing is hidden where there is no text.
     pub(crate) fn new(texts: Vec<(Vec<u8>, String)>) -> Self {
         let bytes: usize = texts.iter().map(|(text, _)| text.len()).sum();
-        let (mut known, mut patterns) = (Vec::new(), Vec::new());
+        let mut all = Vec::new();
         for (text, hidden) in texts.into_iter().filter(|(text, _)| !text.is_empty()) {
             let (mut signs, mut pattern) = (0, Vec::with_capacity(text.len()));
             visit_signs(&text, |_, sign| {
                 signs += 1;
                 pattern.extend_from_slice(sign);
             });
-            known.push(Secret { signs, hidden });
-            patterns.push(pattern);
+            all.push((pattern, Secret { signs, hidden }));
             if bytes > BYTES_MAX {
                 break;
             }
         }
+        // Each once; else a place would find as many as there are.
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        all.dedup_by(|(again, _), (first, _)| again == first);
+        let (patterns, known): (Vec<_>, Vec<_>) = all.into_iter().unzip();
         // More tables than for the first signs take longer to make than they spare.
         let finder = (bytes <= BYTES_MAX && !known.is_empty())
             .then(|| Builder::new().dense_depth(2).prefilter(false).build(patterns).ok());
