@@ -935,6 +935,39 @@ fn multiline_what_ended_by_time_waits_for_the_checkpoint() {
 }
 
 #[test]
+fn multiline_an_end_by_time_holds_for_the_content_that_it_was_of() {
+    for before in ["", "Z\n"] {
+        let stage = multiline("start: '^[A-Z]', timeout: 1s");
+        stage.append("a.log", &format!("{before}A\n 1\n"));
+        let agent = stage.start();
+        wait_for(&agent, "the file", |snapshot| !snapshot.sources.is_empty());
+        std::thread::sleep(Duration::from_millis(300));
+        File::create(stage.path("a.log")).unwrap();
+        stage.append("a.log", "Bcdefghijk");
+        std::thread::sleep(Duration::from_millis(1500));
+        stage.append("a.log", " rest\nC\n");
+        wait_delivered(&agent, before.len() as u64 / 2 + 2);
+        let originals = originals(&stage);
+        let known: Vec<&str> = originals.iter().map(String::as_str).collect();
+        let mut expected = vec!["Bcdefghijk rest", "C"];
+        expected.extend(before.lines());
+        assert!(expected.iter().all(|record| known.contains(record)), "{before:?}: {known:?}");
+    }
+}
+
+#[test]
+fn multiline_lines_that_came_in_time_are_of_the_record_also_if_they_are_read_late() {
+    let mut stage = multiline("start: '^[A-Z]', timeout: 1s");
+    stage.source_extra += ", limits: {events_per_second: 2, burst: 1ms}";
+    stage.append("a.log", "V\nW\nX\nY\nZ\nA\n 1\n");
+    let agent = stage.start();
+    wait_for(&agent, "the first records", |snapshot| snapshot.counts.read == 5);
+    stage.append("a.log", " 2\nB\n");
+    wait_delivered(&agent, 7);
+    assert_eq!(originals(&stage)[5..], ["A\n 1\n 2", "B"]);
+}
+
+#[test]
 fn multiline_a_start_that_never_comes_is_bounded_and_files_do_not_mix() {
     let stage = multiline("start: '^never$', lines_max: 10, bytes_max: 1KiB, timeout: 200ms");
     stage.lines("a.log", 0..95);

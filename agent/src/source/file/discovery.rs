@@ -168,8 +168,8 @@ fn run(mut scanner: Scanner, notices: &Receiver<Notice>, stop: &AtomicBool) {
                         structural = true;
                     }
                     Ok(Notice::Crowded(key)) => scanner.waiting.add(key),
-                    Ok(Notice::Unfinished(key, end, due)) => {
-                        scanner.unfinished.insert(key, (end, due));
+                    Ok(Notice::Unfinished(key, record)) => {
+                        scanner.unfinished.insert(key, record);
                     }
                     Err(_) => {}
                 }

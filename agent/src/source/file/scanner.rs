@@ -6,7 +6,7 @@ use super::heads::Heads;
 use super::identity::{Key, born_ns};
 use super::open_files::{OpenFiles, Waiting};
 use super::rest::Lost;
-use super::tail::{FileTail, Notice};
+use super::tail::{FileTail, Notice, Unfinished};
 use super::watches::Watches;
 use super::way::{is_unfollowed, open_regular};
 use super::{Glob, Look};
@@ -76,8 +76,8 @@ pub(super) struct Scanner {
     pub(super) heads: Arc<Heads>,
     /// Files that look like copies of others: (since when they have not grown, size).
     pub(super) copies: HashMap<Key, (Instant, u64)>,
-    /// Records of several lines: where they end if nothing more comes, and until when it may.
-    pub(super) unfinished: HashMap<Key, (u64, Instant)>,
+    /// Records of several lines that end if nothing more comes.
+    pub(super) unfinished: HashMap<Key, Unfinished>,
     /// Paths that could not be opened; each is told once.
     pub(super) refused: HashSet<PathBuf>,
     /// Compressed files that have been found and not been looked into.
@@ -193,18 +193,24 @@ impl Scanner {
     pub(super) fn finish_records(&mut self) {
         let now = Instant::now();
         let tails = read(&self.tails);
-        let mut ends = Vec::new();
-        self.unfinished.retain(|key, (end, due)| {
-            let Some(tail) = tails.get(key) else { return false };
-            if *due <= now {
-                ends.push((tail.clone(), *end));
-            }
-            *due > now
+        let is_there = |key: &Key, record: &Unfinished| {
+            tails.get(key).is_some_and(|tail| tail.route().lane.id() == record.source)
+        };
+        self.unfinished.retain(|key, record| is_there(key, record));
+        let mut due: Vec<_> = self.unfinished.extract_if(|_, record| record.due <= now).collect();
+        let tail = |key: &Key| tails.get(key).cloned();
+        // What has come meanwhile, however late it is read, is looked at first.
+        due.retain(|(key, record)| {
+            let grown = tail(key).filter(|tail| tail.has_grown(record.seen));
+            grown.inspect(|tail| self.wake(tail)).is_none()
         });
+        let ends = due.iter().filter_map(|(key, record)| Some((tail(key)?, record.end))).collect();
         drop(tails);
-        let again = now + END_AGAIN;
-        let open = self.end_at(ends).into_iter().map(|(tail, end)| (tail.key(), (end, again)));
-        self.unfinished.extend(open);
+        let due: HashMap<Key, Unfinished> = due.into_iter().collect();
+        for (tail, _) in self.end_at(ends) {
+            let record = Unfinished { due: now + END_AGAIN, ..due[&tail.key()] };
+            self.unfinished.insert(tail.key(), record);
+        }
     }
 
     /// Has what reaches to these places end there: once the checkpoint says so, so that it ends there also

@@ -9,7 +9,7 @@ use super::Encoding;
 use super::archive::Archive;
 use super::body::Body;
 use super::heads::{HEAD_KEPT_BYTES, Heads};
-use super::identity::{HEAD_BYTES, Key, born_ns};
+use super::identity::{HEAD_BYTES, Key, born_ns, holds};
 use super::lines::cut;
 use super::open_files::OpenFiles;
 use super::records::Records;
@@ -26,6 +26,7 @@ use crate::sync::lock;
 use crate::workers::{Readiness, Rewind, Turn, Work, Worker};
 use crossbeam_channel::Sender;
 use jiff::Timestamp;
+use logweir_record::SourceId;
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -59,8 +60,19 @@ pub(super) enum Notice {
     Moved,
     /// There is no room to open a file again; it is woken when there is.
     Crowded(Key),
-    /// A record ends here unless more of it comes before the time given.
-    Unfinished(Key, u64, Instant),
+    /// A record is not at its end.
+    Unfinished(Key, Unfinished),
+}
+
+/// A record that ends where its lines do so far, unless more of it comes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unfinished {
+    /// Whose content it is of: a file that was truncated has other content.
+    pub(super) source: SourceId,
+    pub(super) end: u64,
+    /// How much of the file was there when it was read.
+    pub(super) seen: u64,
+    pub(super) due: Instant,
 }
 
 /// See the module's description.
@@ -408,6 +420,12 @@ impl FileTail {
         lock(&self.quiet_since).elapsed()
     }
 
+    /// Whether more is there than was `seen` of it, which is to be read before it is judged what ends.
+    pub(super) fn has_grown(&self, seen: u64) -> bool {
+        let is_more = |size| size > seen && size != self.blank_to.load(Ordering::Relaxed);
+        self.look().is_ok_and(|(size, _)| is_more(size))
+    }
+
     /// Where the last line ends so far, if it has no line end.
     pub(super) fn open_end(&self) -> Option<u64> {
         let end = self.end_offset();
@@ -559,7 +577,8 @@ impl FileTail {
             if count < guard_length {
                 self.look_whether_shorter(body, position.offset)?;
             }
-            if count < guard_length || Guard::of(&bytes[..guard_length]) != position.guard {
+            let is_other = || Guard::of(&bytes[..guard_length]) != position.guard;
+            if count < guard_length || is_other() || self.begins_anew(body, position)? {
                 return Ok(self.replaced(reading));
             }
             if let Some(text) = self.text_before_blank(reading, body, &bytes[guard_length..])? {
@@ -574,6 +593,16 @@ impl FileTail {
         });
         *worker.buffer = buffer;
         outcome
+    }
+
+    /// Whether content that nothing went out of has made place for other. There is no guard in front of
+    /// it, but it was looked at.
+    fn begins_anew(&self, body: &Body, position: Position) -> io::Result<bool> {
+        if position.offset > 0 || self.is_archive {
+            return Ok(false);
+        }
+        let is_shorter = body.metadata()?.len() < self.known_end.load(Ordering::Relaxed);
+        Ok(is_shorter || !holds(body, &self.content(), &position)?)
     }
 
     /// How much of `data` is there if all behind that, to the end of the file, is 0: a file that was made
@@ -625,7 +654,8 @@ impl FileTail {
         let multiline = self.config.multiline.as_ref();
         let mut records = Records::new(data, encoding, is_last, multiline, &cuts);
         if self.is_without_head() && records.next().is_some() {
-            return Ok(self.begin_head(records.consumed() as u64, body));
+            self.begin_head(records.consumed() as u64, body);
+            return Ok(Turn::More);
         }
         while !worker.batch.is_full()
             && let Some(line) = records.next()
@@ -646,9 +676,17 @@ impl FileTail {
         let consumed = records.consumed();
         let unfinished = records.unfinished().map(|end| position.offset + end as u64);
         if at_end && let (Some(end), Some(multiline)) = (unfinished, multiline) {
-            let due = *lock(&self.quiet_since) + multiline.timeout;
+            if self.is_without_head() {
+                self.begin_head(end, body);
+            }
+            let record = Unfinished {
+                source: self.route.lane.id(),
+                end,
+                seen: position.offset + data.len() as u64,
+                due: *lock(&self.quiet_since) + multiline.timeout,
+            };
             // Without a receiver the agent stops.
-            let _ = self.notices.send(Notice::Unfinished(self.key, end, due));
+            let _ = self.notices.send(Notice::Unfinished(self.key, record));
         }
         if consumed == 0 {
             if data.len() > line_bytes_max && !at_end {
@@ -685,7 +723,8 @@ impl FileTail {
             return Ok(Turn::More);
         }
         if self.is_without_head() {
-            return Ok(self.begin_head(hole as u64, body));
+            self.begin_head(hole as u64, body);
+            return Ok(Turn::More);
         }
         worker.batch.cover(hole as u64, hole as u64);
         let (offset, guard) = (position.offset + hole as u64, Guard::of(bytes));
@@ -736,7 +775,8 @@ impl FileTail {
         }
         let Some((line_end, next)) = end else { return Ok(Turn::More) };
         if self.is_without_head() {
-            return Ok(self.begin_head(next, body));
+            self.begin_head(next, body);
+            return Ok(Turn::More);
         }
         let line = Line {
             offset: position.offset,
@@ -779,12 +819,11 @@ impl FileTail {
         lock(&self.content).head_length == 0 && self.read_offset() == 0
     }
 
-    /// Gives the content, of which what ends at `offset` is to go out, a head, and has the checkpoint hold
-    /// it before: it is read again then.
-    fn begin_head(&self, offset: u64, body: &Body) -> Turn {
+    /// Gives the content, of which what ends at `offset` is to go out, a head; nothing goes out until the
+    /// checkpoint holds it.
+    fn begin_head(&self, offset: u64, body: &Body) {
         self.grow_head(offset, body);
         self.route.lane.unrecord();
-        Turn::More
     }
 
     /// The head that tells this file from others covers more of it as it grows. It is not only what was
