@@ -1075,6 +1075,24 @@ fn gz_archive() {
 }
 
 #[test]
+fn gz_named_files_beside_one_that_is_gone_are_left_alone() {
+    let stage = Stage::new();
+    stage.lines("a.log", 0..100);
+    let agent = stage.start();
+    wait_delivered(&agent, 100);
+    stop(agent);
+    fs::remove_file(stage.path("a.log")).unwrap();
+    stage.lines("plain.gz", 7000..7100);
+    stage.lines("x", 8000..8100);
+    gzip(&stage, "x", "other.gz");
+    let agent = stage.start();
+    stage.lines("b.log", 100..200);
+    wait_delivered(&agent, 100);
+    stop(agent);
+    assert_lines(&stage.events(), 0..200);
+}
+
+#[test]
 fn gz_archive_is_read_on_after_an_end_in_its_middle() {
     let mut stage = Stage::new();
     stage.lines("a.log", 0..100);

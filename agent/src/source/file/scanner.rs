@@ -436,12 +436,17 @@ impl Scanner {
                 }
                 let path = found.path();
                 let renamed = entries.get(&(key.inode, born_ns(&metadata)));
-                let has_more = renamed.is_some_and(|entry| metadata.len() > entry.offset);
                 let any = || entries.values().next().filter(|_| is_named_archive(&path));
                 let Some(config) = renamed.or_else(any).and_then(|entry| self.config_of(entry))
                 else {
                     continue;
                 };
+                let Some(renamed) = renamed else {
+                    // Read only if it holds the rest of a file that is known.
+                    self.archives.push((config, path));
+                    continue;
+                };
+                let has_more = metadata.len() > renamed.offset;
                 match self.begin(&config, &path, false) {
                     Ok(()) => self.left_behind(key),
                     Err(error) if error.kind() == ErrorKind::ResourceBusy && has_more => {
