@@ -292,9 +292,11 @@ impl Promises {
             (*is_safe && found.messages.binary_search(&message).is_err()).then_some(message)
         };
         let kept = self.accepted.range(position.max(self.released)..);
-        let missing: Vec<_> = kept.clone().filter_map(missing).collect();
+        let missing: Vec<_> = kept.filter_map(missing).collect();
         assert!(missing.is_empty(), "SPL-1: {} missing, such as {:?}", missing.len(), missing[0].0);
-        let unsafe_ones = kept.filter(|(_, (_, is_safe))| !is_safe).count() + self.under_way.len();
+        // Also of what was to be given back, if neither the checkpoint nor the spool says yet that it was.
+        let taken = self.accepted.range(position..).filter(|(_, (_, is_safe))| !is_safe);
+        let unsafe_ones = taken.count() + self.under_way.len();
         let may_be_lost = unsafe_ones as u64 + self.lost;
         assert!(found.lost <= may_be_lost, "{} told to be lost of {may_be_lost}", found.lost);
     }
