@@ -203,6 +203,16 @@ impl Keeper {
             checked = Instant::now();
             let found = link.producer.partitions(&self.topic, METADATA_TIMEOUT);
             if let Ok(Some(found)) = found
+                && found < link.partitions
+            {
+                tracing::warn!(
+                    topic = self.topic,
+                    partitions = found,
+                    "the topic was made anew with fewer partitions; sources of those that are gone go to others"
+                );
+                return;
+            }
+            if let Ok(Some(found)) = found
                 && found != told
             {
                 told = found;

@@ -23,10 +23,10 @@ use std::time::Duration;
 /// The kind of the source and the name of its spool.
 pub(crate) const NAME: &str = HEADS_INPUT;
 
-/// Days without Kafka; what is newer is dropped then, and counted.
+/// Days without Kafka. What does not fit then is not taken, and said again by the next line that does.
 const SPOOL: Settings = Settings {
     bytes_max: 64 << 20,
-    when_full: WhenFull::DropNewest,
+    when_full: WhenFull::Block,
     disk_free_min: 64 << 20,
     sync_interval: Duration::from_secs(1),
     sync_bytes: 1 << 20,
@@ -60,6 +60,7 @@ impl HeadsSource {
             spools: spools.clone(),
             config,
             said: HashMap::new(),
+            is_kept: true,
         };
         let thread = std::thread::Builder::new().name(NAME.into()).spawn(move || {
             signer.sign();
@@ -89,6 +90,8 @@ struct Signer {
     config: HeadsConfig,
     /// What the last line about each source said; of sources that the checkpoint knows.
     said: HashMap<SourceId, u64>,
+    /// The last line was.
+    is_kept: bool,
 }
 
 impl Signer {
@@ -130,9 +133,18 @@ impl Signer {
             }
         }
         match self.spools.append(0, &records, count) {
-            Ok(()) => self.said = ends.into_iter().collect(),
+            Ok(()) => {
+                self.said = ends.into_iter().collect();
+                self.is_kept = true;
+            }
             Err(error) => {
-                tracing::warn!(%error, "a signed head is not kept; the next says it again")
+                if self.is_kept {
+                    tracing::warn!(
+                        %error,
+                        "signed heads are not kept; the first one that is says all of what they would have"
+                    );
+                }
+                self.is_kept = false;
             }
         }
     }
