@@ -2,6 +2,7 @@
 
 use crate::node::{Document, Source, Span};
 use crate::reference::Section;
+use crate::secret::may_hold_secret;
 use crate::table::Shape;
 use crate::terminal::visible;
 use std::fmt::Write as _;
@@ -199,17 +200,23 @@ impl Faults {
     }
 
     /// For a document whose keys stand in `reference`: a key that once had another name, or has one
-    /// elsewhere, is told by it. What is asked for is kept, see [`Faults::asked`].
+    /// elsewhere, is told by it. What is asked for is kept, see [`Faults::asked`]. Lines that may hold a secret
+    /// are kept out of every fault.
     #[must_use]
     pub fn of(document: &Document, reference: &'static Section) -> Self {
         let mut sources = vec![document.source.clone()];
         sources.extend(document.more.iter().cloned());
+        let hidden = (0..).zip(&sources).flat_map(|(file, source)| {
+            let lines = (1..).zip(source.text.lines());
+            let secret = lines.filter(|(_, line)| may_hold_secret(line));
+            secret.map(move |(line, _)| Span { file, line, ..Span::default() })
+        });
         Self {
+            hidden: hidden.collect(),
             sources,
             list: Vec::new(),
             reference: Some(reference),
             asked: Vec::new(),
-            hidden: Vec::new(),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::diagnostic::Diagnostic;
 use crate::nearest::nearest;
 use crate::node::{Document, Key, Node, Scalar, Source, Span, Style, Value, parse};
 use crate::reference::{Kind, Section};
+use crate::secret::may_hold_secret;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -106,7 +107,13 @@ pub fn part_files(main: &Path, parts: &str) -> Result<Vec<PathBuf>, Box<Diagnost
 fn read_file(path: &Path, first: &str) -> Result<Document, Box<Diagnostic>> {
     let name = path.display().to_string();
     match std::fs::read_to_string(path) {
-        Ok(text) => parse(&name, &text),
+        Ok(text) => parse(&name, &text).map_err(|mut fault| {
+            let line = fault.line.checked_sub(1).and_then(|line| text.lines().nth(line));
+            if line.is_some_and(may_hold_secret) {
+                fault.snippet = None;
+            }
+            fault
+        }),
         Err(error) => {
             let remedy = match error.kind() {
                 std::io::ErrorKind::PermissionDenied => {
@@ -471,5 +478,24 @@ mod tests {
         assert!(shown.contains("a.yaml:2:3: error: unknown key `timezone` in `inner`"), "{shown}");
         assert!(shown.contains(" 2 |   timezone: UTC"), "{shown}");
         assert!(shown.contains("help: it is called `zone` here"), "{shown}");
+    }
+
+    #[test]
+    fn no_fault_shows_a_line_that_may_hold_a_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let main = directory.path().join("main.yaml");
+        let layers = Layers { main: &main, parts: "conf.d", first: FIRST, reference: &REFERENCE };
+        fs::write(&main, "topic: a\nsasl.passwrd: Sup3r\n").unwrap();
+        let document = layers.read_with(std::iter::empty()).unwrap();
+        let mut faults = Faults::of(&document, &REFERENCE);
+        let root = Table::open(&document.root, "", &mut faults).unwrap();
+        root.finish(&mut faults);
+        let shown = render_all(&faults.into_list(), false);
+        assert!(shown.contains("topic: a") && shown.contains("`sasl.passwrd`"), "{shown}");
+        assert!(!shown.contains("Sup3r"), "{shown}");
+        fs::write(&main, "topic: a\nsasl.password: @Sup3r\n").unwrap();
+        let fault = layers.read_with(std::iter::empty()).unwrap_err();
+        let shown = render_all(&fault, false);
+        assert!(shown.contains("main.yaml:2:") && !shown.contains("Sup3r"), "{shown}");
     }
 }

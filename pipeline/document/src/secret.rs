@@ -49,6 +49,22 @@ pub fn secret_path(node: &Node, name: &str, faults: &mut Faults) -> Option<PathB
     None
 }
 
+/// Parts of the names of keys whose values are secrets, also where a name is mistyped.
+const SECRET_NAMES: [&str; 5] = ["passw", "pwd", "secret", "jaas", "pem"];
+
+/// Whether a line of a configuration has a key that is called like one of a secret, with a value behind it
+/// that is no reference to a file: by mistake, or in a document that cannot be read.
+pub(crate) fn may_hold_secret(line: &str) -> bool {
+    let of_name = |c: char| c.is_alphanumeric() || "._-\"'".contains(c);
+    line.match_indices(':').any(|(at, _)| {
+        let (before, behind) = (line[..at].trim_end(), line[at + 1..].trim_start());
+        let name = before.rsplit(|c| !of_name(c)).next().unwrap_or_default().to_lowercase();
+        !behind.is_empty()
+            && !behind.starts_with('{')
+            && SECRET_NAMES.iter().any(|part| name.contains(part))
+    })
+}
+
 /// Whether a URL, or one of several with commas between them, has a user in front of its host, and maybe
 /// a password.
 #[must_use]
@@ -113,4 +129,25 @@ fn unreadable(path: &Path, error: &std::io::Error, span: Span, faults: &mut Faul
         _ => "name a file that is there".to_owned(),
     };
     faults.error(span, format!("`{shown}` cannot be read: {error}")).remedy = Some(remedy);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_may_hold_a_secret_are_known_by_their_keys() {
+        for (line, may) in [
+            ("  sasl.password: x", true),
+            ("kafka: {a: 1, sasl.passwrd: x, b: 2}", true),
+            (r#""ssl.key.pem" : |"#, true),
+            ("sasl.jaas.config: a b=\"c\";", true),
+            ("sasl.password: {file: /etc/pw}", false),
+            ("sasl.password:", false),
+            ("# the password is elsewhere", false),
+            ("paths: [/var/log/password.log]", false),
+        ] {
+            assert_eq!(may_hold_secret(line), may, "{line}");
+        }
+    }
 }
