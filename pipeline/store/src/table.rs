@@ -242,6 +242,16 @@ impl Table {
         Ok(ledgers.collect())
     }
 
+    /// See [`other_positions`].
+    pub(crate) fn other_positions(
+        &self,
+        name: &PartitionName,
+    ) -> Result<Vec<(String, i64)>, StoreError> {
+        let mut state = self.state();
+        self.log.refresh(&mut state)?;
+        Ok(other_positions(&state, name))
+    }
+
     /// The files of the table as of now.
     pub(crate) fn files(&self) -> Result<Vec<FileEntry>, StoreError> {
         let mut state = self.state();
@@ -415,13 +425,32 @@ fn check_age(batches: &[Batch], now_ms: i64) -> Result<(), CommitError> {
     Ok(())
 }
 
-/// The batches must build on what the table has, one after the other.
+/// How far other groups have stored the same partition, by group.
+fn other_positions(snapshot: &Snapshot, name: &PartitionName) -> Vec<(String, i64)> {
+    let names = snapshot.txns.keys().filter_map(|app| PartitionName::of_ledger_app(app));
+    let others = names.filter(|other| {
+        other.topic == name.topic && other.partition == name.partition && other.group != name.group
+    });
+    let with_position = |other: PartitionName| {
+        let position = snapshot.app_version(&other.position_app())?;
+        Some((other.group, position))
+    };
+    let mut positions: Vec<_> = others.filter_map(with_position).collect();
+    positions.sort();
+    positions
+}
+
+/// The batches must build on what the table has, one after the other; and a group's first one on what others
+/// had when it began, since it may be the same events.
 fn check_positions(snapshot: &Snapshot, batches: &[Batch]) -> Result<(), CommitError> {
     let mut positions: HashMap<String, Option<i64>> = HashMap::new();
     for batch in batches {
         let app = batch.name().position_app();
         let table = *positions.entry(app.clone()).or_insert_with(|| snapshot.app_version(&app));
-        if table != batch.first_offset() {
+        let is_first = batch.first_offset().is_none();
+        let others_moved =
+            || is_first && other_positions(snapshot, batch.name()) != batch.other_positions();
+        if table != batch.first_offset() || others_moved() {
             return Err(CommitError::Fenced {
                 partition: batch.partition(),
                 table,

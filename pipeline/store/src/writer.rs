@@ -58,6 +58,8 @@ pub struct PartitionWriter {
     room: Members<'static>,
     /// The offset that the next batch builds on: the table's, or the last sealed batch's end.
     position: Option<i64>,
+    /// How far other groups had stored the partition when this one began with it.
+    others: Vec<(String, i64)>,
     /// The offset behind the last record that was pushed since.
     next_offset: Option<i64>,
     oldest: Option<Instant>,
@@ -84,7 +86,12 @@ impl PartitionWriter {
     ) -> Result<Self, StoreError> {
         let name = PartitionName { group: group.into(), topic: topic.into(), partition };
         let (position, ledger) = load_ledger(&table, &name)?;
+        let others = match position {
+            None => table.other_positions(&name)?,
+            Some(_) => Vec::new(),
+        };
         Ok(Self {
+            others,
             table,
             name,
             ledger,
@@ -214,6 +221,7 @@ impl PartitionWriter {
         let batch = Batch {
             name: self.name.clone(),
             first_offset: self.position,
+            others: std::mem::take(&mut self.others),
             next_offset,
             files: std::mem::take(&mut self.files),
             ledger: saved,
@@ -279,6 +287,7 @@ pub(crate) fn load_ledger(
 pub struct Batch {
     name: PartitionName,
     first_offset: Option<i64>,
+    others: Vec<(String, i64)>,
     next_offset: i64,
     files: Vec<Add>,
     ledger: Option<Saved>,
@@ -295,6 +304,10 @@ impl Batch {
     #[must_use]
     pub fn first_offset(&self) -> Option<i64> {
         self.first_offset
+    }
+
+    pub(crate) fn other_positions(&self) -> &[(String, i64)] {
+        &self.others
     }
 
     /// The offset that the table has afterwards.

@@ -131,6 +131,32 @@ fn a_worker_that_has_lost_its_partition_is_fenced_in_its_own_process_and_in_anot
 }
 
 #[test]
+fn of_two_groups_that_begin_with_a_partition_at_once_one_is_fenced() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, other) = (open(directory.path()), open(directory.path()));
+    let mut first = writer(&one, 0);
+    let mut second = PartitionWriter::open(other.clone(), "another", TOPIC, 0).unwrap();
+    let mut elsewhere = PartitionWriter::open(other.clone(), "another", TOPIC, 1).unwrap();
+    push(&mut first, 0, 0..10);
+    push(&mut second, 0, 0..10);
+    push(&mut elsewhere, 1, 0..3);
+    one.commit(vec![first.seal().unwrap()]).unwrap();
+    match other.commit(vec![second.seal().unwrap()]) {
+        Err(CommitError::Fenced { partition: 0, table: None, batch: None }) => {}
+        result => panic!("{result:?}"),
+    }
+    other.commit(vec![elsewhere.seal().unwrap()]).unwrap();
+    assert_eq!(stored(&one), 13);
+    // One that begins later knows of the first, and is not in its way.
+    let mut third = PartitionWriter::open(other.clone(), "another", TOPIC, 0).unwrap();
+    push(&mut third, 0, 0..1);
+    other.commit(vec![third.seal().unwrap()]).unwrap();
+    push(&mut first, 0, 10..12);
+    one.commit(vec![first.seal().unwrap()]).unwrap();
+    assert_eq!(stored(&one), 16);
+}
+
+#[test]
 fn many_writers_of_many_handles_all_land() {
     let directory = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {
