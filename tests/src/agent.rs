@@ -246,6 +246,15 @@ impl Agent {
         self.process.as_ref().expect("the agent runs").peak_bytes()
     }
 
+    /// How many files below `directory` it has open, also those that have no name any more.
+    ///
+    /// # Panics
+    /// It does not run.
+    #[must_use]
+    pub fn open_below(&self, directory: &Path) -> usize {
+        self.process.as_ref().expect("the agent runs").open_below(directory)
+    }
+
     /// Where it keeps its state.
     #[must_use]
     pub fn state(&self) -> PathBuf {

@@ -210,6 +210,13 @@ impl Process {
         self.memory("VmHWM:")
     }
 
+    /// How many files below `directory` it has open.
+    pub(crate) fn open_below(&self, directory: &Path) -> usize {
+        let links = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs");
+        let names = links.filter_map(|link| std::fs::read_link(link.ok()?.path()).ok());
+        names.filter(|name| name.starts_with(directory)).count()
+    }
+
     /// A line of its status, see proc(5).
     fn memory(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());

@@ -116,6 +116,21 @@ fn the_journal_is_read_as_journalctl_reads_it_over_restarts_and_rotation() {
 }
 
 #[test]
+fn the_files_of_a_journal_that_is_gone_are_read_to_their_ends_and_closed() {
+    let directory = directory();
+    let (_broker, topic, active, agent) = with_a_hundred_read(directory.path());
+    let journals = active.parent().unwrap();
+    let open = || agent.open_below(journals);
+    // The directory itself is watched by its number, and not open.
+    assert!(open() > 0);
+    write(&active, &export(100, 50));
+    std::fs::remove_file(&active).unwrap();
+    wait_until("its files to be closed", || open() == 0);
+    agent.assert_delivered(150);
+    assert_eq!(topic.records(), Some(150));
+}
+
+#[test]
 fn only_entries_that_are_asked_for_are_read() {
     let directory = directory();
     let journals = directory.path().join("journal");

@@ -34,6 +34,8 @@ pub(super) const FIELD_BYTES_MAX: usize = 512 << 10;
 const XZ_DICTIONARY_BYTES: usize = 1 << 20;
 /// More fields of one entry are not read; journald itself takes 1024.
 const FIELDS_MAX: usize = 1024;
+/// By how much the number of the last entry may be above the one before it and the header's.
+const NUMBERS_AHEAD_MAX: u64 = 1 << 20;
 /// More of one entry is not read.
 const ENTRY_BYTES_MAX: usize = 2 << 20;
 
@@ -49,6 +51,10 @@ pub(super) struct JournalFile {
     /// The number of the last entry when it was opened: after a power cut the header may be behind it.
     last_at_open: u64,
     cursor: Option<Cursor>,
+    /// The entry at the cursor, if that is one to be taken: its offset and its number.
+    found: Option<(u64, u64)>,
+    /// The number of an entry before the cursor. Within a file they rise, so one that is not above is damaged.
+    passed: u64,
     /// Entries that are damaged and were not counted yet.
     pub(super) damaged: u64,
     /// The list of the entries is damaged, which is counted as one.
@@ -126,6 +132,8 @@ impl JournalFile {
             first_array,
             last_at_open: 0,
             cursor: None,
+            found: None,
+            passed: 0,
             damaged: 0,
             broken: false,
         };
@@ -139,13 +147,14 @@ impl JournalFile {
 
     /// Forgets where it was; the next look searches, and meets again what is damaged.
     pub(super) fn rewind(&mut self) {
-        (self.cursor, self.damaged, self.broken) = (None, 0, false);
+        (self.cursor, self.found, self.damaged, self.broken) = (None, None, 0, false);
     }
 
     /// The offset and the number of the first entry at or behind `from` that is not behind us.
     pub(super) fn peek(&mut self, from: u64) -> Option<(u64, u64)> {
         self.seek(from).unwrap_or_else(|Broken| {
-            if !std::mem::replace(&mut self.broken, true) {
+            // Of a file that is all behind us it was counted when we came by.
+            if from <= self.last_seqnum() && !std::mem::replace(&mut self.broken, true) {
                 self.damaged += 1;
                 let path = self.path.display();
                 tracing::warn!(%path, "the list of a journal's entries is damaged; its rest is not read");
@@ -155,7 +164,17 @@ impl JournalFile {
     }
 
     fn seek(&mut self, from: u64) -> Result<Option<(u64, u64)>, Broken> {
-        let mut cursor = self.cursor.or_else(|| self.search(from)).ok_or(Broken)?;
+        if let Some(found) = self.found.filter(|found| found.1 >= from) {
+            return Ok(Some(found));
+        }
+        let mut cursor = match self.cursor {
+            Some(cursor) => cursor,
+            None => self.start(from).ok_or(Broken)?,
+        };
+        if let Some((_, taken)) = self.found.take() {
+            self.passed = taken;
+            cursor.index += 1;
+        }
         let counted = self.damaged;
         loop {
             self.cursor = Some(cursor);
@@ -170,24 +189,57 @@ impl JournalFile {
             }
             let offset = self.item(cursor).ok_or(Broken)?;
             match self.seqnum(offset) {
-                Some(seqnum) if seqnum > from => return Ok(Some((offset, seqnum))),
                 // A slot that is not filled yet.
                 None if offset == 0 => return Ok(None),
-                None => {
+                // What is damaged before it is behind us.
+                Some(seqnum) if self.passed < seqnum && seqnum < from => self.damaged = counted,
+                Some(seqnum) if self.fits(cursor, seqnum, from) => {
+                    if seqnum == from {
+                        self.damaged = counted;
+                    }
+                    self.found = Some((offset, seqnum));
+                    return Ok(self.found);
+                }
+                _ => {
                     self.damaged += 1;
                     let path = self.path.display();
                     tracing::warn!(%path, offset, "an entry of the journal is damaged");
                 }
-                Some(seqnum) => {
-                    // What is damaged before it is behind us.
-                    self.damaged = counted;
-                    if seqnum == from {
-                        return Ok(Some((offset, seqnum)));
-                    }
-                }
             }
             cursor.index += 1;
         }
+    }
+
+    /// Whether the number of the entry at the cursor lies between those around it, as far as these can be
+    /// right: were it taken though it is too high, those behind it would be taken for old ones.
+    fn fits(&self, cursor: Cursor, seqnum: u64, from: u64) -> bool {
+        let next = Cursor { index: cursor.index + 1, ..cursor };
+        let beyond = |array: Array| match next.index < array.items {
+            true => self.number(next),
+            false => self.number(Cursor { array: array.next, index: 0 }),
+        };
+        let next = self.array(cursor.array).and_then(beyond);
+        let is_below =
+            next.is_some_and(|next| self.passed < next && from <= next && next <= seqnum);
+        self.passed < seqnum && seqnum <= self.last_seqnum() && !is_below
+    }
+
+    /// Goes to where the first entry at or behind `from` may be.
+    fn start(&mut self, from: u64) -> Option<Cursor> {
+        let cursor = self.search(from)?;
+        let before = cursor.index.checked_sub(1);
+        let passed = before.and_then(|index| self.number(Cursor { index, ..cursor }));
+        self.passed = passed.filter(|passed| *passed < from).unwrap_or(0);
+        Some(cursor)
+    }
+
+    /// Whether the entry at the cursor is before `from`. One whose number is not above that of the one
+    /// before it is not believed.
+    fn is_before(&self, cursor: Cursor, from: u64) -> bool {
+        let before = cursor.index.checked_sub(1);
+        let before = before.and_then(|index| self.number(Cursor { index, ..cursor }));
+        let number = self.number(cursor).filter(|number| before.unwrap_or(0) < *number);
+        number.is_some_and(|number| number < from)
     }
 
     /// Where the first entry at or behind `from` may be: whole arrays before it are skipped.
@@ -196,8 +248,7 @@ impl JournalFile {
         loop {
             let array = self.array(at)?;
             let last = Cursor { array: at, index: array.items.checked_sub(1)? };
-            let behind = self.item(last).and_then(|offset| self.seqnum(offset));
-            if behind.is_none_or(|last| last >= from) || array.next <= at {
+            if !self.is_before(last, from) || array.next <= at {
                 break;
             }
             at = array.next;
@@ -205,9 +256,7 @@ impl JournalFile {
         let (mut low, mut high) = (0, self.array(at)?.items);
         while low < high {
             let middle = low + (high - low) / 2;
-            let cursor = Cursor { array: at, index: middle };
-            let before = self.item(cursor).and_then(|offset| self.seqnum(offset));
-            if before.is_some_and(|seqnum| seqnum < from) {
+            if self.is_before(Cursor { array: at, index: middle }, from) {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -218,16 +267,23 @@ impl JournalFile {
 
     /// The number of the last entry.
     pub(super) fn last_seqnum(&self) -> u64 {
-        let mut bytes = [0; 8];
-        let read = self.file.read_exact_at(&mut bytes, 160);
-        read.map_or(0, |()| u64::from_le_bytes(bytes)).max(self.last_at_open)
+        self.last_of_header().max(self.last_at_open)
     }
 
-    /// The same, by what the list of the entries ends with.
+    fn last_of_header(&self) -> u64 {
+        let mut bytes = [0; 8];
+        let read = self.file.read_exact_at(&mut bytes, 160);
+        read.map_or(0, |()| u64::from_le_bytes(bytes))
+    }
+
+    /// The same, by what the list of the entries ends with, unless that is far from all that is known else.
     fn last_listed(&self) -> Option<u64> {
         let end = self.search(u64::MAX)?;
         let last = Cursor { index: end.index.checked_sub(1)?, ..end };
-        self.seqnum(self.item(last)?)
+        let before = last.index.checked_sub(1);
+        let before = before.and_then(|index| self.number(Cursor { index, ..last }));
+        let known = self.last_of_header().max(before.unwrap_or(0));
+        self.number(last).filter(|last| *last <= known.saturating_add(NUMBERS_AHEAD_MAX))
     }
 
     fn item_bytes(&self) -> u64 {
@@ -262,6 +318,10 @@ impl JournalFile {
         let wanted = &mut bytes[..self.item_bytes() as usize];
         self.file.read_exact_at(wanted, at.checked_add(OBJECT_HEADER_BYTES + 8)?).ok()?;
         Some(u64::from_le_bytes(bytes))
+    }
+
+    fn number(&self, cursor: Cursor) -> Option<u64> {
+        self.seqnum(self.item(cursor)?)
     }
 
     fn seqnum(&self, offset: u64) -> Option<u64> {
@@ -481,6 +541,55 @@ pub(super) mod tests {
             file.peek(next);
             assert_eq!((numbers.as_slice(), file.damaged), (wanted, count), "{damaged:?} {from}");
         }
+    }
+
+    /// The numbers that are taken from `from` on, and how many entries are counted as damaged.
+    fn taken(path: &Path, from: u64) -> (Vec<u64>, u64) {
+        let mut file = JournalFile::open(path).unwrap();
+        let (mut numbers, mut next) = (Vec::new(), from);
+        while let Some((_, number)) = file.peek(next) {
+            numbers.push(number);
+            next = number + 1;
+        }
+        (numbers, file.damaged)
+    }
+
+    #[test]
+    fn a_damaged_number_costs_its_entry_only_and_is_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("system.journal");
+        let whole = journal_from(&[1, 2, 3, 4, 5, 6, 7]);
+        let array = long(&whole, 176) as usize;
+        for (slot, number, from, wanted) in [
+            (1, 6, 0, &[1, 3, 4, 5, 6, 7][..]),
+            (1, 1 << 60, 0, &[1, 3, 4, 5, 6, 7]),
+            (1, u64::MAX, 0, &[1, 3, 4, 5, 6, 7]),
+            (1, 0, 0, &[1, 3, 4, 5, 6, 7]),
+            (3, 1, 0, &[1, 2, 3, 5, 6, 7]),
+            // Were that taken, nothing later ever would be.
+            (6, 1 << 60, 0, &[1, 2, 3, 4, 5, 6]),
+            // Where it is looked for where to go on.
+            (3, 0, 2, &[2, 3, 5, 6, 7]),
+            (3, 1, 4, &[5, 6, 7]),
+            (4, 1 << 60, 3, &[3, 4, 6, 7]),
+        ] {
+            let mut bytes = whole.clone();
+            let entry = long(&whole, array + 24 + 8 * slot) as usize;
+            bytes[entry + 16..entry + 24].copy_from_slice(&u64::to_le_bytes(number));
+            std::fs::write(&path, &bytes).unwrap();
+            assert_eq!(taken(&path, from), (wanted.to_vec(), 1), "{slot} {number} {from}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_list_is_not_counted_again_when_its_file_is_behind_us() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("system.journal");
+        let mut bytes = journal_from(&[1, 2, 3]);
+        let array = long(&bytes, 176) as usize;
+        bytes[array] = 0;
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!([0, 3, 4].map(|from| taken(&path, from).1), [1, 1, 0]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use files::{Files, Sequence};
 use jiff::Timestamp;
 use logweir_record::SourceId;
 use notify::{RecursiveMode, Watcher as _};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -169,6 +170,11 @@ impl Scan {
         let list = || directories.iter().flat_map(|path| journals(path)).collect();
         let Some(found) = self.files.look(list) else { return true };
         let mut again = false;
+        for (seqnum_id, tail) in &*lock(&self.tails) {
+            if !found.contains_key(seqnum_id) {
+                tail.close_what_is_gone(&self.context.queue);
+            }
+        }
         for (seqnum_id, sequence) in found {
             let known = lock(&self.tails).get(&seqnum_id).cloned();
             let last = sequence.last();
@@ -226,7 +232,8 @@ impl Scan {
 }
 
 /// Where the source that reads `reads` of a sequence goes on: where it was, also if it was told to
-/// read something else meanwhile, but never where one of the `others` was.
+/// read something else meanwhile, but never where one of the `others` was. Of several that it may stand for,
+/// it goes on where the first one was: what lies between may come twice, but none of it is passed over.
 fn claim(
     checkpoint: &Checkpoint,
     sequence: &str,
@@ -236,7 +243,7 @@ fn claim(
     checkpoint.claim(Among::All, |entry| match &entry.content {
         Content::Journal { seqnum_id, reads: known } if seqnum_id == sequence => {
             let own = known == reads;
-            (own || !others.contains(known)).then_some((own, entry.offset))
+            (own || !others.contains(known)).then_some((own, Reverse(entry.offset)))
         }
         _ => None,
     })
@@ -320,6 +327,19 @@ impl JournalTail {
         let end = Some(self.end.load(Ordering::Relaxed));
         let named = ("journald", self.name.clone());
         lane_snapshot(&self.route.lane, &self.route.configured, named, end)
+    }
+
+    /// No file of the sequence is there any more: those that are open are read to their ends, and closed.
+    fn close_what_is_gone(self: &Arc<Self>, queue: &Queue) {
+        let is_through = self.readiness.is_idle() && self.route.lane.is_settled();
+        let Some(mut reading) = self.reading.try_lock().ok().filter(|_| is_through) else { return };
+        // Nothing can come to light that is before them.
+        if std::mem::replace(&mut reading.sequence.settled, u64::MAX) == u64::MAX {
+            reading.sequence.files.clear();
+        } else {
+            let work: Arc<dyn Work> = self.clone();
+            queue.wake(&work);
+        }
     }
 
     /// Takes the next entries; returns the position behind them and whether there are more.
@@ -444,6 +464,8 @@ mod tests {
             (&["sudo", "su"], &["sudo", "app"], &[Some(1), Some(2)]),
             (&["su", "app"], &["sudo", "app"], &[Some(1), Some(2)]),
             (&["sudo", "app"], &["app"], &[None, Some(1)]),
+            // One for two.
+            (&["su"], &["sudo", "app"], &[Some(1)]),
         ] {
             (1..).zip(before).for_each(|(number, reads)| remember(number, reads));
             assert!(checkpoint.knows(id(1)));
