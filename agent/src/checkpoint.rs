@@ -360,7 +360,9 @@ impl Checkpoint {
     pub(crate) fn first_look(&self, input: &str) -> bool {
         let state = &mut *lock(&self.state);
         let known = &mut state.known_inputs;
-        if known.iter().any(|name| name == input) {
+        // The paths of a source were once one name.
+        let is_in = |name: &String| format!(" {name} ").contains(&format!(" {input} "));
+        if known.iter().any(|name| name == input) || known.iter().any(is_in) {
             return false;
         }
         known.push(input.to_owned());
@@ -394,6 +396,13 @@ impl Checkpoint {
     #[must_use]
     pub(crate) fn knows_inode(&self, inode: u64) -> bool {
         lock(&self.state).dormant.has_inode(inode)
+    }
+
+    /// A file with this inode is there, though it cannot be begun: what is known of it stays.
+    pub(crate) fn renew(&self, inode: u64) {
+        let state = &mut *lock(&self.state);
+        let today = state.calendar.today();
+        state.changed |= state.dormant.renew(inode, today);
     }
 
     /// A look at the sources that are not there.

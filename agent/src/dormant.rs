@@ -62,6 +62,18 @@ impl Dormant {
         self.entries.values()
     }
 
+    /// The files that had this inode are there on this day; returns whether that was not known of any.
+    pub(crate) fn renew(&mut self, inode: u64, day: u64) -> bool {
+        let mut any = false;
+        for source in self.by_inode.get(&inode).into_iter().flatten() {
+            if let Some(entry) = self.entries.get_mut(source).filter(|entry| entry.seen_day < day) {
+                entry.seen_day = day;
+                any = true;
+            }
+        }
+        any
+    }
+
     pub(crate) fn has_inode(&self, inode: u64) -> bool {
         self.by_inode.contains_key(&inode)
     }

@@ -247,6 +247,13 @@ fn size_that_goes_back_and_forth() {
     assert_eq!((events.len(), table(&events).len()), (count as usize, 1));
 }
 
+/// What starts an agent for which modes count: they are not for root, unless it has given up what lets it
+/// pass over them.
+fn others() -> &'static [&'static str] {
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root { &["setpriv", "--bounding-set=-dac_override,-dac_read_search"] } else { &[] }
+}
+
 #[test]
 fn perm_restored() {
     let stage = Stage::new();
@@ -254,10 +261,7 @@ fn perm_restored() {
     let mode =
         |mode| fs::set_permissions(stage.path("a.log"), fs::Permissions::from_mode(mode)).unwrap();
     mode(0o000);
-    // Modes are not for root, unless it has given up what lets it pass over them.
-    let as_others = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
-    let as_others = if rustix::process::geteuid().is_root() { &as_others[..] } else { &[] };
-    let mut agent = Running::start_within(&stage, as_others);
+    let mut agent = Running::start_within(&stage, others());
     // Each new file is found by a look at all of them.
     for n in 1..6 {
         stage.lines(&format!("{n}.log"), n * 10..n * 10 + 10);
@@ -270,6 +274,37 @@ fn perm_restored() {
     assert_lines(&events, 0..60);
     assert_eq!((events.len(), table(&events).len()), (60, 6));
     assert_eq!(agent.said("the file is not read"), 1);
+}
+
+#[test]
+fn what_cannot_be_read_for_longer_than_is_remembered_is_not_read_anew() {
+    let stage = Stage::new();
+    stage.lines("a.log", 0..10);
+    stage.lines("b.log", 10..20);
+    let mut agent = Running::start(&stage);
+    agent.wait_delivered(&stage, 20);
+    assert!(agent.terminate().success());
+    stage.edit_checkpoint(|body| {
+        for entry in body["entries"].as_array_mut().unwrap() {
+            if entry.to_string().contains("a.log") {
+                entry["seen_day"] = (entry["seen_day"].as_u64().unwrap() - 8).into();
+            }
+        }
+    });
+    let mode =
+        |mode| fs::set_permissions(stage.path("a.log"), fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o000);
+    let mut agent = Running::start_within(&stage, others());
+    agent.wait_until_said("the file is not read");
+    assert!(agent.terminate().success());
+    mode(0o640);
+    stage.lines("a.log", 20..30);
+    let mut agent = Running::start(&stage);
+    agent.wait_delivered(&stage, 10);
+    assert!(agent.terminate().success());
+    let events = stage.events();
+    assert_lines(&events, 0..30);
+    assert_eq!(events.len(), 30);
 }
 
 #[test]

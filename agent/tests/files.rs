@@ -202,22 +202,73 @@ fn what_the_checkpoint_has_forgotten_is_read_again_and_takes_no_known_identity()
     wait_delivered(&agent, 100);
     stop(agent);
     // As after a week in which the file was not there.
-    for slot in 0..2 {
-        let path = stage.path(&format!("state/checkpoint.{slot}"));
-        let text = fs::read_to_string(&path).unwrap();
-        let (header, body) = text.split_once('\n').unwrap();
-        let mut body: Value = serde_json::from_str(body).unwrap();
-        body["entries"] = Value::Array(Vec::new());
-        let (body, words) = (body.to_string(), header.split(' ').collect::<Vec<_>>());
-        let (sequence, crc) = (words[2], crc32c::crc32c(body.as_bytes()));
-        let header = format!("{} {} {sequence} {} {crc:08x}", words[0], words[1], body.len());
-        fs::write(&path, format!("{header}\n{body}")).unwrap();
-    }
+    stage.edit_checkpoint(|body| body["entries"] = Value::Array(Vec::new()));
     File::create(stage.path("a.log")).unwrap();
     stage.lines("a.log", 100..160);
     let agent = stage.start();
     wait_delivered(&agent, 60);
     assert_lines(&stage.events(), 0..160);
+}
+
+#[test]
+fn what_is_new_where_was_looked_before_is_read_though_another_path_is_new() {
+    let mut stage = Stage::new();
+    let directory = stage.directory.path().display().to_string();
+    let sources = |paths: &str| {
+        let paths = paths.replace("DIR", &directory);
+        Some(format!("- {{type: file, paths: [{paths}], read_from: end}}"))
+    };
+    stage.sources = sources("'DIR/a*.log'");
+    stage.lines("a1.log", 1000..1010);
+    let agent = stage.start();
+    wait_for(&agent, "the first one", |snapshot| snapshot.sources.len() == 1);
+    stop(agent);
+    stage.lines("a2.log", 0..10);
+    stage.lines("b1.log", 2000..2010);
+    stage.sources = sources("'DIR/a*.log', 'DIR/b*.log'");
+    let agent = stage.start();
+    wait_for(&agent, "all of them", |snapshot| snapshot.sources.len() == 3);
+    stage.lines("b1.log", 10..20);
+    wait_delivered(&agent, 20);
+    stop(agent);
+    assert_lines(&stage.events(), 0..20);
+}
+
+#[test]
+fn a_file_of_half_a_byte_order_mark_is_read_to_its_end_when_it_is_left() {
+    let mut stage = Stage::new();
+    stage.glob = "a.log";
+    fs::write(stage.path("a.log"), b"\xff").unwrap();
+    let agent = stage.start();
+    wait_for(&agent, "it to be begun", |snapshot| snapshot.sources.len() == 1);
+    fs::rename(stage.path("a.log"), stage.path("a.old")).unwrap();
+    wait_for(&agent, "it to be let go", |snapshot| snapshot.sources.is_empty());
+    wait_delivered(&agent, 1);
+    assert_eq!(stage.events().len(), 1);
+}
+
+#[test]
+fn what_comes_after_a_truncation_is_not_missed_of_what_was_before() {
+    let mut stage = Stage::new();
+    // The next turn of the file comes when the look has seen its new size.
+    stage.source_extra = ", limits: {events_per_second: 20, burst: 1s}".into();
+    stage.lines("a.log", 0..100);
+    let agent = stage.start();
+    wait_delivered(&agent, 100);
+    File::create(stage.path("a.log")).unwrap();
+    stage.lines("a.log", 100..300);
+    stage.lines("b.log", 300..301);
+    wait_for(&agent, "both to be read", |snapshot| snapshot.counts.delivered == 301);
+    stop(agent);
+    let missed = std::cell::Cell::new(0);
+    stage.edit_checkpoint(|body| {
+        let files =
+            body["entries"].as_array().unwrap().iter().map(|entry| &entry["content"]["file"]);
+        let replaced = files.filter(|file| file["replaced"] == true);
+        let unread = replaced.filter_map(|file| file["unread"].as_u64());
+        missed.set(unread.chain([missed.get()]).sum());
+    });
+    assert_eq!(missed.get(), 0);
 }
 
 #[test]
@@ -282,7 +333,7 @@ fn a_reload_loses_nothing_of_a_file_that_is_renamed_meanwhile() {
 #[test]
 fn a_file_that_is_made_in_advance_is_read_as_it_is_filled() {
     // The second one is larger than what is read at once.
-    for size in [64 << 10, 8 << 20] {
+    for (size, is_deleted) in [(64 << 10, false), (8 << 20, false), (8 << 20, true)] {
         let stage = Stage::new();
         let writer = File::create(stage.path("a.log")).unwrap();
         writer.set_len(size).unwrap();
@@ -310,7 +361,11 @@ fn a_file_that_is_made_in_advance_is_read_as_it_is_filled() {
         let agent = stage.start();
         read_to(&agent, end);
         // What nobody fills any more is not waited for.
-        fs::rename(stage.path("a.log"), stage.path("a.old")).unwrap();
+        if is_deleted {
+            fs::remove_file(stage.path("a.log")).unwrap();
+        } else {
+            fs::rename(stage.path("a.log"), stage.path("a.old")).unwrap();
+        }
         wait_for(&agent, "it to be let go", |snapshot| snapshot.sources.is_empty());
         assert_lines(&stage.events(), 0..2000);
     }

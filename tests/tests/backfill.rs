@@ -125,6 +125,26 @@ fn an_archive_that_is_damaged_is_told_and_no_success() {
 }
 
 #[test]
+fn a_file_of_half_a_byte_order_mark_is_delivered_and_ends() {
+    let directory = directory();
+    let directory = directory.path();
+    let broker = Broker::started(directory);
+    let topic = Topic::create(&broker.bootstrap(), "backfill", 2);
+    std::fs::write(directory.join("old.log"), b"\xff").unwrap();
+    std::fs::write(directory.join("older.log"), "line\n").unwrap();
+    let packed = Command::new("gzip").arg(directory.join("older.log")).status().unwrap();
+    assert!(packed.success());
+    let config = format!(
+        "kafka: {{bootstrap.servers: '{}', topic: backfill}}\nrules: {{shipped: false}}\nsources: [{{type: stdin}}]\n",
+        broker.bootstrap()
+    );
+    std::fs::write(directory.join("agent.yaml"), config).unwrap();
+    let output = run(directory, &[]);
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    assert_eq!(topic.records(), Some(2));
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_told_before_anything_is_delivered() {
     let directory = directory();
     let directory = directory.path();

@@ -369,7 +369,7 @@ const READ_FROM: Key = Key::new(
     "read_from",
     Kind::Choice(&["beginning", "end"]),
     Value::Default("beginning"),
-    "`end`: of what was there when this source was looked at for the first time \
+    "`end`: of what was there when this source, or one of its `paths`, was looked at for the first time \
 ever, only what is new is read",
 )
 .formerly(&["start_at", "start_position"]);

@@ -262,12 +262,14 @@ impl Scanner {
         if watches.set(directories) {
             found = self.expand().0;
         }
-        let mut any_first_look = false;
+        let globs = self.configs.iter().flat_map(|config| &config.paths).map(Glob::as_str);
+        let is_new = |glob: &&str| self.context.checkpoint.first_look(glob);
+        let new: HashSet<String> = globs.filter(is_new).map(str::to_owned).collect();
         for (config, paths) in found {
-            let input: Vec<&str> = config.paths.iter().map(Glob::as_str).collect();
-            let first_look = self.context.checkpoint.first_look(&input.join(" "));
-            any_first_look |= first_look;
             for path in paths {
+                // Where a path was looked at before, what comes to light is new.
+                let mut finding = config.paths.iter().filter(|glob| glob.matches(&path));
+                let first_look = !new.is_empty() && finding.all(|glob| new.contains(glob.as_str()));
                 self.look_at(&config, path, first_look, &mut seen);
             }
         }
@@ -285,7 +287,7 @@ impl Scanner {
         self.passed_over.retain(|key, _| seen.contains_key(key));
         self.refused.retain(|path| path.symlink_metadata().is_ok());
         self.copies.retain(|key, _| read(&self.tails).contains_key(key));
-        if any_first_look {
+        if !new.is_empty() {
             // What was skipped the first time must not be skipped again after a crash.
             self.context.save_checkpoint();
         }
@@ -367,7 +369,10 @@ impl Scanner {
                 seen.insert(key, path);
             }
             Err(error) if error.kind() == ErrorKind::ResourceBusy => self.crowded += 1,
-            Err(error) => self.refuse(&path, &error),
+            Err(error) => {
+                self.context.checkpoint.renew(key.inode);
+                self.refuse(&path, &error);
+            }
         }
     }
 

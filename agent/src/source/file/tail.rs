@@ -7,7 +7,7 @@
 
 use super::Encoding;
 use super::archive::Archive;
-use super::body::Body;
+use super::body::{BLOCK_BYTES, Body};
 use super::heads::{HEAD_KEPT_BYTES, Heads};
 use super::identity::{HEAD_BYTES, Key, born_ns, holds};
 use super::lines::cut;
@@ -380,15 +380,38 @@ impl FileTail {
         self.end_offset().saturating_sub(self.read_offset())
     }
 
-    /// Notes the size; returns whether it differs from what has been read.
+    /// Notes the size that the file was seen to have; returns whether there is other to read than was.
     pub(super) fn note_size(&self, size: u64) -> bool {
-        if size != self.blank_to.load(Ordering::Relaxed) {
-            if self.known_end.fetch_max(size, Ordering::Relaxed) < size {
-                self.route.lane.note_change();
-            }
-            self.note_end(size);
+        if size == self.blank_to.load(Ordering::Relaxed) {
+            let has_more = self.read_offset() != self.end_offset() || self.is_filled_on();
+            return has_more || self.has_other_content();
         }
+        // What is of other content by now says nothing of how much there was of this.
+        if size > self.known_end.load(Ordering::Relaxed) && !self.has_other_content() {
+            self.note_known(size);
+        }
+        self.note_end(size);
         size != self.read_offset()
+    }
+
+    fn note_known(&self, end: u64) {
+        if self.known_end.fetch_max(end, Ordering::Relaxed) < end {
+            self.route.lane.note_change();
+        }
+    }
+
+    /// Whether something is where the file was blank.
+    fn is_filled_on(&self) -> bool {
+        let mut block = [0; BLOCK_BYTES];
+        let read = self.body().and_then(|body| body.read_at(&mut block, self.end_offset()));
+        read.is_err() || block != [0; BLOCK_BYTES]
+    }
+
+    /// Whether the file, if it is open, does not hold what was delivered of it any more.
+    fn has_other_content(&self) -> bool {
+        let open = lock(&self.body).clone();
+        let holds = |body: Arc<Body>| holds(&body, &self.content(), &self.route.lane.acked());
+        !open.is_none_or(|body| holds(body).unwrap_or(true))
     }
 
     /// Notes that a file of this size is blank behind `end`.
@@ -484,8 +507,13 @@ impl Tracked for FileTail {
 
     fn entry(&self) -> Entry {
         let progress = self.route.lane.progress();
-        let mut content = self.content();
-        content.cuts.extend(*lock(&self.proposed));
+        // Under one lock, or a cut that is settled meanwhile is in neither.
+        let mut content = {
+            let content = lock(&self.content);
+            let proposed = *lock(&self.proposed);
+            let cuts = content.cuts.iter().copied().chain(proposed).collect();
+            FileContent { cuts, ..content.clone() }
+        };
         content.cuts.retain(|cut| *cut > progress.0.offset);
         let behind = self.known_end.load(Ordering::Relaxed).saturating_sub(progress.0.offset);
         // Of an archive, the size says nothing.
@@ -534,12 +562,13 @@ impl Work for FileTail {
 }
 
 impl FileTail {
-    /// The file's encoding; `None` while it has not begun.
+    /// The file's encoding; `None` while it has not begun, and may still.
     fn encoding(&self, reading: &mut Reading, body: &Body) -> io::Result<Option<Encoding>> {
         if reading.encoding.is_none() {
             reading.encoding = body.encoding(self.config.encoding)?;
         }
-        Ok(reading.encoding)
+        let has_ended = self.is_complete() || !lock(&self.content).cuts.is_empty();
+        Ok(reading.encoding.or_else(|| has_ended.then_some(self.config.encoding)))
     }
 
     fn chunk(
@@ -585,7 +614,8 @@ impl FileTail {
                 (bytes, at_end) = (&bytes[..guard_length + text], true);
                 self.note_blank(position.offset + text as u64, body.metadata()?.len());
             } else if at_end {
-                self.note_size(start + count as u64);
+                self.note_known(start + count as u64);
+                self.note_end(start + count as u64);
                 self.has_end.store(self.is_archive, Ordering::Release);
                 self.tell_damage(body);
             }
