@@ -9,7 +9,8 @@ use crate::spool::{Message, encode};
 use crate::sync::lock;
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::io::{self, Read as _};
+use rustix::io::Errno;
+use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -183,12 +184,23 @@ impl Reader {
     }
 }
 
-/// Reads what comes within `patience`; nothing if the input has ended.
+/// Reads what comes within `patience`; 0 bytes if the input has ended, or cannot be read any more.
 fn receive(buffer: &mut [u8], patience: &Timespec) -> Option<usize> {
     let stdin = rustix::stdio::stdin();
     let mut descriptors = [PollFd::new(&stdin, PollFlags::IN)];
-    if matches!(poll(&mut descriptors, Some(patience)), Ok(0)) {
+    // Interrupted, it does not know whether there is something, and a read might wait for it.
+    if matches!(poll(&mut descriptors, Some(patience)), Ok(0) | Err(Errno::INTR)) {
         return None;
     }
-    Some(io::stdin().lock().read(buffer).unwrap_or(0))
+    match io::stdin().lock().read(buffer) {
+        Ok(length) => Some(length),
+        // By a signal, or because who shares a pipe that does not block was faster.
+        Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {
+            None
+        }
+        Err(error) => {
+            tracing::warn!(%error, "standard input cannot be read any more");
+            Some(0)
+        }
+    }
 }

@@ -473,9 +473,10 @@ impl FileTail {
     pub(super) fn settle_cut(&self, is_saved: bool) {
         let cuts = &mut lock(&self.content).cuts;
         let proposed = lock(&self.proposed).take();
-        if is_saved {
-            cuts.extend(proposed);
-        } else {
+        // What was read beyond it meanwhile did not end there.
+        let holds = proposed.filter(|cut| is_saved && self.read_offset() < *cut);
+        cuts.extend(holds);
+        if holds != proposed {
             self.route.lane.note_change();
         }
     }
