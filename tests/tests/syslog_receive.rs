@@ -530,13 +530,7 @@ fn parser_torture() {
             Some("%SYS-5-CONFIG_I: Configured"),
         ),
         ("<13>Feb 29 12:00:00 host tag: leap day", 13, Some("host"), Some("tag"), Some("leap day")),
-        (
-            "<13>Feb 30 12:00:00 host tag: no day",
-            13,
-            none,
-            none,
-            Some("Feb 30 12:00:00 host tag: no day"),
-        ),
+        ("<13>Feb 30 12:00:00 host tag: no day", 13, Some("host"), Some("tag"), Some("no day")),
         (
             "<13>Nov 28 23:59:60 host tag: leap second",
             13,
