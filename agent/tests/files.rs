@@ -995,16 +995,21 @@ fn multiline_an_end_by_time_holds_for_the_content_that_it_was_of() {
         let stage = multiline("start: '^[A-Z]', timeout: 1s");
         stage.append("a.log", &format!("{before}A\n 1\n"));
         let agent = stage.start();
-        wait_for(&agent, "the file", |snapshot| !snapshot.sources.is_empty());
-        std::thread::sleep(Duration::from_millis(300));
+        let before_bytes = before.len() as u64;
+        wait_for(&agent, "the record that is not at its end", |snapshot| {
+            let is_seen = |source: &SourceSnapshot| source.end_offset == before_bytes + 5;
+            snapshot.counts.delivered == before_bytes / 2 && snapshot.sources.iter().any(is_seen)
+        });
         File::create(stage.path("a.log")).unwrap();
         stage.append("a.log", "Bcdefghijk");
-        std::thread::sleep(Duration::from_millis(1500));
+        // It ends by time, and so does what came earlier.
+        stage.append("b.log", "X\n 1\n");
+        wait_delivered(&agent, before_bytes / 2 + 1);
         stage.append("a.log", " rest\nC\n");
-        wait_delivered(&agent, before.len() as u64 / 2 + 2);
+        wait_delivered(&agent, before_bytes / 2 + 3);
         let originals = originals(&stage);
         let known: Vec<&str> = originals.iter().map(String::as_str).collect();
-        let mut expected = vec!["Bcdefghijk rest", "C"];
+        let mut expected = vec!["Bcdefghijk rest", "C", "X\n 1"];
         expected.extend(before.lines());
         assert!(expected.iter().all(|record| known.contains(record)), "{before:?}: {known:?}");
     }
@@ -1016,7 +1021,7 @@ fn multiline_lines_that_came_in_time_are_of_the_record_also_if_they_are_read_lat
     stage.source_extra += ", limits: {events_per_second: 2, burst: 1ms}";
     stage.append("a.log", "V\nW\nX\nY\nZ\nA\n 1\n");
     let agent = stage.start();
-    wait_for(&agent, "the first records", |snapshot| snapshot.counts.read == 5);
+    wait_delivered(&agent, 5);
     stage.append("a.log", " 2\nB\n");
     wait_delivered(&agent, 7);
     assert_eq!(originals(&stage)[5..], ["A\n 1\n 2", "B"]);

@@ -202,9 +202,8 @@ impl Keeper {
             }
             checked = Instant::now();
             let found = link.producer.partitions(&self.topic, METADATA_TIMEOUT);
-            if let Ok(Some(found)) = found
-                && found < link.partitions
-            {
+            let Ok(Some(found)) = found else { continue };
+            if found < link.partitions {
                 tracing::warn!(
                     topic = self.topic,
                     partitions = found,
@@ -212,9 +211,7 @@ impl Keeper {
                 );
                 return;
             }
-            if let Ok(Some(found)) = found
-                && found != told
-            {
+            if found != told {
                 told = found;
                 tracing::warn!(
                     topic = self.topic,
